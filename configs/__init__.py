@@ -1,0 +1,1 @@
+"""Training and evaluation runs: each file has get_config(preset)."""

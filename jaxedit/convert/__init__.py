@@ -1,0 +1,1 @@
+"""Released and exported weights: key maps, safetensors, the Hub layout."""

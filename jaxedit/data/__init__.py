@@ -1,0 +1,1 @@
+"""Training pairs: the toybox, real sources, transforms and the loader."""

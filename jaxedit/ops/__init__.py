@@ -1,0 +1,1 @@
+"""Plain functions on arrays: resizing, quantisation, rotary positions, masks. No flax."""

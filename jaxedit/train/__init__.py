@@ -1,0 +1,1 @@
+"""python -m jaxedit.train: losses, optimiser, step and loop."""

@@ -1,0 +1,55 @@
+"""Packaging of jaxedit; pyproject.toml configures only ruff and pytest."""
+
+import pathlib
+import re
+
+import setuptools
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
+
+setuptools.setup(
+    name="jaxedit",
+    version=VERSION,
+    description="Autoregressive image editing in JAX: VAREdit on TPU pods, GPUs and CPUs",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[*setuptools.find_packages(include=["jaxedit", "jaxedit.*"]), "jaxedit.configs"],
+    package_dir={"jaxedit.configs": "configs"},
+    package_data={"jaxedit": ["assets/*", "assets/*/*"]},
+    install_requires=[
+        "jax>=0.8.1",
+        "flax>=0.12.0",
+        "optax>=0.2.6",
+        "orbax-checkpoint>=0.11.30",
+        "transformers>=5.10",
+        "sentencepiece>=0.2.1",
+        "protobuf>=6.31.1",
+        "tensorflow-datasets>=4.9.10",
+        "importlib_resources>=6.4",
+        "grain>=0.2.15",
+        "numpy>=2.1",
+        "pillow>=11.3",
+        "ml-collections>=1.1",
+        "absl-py>=2.3",
+        "etils[epath]>=1.13",
+        "safetensors>=0.6",
+        "huggingface_hub>=1.0",
+        "tqdm>=4.67",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]", "etils[epath-gcs]"],
+        "cuda12": ["jax[cuda12]"],
+        "cuda13": ["jax[cuda13]"],
+        "log": ["tensorboardX>=2.6.4", "wandb"],
+        "dev": ["pytest", "pytest-xdist", "ruff"],
+    },
+    entry_points={
+        "console_scripts": [
+            "jaxedit = jaxedit.__main__:run",
+            "jaxedit-train = jaxedit.train.__main__:run",
+        ]
+    },
+)
