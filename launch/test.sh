@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Make an environment, install jaxedit, and run ruff and the whole test suite.
+# Usage: launch/test.sh [pytest arguments]        PYTHON=python3.12 chooses the interpreter.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+VENV=${VENV:-.venv-test}
+
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  { echo "jaxedit needs python >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+
+[ -d "$VENV" ] || "$PYTHON" -m venv "$VENV"
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+
+"$VENV/bin/ruff" format --check .
+"$VENV/bin/ruff" check .
+exec "$VENV/bin/python" -m pytest --durations=15 "$@"

@@ -1,0 +1,76 @@
+"""The layout of DESIGN: modules import only from lower floors, and heavy packages stay lazy."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLOORS = [
+    {"config", "rng", "tree", "ops", "compile_cache"},
+    {"parallel", "nn"},
+    {"models"},
+    {"sampling", "data", "checkpoint", "convert"},
+    {"train", "editor"},
+    {"__main__", "__init__"},
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+# The key maps describe models, and the editor's bundles are written by training.
+SAME_FLOOR = {("convert", "data"), ("train", "convert")}
+MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
+
+
+def part_of(module: str) -> str:
+    """The top-level part of jaxedit that a dotted module name belongs to."""
+    names = module.split(".")
+    return names[1] if len(names) > 1 else "__init__"
+
+
+def imports_of(path: pathlib.Path) -> list[tuple[str, int]]:
+    """Dotted names of all jaxedit modules that a file imports, with line numbers."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node.lineno) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            base = node.module or ""
+            found += [
+                (f"{base}.{a.name}" if base == "jaxedit" else base, node.lineno) for a in node.names
+            ]
+    return [(name, line) for name, line in found if name.split(".")[0] == "jaxedit"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_down(path):
+    part = part_of(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if path.name == "__main__.py":
+        part = "__main__"
+    for name, line in imports_of(path):
+        other = part_of(name)
+        allowed = part == other or FLOOR[other] < FLOOR[part] or (part, other) in SAME_FLOOR
+        assert allowed, f"{path.name}:{line}: {part} may not import {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short(path):
+    assert len(path.read_text().splitlines()) <= 350
+
+
+def test_random_keys_come_from_one_file():
+    for path in MODULES:
+        if path.name != "rng.py":
+            assert "random.key(" not in path.read_text(), path
+            assert "PRNGKey" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    "command", ["import jaxedit", "import jaxedit.__main__", "import jaxedit.train.__main__"]
+)
+def test_heavy_packages_are_lazy(command):
+    code = f"{command}, sys" if command.startswith("import") else command
+    code += "; print([m for m in ('jax', 'orbax', 'grain', 'transformers', 'tensorflow', 'torch') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]", out.stdout + out.stderr
