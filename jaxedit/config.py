@@ -1,7 +1,8 @@
 """Every setting of jaxedit: one typed dataclass per part, the named sizes, and their JSON form.
 
-A dataclass is mutable while a command line is parsed (`--config.optim.learning_rate=1e-4`) and hashable,
-so that it can be a static argument of a jitted function. `validate()` is called once, after parsing.
+A dataclass is mutable while a command line is parsed (`--config.optim.learning_rate=1e-4`) and
+hashable, so that it can be a static argument of a jitted function. `validate()` is called once,
+after parsing.
 """
 
 import dataclasses
@@ -106,7 +107,7 @@ class VAREditConfig:
         """Raise ConfigError for sizes that do not divide and for unknown or impossible modes."""
         require(
             self.width % self.heads == 0 and self.head_width % 4 == 0,
-            f"varedit.width={self.width}, heads={self.heads}: width / heads must be a multiple of 4",
+            f"varedit.width={self.width}, heads={self.heads}: width/heads must be a multiple of 4",
         )
         require(
             self.width % self.text_pool_heads == 0,
@@ -114,11 +115,11 @@ class VAREditConfig:
         )
         require(
             self.conditioning in CONDITIONINGS,
-            f"varedit.conditioning={self.conditioning!r}: expected one of {', '.join(CONDITIONINGS)}",
+            f"varedit.conditioning={self.conditioning!r}: expected one of {CONDITIONINGS}",
         )
         require(
             self.rope_mode in ROPE_MODES,
-            f"varedit.rope_mode={self.rope_mode!r}: expected one of {', '.join(ROPE_MODES)}",
+            f"varedit.rope_mode={self.rope_mode!r}: expected one of {ROPE_MODES}",
         )
         require(
             not (self.conditioning == "full" and self.rope_mode == "release"),
@@ -126,7 +127,7 @@ class VAREditConfig:
         )
         require(
             len(self.scales) <= self.levels and self.scales[0] == (1, 1),
-            f"varedit.scales={self.scales}: expected at most {self.levels} scales starting at (1, 1)",
+            f"varedit.scales={self.scales}: expected 1 to {self.levels} scales from (1, 1) up",
         )
 
 
@@ -167,7 +168,7 @@ class SampleConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class PretrainedConfig:
-    """What travels with weights: every setting that inference needs, so no flag is ever repeated."""
+    """What travels with weights: every setting that inference needs."""
 
     model_type: str = "varedit"  # varedit | bsq
     varedit: VAREditConfig | None = None

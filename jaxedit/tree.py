@@ -1,4 +1,4 @@
-"""Parameter trees as flat dictionaries of '/'-paths, and the few operations jaxedit does on them."""
+"""Parameter trees as flat dictionaries of '/'-paths, and the few operations done on them."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tests run on eight simulated CPU devices, at highest matmul precision, with warnings as errors."""
+"""Tests run on eight simulated CPU devices, at highest matmul precision, warnings as errors."""
 
 import json
 import pathlib

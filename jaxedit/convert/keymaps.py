@@ -1,7 +1,7 @@
 """PyTorch state-dict keys to parameter paths: one table of rules per model, applied strictly.
 
-A rule is (regex of the PyTorch key, path, layout). `{0}`, `{1}` … in the path are the regex groups; a path
-component such as `blocks[{0}]` stacks the layers along a new leading axis.
+A rule is (regex of the PyTorch key, path, layout). `{0}`, `{1}` … in the path are the regex groups;
+a path component such as `blocks[{0}]` stacks the layers along a new leading axis.
 """
 
 import re
