@@ -1,0 +1,87 @@
+"""Instructions to token ids, with the tokenizer files that lie beside the text encoder's weights."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxedit import assets
+
+FILES = ("tokenizer.json", "spiece.model")  # either one is enough
+EXTRA_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+class TextTokenizer:
+    """A Hugging Face tokenizer with the padding that the text encoder expects.
+
+    Calls leave the tokenizer's own state alone, so threads may share one instance.
+    """
+
+    def __init__(self, tokenizer: Any, directory: pathlib.Path) -> None:
+        """Wrap a loaded tokenizer; `load` is the usual way."""
+        self._tokenizer = tokenizer
+        self.directory = directory
+
+    @classmethod
+    def load(cls, name: str | os.PathLike) -> "TextTokenizer":
+        """Read the tokenizer of a bundled name or a local directory; never needs torch or a network.
+
+        Raises:
+          FileNotFoundError: no such name or directory, or no tokenizer file in it.
+          ValueError: the files are damaged, or `spiece.model` lacks the packages that read it.
+        """
+        directory = assets.locate(name, FILES)
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no "PyTorch was not found"
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+        except Exception as error:  # transformers raises many kinds, some of them misleading
+            raise ValueError(f"{directory}: {_explain(directory, error)}") from error
+        return cls(tokenizer, directory)
+
+    @property
+    def vocab_size(self) -> int:
+        """V: every id is below it."""
+        return len(self._tokenizer)
+
+    @property
+    def files(self) -> list[pathlib.Path]:
+        """The files that a copy of this tokenizer consists of."""
+        paths = [self.directory / name for name in FILES + EXTRA_FILES]
+        return [path for path in paths if path.is_file()]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text with its closing </s>, of whatever length."""
+        return self._tokenizer(text)["input_ids"]
+
+    def __call__(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids padded on the right, or cut so that the closing </s> stays.
+
+        Args:
+          texts: B instructions.
+          length: T.
+
+        Returns:
+          (ids i32[B,T], mask bool[B,T]); the mask is False at padding.
+        """
+        ids = np.full((len(texts), length), self._tokenizer.pad_token_id, np.int32)
+        mask = np.zeros((len(texts), length), bool)
+        for row, text in enumerate(texts):
+            tokens = self.encode(text)
+            if len(tokens) > length:
+                tokens = [*tokens[: length - 1], self._tokenizer.eos_token_id]
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = True
+        return ids, mask
+
+
+def _explain(directory: pathlib.Path, error: Exception) -> str:
+    if not (directory / "tokenizer.json").is_file():
+        return (
+            "spiece.model was not read: it needs the packages sentencepiece and protobuf "
+            f"(a tokenizer.json needs neither); cause: {str(error).splitlines()[0]}"
+        )
+    return f"tokenizer.json was not read: {str(error).splitlines()[0]}"

@@ -1,0 +1,129 @@
+"""The encoder of T5 v1.1 and Flan-T5, which turns instructions into features.
+
+Source: Raffel et al. 2020; gated GELU from Shazeer 2020. Unlike other transformers it does not scale the
+attention scores by 1/sqrt(E), has no biases, and adds one learnt position bias to every layer's scores.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import T5Config
+from jaxedit.ops.relative_position import position_buckets
+
+
+class RootMeanSquareNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * scale, in float32."""
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f32[B,T,D] to f32[B,T,D]."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.eps)
+        return x * scale[None, None, :]
+
+
+class Attention(nn.Module):
+    """Self-attention over the text with an additive position bias."""
+
+    config: T5Config
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
+        """f32[B,T,D], bias f32[A,T,T] and mask bool[B,T] of the keys to f32[B,T,D]."""
+        c, inner = self.config, self.config.heads * self.config.head_width
+        heads = (*x.shape[:2], c.heads, c.head_width)
+        # The query's smaller start makes up for the missing 1/sqrt(E).
+        q = _dense(inner, c.width * c.head_width, self.dtype, "q")(x).reshape(heads)  # [B,T,A,E]
+        k = _dense(inner, c.width, self.dtype, "k")(x).reshape(heads)
+        v = _dense(inner, c.width, self.dtype, "v")(x).reshape(heads)
+        scores = jnp.einsum("bqae,bkae->baqk", q, k, preferred_element_type=jnp.float32)
+        scores = scores + bias[None]
+        scores = jnp.where(mask[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
+        out = jnp.einsum("baqk,bkae->bqae", weights, v).reshape(*x.shape[:2], inner)
+        return _dense(c.width, inner, self.dtype, "o")(out).astype(jnp.float32)
+
+
+class GatedMLP(nn.Module):
+    """gelu(x gate) * (x up), projected down."""
+
+    config: T5Config
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f32[B,T,D] to f32[B,T,D]."""
+        c = self.config
+        gate = _dense(c.mlp_hidden, c.width, self.dtype, "gate")(x)
+        up = _dense(c.mlp_hidden, c.width, self.dtype, "up")(x)
+        hidden = jax.nn.gelu(gate, approximate=True) * up
+        return _dense(c.width, c.mlp_hidden, self.dtype, "down")(hidden).astype(jnp.float32)
+
+
+class Block(nn.Module):
+    """One encoder layer, in the (carry, output) form of a scan over layers."""
+
+    config: T5Config
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, bias: jax.Array, mask: jax.Array) -> tuple[jax.Array, None]:
+        """f32[B,T,D] to (f32[B,T,D], None)."""
+        eps = self.config.norm_eps
+        attention = Attention(self.config, self.dtype, name="attn")
+        x = x + attention(RootMeanSquareNorm(eps, name="attn_norm")(x), bias, mask)
+        mlp = GatedMLP(self.config, self.dtype, name="mlp")
+        return x + mlp(RootMeanSquareNorm(eps, name="mlp_norm")(x)), None
+
+
+class T5Encoder(nn.Module):
+    """Token ids to text features.
+
+    The residual stream is float32 whatever `dtype` is: its values outgrow 16-bit precision.
+
+    Attributes:
+      config: sizes.
+      dtype: of the matrix products.
+    """
+
+    config: T5Config
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
+        """Encode B texts.
+
+        Args:
+          ids: i32[B,T].
+          mask: bool[B,T], True at tokens. Padding is never attended to, yet has values of its own.
+
+        Returns:
+          f32[B,T,D].
+        """
+        c = self.config
+        embed = self.param("embed", nn.initializers.normal(1.0), (c.vocab_size, c.width))
+        table = self.param(
+            "position_bias", nn.initializers.normal(c.width**-0.5), (c.position_buckets, c.heads)
+        )
+        buckets = position_buckets(ids.shape[1], c.position_buckets, c.position_max_distance)
+        bias = table[buckets].astype(jnp.float32).transpose(2, 0, 1)  # [A,T,T]
+        layers = nn.scan(
+            Block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(nn.broadcast, nn.broadcast),
+            length=c.layers,
+        )
+        x, _ = layers(c, self.dtype, name="blocks")(embed[ids].astype(jnp.float32), bias, mask)
+        return RootMeanSquareNorm(c.norm_eps, name="norm")(x)
+
+
+def _dense(features: int, fan: int, dtype: Any, name: str) -> nn.Dense:
+    init = nn.initializers.normal(fan**-0.5)
+    return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init, name=name)

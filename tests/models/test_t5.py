@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxedit import tree
+from jaxedit.config import T5Config
+from jaxedit.convert.keymap_t5 import params_from_torch
+from jaxedit.models.t5 import T5Encoder
+from jaxedit.ops.relative_position import position_buckets
+
+TINY = T5Config(vocab_size=40, width=16, head_width=8, mlp_hidden=24, layers=2, heads=3)
+
+
+def reference(golden, name):
+    arrays, description = golden(name)
+    c = description["config"]
+    config = T5Config(
+        vocab_size=c["vocab_size"],
+        width=c["d_model"],
+        head_width=c["d_kv"],
+        mlp_hidden=c["d_ff"],
+        layers=c["num_layers"],
+        heads=c["num_heads"],
+        position_buckets=c["relative_attention_num_buckets"],
+        position_max_distance=c["relative_attention_max_distance"],
+        norm_eps=c["layer_norm_epsilon"],
+    )
+    state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
+    return arrays, config, params_from_torch(state), description["tolerance"]["hidden"]
+
+
+@pytest.mark.parametrize("name", ["t5_encoder_tiny", "t5_encoder_dkv_mismatch_long"])
+def test_release_outputs_even_at_padding(golden, name):
+    arrays, config, params, tolerance = reference(golden, name)
+    ids, mask = arrays["in/input_ids"], arrays["in/attention_mask"].astype(bool)
+    assert not mask.all()
+    out = jax.jit(T5Encoder(config).apply)({"params": params}, ids, mask)
+    np.testing.assert_allclose(out, arrays["out/last_hidden_state"], atol=tolerance)
+
+
+def test_release_position_bias(golden):
+    arrays, config, params, _ = reference(golden, "t5_encoder_dkv_mismatch_long")
+    buckets = position_buckets(150, config.position_buckets, config.position_max_distance)
+    bias = params["position_bias"][buckets].transpose(2, 0, 1)
+    np.testing.assert_array_equal(bias, arrays["out/position_bias"][0])
+
+
+def test_buckets_by_hand():
+    row = position_buckets(200, 32, 128)[0]  # query 0, keys ahead: buckets 16..31
+    assert list(row[:9]) == [0, 17, 18, 19, 20, 21, 22, 23, 24]
+    assert row[16] == 16 + 10 and row[32] == 16 + 12 and row[127] == row[199] == 31
+    column = position_buckets(200, 32, 128)[:, 0]  # keys behind: buckets 0..15
+    assert list(column) == [0, *(row[1:] - 16)]
+
+
+def test_padding_is_not_attended_to():
+    params = T5Encoder(TINY).init(jax.random.key(0), jnp.zeros((1, 4), int), jnp.ones((1, 4), bool))
+    ids, mask = np.arange(12).reshape(2, 6) % 40, np.ones((2, 6), bool)
+    mask[:, 4:] = False
+    changed = np.where(mask, ids, 39)
+    a, b = (T5Encoder(TINY).apply(params, i, mask)[:, :4] for i in (ids, changed))
+    np.testing.assert_array_equal(a, b)
+
+
+def test_bfloat16_stays_close_to_float32():
+    ids, mask = np.arange(10)[None], np.ones((1, 10), bool)
+    params = T5Encoder(TINY).init(jax.random.key(0), ids, mask)
+    exact, rounded = (T5Encoder(TINY, d).apply(params, ids, mask) for d in ("float32", "bfloat16"))
+    assert rounded.dtype == jnp.float32
+    np.testing.assert_allclose(rounded, exact, atol=0.1)
+
+
+def test_flan_t5_xl_has_its_published_size():
+    ids, mask = jnp.zeros((1, 8), int), jnp.ones((1, 8), bool)
+    params = jax.eval_shape(T5Encoder(T5Config()).init, jax.random.key(0), ids, mask)["params"]
+    layer = 4 * 2048 * 2048 + 3 * 2048 * 5120 + 2 * 2048
+    assert tree.count(params) == 24 * layer + 32128 * 2048 + 32 * 32 + 2048 == 1_223_527_424
+    assert tree.flatten(params)["blocks/mlp/gate/kernel"].shape == (24, 2048, 5120)
+
+
+def test_unknown_key_is_named():
+    with pytest.raises(ValueError, match="unexpected keys: encoder.block.0.layer.2.x"):
+        params_from_torch({"encoder.block.0.layer.2.x": np.zeros(1)})
