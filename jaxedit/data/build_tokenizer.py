@@ -1,7 +1,7 @@
 """Build the bundled toy tokenizer: `python -m jaxedit.data.build_tokenizer DIRECTORY`.
 
-A Unigram model written down from a fixed list instead of trained, because trained scores differ from run
-to run. The files are plain JSON made here, so they are byte-identical on every version of the libraries.
+A Unigram model written down from a fixed list instead of trained, because trained scores differ
+from run to run. The JSON is made here, so it is byte-identical on every version of the libraries.
 """
 
 import json
@@ -19,7 +19,7 @@ MAX_SIZE = 256  # rows of the tiny text encoder's embedding
 
 
 def pieces(words: Sequence[str]) -> list[tuple[str, float]]:
-    """(piece, log-probability) in the order of their ids: words beat the space, it beats characters."""
+    """(piece, log-probability) by id: words are likelier than the space, it than characters."""
     special = [(piece, 0.0) for piece in SPECIAL]
     whole = [(f"▁{word}", round(-2 - 0.01 * i, 3)) for i, word in enumerate(words)]
     single = [(c, round(-8 - 0.001 * i, 3)) for i, c in enumerate(CHARACTERS)]

@@ -1,4 +1,4 @@
-"""Instructions to token ids, with the tokenizer files that lie beside the text encoder's weights."""
+"""Instructions to token ids, by the tokenizer files that lie beside the text encoder's weights."""
 
 import os
 import pathlib
@@ -26,7 +26,7 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, name: str | os.PathLike) -> "TextTokenizer":
-        """Read the tokenizer of a bundled name or a local directory; never needs torch or a network.
+        """Read the tokenizer of a bundled name or a directory, without torch and network.
 
         Raises:
           FileNotFoundError: no such name or directory, or no tokenizer file in it.

@@ -1,7 +1,8 @@
 """The encoder of T5 v1.1 and Flan-T5, which turns instructions into features.
 
-Source: Raffel et al. 2020; gated GELU from Shazeer 2020. Unlike other transformers it does not scale the
-attention scores by 1/sqrt(E), has no biases, and adds one learnt position bias to every layer's scores.
+Source: Raffel et al. 2020; gated GELU from Shazeer 2020. Unlike other transformers it does not
+scale the attention scores by 1/sqrt(E), has no biases, and adds one learnt position bias to every
+layer's scores.
 """
 
 from typing import Any

@@ -8,8 +8,9 @@ import numpy as np
 def position_buckets(length: int, buckets: int, max_distance: int) -> np.ndarray:
     """Which row of the bias table belongs to each (query, key) pair.
 
-    Half of the buckets are for keys after the query. Of each half, the first half holds one distance
-    each; the rest grow logarithmically up to `max_distance`, beyond which all distances share the last.
+    Half of the buckets are for keys after the query. Of each half, the first half holds one
+    distance each; the rest grow logarithmically up to `max_distance`, beyond which all distances
+    share the last.
 
     Args:
       length: S.
