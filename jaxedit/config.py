@@ -49,19 +49,23 @@ class BSQConfig:
     """Multi-scale residual binary spherical tokenizer. Defaults: `infinity_vae_d32reg` (2B)."""
 
     bits: int = 32  # channels of the latent = bits per latent position
-    stride: int = (
-        16  # pixels per latent position; the last log2(stride) of channel_mult down-sample
-    )
+    stride: int = 16  # pixels per latent position; the first log2(stride) levels halve
     base_channels: int = 128
     channel_mult: tuple[int, ...] = (1, 2, 4, 4, 4)
     res_blocks: int = 2
+
+    @property
+    def halvings(self) -> int:
+        """How often the encoder halves height and width."""
+        return self.stride.bit_length() - 1
 
     def validate(self) -> None:
         """Raise ConfigError unless stride is a power of two that the levels can reach."""
         steps = math.log2(self.stride) if self.stride > 0 else -1
         require(
-            steps == int(steps) and 0 <= steps <= len(self.channel_mult),
-            f"bsq.stride={self.stride}: expected a power of two up to 2**{len(self.channel_mult)}",
+            steps == int(steps) and 0 <= steps < len(self.channel_mult),
+            f"bsq.stride={self.stride}: expected a power of two below "
+            f"2**{len(self.channel_mult)}, the number of levels of channel_mult",
         )
 
 

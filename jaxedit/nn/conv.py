@@ -1,0 +1,72 @@
+"""Convolutional blocks of the image tokenizers: NHWC, kernels HWIO."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import require
+from jaxedit.ops import pyramid
+
+# Uniform in +-1/sqrt(fan_in), the initialisation of the released tokenizers.
+conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+def conv(features: int, size: int = 3, *, name: str, **options: Any) -> nn.Conv:
+    """A convolution with bias that keeps height and width; `options` are those of `nn.Conv`."""
+    pad = size // 2
+    options = {"padding": ((pad, pad), (pad, pad)), "kernel_init": conv_init} | options
+    return nn.Conv(features, (size, size), name=name, **options)
+
+
+def downsample(features: int, *, name: str, **options: Any) -> nn.Conv:
+    """A convolution that halves height and width, padded right and below only."""
+    return conv(features, name=name, strides=2, padding=((0, 1), (0, 1)), **options)
+
+
+def group_norm(channels: int, *, name: str, dtype: Any = jnp.float32) -> nn.GroupNorm:
+    """Group normalisation with 32 groups, or 24 where 32 do not divide the channels.
+
+    Statistics are float32 and of two passes: flax's one-pass variance loses digits that decide
+    labels.
+
+    Raises:
+      ConfigError: neither 32 nor 24 divides `channels`.
+    """
+    groups = next((g for g in (32, 24) if channels % g == 0), 0)
+    require(groups > 0, f"group norm of {channels} channels: expected a multiple of 32 or 24")
+    return nn.GroupNorm(groups, epsilon=1e-6, use_fast_variance=False, dtype=dtype, name=name)
+
+
+class ResBlock(nn.Module):
+    """Two convolutions, each after norm and SiLU, beside a skip that is 1x1 where widths differ."""
+
+    features: int
+    dtype: Any = jnp.float32
+    precision: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B,H,W,C] to [B,H,W,features]."""
+        options = {"dtype": self.dtype, "precision": self.precision}
+        h = nn.silu(group_norm(x.shape[-1], name="norm1", dtype=self.dtype)(x))
+        h = conv(self.features, name="conv1", **options)(h)
+        h = nn.silu(group_norm(self.features, name="norm2", dtype=self.dtype)(h))
+        h = conv(self.features, name="conv2", **options)(h)
+        if x.shape[-1] != self.features:
+            x = conv(self.features, 1, name="shortcut", **options)(x)
+        return x + h
+
+
+class Upsample(nn.Module):
+    """Twice the height and width by repetition, then a convolution."""
+
+    dtype: Any = jnp.float32
+    precision: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B,H,W,C] to [B,2H,2W,C]."""
+        convolve = conv(x.shape[-1], name="conv", dtype=self.dtype, precision=self.precision)
+        return convolve(pyramid.nearest_double(x))

@@ -1,0 +1,124 @@
+"""Scale pyramids: the grids of a schedule, and the three resizes between grids.
+
+The residual goes down by *area* (bins that may overlap), codes go up and the next scale's input
+goes down by *linear* interpolation without antialiasing, and the decoder doubles by *nearest*.
+Both resizes are small matrices, made in numpy and applied in float32 at highest precision, because
+the signs of their results are the labels.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit.config import Scales
+
+# Number of entries of a schedule for each class of image sizes, in pixels of a 16-pixel token.
+SIZES = {"0.06M": 7, "0.25M": 10, "0.60M": 12, "1M": 13}
+
+# Heights and widths of the 13 grids of each template that is not wider than high, by h/w.
+_TALL = {
+    1.0: ("1 2 4 6 8 12 16 20 24 32 40 48 64", "1 2 4 6 8 12 16 20 24 32 40 48 64"),
+    1.25: ("1 2 3 5 10 15 20 25 30 35 45 55 70", "1 2 3 4 8 12 16 20 24 28 36 44 56"),
+    1.333: ("1 2 4 8 12 16 20 24 28 36 48 60 72", "1 2 3 6 9 12 15 18 21 27 36 45 54"),
+    1.5: ("1 2 3 6 9 15 21 27 33 39 48 63 78", "1 2 2 4 6 10 14 18 22 26 32 42 52"),
+    1.75: ("1 2 3 7 11 14 21 28 35 42 56 70 84", "1 2 3 4 6 8 12 16 20 24 32 40 48"),
+    2.0: ("1 2 4 6 10 16 22 30 38 46 60 74 90", "1 2 2 3 5 8 11 15 19 23 30 37 45"),
+    2.5: ("1 2 5 10 15 20 25 30 40 50 65 80 100", "1 2 2 4 6 8 10 12 16 20 26 32 40"),
+    3.0: ("1 2 6 9 15 21 27 36 45 54 72 90 111", "1 2 2 3 5 7 9 12 15 18 24 30 37"),
+}
+
+
+def _templates() -> dict[float, Scales]:
+    schedules: dict[float, Scales] = {}
+    for aspect, (heights, widths) in _TALL.items():
+        scales = tuple(zip(map(int, heights.split()), map(int, widths.split()), strict=True))
+        schedules[aspect] = scales
+        # The release truncates the key of the transposed template to three decimals.
+        schedules.setdefault(int(1000 / aspect) / 1000, tuple((w, h) for h, w in scales))
+    return schedules
+
+
+SCHEDULES: dict[float, Scales] = _templates()
+
+
+def schedule(aspect: float, size: str) -> Scales:
+    """The published grids nearest to an aspect ratio.
+
+    Args:
+      aspect: height / width of the image.
+      size: one of `SIZES`.
+
+    Returns:
+      (h, w) in tokens, coarse to fine.
+
+    Raises:
+      ValueError: `size` is unknown.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size={size!r}: expected one of {', '.join(SIZES)}")
+    nearest = min(SCHEDULES, key=lambda key: abs(aspect - key))
+    return SCHEDULES[nearest][: SIZES[size]]
+
+
+def tokens(scales: Scales) -> int:
+    """Number of tokens of all scales together."""
+    return sum(h * w for h, w in scales)
+
+
+def offsets(scales: Scales) -> tuple[int, ...]:
+    """Position of each scale's first token in the sequence of all scales."""
+    return tuple(tokens(scales[:k]) for k in range(len(scales)))
+
+
+def area_matrix(n_in: int, n_out: int) -> np.ndarray:
+    """Adaptive average pooling along one axis: f32[n_out, n_in], rows sum to one.
+
+    Row i averages positions floor(i n_in / n_out) to ceil((i + 1) n_in / n_out) - 1.
+    """
+    i = np.arange(n_out)[:, None]
+    start, end = i * n_in // n_out, -(-(i + 1) * n_in // n_out)
+    j = np.arange(n_in)[None, :]
+    return ((start <= j) & (j < end)).astype(np.float32) / (end - start).astype(np.float32)
+
+
+def linear_matrix(n_in: int, n_out: int) -> np.ndarray:
+    """Linear interpolation along one axis, half-pixel centres, no antialiasing: f32[n_out, n_in].
+
+    Coordinates are float32 as in the release; float64 ones give measurably other weights.
+    """
+    i = np.arange(n_out, dtype=np.float32)
+    at = np.float32(n_in / n_out) * (i + np.float32(0.5)) - np.float32(0.5)
+    at = np.maximum(at, np.float32(0))
+    low = np.minimum(at.astype(np.int32), n_in - 1)
+    high = np.minimum(low + 1, n_in - 1)
+    t = at - low.astype(np.float32)
+    matrix = np.zeros((n_out, n_in), np.float32)
+    rows = np.arange(n_out)
+    np.add.at(matrix, (rows, low), 1 - t)
+    np.add.at(matrix, (rows, high), t)
+    return matrix
+
+
+def area_resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Average x f32[B,H,W,C] over the bins of a grid `size` = (h, w): f32[B,h,w,C]."""
+    return _resize(x, size, area_matrix)
+
+
+def linear_resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """Interpolate x f32[B,H,W,C] linearly to `size` = (h, w), up or down: f32[B,h,w,C]."""
+    return _resize(x, size, linear_matrix)
+
+
+def nearest_double(x: jax.Array) -> jax.Array:
+    """Repeat every pixel of x [B,H,W,C] twice along both axes: [B,2H,2W,C]."""
+    B, H, W, C = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (B, H, 2, W, 2, C))
+    return x.reshape(B, 2 * H, 2 * W, C)
+
+
+def _resize(x: jax.Array, size: tuple[int, int], matrix) -> jax.Array:
+    _, H, W, _ = x.shape
+    if (H, W) == tuple(size):
+        return x
+    rows, columns = matrix(H, size[0]), matrix(W, size[1])
+    return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)
