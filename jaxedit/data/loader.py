@@ -1,0 +1,143 @@
+"""Batches by step: the batch of a step is a pure function of (seed, step), on any host count."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from jaxedit.config import DataConfig, require
+from jaxedit.data import toy
+from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.sources import Source, ToySource
+from jaxedit.data.text import TextTokenizer
+
+_ENDLESS = 2**62  # rows of the mixture
+
+
+def make_loader(
+    config: DataConfig,
+    tokenizer: TextTokenizer,
+    *,
+    start_step: int,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[EditBatch]:
+    """Endless numpy batches of the steps `start_step`, `start_step + 1`, ...
+
+    Each process gets every `process_count`-th row of the global batch, beginning with row
+    `process_index`.
+
+    Raises:
+      ConfigError: a setting cannot work.
+    """
+    import grain  # slow to import, and only training needs it
+
+    validate(config)
+    require(
+        config.batch_size % process_count == 0,
+        f"data.batch_size={config.batch_size}: expected a multiple of {process_count} processes",
+    )
+    parts = components(config)
+    streams = [
+        grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
+        for i, (source, _) in enumerate(parts)
+    ]
+    order = Stratified(tuple(share for _, share in parts), config.seed)
+    rows = grain.MapDataset.select_from_datasets(streams, order)
+    batches = rows[process_index::process_count].batch(
+        config.batch_size // process_count,
+        drop_remainder=True,
+        batch_fn=lambda rows: collate(rows, tokenizer, config.text_tokens),
+    )
+    options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
+    iterator = iter(batches.to_iter_dataset(options))
+    grain.experimental.set_next_index(iterator, start_step)
+    return iterator
+
+
+def validate(config: DataConfig) -> None:
+    """Raise ConfigError for settings that cannot work."""
+    require(config.source == "toy", f"data.source={config.source!r}: expected 'toy'")
+    levels = range(len(toy.LEVELS))
+    require(config.level in levels, f"data.level={config.level}: expected 0, 1 or 2")
+    size = toy.LEVELS[config.level].image_size
+    require(
+        config.image_size == size,
+        f"data.image_size={config.image_size}: level {config.level} has pictures of {size} pixels",
+    )
+    require(
+        config.split in toy.SPLITS,
+        f"data.split={config.split!r}: expected one of {', '.join(toy.SPLITS)}",
+    )
+    shares = (config.recon_share, config.translate_share)
+    require(
+        min(shares) >= 0 and sum(shares) <= 1,
+        f"data.recon_share={shares[0]}, translate_share={shares[1]}: "
+        "expected shares that are not negative and add up to at most 1",
+    )
+    for name in ("batch_size", "text_tokens", "threads", "prefetch"):
+        value = getattr(config, name)
+        require(value > 0, f"data.{name}={value}: expected a positive number")
+
+
+def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
+    """The parts of the mixture with their exact shares, which add up to 1."""
+    recon, translate = (
+        Fraction(share).limit_denominator(1000)
+        for share in (config.recon_share, config.translate_share)
+    )
+    shares = {"edit": 1 - recon - translate, "recon": recon, "translate": translate}
+    return [
+        (ToySource(config.seed, config.level, config.split, task), share)
+        for task, share in shares.items()
+        if share > 0
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stratified:
+    """Which row of which component comes at a position of the mixture; a Grain selection map.
+
+    Each period, the least common denominator of the shares, holds exactly the right number of
+    rows of every component, in an order of its own.
+    """
+
+    shares: tuple[Fraction, ...]
+    seed: int
+
+    def __len__(self) -> int:
+        """Positions of the mixture."""
+        return _ENDLESS
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """(component, its row) at `position`."""
+        ends = _ends(self.shares)
+        period, k = divmod(position, ends[-1])
+        rank = _permutation(self.seed, period, ends[-1])[k]
+        component = next(i for i, end in enumerate(ends) if rank < end)
+        begin = ends[component - 1] if component else 0
+        return component, period * (ends[component] - begin) + int(rank) - begin
+
+
+@functools.cache
+def _ends(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    period = math.lcm(*(share.denominator for share in shares))
+    return tuple(int(sum(shares[: i + 1]) * period) for i in range(len(shares)))
+
+
+@functools.lru_cache(maxsize=1024)
+def _permutation(seed: int, period: int, length: int) -> np.ndarray:
+    key = np.array([seed & (2**64 - 1), period], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).permutation(length)
+
+
+def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
+    """The first `n` pairs of the test split, the ten edit types in turn."""
+    validate(config)
+    return [
+        toy.make(config.seed, i, config.level, split="test", edit_type=i % len(toy.EDIT_TYPES))
+        for i in range(n)
+    ]

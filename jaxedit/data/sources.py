@@ -1,0 +1,56 @@
+"""Where rows come from: anything with a length and an index."""
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from jaxedit.data import toy
+
+
+class Row(NamedTuple):
+    """One pair before batching.
+
+    Attributes:
+      source, target: u8[H,W,3].
+      instruction: plain text.
+      mask: bool[H,W], True where the edit may change pixels; None if unknown.
+      task: what the row teaches, for example edit or recon.
+      edit_type: PIE-Bench's 0 ... 9, or -1.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    instruction: str
+    mask: np.ndarray | None
+    task: str
+    edit_type: int
+
+
+class Source(Protocol):
+    """A data set with random access; `source[i]` must always give the same row, on any thread."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ToySource:
+    """Toybox rows of one task, drawn when they are asked for."""
+
+    seed: int
+    level: int
+    split: str = "train"
+    task: str = "edit"
+
+    def __len__(self) -> int:
+        """As many rows as Grain can shuffle."""
+        return 2**31 - 1
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`, a pure function of the fields and the index."""
+        pair = toy.make(self.seed, index, self.level, split=self.split, task=self.task)
+        return Row(pair.source, pair.target, pair.instruction, pair.mask, pair.task, pair.edit_type)
