@@ -365,6 +365,12 @@ PRESETS: dict[str, PretrainedConfig] = {
 }
 
 
+def pick_preset(presets: dict[str, Any], name: str) -> Any:
+    """The preset called `name`; ConfigError with the known names if there is none."""
+    require(name in presets, f"unknown preset {name!r}: expected one of {', '.join(presets)}")
+    return presets[name]
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A config dataclass as nested dicts, lists and scalars, ready for JSON."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,0 +1,77 @@
+"""The image tokenizer of VAREdit: multi-scale residual binary spherical quantisation (BitVAE).
+
+    python -m jaxedit.train --config=configs/tokenizer_bsq.py:tiny --workdir=runs/tokenizer
+
+Presets:
+  tiny   16 bits, stride 8, 64 px toy scenes, 1.1 M parameters. Two CPU cores.
+  d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
+  d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
+"""
+
+import dataclasses
+
+from jaxedit.config import (
+    PRESETS,
+    SQUARE_SCALES,
+    BSQTrainConfig,
+    DataConfig,
+    OptimConfig,
+    PretrainedConfig,
+    TrainConfig,
+    pick_preset,
+)
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """The run called `preset`."""
+    return pick_preset({"tiny": tiny, "d32": d32, "d14": d14}, preset)()
+
+
+def tiny() -> TrainConfig:
+    """A tokenizer for toy scenes, trained on a laptop."""
+    return TrainConfig(
+        model=_tokenizer("tiny"),
+        bsq=BSQTrainConfig(scales=PRESETS["tiny"].varedit.scales, mse_weight=1.0),
+        data=DataConfig(batch_size=16),
+        optim=OptimConfig(
+            learning_rate=1e-3, warmup_steps=100, beta2=0.95, weight_decay=0.0, clip_norm=1.0
+        ),
+        steps=4000,
+        dtype="float32",
+        remat=False,
+        ema_decay=0.999,
+    )
+
+
+def _tokenizer(size: str) -> PretrainedConfig:
+    return PretrainedConfig(model_type="bsq", bsq=dataclasses.replace(PRESETS[size].bsq))
+
+
+def _bitvae(size: str) -> TrainConfig:
+    """BitVAE stage 1; with lpips_weights and gan_weight=0.3 its full loss."""
+    patchify = PRESETS[size].varedit.patchify
+    scales = PRESETS[size].varedit.scales[:7]
+    if patchify:
+        scales = tuple((2 * h, 2 * w) for h, w in scales)
+    return TrainConfig(
+        model=_tokenizer(size),
+        bsq=BSQTrainConfig(scales=scales),
+        data=DataConfig(source="images", image_size=256, batch_size=64),
+        optim=OptimConfig(
+            learning_rate=1e-4, beta1=0.5, beta2=0.9, weight_decay=0.0, clip_norm=1.0
+        ),
+        steps=500_000,
+        ema_decay=0.0,
+        sample_every=5000,
+        checkpoint_every=5000,
+    )
+
+
+def d32() -> TrainConfig:
+    """The tokenizer of the 2.2B model."""
+    return _bitvae("2b")
+
+
+def d14() -> TrainConfig:
+    """The tokenizer of the 8.4B model."""
+    return _bitvae("8b")

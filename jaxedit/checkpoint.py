@@ -1,0 +1,86 @@
+"""Checkpoints of a training run: asynchronous, restorable on any mesh; the only user of Orbax."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import orbax.checkpoint as ocp
+from etils import epath
+
+from jaxedit.config import ConfigError
+
+
+class Checkpoints:
+    """The checkpoints `<directory>/<step>/{state,data,config}` of one run.
+
+    `save` returns as soon as the arrays are copied; writing goes on in the background, and a
+    checkpoint gets its final name only when it is complete. Use as a context manager: leaving it
+    waits for the last write.
+    """
+
+    def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
+        """Open (and make) `directory`; only the newest `keep` checkpoints stay."""
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True
+        )
+        self.directory = directory
+        self._manager = ocp.CheckpointManager(
+            directory, options=options, item_names=("state", "data", "config")
+        )
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the writes that are under way."""
+        self._manager.close()
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
+        """Start to write `state` (pytree of arrays) and the JSON of its config under `step`."""
+        if self.latest() == step:
+            return
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            data=ocp.args.JsonSave({"step": step}),  # batches are a function of the step alone
+            config=ocp.args.JsonSave(config),
+        )
+        self._manager.save(step, args=items)
+
+    def config(self, step: int) -> dict[str, Any]:
+        """The config that was saved with `step`."""
+        return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))[
+            "config"
+        ]
+
+    def restore(self, step: int, abstract: Any) -> Any:
+        """The state saved under `step`, laid out as asked.
+
+        Args:
+          step: a step that `latest` returned.
+          abstract: pytree of ShapeDtypeStructs with shardings; any mesh, not only the one that
+            wrote the checkpoint.
+
+        Returns:
+          The pytree of arrays.
+
+        Raises:
+          ConfigError: the checkpoint has other parameters than `abstract`.
+        """
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        try:
+            return self._manager.restore(step, args=items)["state"]
+        except (ValueError, KeyError) as error:
+            raise ConfigError(
+                f"checkpoint {step} in {self.directory} does not fit this config: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+    def reached_preemption(self, step: int) -> bool:
+        """In a run of many processes: True on all of them at the same step after SIGTERM on any."""
+        return self._manager.reached_preemption(step)

@@ -1,0 +1,151 @@
+"""How arrays lie on the mesh: path -> axis names, axis name -> mesh axes, and nothing else.
+
+`PARAM_AXES` names the axes of each parameter; Adam's moments and the EMA copy end in the same paths
+and lie in the same way. `AXIS_RULES` says which mesh axes cut a named axis. Models know neither:
+they call `constrain(x, "batch", "length", "embed")` on activations.
+"""
+
+import logging
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+# axis name -> mesh axes that cut it (the first that divides the axis and is not used yet wins)
+AXIS_RULES: dict[str, tuple[str, ...]] = {
+    "batch": ("data", "fsdp"),
+    "length": (),
+    "embed": ("fsdp",),  # width of the residual stream, on parameters
+    "heads": ("tensor",),
+    "mlp": ("tensor",),
+    "vocab": ("tensor",),
+}
+ACTIVATION_RULES = AXIS_RULES | {"embed": ()}  # the batch already takes `fsdp`
+
+_REPLICATED: tuple[str | None, ...] = ()
+
+# end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
+PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+    (r"(step|count|mini_step|gradient_step)", _REPLICATED),
+    (r"attn/qkv/kernel", ("embed", "heads")),
+    (r"(attn|cross|pool)/proj/kernel", ("heads", "embed")),
+    (r"cross/q/kernel", ("embed", "heads")),
+    (r"(cross|pool)/kv/kernel", ("embed", "heads")),
+    (r"mlp/up/kernel", ("embed", "mlp")),
+    (r"mlp/down/kernel", ("mlp", "embed")),
+    (r"text/up/kernel", ("embed", "mlp")),
+    (r"text/down/kernel", ("mlp", "embed")),
+    (r"(ada|head_ada)/kernel", ("embed", None)),
+    (r"head/kernel", ("embed", None)),
+    (r"word_embed/kernel", (None, "embed")),
+    (r"uncond", (None, "embed")),
+    (r"(level_embed|ada_bias)", (None, "embed")),
+    (r"query", _REPLICATED),
+    (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
+    (r"(^|.*/)(bsq|discriminator)/.*", _REPLICATED),  # convolutions: small, whole on each device
+)
+
+log = logging.getLogger(__name__)
+
+
+def axes_of(path: str) -> tuple[str | None, ...]:
+    """Axis names of the parameter (or moment, or average) at `path`.
+
+    Raises:
+      ValueError: no rule of `PARAM_AXES` matches; the message names the path.
+    """
+    for pattern, axes in PARAM_AXES:
+        if re.fullmatch(rf"(?:.*/)?(?:{pattern})", path):
+            return axes
+    raise ValueError(
+        f"no sharding rule for {path!r}: add one to PARAM_AXES in parallel/sharding.py"
+    )
+
+
+def spec(
+    axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh, path: str, rules: dict
+) -> PartitionSpec:
+    """The PartitionSpec of one array; an axis that the mesh does not divide stays whole."""
+    names = (None,) * (len(shape) - len(axes)) + tuple(axes)[-len(shape) or len(axes) :]
+    parts: list[tuple[str, ...] | None] = []
+    for size, name in zip(shape, names, strict=True):
+        cut = tuple(a for a in rules[name] if mesh.shape[a] > 1) if name else ()
+        pieces = int(np.prod([mesh.shape[a] for a in cut]))
+        if size % pieces:
+            _warn_once(
+                f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
+            )
+            cut = ()
+        parts.append(cut or None)
+    return PartitionSpec(*parts)
+
+
+def state_shardings(abstract: Any, mesh: Mesh) -> Any:
+    """A NamedSharding for every leaf of a whole train state (or any part of it).
+
+    Args:
+      abstract: pytree of arrays or ShapeDtypeStructs.
+      mesh: the device mesh.
+
+    Returns:
+      The same pytree of NamedShardings.
+
+    Raises:
+      ValueError: a leaf that no rule matches.
+    """
+
+    def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        return NamedSharding(mesh, spec(axes_of(path), leaf.shape, mesh, path, AXIS_RULES))
+
+    return jax.tree_util.tree_map_with_path(one, abstract)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over `data` and `fsdp`."""
+    return NamedSharding(mesh, PartitionSpec(AXIS_RULES["batch"]))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A whole copy on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """Ask the compiler to lay the activation `x` out by its axis names; no mesh, no effect.
+
+    Args:
+      x: any array inside a jitted function.
+      *axes: one name of `AXIS_RULES` or None per axis of `x`.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(
+        x, spec(axes, x.shape, mesh, "activation", ACTIVATION_RULES)
+    )
+
+
+def to_global(batch: Any, mesh: Mesh) -> Any:
+    """Each process's rows of a batch as one global array per leaf, cut over `batch_sharding`.
+
+    Args:
+      batch: pytree of numpy arrays [B / processes, ...].
+      mesh: the device mesh.
+
+    Returns:
+      The pytree of arrays [B, ...].
+    """
+    sharding = batch_sharding(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        log.warning(message)

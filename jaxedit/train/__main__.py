@@ -1,0 +1,97 @@
+"""Train a model: python -m jaxedit.train --config=configs/var_sar.py:tiny --workdir=runs/first
+
+WORKDIR gets config.json, log.txt, metrics.jsonl, samples/, checkpoints/ and, at the end, export/
+with the weights for `python -m jaxedit`. The same command resumes a run that was stopped.
+
+Exit codes: 0 finished; 2 bad input; 3 the loss is not finite; 42 stopped by SIGTERM and saved.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from jaxedit.config import ConfigError, to_dict
+from jaxedit.train import command
+
+log = logging.getLogger("jaxedit")
+
+BAD_INPUT, DIVERGED, INTERRUPTED = 2, 3, 42
+CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    try:
+        args = command.parse(argv, __doc__)
+        if args.help:
+            print(args.help)
+            return 0
+        return _train(args)
+    except (ConfigError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _train(args: command.Command) -> int:
+    # Imported here, so that --help and wrong arguments answer at once.
+    import jax
+    from etils import epath
+
+    from jaxedit import compile_cache
+    from jaxedit.parallel.mesh import init_distributed
+    from jaxedit.train import loop, metrics, systems
+
+    if args.distributed == "on" or (args.distributed == "auto" and in_cluster(os.environ)):
+        init_distributed()
+    workdir = epath.Path(args.workdir).absolute()
+    workdir.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() == 0:
+        (workdir / "config.json").write_text(json.dumps(to_dict(args.config), indent=1))
+    start_log(args.workdir, jax.process_index())
+    kind = jax.devices()[0].device_kind
+    log.info(
+        *("process %d of %d: %d of %d devices (%s)", jax.process_index(), jax.process_count()),
+        *(jax.local_device_count(), jax.device_count(), kind),
+    )
+    for name, value in args.overrides.items():
+        log.info("--config.%s=%r", name, value)
+    compile_cache.enable()
+    try:
+        loop.train(args.config, workdir, *systems.build(args.config))
+    except metrics.TrainingDiverged as error:
+        log.error("%s", error)
+        return DIVERGED
+    except loop.Interrupted as error:
+        log.warning("%s", error)
+        return INTERRUPTED
+    return 0
+
+
+def start_log(workdir: str, process: int) -> None:
+    """Log to stdout and, in a local workdir, to log.txt; warnings only from other processes."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if process == 0 and "://" not in workdir:
+        handlers.append(logging.FileHandler(os.path.join(workdir, "log.txt")))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.handlers = handlers
+    log.propagate = False
+    log.setLevel(logging.INFO if process == 0 else logging.WARNING)
+
+
+def in_cluster(environment: dict[str, str]) -> bool:
+    """Whether the environment says that this is one of several processes."""
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1
+    return len(hosts) > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
+
+
+def run() -> None:
+    """Entry point of `jaxedit-train`."""
+    sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,195 @@
+"""The training loop: mesh, state (new or restored), steps, reports, checkpoints, export."""
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+
+from jaxedit import rng, tree
+from jaxedit.checkpoint import Checkpoints
+from jaxedit.config import TrainConfig, require, to_dict
+from jaxedit.data.batch import EditBatch
+from jaxedit.parallel import sharding
+from jaxedit.parallel.mesh import make_mesh
+from jaxedit.train.metrics import Window, Writer
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
+
+log = logging.getLogger(__name__)
+
+BatchesFrom = Callable[[int], Iterator[EditBatch]]
+
+
+class Interrupted(Exception):
+    """SIGTERM came: the run is saved and goes on when the same command is started again."""
+
+
+def train(
+    config: TrainConfig,
+    workdir: epath.Path,
+    objective: Objective,
+    batches_from: BatchesFrom,
+    examples: EditBatch,
+) -> TrainState:
+    """Train `objective` up to `config.steps`, from the newest checkpoint in `workdir` if any.
+
+    Args:
+      config: the run, validated.
+      workdir: gets metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
+      objective: what is trained.
+      batches_from: finished steps -> this process's rows of the next batch, the one after, ...;
+        equal arguments give equal batches, so that a resumed run equals one that never stopped.
+      examples: the rows of the sample sheets.
+
+    Returns:
+      The last state.
+
+    Raises:
+      Interrupted: SIGTERM came; a checkpoint of the last step is complete.
+      TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
+      ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
+    """
+    mesh = make_mesh(config.mesh)
+    folder = workdir / "checkpoints"
+    with (
+        jax.set_mesh(mesh),
+        Checkpoints(folder, keep=config.keep_checkpoints) as checkpoints,
+        StopSignal() as stop,
+    ):
+        frozen = place(objective.frozen(), mesh)
+        state = first_state(config, objective, checkpoints, mesh)
+        train_step = jit_step(config, objective, state, frozen, mesh)
+        begin = int(state.step)
+        batches = batches_from(begin)
+        examples = jax.device_put(examples, sharding.replicated(mesh))
+        window = Window(checkpoints.latest)
+        with Writer(workdir, config, start=begin) as writer:
+            for step in range(begin + 1, config.steps + 1):
+                with window.waiting():
+                    batch = sharding.to_global(next(batches), mesh)
+                with jax.transfer_guard("disallow"):
+                    state, metrics = train_step(state, frozen, batch)
+                window.add(step, metrics)
+                stopping = stop.requested or checkpoints.reached_preemption(step)
+                final = step == config.steps
+                if step % config.log_every == 0 or stopping or final:
+                    writer.scalars(step, window.report(config.data.batch_size))
+                if step % config.checkpoint_every == 0 or stopping or final:
+                    window.flush()  # a state that is not finite is never saved
+                    checkpoints.save(step, state, to_dict(config))
+                if stopping and not final:
+                    raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
+                if config.sample_every and (step % config.sample_every == 0 or final):
+                    key = rng.key_for(config.seed, "sheet")
+                    writer.sheet(step, objective.sheet(state.best_params, frozen, examples, key))
+        export(objective, state.best_params, workdir / "export")
+    return state
+
+
+def first_state(
+    config: TrainConfig, objective: Objective, checkpoints: Checkpoints, mesh: Mesh
+) -> TrainState:
+    """The newest checkpoint's state or, in a new workdir, a new one; laid out over the mesh.
+
+    Raises:
+      ConfigError: there is a checkpoint and `resume` is "never", or it does not fit the config.
+    """
+    optimizer = make_optimizer(config.optim, config.steps)
+
+    def init() -> TrainState:
+        return init_state(objective, optimizer, config)
+
+    abstract = jax.eval_shape(init)
+    layout = sharding.state_shardings(abstract, mesh)
+    log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
+    step = checkpoints.latest()
+    if step is None:
+        return jax.jit(init, out_shardings=layout)()
+    require(
+        config.resume == "auto",
+        f"{checkpoints.directory} has a checkpoint of step {step} and resume='never': "
+        "choose another --workdir or --config.resume=auto",
+    )
+    show_difference(checkpoints.config(step), to_dict(config))
+    log.info("resuming after step %d", step)
+    abstract = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layout
+    )
+    return checkpoints.restore(step, abstract)
+
+
+def jit_step(
+    config: TrainConfig, objective: Objective, state: TrainState, frozen: tree.Tree, mesh: Mesh
+) -> Callable[[TrainState, tree.Tree, EditBatch], tuple[TrainState, Metrics]]:
+    """The compiled training step; the state that it is given is used up."""
+    step = make_step(objective, make_optimizer(config.optim, config.steps), config)
+    layout, frozen_layout = jax.tree.map(lambda x: x.sharding, (state, frozen))
+    return jax.jit(
+        step,
+        in_shardings=(layout, frozen_layout, sharding.batch_sharding(mesh)),
+        out_shardings=(layout, sharding.replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def place(values: tree.Tree, mesh: Mesh) -> tree.Tree:
+    """Put whole arrays (equal on every process) on the mesh as `PARAM_AXES` says."""
+    return jax.device_put(values, sharding.state_shardings(values, mesh))
+
+
+def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
+    """Gather the parameters, one array at a time, and let the first process write the weights."""
+
+    def gather(leaf: jax.Array) -> np.ndarray | None:
+        if not leaf.is_fully_addressable:
+            leaf = jax.jit(lambda x: x, out_shardings=sharding.replicated(leaf.sharding.mesh))(leaf)
+        return np.asarray(leaf) if jax.process_index() == 0 else None
+
+    params = jax.tree.map(gather, params)
+    if jax.process_index() == 0:
+        objective.export(params, str(directory))
+        log.info("exported the weights to %s", directory)
+
+
+def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Log every setting that differs from the checkpoint's."""
+    old, new = tree.flatten(saved), tree.flatten(now)
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path):
+            name = path.replace("/", ".")
+            log.warning("--config.%s was %r, is %r", name, old.get(path), new.get(path))
+
+
+class StopSignal:
+    """While open, SIGTERM sets `requested` instead of ending the process.
+
+    In a run of many processes jax's preemption service listens instead, because all of them must
+    stop at the same step (`Checkpoints.reached_preemption`).
+    """
+
+    def __init__(self) -> None:
+        """Nothing requested yet."""
+        self.requested = False
+
+    def __enter__(self) -> Self:
+        """Start to listen."""
+        self._listens = jax.process_count() == 1
+        if self._listens:
+            self._before = signal.signal(signal.SIGTERM, self._request)
+        return self
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signal back."""
+        if self._listens:
+            signal.signal(signal.SIGTERM, self._before)

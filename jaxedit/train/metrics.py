@@ -1,0 +1,184 @@
+"""What a run reports: one line on screen, one line of JSON, sample sheets, optional dashboards."""
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from jaxedit.config import ConfigError, TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or the gradient is not finite any more."""
+
+
+class Window:
+    """Means of the metrics since the last report, fetched one step late so that nothing waits.
+
+    `add` of step n reads the numbers of step n - 1: by then the device works on step n.
+    """
+
+    def __init__(self, last_good: Callable[[], int | None]) -> None:
+        """An empty window that starts now; `last_good` names the newest checkpoint's step."""
+        self._last_good = last_good
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._values: list[dict[str, float]] = []
+        self._start, self._waited = time.perf_counter(), 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Remember the metrics of finished step number `step`; read those of the step before.
+
+        Raises:
+          TrainingDiverged: the step before had a loss or gradient that is not finite.
+        """
+        self.flush()
+        self._pending = (step, metrics)
+
+    def flush(self) -> None:
+        """Read the metrics that are still on the device.
+
+        Raises:
+          TrainingDiverged: the loss or the gradient norm is not finite.
+        """
+        if self._pending is None:
+            return
+        step, on_device = self._pending
+        self._pending = None
+        values = {name: float(value) for name, value in jax.device_get(on_device).items()}
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(values[name]):
+                raise TrainingDiverged(
+                    f"{name} is {values[name]} at step {step}; "
+                    f"last good checkpoint: {self._last_good()}"
+                )
+        self._values.append(values)
+
+    def report(self, batch_size: int) -> dict[str, float]:
+        """Mean metrics with img/s, s/step and the share of time waiting for data; then start anew."""
+        self.flush()
+        count, seconds = len(self._values), time.perf_counter() - self._start
+        means = {k: float(np.mean([v[k] for v in self._values])) for k in self._values[0]}
+        means |= {"lr": self._values[-1]["lr"]}
+        means |= {"img_per_s": count * batch_size / seconds, "s_per_step": seconds / count}
+        means |= {"data_wait": self._waited / seconds}
+        self._reset()
+        return means
+
+
+class Writer:
+    """Writes reports to the log, `metrics.jsonl`, `samples/` and the dashboards that are on.
+
+    Only the first process writes.
+    """
+
+    def __init__(self, workdir: epath.Path, config: TrainConfig, *, start: int) -> None:
+        """Open the files; reports after step `start` (of a run that was cut short) are dropped."""
+        self._on = jax.process_index() == 0
+        self._steps = config.steps
+        self._samples = workdir / "samples"
+        self._jsonl = workdir / "metrics.jsonl"
+        self._tensorboard = _tensorboard(workdir) if config.tensorboard and self._on else None
+        self._wandb = _wandb(config, workdir) if config.wandb and self._on else None
+        if self._on and self._jsonl.exists():
+            lines = self._jsonl.read_text().splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= start]
+            self._jsonl.write_text("".join(line + "\n" for line in kept))
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Write the report of `step`."""
+        if not self._on:
+            return
+        eta = (self._steps - step) * values["s_per_step"]
+        log.info(
+            "step %d/%d  loss %.4f  lr %.2e  grad %.3f  %.1f img/s  data wait %.0f%%  ETA %s",
+            *(step, self._steps, values["loss"], values["lr"], values["grad_norm"]),
+            *(values["img_per_s"], 100 * values["data_wait"], duration(eta)),
+        )
+        with self._jsonl.open("a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        if self._tensorboard:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(name, value, step)
+        if self._wandb:
+            self._wandb.log(values, step=step)
+
+    def sheet(self, step: int, images: np.ndarray) -> None:
+        """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
+        if not self._on:
+            return
+        self._samples.mkdir(parents=True, exist_ok=True)
+        picture = tile(np.asarray(images))
+        with (self._samples / f"{step:07d}.png").open("wb") as file:
+            Image.fromarray(picture).save(file, format="PNG")
+        if self._tensorboard:
+            self._tensorboard.add_image("samples", picture, step, dataformats="HWC")
+        if self._wandb:
+            self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the dashboards."""
+        if self._tensorboard:
+            self._tensorboard.close()
+        if self._wandb:
+            self._wandb.finish()
+
+
+def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
+    """u8[rows, columns, H, W, 3] as one picture u8[h, w, 3] with white lines of `gap` pixels."""
+    pad = ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0))
+    rows, columns, height, width, _ = (padded := np.pad(images, pad, constant_values=255)).shape
+    picture = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    return picture[:-gap, :-gap]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "1h02m", "2m05s" or "9s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def _tensorboard(workdir: epath.Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise ConfigError("tensorboard=True needs: pip install tensorboardX") from error
+    return SummaryWriter(str(workdir / "tb"))
+
+
+def _wandb(config: TrainConfig, workdir: epath.Path) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise ConfigError(f"wandb={config.wandb!r} needs: pip install wandb") from error
+    wandb.init(project=config.wandb, dir=str(workdir), id=workdir.name, resume="allow")
+    return wandb

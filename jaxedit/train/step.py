@@ -1,0 +1,144 @@
+"""One training step: micro-batches, gradients, AdamW, the moving average; and what it trains."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxedit import rng
+from jaxedit.config import TrainConfig
+from jaxedit.data.batch import EditBatch
+from jaxedit.train.optim import learning_rate
+from jaxedit.tree import Tree
+
+Metrics = dict[str, jax.Array]
+
+
+class Objective(Protocol):
+    """A system that can be trained: its parameters, its loss, and what to show and to keep of it."""
+
+    def init(self, key: jax.Array) -> Tree:
+        """All trained parameters, f32."""
+
+    def frozen(self) -> Tree:
+        """Arrays that the loss needs and that are not trained, an argument of the jitted step."""
+
+    def loss(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """(loss f32[], metrics f32[] by name) of one micro-batch."""
+
+    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+        """u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
+
+    def export(self, params: Tree, directory: str) -> None:
+        """Write the weights and their config as a directory that `Editor` and others load."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainState:
+    """Everything that changes during training; arrays only."""
+
+    step: jax.Array  # i32[], finished steps
+    params: Tree
+    opt_state: Any
+    ema_params: Tree  # empty when ema_decay is 0
+
+    @property
+    def best_params(self) -> Tree:
+        """The averaged parameters where they exist, else the current ones."""
+        return self.ema_params or self.params
+
+
+def init_state(
+    objective: Objective, optimizer: optax.GradientTransformation, config: TrainConfig
+) -> TrainState:
+    """The state before the first step; a pure function, for `jit` and `eval_shape`."""
+    params = objective.init(rng.key_for(config.seed, "init"))
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if config.ema_decay else {},
+    )
+
+
+def make_step(
+    objective: Objective, optimizer: optax.GradientTransformation, config: TrainConfig
+) -> Callable[[TrainState, Tree, EditBatch], tuple[TrainState, Metrics]]:
+    """The pure function (state, frozen, batch) -> (state after, metrics of this step)."""
+
+    def train_step(state: TrainState, frozen: Tree, batch: EditBatch) -> tuple[TrainState, Metrics]:
+        key = rng.key_for(config.seed, "loss", state.step)
+
+        def loss(params: Tree, micro: EditBatch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+            return objective.loss(params, frozen, micro, key, state.step)
+
+        grads, metrics = accumulate(loss, state.params, batch, key, config.optim.accumulate)
+        rate = learning_rate(config.optim, config.steps)(state.step)
+        metrics |= {"grad_norm": optax.tree.norm(grads), "lr": rate}
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        after = TrainState(
+            step=state.step + 1,
+            params=params,
+            opt_state=opt_state,
+            ema_params=moving_average(state.ema_params, params, config.ema_decay, state.step),
+        )
+        return after, metrics
+
+    return train_step
+
+
+def accumulate(
+    loss: Callable[[Tree, EditBatch, jax.Array], tuple[jax.Array, Metrics]],
+    params: Tree,
+    batch: EditBatch,
+    key: jax.Array,
+    parts: int,
+) -> tuple[Tree, Metrics]:
+    """Gradient and metrics of the mean loss over `parts` micro-batches, one after the other.
+
+    Args:
+      loss: (params, micro-batch, key) -> (loss, metrics).
+      params: the parameters.
+      batch: leaves [B, ...] with B divisible by `parts`; micro-batch i has the rows i, i + parts, ...
+        so that each device keeps its own rows.
+      key: key[], split between the micro-batches.
+      parts: number of micro-batches.
+
+    Returns:
+      (gradients like params, metrics with "loss").
+    """
+
+    def one(micro: EditBatch, key: jax.Array) -> tuple[Tree, Metrics]:
+        (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, micro, key)
+        return grads, metrics | {"loss": value}
+
+    if parts == 1:
+        return one(batch, key)
+
+    def split(x: jax.Array) -> jax.Array:
+        return jnp.moveaxis(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 1, 0)
+
+    def add(total: Any, xs: tuple[EditBatch, jax.Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, one(*xs)), None
+
+    xs = (jax.tree.map(split, batch), jax.random.split(key, parts))
+    shapes = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], xs))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, xs)
+    return jax.tree.map(lambda x: x / parts, total)
+
+
+def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:
+    """`average` moved towards `params`; the decay rises as (1 + step) / (10 + step) at first."""
+    if not decay:
+        return {}
+    keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: a + (1 - keep) * (p - a), average, params)

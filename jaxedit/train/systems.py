@@ -1,0 +1,41 @@
+"""Which objective a config trains, and the batches that it sees."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+
+from jaxedit.config import TrainConfig
+from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.loader import held_out_pairs, make_loader
+from jaxedit.data.text import TextTokenizer
+from jaxedit.train.bsq import BSQObjective
+from jaxedit.train.step import Objective
+
+OBJECTIVES = {"bsq": BSQObjective}
+
+
+def build(
+    config: TrainConfig,
+) -> tuple[Objective, Callable[[int], Iterator[EditBatch]], EditBatch]:
+    """What `loop.train` needs for this config.
+
+    Returns:
+      (objective, finished steps -> this process's batches, examples for the sample sheets)
+
+    Raises:
+      ConfigError, OSError: weights or data that do not exist or do not fit.
+    """
+    tokenizer = TextTokenizer.load(config.data.text_tokenizer)
+
+    def batches_from(step: int) -> Iterator[EditBatch]:
+        return make_loader(
+            config.data,
+            tokenizer,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+
+    pairs = held_out_pairs(config.data, config.sample_rows)
+    examples = collate(pairs, tokenizer, config.data.text_tokens)
+    return OBJECTIVES[config.model.model_type](config), batches_from, examples
