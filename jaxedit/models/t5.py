@@ -12,20 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import T5Config
+from jaxedit.nn.layers import RMSNorm, dense
 from jaxedit.ops.relative_position import position_buckets
-
-
-class RootMeanSquareNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * scale, in float32."""
-
-    eps: float
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,T,D] to f32[B,T,D]."""
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        x = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.eps)
-        return x * scale[None, None, :]
 
 
 class Attention(nn.Module):
@@ -78,9 +66,9 @@ class Block(nn.Module):
         """f32[B,T,D] to (f32[B,T,D], None)."""
         eps = self.config.norm_eps
         attention = Attention(self.config, self.dtype, name="attn")
-        x = x + attention(RootMeanSquareNorm(eps, name="attn_norm")(x), bias, mask)
+        x = x + attention(RMSNorm(eps, name="attn_norm")(x), bias, mask)
         mlp = GatedMLP(self.config, self.dtype, name="mlp")
-        return x + mlp(RootMeanSquareNorm(eps, name="mlp_norm")(x)), None
+        return x + mlp(RMSNorm(eps, name="mlp_norm")(x)), None
 
 
 class T5Encoder(nn.Module):
@@ -122,9 +110,8 @@ class T5Encoder(nn.Module):
             length=c.layers,
         )
         x, _ = layers(c, self.dtype, name="blocks")(embed[ids].astype(jnp.float32), bias, mask)
-        return RootMeanSquareNorm(c.norm_eps, name="norm")(x)
+        return RMSNorm(c.norm_eps, name="norm")(x)
 
 
 def _dense(features: int, fan: int, dtype: Any, name: str) -> nn.Dense:
-    init = nn.initializers.normal(fan**-0.5)
-    return nn.Dense(features, use_bias=False, dtype=dtype, kernel_init=init, name=name)
+    return dense(features, fan**-0.5, dtype, name=name, use_bias=False)

@@ -1,0 +1,135 @@
+"""Pictures in and out: any photo to the square that a model sees, and its output back to a picture.
+
+The photo lies at the top left of a white square, as in VAREdit's released code, so its proportions
+stay and the edit can be cut out again at the photo's own size.
+"""
+
+import os
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
+MAX_PIXELS = 100_000_000
+_STRIP = 64  # rows or columns that are padded to the long side at a time
+
+
+def read(path: str | os.PathLike) -> Image.Image:
+    """The picture in a file, upright and as RGB.
+
+    Raises:
+      ValueError: the file is not a picture, is cut short, or is too large; one line.
+      OSError: the file is missing or may not be read.
+    """
+    try:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            try:
+                image = Image.open(file)
+                _check_size(image.size, path)
+                image.load()
+                image = ImageOps.exif_transpose(image)
+            except _TooLarge:
+                raise
+            except Exception as error:  # each decoder fails in its own way on damaged files
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise ValueError(f"{path}: not a readable picture: {reason}") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise OSError(f"{path}: {error.strerror}: expected a picture") from error
+    return to_rgb(image)
+
+
+def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
+    """A picture of any kind as RGB: transparency over white, 16 bits scaled to 8.
+
+    Args:
+      image: a PIL image, or u8[H,W], u8[H,W,3], u8[H,W,4].
+
+    Raises:
+      ValueError: an array of another type or shape, a mode without a known range, or the picture
+        is too large.
+    """
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        channels = array.shape[2:] in ((), (3,), (4,)) and array.ndim > 1
+        if array.dtype != np.uint8 or not channels or not array.size:
+            raise ValueError(
+                f"image {array.dtype}{list(array.shape)}: expected a path, a PIL image or "
+                "u8[H,W,3], u8[H,W,4] or u8[H,W]"
+            )
+        image = Image.fromarray(array)
+    _check_size(image.size, "image")
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):  # 16-bit grey; "I" is how it arrives from some formats
+        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("image of mode F: expected 8 or 16 bits per channel")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_square(image: Image.Image, size: int) -> np.ndarray:
+    """Pad to a white square at the right or bottom, then resize (Lanczos).
+
+    Equal to doing so with the whole square at once, which a narrow picture would not fit in memory:
+    Lanczos treats rows, then columns, each on its own.
+
+    Args:
+      image: RGB.
+      size: S, pixels.
+
+    Returns:
+      u8[S,S,3].
+    """
+    width, height = image.size
+    side = max(width, height)
+    narrow = Image.new("RGB", (size, side), "white")
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        strip = Image.new("RGB", (side, bottom - top), "white")
+        strip.paste(image.crop((0, top, width, bottom)), (0, 0))
+        narrow.paste(strip.resize((size, bottom - top), Image.Resampling.LANCZOS), (0, top))
+    return np.asarray(narrow.resize((size, size), Image.Resampling.LANCZOS))
+
+
+def from_square(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Undo `to_square`: resize to the long side (Lanczos) and cut the padding off.
+
+    Args:
+      pixels: u8[S,S,3].
+      size: (width, height) of the picture.
+
+    Returns:
+      RGB of that size.
+    """
+    width, height = size
+    side, square = max(size), pixels.shape[0]
+    wide = Image.fromarray(pixels).resize((side, square), Image.Resampling.LANCZOS)
+    result = Image.new("RGB", size)
+    for left in range(0, width, _STRIP):
+        right = min(left + _STRIP, width)
+        strip = wide.crop((left, 0, right, square))
+        strip = strip.resize((right - left, side), Image.Resampling.LANCZOS)
+        result.paste(strip.crop((0, 0, right - left, height)), (left, 0))
+    return result
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+def _check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise _TooLarge(
+            f"{name}: {width}x{height} pixels: expected at most {MAX_SIDE} a side and "
+            f"{MAX_PIXELS} in all"
+        )
+    if not width * height:
+        raise _TooLarge(f"{name}: {width}x{height} pixels: expected at least one")
