@@ -1,0 +1,247 @@
+"""Self- and cross-attention, the key-value cache, and the ways a sequence of documents attends.
+
+Heads come before positions everywhere, [B,A,S,E]: that is the order in which caches are read.
+A *view* is a static rule `(queries, keys, values, memory) -> (attended, memory)` that says what new
+tokens see and what is remembered of them. Views are pytrees without leaves, so that they pass
+through `nn.scan` and `nn.remat` as ordinary arguments.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.nn.layers import dense
+from jaxedit.ops import masks, rope
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+def attend(
+    queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None = None
+) -> jax.Array:
+    """Softmax attention with logits `q . k`; the only place that chooses a kernel.
+
+    Args:
+      queries: [B,A,N,E], already scaled.
+      keys: [B,A,S,E].
+      values: [B,A,S,E].
+      mask: bool, broadcastable to [B,A,N,S] by axes of length one, True = visible; or None.
+
+    Returns:
+      [B,A,N,E] in the dtype of `values`.
+    """
+    logits = jnp.einsum("bhne,bhse->bhns", queries, keys, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum("bhns,bhse->bhne", weights.astype(values.dtype), values)
+
+
+def attend_block_causal(
+    queries: jax.Array, keys: jax.Array, values: jax.Array, documents: Sequence[int]
+) -> jax.Array:
+    """Attention in which each token sees its own and all earlier documents.
+
+    Args:
+      queries: [B,A,S,E]; keys and values alike.
+      keys: see `queries`.
+      values: see `queries`.
+      documents: lengths that sum to S.
+
+    Returns:
+      [B,A,S,E].
+    """
+    mask = masks.block_causal(documents)
+    return attend(queries, keys, values, mask[None, None])
+
+
+class KVCache(NamedTuple):
+    """Keys and values of some layers, and the layer that comes next.
+
+    keys, values: [L,B,A,S,E]; layer: i32[].
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    layer: jax.Array
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int, int, int, int], dtype: Any) -> "KVCache":
+        """A cache of zeros of shape (L, B, A, S, E)."""
+        return cls(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros((), jnp.int32))
+
+    def write(self, keys: jax.Array, values: jax.Array, start: int) -> "KVCache":
+        """Put [B,A,N,E] of the current layer at positions `start` and on; go to the next layer."""
+        at = (self.layer, 0, 0, start, 0)
+        return KVCache(
+            jax.lax.dynamic_update_slice(self.keys, keys[None].astype(self.keys.dtype), at),
+            jax.lax.dynamic_update_slice(self.values, values[None].astype(self.keys.dtype), at),
+            self.layer + 1,
+        )
+
+    def read(self, layer: jax.Array, stop: int) -> tuple[jax.Array, jax.Array]:
+        """Keys and values [B,A,stop,E] of `layer`."""
+        _, B, A, _, E = self.keys.shape
+
+        def part(x: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice(x, (layer, 0, 0, 0, 0), (1, B, A, stop, E))[0]
+
+        return part(self.keys), part(self.values)
+
+    def rewind(self) -> "KVCache":
+        """The same cache, at its first layer."""
+        return self._replace(layer=jnp.zeros((), jnp.int32))
+
+
+class View(Protocol):
+    """What new tokens see and what is remembered of them."""
+
+    def __call__(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: Any
+    ) -> tuple[jax.Array, Any]:
+        """Attend with [B,A,N,E] each; returns [B,A,N,E] and the new memory."""
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class BlockCausal:
+    """Training: the whole sequence at once; nothing is remembered."""
+
+    documents: tuple[int, ...]
+
+    def __call__(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: None
+    ) -> tuple[jax.Array, None]:
+        """See `View`."""
+        return attend_block_causal(queries, keys, values, self.documents), memory
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Begin:
+    """Sampling: the first documents, block-causal among themselves, fill an empty cache."""
+
+    documents: tuple[int, ...]
+
+    def __call__(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """See `View`."""
+        attended = attend_block_causal(queries, keys, values, self.documents)
+        return attended, memory.write(keys, values, 0)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Extend:
+    """Sampling: one more document, which sees itself and all before it."""
+
+    start: int  # tokens already in the cache
+
+    def __call__(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: KVCache
+    ) -> tuple[jax.Array, KVCache]:
+        """See `View`."""
+        cache = memory.write(keys, values, self.start)
+        keys, values = cache.read(memory.layer, self.start + queries.shape[2])
+        return attend(queries, keys, values), cache
+
+
+class SelfAttention(nn.Module):
+    """Cosine attention with a learned scale per head and rotary positions."""
+
+    heads: int
+    std: float
+    proj_std: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, table: jax.Array, view: View, memory: Any
+    ) -> tuple[jax.Array, Any]:
+        """Attend from every token.
+
+        Args:
+          x: [B,N,C].
+          table: f32[2,N,E/2], from `rope.rotary_table`.
+          view: what the tokens see.
+          memory: what the view remembers between calls.
+
+        Returns:
+          [B,N,C] in the compute dtype, and the new memory.
+
+        Source: Swin Transformer V2, section 3.3 (cosine attention).
+        """
+        B, N, C = x.shape
+        zeros = nn.initializers.zeros
+        q_bias, v_bias = self.param("q_bias", zeros, (C,)), self.param("v_bias", zeros, (C,))
+        log_scale = self.param("scale", nn.initializers.constant(math.log(4.0)), (self.heads,))
+        qkv = dense(3 * C, self.std, self.dtype, name="qkv", use_bias=False)(x)
+        qkv = qkv.reshape(B, N, 3, self.heads, C // self.heads).transpose(2, 0, 3, 1, 4)
+
+        scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
+        q = unit(qkv[0] + by_head(q_bias, self.heads)) * scale[None, :, None, None]
+        q, k = rope.rotate(q, table), rope.rotate(unit(qkv[1]), table)
+        v = qkv[2] + by_head(v_bias, self.heads).astype(self.dtype)
+        out, memory = view(q.astype(self.dtype), k.astype(self.dtype), v, memory)
+        return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), memory
+
+
+class CrossAttention(nn.Module):
+    """Attention from image tokens to text tokens."""
+
+    heads: int
+    width: int
+    std: float
+    proj_std: float
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """Declare q, kv, v_bias and proj."""
+        self.q = dense(self.width, self.std, self.dtype)
+        self.kv = dense(2 * self.width, self.std, self.dtype, use_bias=False)
+        self.v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
+        self.proj = dense(self.width, self.proj_std, self.dtype)
+
+    def keys_values(self, text: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Keys and values [B,A,T,E] of text tokens [B,T,C]."""
+        k, v = jnp.split(self.kv(text), 2, axis=-1)
+        v = v + self.v_bias[None, None].astype(self.dtype)
+        return split_heads(k, self.heads), split_heads(v, self.heads)
+
+    def __call__(
+        self, x: jax.Array, keys_values: tuple[jax.Array, jax.Array], mask: jax.Array
+    ) -> jax.Array:
+        """Attend from x[B,N,C] to `keys_values` where mask bool[B,T]; returns [B,N,C]."""
+        E = self.width // self.heads
+        q = split_heads(self.q(x), self.heads) * E**-0.5
+        return self.proj(join_heads(attend(q, *keys_values, mask[:, None, None, :])))
+
+
+def unit(x: jax.Array) -> jax.Array:
+    """Vectors of length one over the last axis, in f32; gradient finite at zero."""
+    x = x.astype(jnp.float32)
+    square = jnp.sum(x * x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+
+
+def split_heads(x: jax.Array, heads: int) -> jax.Array:
+    """[B,S,C] to [B,A,S,E]."""
+    B, S, C = x.shape
+    return x.reshape(B, S, heads, C // heads).transpose(0, 2, 1, 3)
+
+
+def join_heads(x: jax.Array) -> jax.Array:
+    """[B,A,S,E] to [B,S,C]."""
+    B, A, S, E = x.shape
+    return x.transpose(0, 2, 1, 3).reshape(B, S, A * E)
+
+
+def by_head(bias: jax.Array, heads: int) -> jax.Array:
+    """[C] as [1,A,1,E]."""
+    return bias.reshape(1, heads, 1, -1)

@@ -1,0 +1,89 @@
+"""Small layers: norms, adaptive modulation, dense maps, the MLP, stochastic depth."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+def layer_norm(x: jax.Array, eps: float) -> jax.Array:
+    """Zero mean and unit variance over the last axis, in f32, without parameters.
+
+    Source: Layer Normalization (Ba et al.), equation 3.
+    """
+    x = x.astype(jnp.float32)
+    x = x - x.mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
+
+
+def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> jax.Array:
+    """Adaptive layer norm: `LN(x) * (1 + scale) + shift`.
+
+    Args:
+      x: [B,S,C].
+      scale: f32[B,C].
+      shift: f32[B,C].
+      eps: added to the variance.
+
+    Returns:
+      f32[B,S,C].
+
+    Source: Scalable Diffusion Models with Transformers (DiT), section 3.2.
+    """
+    return layer_norm(x, eps) * (1 + scale[:, None]) + shift[:, None]
+
+
+def drop_path(x: jax.Array, rate: jax.Array, key: jax.Array) -> jax.Array:
+    """Zero whole rows of x[B,...] with probability `rate`, scaling up the others."""
+    keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0],) + (1,) * (x.ndim - 1))
+    return jnp.where(keep, x / (1 - rate), 0)
+
+
+class RMSNorm(nn.Module):
+    """`x / rms(x) * scale` in f32 over the last axis [..., C]."""
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise x[B,S,C]; returns f32 of the same shape."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        x = x.astype(jnp.float32)
+        return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.eps) * scale[None, None]
+
+
+class LayerNorm(nn.Module):
+    """Layer norm with learned scale and bias, in f32, over the last axis of [B,S,C]."""
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise x[B,S,C]; returns f32 of the same shape."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+        return layer_norm(x, self.eps) * scale[None, None] + bias[None, None]
+
+
+def dense(
+    features: int, std: float, dtype: Any, *, name: str | None = None, use_bias: bool = True
+) -> nn.Dense:
+    """A dense map whose kernel starts normal with deviation `std`, its bias at zero."""
+    init = nn.initializers.normal(std)
+    return nn.Dense(features, use_bias, dtype=dtype, kernel_init=init, name=name)
+
+
+class MLP(nn.Module):
+    """`down(gelu(up(x)))` with the tanh form of GELU."""
+
+    hidden: int
+    std: float
+    down_std: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map x[B,S,C] to the same shape, in the compute dtype."""
+        hidden = nn.gelu(dense(self.hidden, self.std, self.dtype, name="up")(x), approximate=True)
+        return dense(x.shape[-1], self.down_std, self.dtype, name="down")(hidden)
