@@ -11,20 +11,20 @@ import numpy as np
 from jaxedit.convert.keymaps import Rule, conv, from_torch, same
 from jaxedit.tree import Tree
 
-# Places with blocks, then single layers: regex of the PyTorch prefix, path prefix.
-_BLOCKS = (
-    (r"(encoder|decoder)\.(down|up)\.(\d+)\.block\.(\d+)", "{0}/{1}_{2}_block_{3}"),
-    (r"(encoder|decoder)\.mid\.block_(\d+)", "{0}/mid_block_{1}"),
-)
+# Layers: regex of the PyTorch prefix, path.
+_BLOCK = (r"(encoder|decoder)\.(down|up)\.(\d+)\.block\.(\d+)", "{0}/{1}_{2}_block_{3}")
+_MID = (r"(encoder|decoder)\.mid\.block_(\d+)", "{0}/mid_block_{1}")
 _CONVS = (
-    *((rf"{key}\.conv([12])", f"{path}/conv{{{n}}}") for (key, path), n in zip(_BLOCKS, (4, 2))),
-    *((rf"{key}\.nin_shortcut", f"{path}/shortcut") for key, path in _BLOCKS),
+    (rf"{_BLOCK[0]}\.conv([12])", f"{_BLOCK[1]}/conv{{4}}"),
+    (rf"{_BLOCK[0]}\.nin_shortcut", f"{_BLOCK[1]}/shortcut"),
+    (rf"{_MID[0]}\.conv([12])", f"{_MID[1]}/conv{{2}}"),
     (r"(encoder|decoder)\.(conv_in|conv_out)", "{0}/{1}"),
     (r"encoder\.down\.(\d+)\.downsample\.conv", "encoder/down_{0}_downsample"),
     (r"decoder\.up\.(\d+)\.upsample\.conv", "decoder/up_{0}_upsample/conv"),
 )
 _NORMS = (
-    *((rf"{key}\.norm([12])", f"{path}/norm{{{n}}}") for (key, path), n in zip(_BLOCKS, (4, 2))),
+    (rf"{_BLOCK[0]}\.norm([12])", f"{_BLOCK[1]}/norm{{4}}"),
+    (rf"{_MID[0]}\.norm([12])", f"{_MID[1]}/norm{{2}}"),
     (r"(encoder|decoder)\.norm_out", "{0}/norm_out"),
 )
 RULES = (

@@ -1,0 +1,56 @@
+"""The PatchGAN discriminator with which image tokenizers are trained.
+
+Source: Isola et al. 2017, section 3.2.2.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+_kernel_init = nn.initializers.normal(0.02)
+
+
+def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    return 1 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation by the statistics of the batch at hand; nothing is remembered."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalise f32[B,H,W,C] over B, H and W."""
+        scale = self.param("scale", _scale_init, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
+        mean = x.mean((0, 1, 2), keepdims=True)
+        variance = ((x - mean) ** 2).mean((0, 1, 2), keepdims=True)
+        x = (x - mean) * jax.lax.rsqrt(variance + 1e-5)
+        return x * scale[None, None, None, :] + bias[None, None, None, :]
+
+
+class Discriminator(nn.Module):
+    """Scores overlapping patches of an image as real (high) or reconstructed (low)."""
+
+    channels: int = 128
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """f32[B,H,W,3] in [-1,1] to scores f32[B,H/8-2,W/8-2,1]."""
+        strides = (2, 2, 2, 1)
+        for i, stride in enumerate(strides):
+            x = self._conv(self.channels * 2**i, stride, use_bias=i == 0, name=f"conv_{i}")(x)
+            if i > 0:
+                x = BatchNorm(name=f"norm_{i}")(x)
+            x = nn.leaky_relu(x, 0.2)
+        return self._conv(1, 1, name=f"conv_{len(strides)}")(x)
+
+    def _conv(self, features: int, stride: int, *, name: str, use_bias: bool = True) -> nn.Conv:
+        return nn.Conv(
+            features,
+            (4, 4),
+            strides=stride,
+            padding=((1, 1), (1, 1)),
+            use_bias=use_bias,
+            kernel_init=_kernel_init,
+            name=name,
+        )

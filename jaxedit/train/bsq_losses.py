@@ -1,0 +1,119 @@
+"""Losses of the image tokenizer, and the differentiable pyramid that they are measured on.
+
+Source: Han et al. 2024 (Infinity), section 3.2, and its tokenizer's training code (BitVAE).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import BSQTrainConfig, Scales
+from jaxedit.ops import pyramid, quantize
+
+
+class QuantizerTerms(NamedTuple):
+    """What one scale, or the mean of the kept scales, adds to the loss; f32[] each, in nats.
+
+    commit: mean squared distance of the unit residual from its code.
+    sample_entropy: of each position's bits, summed over bits; low = decided.
+    code_entropy: of each bit over all positions, summed over bits; high = all codes are used.
+    """
+
+    commit: jax.Array
+    sample_entropy: jax.Array
+    code_entropy: jax.Array
+
+
+class Quantized(NamedTuple):
+    """One pass through the pyramid.
+
+    features: f32[K,B,H,W,d], the sum of scales 1 to k; the last one is decoded.
+    terms: each f32[K].
+    bit_rates: f32[K,d], the share of positive bits.
+    """
+
+    features: jax.Array
+    terms: QuantizerTerms
+    bit_rates: jax.Array
+
+
+def quantize_pyramid(
+    raw: jax.Array, scales: Scales, keep: jax.Array, *, inv_temperature: float
+) -> Quantized:
+    """Quantise `raw` scale by scale with straight-through gradients.
+
+    Residuals are not detached: each scale sees what the gradient of the coarser ones leaves, so
+    that the gradient of the sum does not grow with the number of scales.
+
+    Args:
+      raw: f32[B,H,W,d], the encoder's output.
+      scales: grids in latent positions; the last is (H, W).
+      keep: bool[K]; a scale that is not kept adds nothing.
+      inv_temperature: sharpness of the entropies.
+    """
+    residual, cum = raw, jnp.zeros_like(raw)
+    features, terms, rates = [], [], []
+    for k, size in enumerate(scales):
+        r = pyramid.area_resize(residual, size)
+        codes, bits = quantize.quantize_ste(r)
+        codes = jnp.where(keep[k], pyramid.linear_resize(codes, scales[-1]), 0)
+        residual, cum = residual - codes, cum + codes
+        features.append(cum)
+        terms.append(quantizer_terms(quantize.normalize(r), bits, inv_temperature))
+        rates.append(bits.mean((0, 1, 2), dtype=jnp.float32))
+    stacked = QuantizerTerms(*map(jnp.stack, zip(*terms, strict=True)))
+    return Quantized(jnp.stack(features), stacked, jnp.stack(rates))
+
+
+def quantizer_terms(unit: jax.Array, bits: jax.Array, inv_temperature: float) -> QuantizerTerms:
+    """Commitment and entropies of the unit residuals f32[B,h,w,d] and their bits bool[B,h,w,d]."""
+    codes = quantize.codes_of(bits)
+    commit = jnp.mean((unit - codes) ** 2)
+    negative = jax.nn.sigmoid(-4 * inv_temperature * unit.shape[-1] ** -0.5 * unit)
+    sample = binary_entropy(negative).sum(-1).mean()
+    code = binary_entropy(negative.mean((0, 1, 2))).sum()
+    return QuantizerTerms(commit, sample, code)
+
+
+def quantizer_loss(terms: QuantizerTerms, config: BSQTrainConfig) -> jax.Array:
+    """The weighted sum of the terms, of the shape that they have."""
+    entropy = (terms.sample_entropy - terms.code_entropy) / config.inv_temperature
+    aux = config.commit_weight * terms.commit + config.entropy_weight * entropy
+    return config.quantizer_weight * aux
+
+
+def mean_of_kept(values: jax.Array, keep: jax.Array) -> jax.Array:
+    """Mean over scales of f32[K] where keep bool[K]."""
+    return jnp.sum(jnp.where(keep, values, 0)) / jnp.sum(keep)
+
+
+def draw_kept(key: jax.Array, scales: int, drop: float) -> jax.Array:
+    """The scales a step uses, bool[K]: each is dropped with probability `drop`, the last never."""
+    keep = jax.random.bernoulli(key, 1 - drop, (scales,))
+    return keep.at[-1].set(True)
+
+
+def binary_entropy(p: jax.Array) -> jax.Array:
+    """Entropy in nats of coins with probability p f32[...]; finite at 0 and 1."""
+    q = 1 - p
+    return -(p * jnp.log(p + 1e-8) + q * jnp.log(q + 1e-8))
+
+
+def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio in dB of images f32[...] in [-1,1], clamped to that range."""
+    error = jnp.mean((jnp.clip(a, -1, 1) - jnp.clip(b, -1, 1)) ** 2)
+    return 10 * jnp.log10(4 / jnp.maximum(error, 1e-10))
+
+
+def discriminator_loss(real: jax.Array, fake: jax.Array, lecam: float) -> jax.Array:
+    """Hinge loss of the discriminator's scores f32[...] of real and reconstructed images.
+
+    Args:
+      real: scores of images.
+      fake: scores of reconstructions.
+      lecam: weight of the LeCam-like regulariser, which keeps both means within 0.1 of zero.
+    """
+    hinge = (jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean()) / 2
+    excess = [jax.nn.relu(jnp.abs(scores.mean()) - 0.1) ** 2 for scores in (real, fake)]
+    return hinge + lecam * sum(excess)
