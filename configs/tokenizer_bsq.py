@@ -12,7 +12,6 @@ import dataclasses
 
 from jaxedit.config import (
     PRESETS,
-    SQUARE_SCALES,
     BSQTrainConfig,
     DataConfig,
     OptimConfig,

@@ -1,19 +1,22 @@
 """The command line of training: flags, config file and overrides, with one-line errors."""
 
+import ast
 import dataclasses
 import difflib
 import pathlib
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 from absl import flags
 from ml_collections import config_flags
 
-import jaxedit
+from jaxedit import configs
 from jaxedit.config import ConfigError, TrainConfig, require
 
 OVERRIDE = re.compile(r"--(?:no)?config\.([^=]+)")
+INSTALLED = pathlib.Path(configs.__file__).parent
 
 
 class Command(NamedTuple):
@@ -56,7 +59,7 @@ def parse(argv: Sequence[str], doc: str) -> Command:
         sys_argv=argv,
     )
     if {"--help", "-h", "-help"} & set(argv):
-        return Command(TrainConfig(), "", "off", {}, doc + "\n" + values.main_module_help())
+        return Command(TrainConfig(), "", "off", {}, doc + "\n" + _help(values))
     _check_names(argv)
     try:
         left = values(argv)[1:]
@@ -72,6 +75,18 @@ def parse(argv: Sequence[str], doc: str) -> Command:
     config.validate()
     overrides = config_flags.get_override_values(values["config"])
     return Command(config, values.workdir, values.distributed, overrides, "")
+
+
+def _help(values: flags.FlagValues) -> str:
+    """The flags, then the first line and the presets of every installed config."""
+    lines = ["Flags:"]
+    for name in ("config", "workdir", "distributed"):
+        lines.append(f"  --{name:<12} {values[name].help}")
+    lines.append("\nConfigs:")
+    for file in sorted(INSTALLED.glob("[a-z]*.py")):
+        doc = ast.get_docstring(ast.parse(file.read_text())) or ""
+        lines += [f"  {file.name}", textwrap.indent(doc, "    ")]
+    return "\n".join(lines)
 
 
 def _joined(argv: Sequence[str]) -> list[str]:
@@ -91,12 +106,10 @@ def _found(argument: str) -> str:
     if not match:
         return argument
     path, preset = pathlib.Path(match[1]), match[2] or ""
-    installed = pathlib.Path(jaxedit.__file__).parent / "configs"
-    places = (path, installed / path.name, installed.parents[1] / "configs" / path.name)
-    for place in places:
+    for place in (path, INSTALLED / path.name):
         if place.is_file():
             return f"--config={place}{preset}"
-    known = ", ".join(sorted(p.name for d in places[1:] for p in d.parent.glob("[a-z]*.py")))
+    known = ", ".join(sorted(file.name for file in INSTALLED.glob("[a-z]*.py")))
     raise ConfigError(f"--config={match[1]}: no such file; installed configs: {known}")
 
 

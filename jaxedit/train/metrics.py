@@ -75,7 +75,7 @@ class Window:
         self._values.append(values)
 
     def report(self, batch_size: int) -> dict[str, float]:
-        """Mean metrics with img/s, s/step and the share of time waiting for data; then start anew."""
+        """Mean metrics, img/s, s/step and the share of time spent on waiting; then start anew."""
         self.flush()
         count, seconds = len(self._values), time.perf_counter() - self._start
         means = {k: float(np.mean([v[k] for v in self._values])) for k in self._values[0]}

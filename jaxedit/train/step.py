@@ -19,7 +19,7 @@ Metrics = dict[str, jax.Array]
 
 
 class Objective(Protocol):
-    """A system that can be trained: its parameters, its loss, and what to show and to keep of it."""
+    """A system that can be trained: its parameters, its loss, what to show and what to keep."""
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""
@@ -107,8 +107,8 @@ def accumulate(
     Args:
       loss: (params, micro-batch, key) -> (loss, metrics).
       params: the parameters.
-      batch: leaves [B, ...] with B divisible by `parts`; micro-batch i has the rows i, i + parts, ...
-        so that each device keeps its own rows.
+      batch: leaves [B, ...], B divisible by `parts`; micro-batch i has rows i, i + parts, ... so
+        that each device keeps its own rows.
       key: key[], split between the micro-batches.
       parts: number of micro-batches.
 

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import jax
@@ -7,9 +6,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
+from jaxedit.config import DataConfig, OptimConfig, TrainConfig
 from jaxedit.data.batch import EditBatch
-from jaxedit.train import loop, metrics
+from jaxedit.train import loop
 from jaxedit.train.metrics import TrainingDiverged
 
 SIZE = 4
