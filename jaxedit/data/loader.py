@@ -13,6 +13,7 @@ from jaxedit.data import toy
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.sources import Source, ToySource
 from jaxedit.data.text import TextTokenizer
+from jaxedit.data.toy.language import longest_caption
 
 _ENDLESS = 2**62  # rows of the mixture
 
@@ -81,6 +82,12 @@ def validate(config: DataConfig) -> None:
     for name in ("batch_size", "text_tokens", "threads", "prefetch"):
         value = getattr(config, name)
         require(value > 0, f"data.{name}={value}: expected a positive number")
+    words = longest_caption(toy.LEVELS[config.level])
+    require(
+        config.translate_share == 0 or config.text_tokens > words,
+        f"data.text_tokens={config.text_tokens}: translation rows of level {config.level} "
+        f"have up to {words + 1} tokens",
+    )
 
 
 def components(config: DataConfig) -> list[tuple[Source, Fraction]]:

@@ -53,9 +53,17 @@ def describe(toy: Toy, level: Level) -> str:
 
 
 def caption(scene: Scene, level: Level) -> str:
-    """The whole scene in words, slot by slot."""
-    toys = [f"{describe(t, level)} at the {place(s, scene.grid)}" for s, t in scene.filled]
-    return f"{' and '.join(toys)} {_SCENERY[scene.background][0]}"
+    """The whole scene in words, without places: a map shows them, and kinds are unique."""
+    toys = " and ".join(describe(toy, level) for _, toy in scene.filled)
+    return f"{toys} {_SCENERY[scene.background][0]}"
+
+
+def longest_caption(level: Level) -> int:
+    """Words of the longest translation instruction of a level."""
+    most = Toy("fish", "red", "striped", "sad", "upside down", "large")
+    toys = (most,) * level.max_toys + (None,) * (level.grid**2 - level.max_toys)
+    text = TRANSLATE_PROMPT.format(map=MAPS[0], caption=caption(Scene("snow", toys), level))
+    return len(text.split())
 
 
 def _vocabulary() -> list[str]:

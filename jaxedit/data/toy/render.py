@@ -7,7 +7,10 @@ from jaxedit.data.toy.scene import CELL, Scene, Toy
 from jaxedit.data.toy.sprites import sprite
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SEPIA = np.array([1.0, 0.86, 0.66], np.float32)
+TONES = {  # grey styles: the colour of the brightest grey, as a share of white
+    "black and white": np.ones(3, np.float32),
+    "sepia": np.array([1.0, 0.86, 0.66], np.float32),
+}
 
 
 def cell_of(picture: np.ndarray, slot: int, grid: int) -> np.ndarray:
@@ -31,10 +34,8 @@ def restyle(picture: np.ndarray, style: str) -> np.ndarray:
     """A picture u8[H,W,3] as a negative, in sepia or in black and white; otherwise unchanged."""
     if style == "negative":
         return 255 - picture
-    if style in ("black and white", "sepia"):
-        luma = (picture @ LUMA)[..., None]
-        tone = _SEPIA if style == "sepia" else np.ones(3, np.float32)
-        return (luma * tone[None, None] + 0.5).astype(np.uint8)
+    if style in TONES:
+        return ((picture @ LUMA)[..., None] * TONES[style][None, None] + 0.5).astype(np.uint8)
     return picture
 
 

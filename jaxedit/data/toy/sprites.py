@@ -14,13 +14,13 @@ OUTLINE = (24, 20, 32)
 PAPER = (250, 250, 248)
 
 _PALETTE = {  # colour -> (main, second); brightness differs too, for black and white pictures
-    "red": ((226, 44, 44), (255, 196, 190)),
+    "red": ((236, 56, 44), (255, 196, 190)),
     "yellow": ((255, 214, 40), (150, 96, 0)),
-    "blue": ((30, 78, 214), (170, 204, 255)),
+    "blue": ((16, 58, 202), (170, 204, 255)),
     "white": ((246, 246, 246), (122, 122, 128)),
-    "green": ((44, 158, 70), (188, 238, 180)),
+    "green": ((58, 180, 80), (188, 238, 180)),
     "orange": ((250, 136, 20), (124, 50, 0)),
-    "purple": ((100, 34, 138), (214, 174, 240)),
+    "purple": ((124, 44, 172), (214, 174, 240)),
     "pink": ((250, 140, 196), (150, 30, 96)),
     "sketch": (PAPER, (186, 186, 186)),
 }
@@ -96,19 +96,22 @@ def sprite(toy: Toy) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       colour f32[32,32,3] in [0,255], already multiplied by alpha; alpha f32[32,32,1] in [0,1].
     """
+    if toy.pose != "upright":
+        upright = sprite(toy._replace(pose="upright"))
+        return tuple(np.ascontiguousarray(_POSES[toy.pose](layer)) for layer in upright)
     size = SIZES[toy.size] * SUPER
     canvas, alpha = Image.new("RGB", (size, size)), Image.new("L", (size, size))
     for part in _PARTS[toy.kind]():
         _paint(canvas, alpha, part, toy)
     if toy.face != "none":
         _face(canvas, toy, size)
-    rgba = np.dstack([np.asarray(canvas), np.asarray(alpha)]).astype(np.float32)
-    rgba = _pose(_average(rgba), toy.pose)
-    cell = np.zeros((CELL, CELL, 4), np.float32)
+    rgba = _average(np.dstack([np.asarray(canvas), np.asarray(alpha)]).astype(np.float32))
     border = (CELL - len(rgba)) // 2
-    cell[border : CELL - border, border : CELL - border] = rgba
-    cell.setflags(write=False)
-    return cell[..., :3], cell[..., 3:]
+    cell = np.pad(rgba, ((border, border), (border, border), (0, 0)))
+    return np.ascontiguousarray(cell[..., :3]), np.ascontiguousarray(cell[..., 3:])
+
+
+_POSES = {"upside down": np.flipud, "lying down": np.rot90}
 
 
 def _average(rgba: np.ndarray) -> np.ndarray:
@@ -116,12 +119,6 @@ def _average(rgba: np.ndarray) -> np.ndarray:
     rgba = np.concatenate([rgba[..., :3] * alpha, alpha], -1)
     n = len(rgba) // SUPER
     return rgba.reshape(n, SUPER, n, SUPER, 4).mean((1, 3))
-
-
-def _pose(rgba: np.ndarray, pose: str) -> np.ndarray:
-    if pose == "upside down":
-        return rgba[::-1]
-    return np.rot90(rgba) if pose == "lying down" else rgba
 
 
 def _paint(canvas: Image.Image, alpha: Image.Image, part: Part, toy: Toy) -> None:
