@@ -29,6 +29,12 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def require_seed(seed: int) -> None:
+    """Raise `ConfigError` unless `seed` is a whole number from 0 to 2**31 - 1."""
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    require(whole and 0 <= seed < 2**31, f"seed={seed!r}: expected 0 to {2**31 - 1}")
+
+
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class T5Config:
     """T5 v1.1 / Flan encoder (gated GELU). Defaults: flan-t5-xl."""
@@ -95,6 +101,11 @@ class VAREditConfig:
     def head_width(self) -> int:
         """E, the width of one attention head."""
         return self.width // self.heads
+
+    @property
+    def init_std(self) -> float:
+        """Standard deviation of a new kernel (the release cuts at +-2, far outside)."""
+        return math.sqrt(1 / (3 * self.width))
 
     @property
     def token_bits(self) -> int:
@@ -358,7 +369,7 @@ PRESETS: dict[str, PretrainedConfig] = {
             scales=((1, 1), (2, 2), (4, 4), (6, 6), (8, 8)),
             drop_path=0.0,
         ),
-        bsq=BSQConfig(bits=16, stride=8, base_channels=24, channel_mult=(1, 2, 4, 4), res_blocks=1),
+        bsq=BSQConfig(bits=16, stride=8, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1),
         t5=T5Config(vocab_size=256, width=64, head_width=16, mlp_hidden=128, layers=2, heads=4),
         sample=SampleConfig(guidance=2.0, temperature=0.5, top_p=1.0),
     ),

@@ -2,10 +2,15 @@
 
 import json
 import pathlib
+from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from jaxedit.config import VAREditConfig
+from jaxedit.convert.keymap_varedit import params_from_torch
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -25,3 +30,65 @@ def golden():
         return (load_file(arrays) if arrays.exists() else {}), description
 
     return load
+
+
+class VAREditCase(NamedTuple):
+    """A golden VAREdit: reference arrays, their description, our config, params and text."""
+
+    arrays: dict[str, np.ndarray]
+    description: dict
+    config: VAREditConfig
+    params: dict
+    text: np.ndarray
+    text_mask: np.ndarray
+
+
+@pytest.fixture(scope="session", params=("a256", "b_patchify"))
+def varedit_case(request, golden) -> VAREditCase:
+    """Both golden transformers; padding of the text holds large numbers on purpose."""
+    arrays, description = golden(f"varedit_transformer_{request.param}")
+    c = description["config"]
+    config = VAREditConfig(
+        depth=c["depth"],
+        width=c["embed_dim"],
+        heads=c["num_heads"],
+        mlp_hidden=c["mlp_hidden"],
+        bits=c["vae_codebook_dim"],
+        patchify=bool(c["apply_spatial_patchify"]),
+        text_width=c["text_channels"],
+        text_pool_heads=c["text_pool_heads"],
+        max_text_tokens=c["text_maxlen"],
+        scales=tuple((h, w) for _, h, w in c["scale_schedule"]),
+        rope_scales=tuple((h, w) for _, h, w in c["rope_table_schedule_1M"]),
+    )
+    config.validate()
+    lengths = arrays["in.text_lens"]
+    text = np.full((len(lengths), max(lengths) + 2, config.text_width), 99.0, np.float32)
+    mask = np.arange(text.shape[1])[None, :] < lengths[:, None]
+    text[mask] = arrays["in.text_feat"]
+    params = params_from_torch({k[3:]: v for k, v in arrays.items() if k.startswith("sd.")})
+    return VAREditCase(arrays, description, config, params, text, mask)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Directory of an editor with random weights, small enough to compile in seconds."""
+    import copy
+    import dataclasses
+
+    from jaxedit import rng
+    from jaxedit.config import PRESETS
+    from jaxedit.convert import pretrained
+
+    config = copy.deepcopy(PRESETS["tiny"])
+    config.varedit = dataclasses.replace(
+        config.varedit, depth=2, width=32, heads=2, mlp_hidden=64, scales=((1, 1), (2, 2), (4, 4))
+    )
+    config.t5.layers = 1
+    keys = iter(jax.random.split(rng.key_for(0, "tiny_model"), 1000))
+    params = jax.tree.map(
+        lambda leaf: 0.2 * jax.random.normal(next(keys), leaf.shape),
+        pretrained.abstract_params(config),
+    )
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    return pretrained.save_pretrained(directory, config, params, "toy-tokenizer")

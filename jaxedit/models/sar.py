@@ -45,10 +45,10 @@ def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Arr
     return pooled.reshape(B, A, -1, E).astype(x.dtype)
 
 
-def references(keys: jax.Array, values: jax.Array, scales: Scales) -> list[Reference]:
+def references(keys: jax.Array, values: jax.Array, scales: Scales) -> tuple[Reference, ...]:
     """The source's keys and values [B,A,Ls,E] at every scale; the last scale is their own grid."""
     full = scales[-1]
-    return [Reference(pool(keys, full, s), pool(values, full, s)) for s in scales]
+    return tuple(Reference(pool(keys, full, s), pool(values, full, s)) for s in scales)
 
 
 @jax.tree_util.register_static
@@ -77,6 +77,20 @@ class ScaleAligned:
             )
             start = stop
         return jnp.concatenate(attended, axis=2), memory
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class BeginAligned:
+    """Sampling view of the first layer over the source; remembers its references."""
+
+    scales: Scales
+
+    def __call__(
+        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: None
+    ) -> tuple[jax.Array, tuple[Reference, ...]]:
+        """The source sees itself."""
+        return attend(queries, keys, values), references(keys, values, self.scales)
 
 
 @jax.tree_util.register_static

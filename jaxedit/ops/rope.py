@@ -31,9 +31,9 @@ def sequence_positions(
     """Positions of the whole sequence [source | scale 1 | ... | scale K].
 
     `grid`: every cell sits where it lies on the finest grid of `rope_scales`; the source is moved
-    by one full grid along the diagonal. `release`: what the published weights were trained with:
-    one table [source at the finest grid | all of `rope_scales`], read from its first row on, however
-    long the source and the scales really are; the two modes agree when `scales` is `rope_scales`.
+    by one full grid along the diagonal. `release`, with which the published weights were trained:
+    one table [source on the finest grid | all of `rope_scales`], read from its first row on,
+    however long source and scales really are; both modes agree when `scales` is `rope_scales`.
 
     Args:
       scales: target schedule.

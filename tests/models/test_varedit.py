@@ -1,14 +1,11 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit import tree
-from jaxedit.config import PRESETS, VAREditConfig
+from jaxedit.config import VAREditConfig
 from jaxedit.convert.keymap_varedit import params_from_torch
-from jaxedit.models import varedit
 from jaxedit.models.varedit import VAREdit
 
 NAMES = ("varedit_transformer_a256", "varedit_transformer_b_patchify")

@@ -1,0 +1,110 @@
+"""One layer of the VAREdit transformer, and the stack of all layers but the first.
+
+Source: Infinity (Han et al. 2024), section 3.1; VAREdit, section 3; release code.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import VAREditConfig
+from jaxedit.nn.attention import CrossAttention, SelfAttention, View
+from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
+
+
+class Context(NamedTuple):
+    """What every block gets besides the tokens.
+
+    ada: f32[B,6,C], shared modulation; text: [B,T,C] or None when keys and values of the text are
+    given layer by layer; text_mask: bool[B,T]; table: f32[2,S,E/2], rotary positions.
+    """
+
+    ada: jax.Array
+    text: jax.Array | None
+    text_mask: jax.Array
+    table: jax.Array
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and MLP; the residual stream is f32."""
+
+    config: VAREditConfig
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """Declare the parts."""
+        cfg, std = self.config, self.config.init_std
+        out_std = std / math.sqrt(2 * cfg.depth)
+        self.ada_bias = self.param("ada_bias", _init_ada_bias, (6, cfg.width))
+        self.attn = SelfAttention(cfg.heads, std, out_std, self.dtype)
+        self.cross_norm = LayerNorm(cfg.norm_eps)
+        self.cross = CrossAttention(cfg.heads, cfg.width, std, out_std, self.dtype)
+        self.mlp = MLP(cfg.mlp_hidden, std, out_std, self.dtype)
+
+    def text_memory(self, text: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """The text tokens [B,T,C] unchanged, and this layer's keys and values [B,A,T,E] of them."""
+        return text, self.cross.keys_values(text)
+
+    def __call__(
+        self,
+        carry: tuple[jax.Array, Any],
+        text_memory: tuple[jax.Array, jax.Array] | None,
+        drop_rate: jax.Array | None,
+        context: Context,
+        view: View,
+    ) -> tuple[tuple[jax.Array, Any], None]:
+        """One layer.
+
+        Args:
+          carry: tokens f32[B,N,C] and what `view` remembers.
+          text_memory: from `text_memory`; None computes it from `context.text`.
+          drop_rate: f32[], probability to skip a residual branch of a row; None = never.
+          context: see `Context`.
+          view: what the tokens see.
+
+        Returns:
+          The new carry, and None (a scan collects nothing).
+        """
+        x, memory = carry
+        eps = self.config.norm_eps
+        ada = context.ada + self.ada_bias[None]
+        gamma1, gamma2, scale1, scale2, shift1, shift2 = (ada[:, i] for i in range(6))
+
+        out, memory = self.attn(modulate(x, scale1, shift1, eps), context.table, view, memory)
+        x = x + self._thin(out * gamma1[:, None], drop_rate)
+        if text_memory is None:
+            text_memory = self.cross.keys_values(context.text)
+        x = x + self.cross(self.cross_norm(x), text_memory, context.text_mask)
+        out = self.mlp(modulate(x, scale2, shift2, eps))
+        x = x + self._thin(out * gamma2[:, None], drop_rate)
+        return (x, memory), None
+
+    def _thin(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
+        return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))
+
+
+def stack(block: type[nn.Module], length: int) -> type[nn.Module]:
+    """`block` scanned over `length` layers; text memory and drop rates come layer by layer."""
+    shared = {
+        "variable_axes": {"params": 0},
+        "split_rngs": {"params": True, "drop_path": True},
+        "length": length,
+    }
+    methods = {
+        "__call__": shared | {"in_axes": (0, 0, nn.broadcast, nn.broadcast)},
+        "text_memory": shared | {"in_axes": ()},
+    }
+    return nn.scan(block, methods=methods)
+
+
+def drop_rates(config: VAREditConfig) -> jax.Array:
+    """Stochastic depth of layers 1 to L-1, growing linearly from 0 at layer 0."""
+    return jnp.linspace(0, config.drop_path, config.depth)[1:]
+
+
+def _init_ada_bias(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
+    std = jnp.array([5e-6, 5e-6, 1e-3, 1e-3, 1e-3, 1e-3])[:, None] / math.sqrt(shape[1])
+    return jax.random.normal(key, shape, dtype) * std

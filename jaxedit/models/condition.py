@@ -1,0 +1,81 @@
+"""The text condition: one vector for modulation, and tokens for cross-attention.
+
+Source: Infinity (Han et al. 2024), section 3.1; release code.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import VAREditConfig
+from jaxedit.nn.attention import attend
+from jaxedit.nn.layers import RMSNorm, dense
+
+
+class TextEncoder(nn.Module):
+    """Text features to one vector and to the tokens of cross-attention."""
+
+    config: VAREditConfig
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, text: jax.Array, mask: jax.Array, drop: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Encode, replacing dropped rows by the learned unconditional text of the same length.
+
+        Args:
+          text: f32[B,T,Ct].
+          mask: bool[B,T].
+          drop: bool[B].
+
+        Returns:
+          f32[B,C] and [B,T,C].
+
+        Raises:
+          ValueError: T is larger than `max_text_tokens`.
+        """
+        cfg, std = self.config, self.config.init_std
+        T = text.shape[1]
+        if T > cfg.max_text_tokens:
+            raise ValueError(f"{T} text tokens: expected at most {cfg.max_text_tokens}")
+        uncond = self.param("uncond", _init_uncond, (cfg.max_text_tokens, cfg.text_width))
+        text = jnp.where(drop[:, None, None], uncond[None, :T], text.astype(jnp.float32))
+        text = RMSNorm(cfg.norm_eps, name="norm")(text)
+        pooled = AttentivePool(cfg.width, cfg.text_pool_heads, std, self.dtype, name="pool")(
+            text, mask
+        )
+        hidden = nn.gelu(dense(cfg.width, std, self.dtype, name="up")(text), approximate=True)
+        return pooled, dense(cfg.width, std, self.dtype, name="down")(hidden)
+
+
+class AttentivePool(nn.Module):
+    """One learned query per head gathers the text into one vector."""
+
+    width: int
+    heads: int
+    std: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, text: jax.Array, mask: jax.Array) -> jax.Array:
+        """Pool text [B,T,Ct] where mask bool[B,T]; returns f32[B,C]."""
+        B, T, _ = text.shape
+        E = self.width // self.heads
+        query = self.param("query", nn.initializers.normal(self.std), (self.heads, E))
+        v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
+        kv = dense(2 * self.width, self.std, self.dtype, name="kv", use_bias=False)(text)
+        kv = kv.reshape(B, T, 2, self.heads, E).transpose(2, 0, 3, 1, 4)  # [2,B,A,T,E]
+        q = jnp.broadcast_to(query[None, :, None] * E**-0.5, (B, self.heads, 1, E))
+        pooled = attend(q.astype(self.dtype), kv[0], kv[1], mask[:, None, None])
+        # The weights sum to one, so the bias of the values passes through.
+        pooled = pooled.reshape(B, self.width) + v_bias[None].astype(self.dtype)
+        return dense(self.width, self.std, self.dtype, name="proj")(pooled).astype(jnp.float32)
+
+
+def _init_uncond(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
+    cut = 2 / 1.2
+    return jax.random.truncated_normal(key, -cut, cut, shape, dtype) * (1.2 / math.sqrt(shape[1]))
