@@ -1,5 +1,7 @@
 """Tests run on eight simulated CPU devices, at highest matmul precision, warnings as errors."""
 
+import copy
+import dataclasses
 import json
 import pathlib
 from typing import NamedTuple
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jaxedit.config import VAREditConfig
+from jaxedit.config import PRESETS, VAREditConfig
+from jaxedit.convert import pretrained
 from jaxedit.convert.keymap_varedit import params_from_torch
 
 jax.config.update("jax_platforms", "cpu")
@@ -73,21 +76,14 @@ def varedit_case(request, golden) -> VAREditCase:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Directory of an editor with random weights, small enough to compile in seconds."""
-    import copy
-    import dataclasses
-
-    from jaxedit import rng
-    from jaxedit.config import PRESETS
-    from jaxedit.convert import pretrained
-
     config = copy.deepcopy(PRESETS["tiny"])
     config.varedit = dataclasses.replace(
         config.varedit, depth=2, width=32, heads=2, mlp_hidden=64, scales=((1, 1), (2, 2), (4, 4))
     )
     config.t5.layers = 1
-    keys = iter(jax.random.split(rng.key_for(0, "tiny_model"), 1000))
+    generator = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda leaf: 0.2 * jax.random.normal(next(keys), leaf.shape),
+        lambda leaf: 0.2 * generator.standard_normal(leaf.shape, np.float32),
         pretrained.abstract_params(config),
     )
     directory = tmp_path_factory.mktemp("models") / "tiny"

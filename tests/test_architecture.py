@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "rng", "tree", "ops", "compile_cache"},
+    {"config", "rng", "tree", "ops", "compile_cache", "assets"},
     {"parallel", "nn"},
     {"models"},
     {"sampling", "data", "checkpoint", "convert"},

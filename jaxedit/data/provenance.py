@@ -1,0 +1,88 @@
+"""Edited pictures carry, in a text chunk of the PNG file, all that is needed to make them again."""
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+CHUNK = "jaxedit"
+NEEDED = (  # to make an edit again
+    *("model", "dtype", "instruction", "seed", "guidance", "temperature", "top_p", "greedy"),
+    *("source", "source_sha256", "weights_sha256", "backend", "versions"),
+)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_writable(path: str | os.PathLike) -> pathlib.Path:
+    """Check, before any work is done, that a PNG file can be written at `path`.
+
+    Returns:
+      The path.
+
+    Raises:
+      ValueError: the name does not end in .png.
+      OSError: the folder is missing or may not be written, or a folder has that name.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: expected a name ending in .png, which can carry the settings")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: expected a file name, found a folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise OSError(f"{path}: cannot write there: {error.strerror}") from error
+
+
+def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, Any]) -> None:
+    """Write a picture and its settings, first under a temporary name.
+
+    Args:
+      path: ends in .png; replaced only once the new file is complete.
+      image: any mode that PNG holds.
+      settings: JSON values.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    path = pathlib.Path(path)
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(CHUNK, json.dumps(settings))
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        image.save(part, format="PNG", pnginfo=chunks)
+        part.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: not written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """The settings that `save_png` wrote.
+
+    Raises:
+      ValueError: not a picture that jaxedit wrote, or it lacks one of `NEEDED`; one line.
+      OSError: no such file.
+    """
+    try:
+        with Image.open(path) as image:
+            settings = json.loads(getattr(image, "text", {})[CHUNK])
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except (KeyError, ValueError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: expected a PNG file that jaxedit wrote") from error
+    missing = [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]
+    if missing:
+        raise ValueError(f"{path}: the settings in it lack {', '.join(missing)}")
+    return settings

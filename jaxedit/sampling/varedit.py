@@ -1,0 +1,83 @@
+"""VAREdit from pixels to pixels: the one function that runs on the device."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxedit import rng, tree
+from jaxedit.config import PretrainedConfig
+from jaxedit.models.bsq import BSQTokenizer
+from jaxedit.models.t5 import T5Encoder
+from jaxedit.models.varedit import VAREdit
+from jaxedit.ops import image, quantize
+from jaxedit.sampling import next_scale
+
+
+class Rows(NamedTuple):
+    """What differs from picture to picture.
+
+    pixels: u8[B,S,S,3]; ids: i32[B,T]; mask: bool[B,T]; seeds: i32[B].
+    """
+
+    pixels: Any
+    ids: Any
+    mask: Any
+    seeds: Any
+
+
+class Sampling(NamedTuple):
+    """How bits are drawn. guidance: f32[K]; temperature: f32[K]; top_p: f32[]."""
+
+    guidance: Any
+    temperature: Any
+    top_p: Any
+
+
+@functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype"))
+def edit_pixels(
+    params: tree.Tree,
+    rows: Rows,
+    sampling: Sampling,
+    *,
+    config: PretrainedConfig,
+    greedy: bool,
+    dtype: str,
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    """Edit B square pictures: a pure function, each row of which depends on that row alone.
+
+    Args:
+      params: {"bsq": ..., "transformer": ..., "t5": ...}.
+      rows: pictures, instructions and seeds.
+      sampling: numbers that may change without compiling again.
+      config: the model.
+      greedy: take the likelier value of each bit.
+      dtype: of the matrix products in the transformer and the text encoder.
+
+    Returns:
+      (u8[B,S,S,3], per scale bool[B,n_k,Q]).
+
+    Source: VAREdit (ICLR 2026 submission), section 3.
+    """
+    c = config.varedit
+    bsq = BSQTokenizer(config.bsq)
+    text = T5Encoder(config.t5, dtype).apply({"params": params["t5"]}, rows.ids, rows.mask)
+    raw = bsq.apply({"params": params["bsq"]}, image.to_float(rows.pixels), method="encode")
+    if c.conditioning == "full":
+        source = quantize.full_source_tokens(raw, c.latent_scales, patchify=c.patchify)
+    else:
+        source = quantize.source_tokens(raw, patchify=c.patchify)  # [B,Ls,Q]
+    bits, feature = next_scale.generate(
+        VAREdit(c, dtype),
+        params["transformer"],
+        text,
+        rows.mask,
+        source,
+        jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds),
+        *sampling,
+        scales=c.scales,
+        rope_scales=c.rope_scales,
+        greedy=greedy,
+    )
+    decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
+    return image.to_uint8(decoded), bits
