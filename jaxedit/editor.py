@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from PIL import Image
 
-from jaxedit import __version__, compile_cache, tree
+from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.config import PretrainedConfig, SampleConfig, require, require_seed
 from jaxedit.convert.pretrained import load_pretrained
 from jaxedit.data import photo
@@ -112,7 +112,7 @@ class Editor:
             params,
             TextTokenizer.load(directory),
             directory=directory,
-            name=os.fspath(name),
+            name=os.fspath(name) if directory.parent == assets.ROOT else str(directory.absolute()),
             dtype=dtype,
             mesh=mesh,
         )
@@ -203,8 +203,7 @@ class Editor:
         results: list[EditResult] = []
         for start in range(0, count, self.rows):
             part = slice(start, start + self.rows)
-            results += self._edit_rows(images[part], instructions[part], seeds[part], sample)
-            if progress:
+            results += self._edit_rows(images[part], instructions[part], seeds[part], sample)            if progress:
                 progress(len(results), count)
         return results
 

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "rng", "tree", "ops", "compile_cache", "assets"},
+    {"config", "__version__"},
+    {"rng", "tree", "ops", "compile_cache", "assets"},
     {"parallel", "nn"},
     {"models"},
     {"sampling", "data", "checkpoint", "convert"},
