@@ -203,7 +203,8 @@ class Editor:
         results: list[EditResult] = []
         for start in range(0, count, self.rows):
             part = slice(start, start + self.rows)
-            results += self._edit_rows(images[part], instructions[part], seeds[part], sample)            if progress:
+            results += self._edit_rows(images[part], instructions[part], seeds[part], sample)
+            if progress:
                 progress(len(results), count)
         return results
 
