@@ -1,0 +1,146 @@
+import dataclasses
+import operator
+import subprocess
+import sys
+from fractions import Fraction
+
+import jax
+import numpy as np
+import pytest
+
+from jaxedit.config import ConfigError, DataConfig
+from jaxedit.data import toy
+from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.loader import Stratified, components, held_out_pairs, make_loader
+from jaxedit.data.sources import ToySource
+from jaxedit.data.text import TextTokenizer
+
+CONFIG = DataConfig(batch_size=8, recon_share=0.25, translate_share=0.25)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return TextTokenizer.load("toy-tokenizer")
+
+
+def take(tokenizer, n, config=CONFIG, start_step=0, **kwargs):
+    loader = make_loader(config, tokenizer, start_step=start_step, **kwargs)
+    return [next(loader) for _ in range(n)]
+
+
+def assert_equal(a: EditBatch, b: EditBatch):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_batch_shapes(tokenizer):
+    (batch,) = take(tokenizer, 1)
+    assert batch.source.shape == batch.target.shape == (8, 64, 64, 3)
+    assert batch.source.dtype == batch.target.dtype == np.uint8
+    assert batch.text_ids.shape == batch.text_mask.shape == (8, 32)
+    assert batch.text_ids.dtype == np.int32 and batch.text_mask.dtype == bool
+    assert batch.mask.shape == (8, 64, 64) and batch.mask.dtype == bool
+
+
+def test_any_step_can_be_the_first(tokenizer):
+    batches = take(tokenizer, 4)
+    for step, batch in enumerate(take(tokenizer, 2, start_step=2)):
+        assert_equal(batch, batches[2 + step])
+    assert not np.array_equal(batches[0].target, batches[1].target)
+
+
+def test_hosts_share_one_global_batch(tokenizer):
+    whole = take(tokenizer, 2, start_step=1)
+    for hosts in (2, 4):
+        for i in range(hosts):
+            mine = take(tokenizer, 2, start_step=1, process_index=i, process_count=hosts)
+            rows = slice(i, None, hosts)
+            for part, batch in zip(mine, whole, strict=True):
+                assert_equal(part, jax.tree.map(operator.itemgetter(rows), batch))
+
+
+def test_seed_and_threads(tokenizer):
+    (batch,) = take(tokenizer, 1)
+    (threads,) = take(tokenizer, 1, dataclasses.replace(CONFIG, threads=5, prefetch=1))
+    (seed,) = take(tokenizer, 1, dataclasses.replace(CONFIG, seed=1))
+    assert_equal(batch, threads)
+    assert not np.array_equal(batch.target, seed.target)
+
+
+def test_mixture_is_exact_in_every_period():
+    shares = (Fraction(7, 10), Fraction(1, 20), Fraction(1, 4))
+    order = Stratified(shares, 0)
+    rows = [order[i] for i in range(200)]
+    for period in range(10):
+        parts = [part for part, _ in rows[20 * period : 20 * period + 20]]
+        assert [parts.count(j) for j in range(3)] == [14, 1, 5]
+    for j in range(3):  # each row of a component once
+        inner = sorted(row for part, row in rows if part == j)
+        assert inner == list(range(len(inner)))
+    assert [p for p, _ in rows[:20]] != [p for p, _ in rows[20:40]]
+
+
+def test_shares_of_rows(tokenizer):
+    prompt = tokenizer(["reconstruct the image without changes"], 32)[0][0]
+    ids = np.concatenate([b.text_ids for b in take(tokenizer, 5)])
+    assert (ids == prompt).all(1).sum() == 10  # a quarter of 40
+    assert [share for _, share in components(CONFIG)] == [Fraction(1, 2), *[Fraction(1, 4)] * 2]
+    assert len(components(DataConfig(recon_share=0))) == 1
+
+
+def test_toy_source_rows():
+    source = ToySource(seed=3, level=0, split="test")
+    row, pair = source[11], toy.make(3, 11, 0, split="test")
+    assert row.instruction == pair.instruction and row.edit_type == pair.edit_type
+    np.testing.assert_array_equal(row.mask, pair.mask)
+    assert len(source) > 10**9
+
+
+def test_every_word_is_one_token(tokenizer):
+    _, mask = tokenizer(toy.VOCABULARY, 4)
+    assert (mask.sum(1) == 2).all()  # the word and </s>
+
+
+def test_held_out_pairs_take_the_types_in_turn():
+    pairs = held_out_pairs(DataConfig(), 20)
+    assert [p.edit_type for p in pairs] == [*range(10), *range(10)]
+    trained = {str(toy.make(0, i, 0).scene) for i in range(200)}
+    assert len({str(p.scene) for p in pairs} - trained) > 10
+
+
+def test_missing_masks_leave_the_batch_without(tokenizer):
+    row = ToySource(seed=0, level=0)[0]
+    assert collate([row, row._replace(mask=None)], tokenizer, 32).mask is None
+
+
+def test_batch_is_a_pytree(tokenizer):
+    (batch,) = take(tokenizer, 1)
+    assert len(jax.tree.leaves(batch)) == 5
+    assert len(jax.tree.leaves(dataclasses.replace(batch, mask=None))) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "coco"}, "data.source='coco'"),
+        ({"level": 7}, "data.level=7: expected 0, 1 or 2"),
+        ({"image_size": 256}, "data.image_size=256: level 0 has pictures of 64 pixels"),
+        ({"split": "val"}, "data.split='val'"),
+        ({"recon_share": 0.9}, "add up to at most 1"),
+        ({"translate_share": -0.1}, "expected shares"),
+        ({"batch_size": 0}, "data.batch_size=0: expected a positive number"),
+        ({"text_tokens": 20}, "data.text_tokens=20: translation rows of level 0"),
+    ],
+)
+def test_settings_that_cannot_work(tokenizer, change, message):
+    with pytest.raises(ConfigError, match=message):
+        make_loader(dataclasses.replace(CONFIG, **change), tokenizer, start_step=0)
+
+
+def test_batch_must_divide_among_processes(tokenizer):
+    with pytest.raises(ConfigError, match="data.batch_size=8: expected a multiple of 3"):
+        make_loader(CONFIG, tokenizer, start_step=0, process_count=3)
+
+
+def test_grain_is_imported_late():
+    code = "import sys, jaxedit.data.loader; print('grain' in sys.modules)"
+    assert "False" in subprocess.check_output([sys.executable, "-c", code], text=True)

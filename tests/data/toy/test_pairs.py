@@ -1,0 +1,159 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxedit.data import toy
+from jaxedit.data.toy.scene import HELD_OUT, POSABLE
+
+LEVELS = range(len(toy.LEVELS))
+ROWS = 400
+
+
+def rows(level, n=ROWS, **kwargs):
+    return [toy.make(1, i, level, **kwargs) for i in range(n)]
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def pairs(request):
+    return rows(request.param)
+
+
+def kinds_and_colours(scene):
+    return {(t.kind, t.colour) for _, t in scene.filled}
+
+
+def test_rows_stay_what_they_are():
+    pair = toy.make(0, 2, 0, edit_type=6)
+    assert pair.instruction == "make the ball blue"
+    assert pair.scene.background == "night"
+    assert [t and t.kind for t in pair.scene.toys] == ["heart", "ball", None, None]
+
+
+def test_make_is_a_pure_function_of_all_its_arguments():
+    def text(*args, **kwargs):
+        return [toy.make(*args[:1], i, *args[1:], **kwargs).scene for i in range(8)]
+
+    a = toy.make(3, 5, 1)
+    b = toy.make(3, 5, 1)
+    assert a.scene == b.scene and a.instruction == b.instruction
+    np.testing.assert_array_equal(a.target, b.target)
+    streams = [text(3, 1), text(4, 1), text(3, 2), text(3, 1, split="test")]
+    streams += [text(3, 1, task="recon"), text(3, 1, task="translate")]
+    assert all(x != y for i, x in enumerate(streams) for y in streams[:i])
+
+
+def test_negative_seed_and_large_index():
+    toy.make(-1, 2**40, 0)
+
+
+def test_pixels_change_only_inside_the_mask(pairs):
+    for pair in pairs:
+        changed = (pair.source != pair.target).any(-1)
+        assert changed.any()
+        assert not (changed & ~pair.mask).any()
+
+
+def test_masks_by_type(pairs):
+    for pair in pairs:
+        if pair.edit_type == 9:
+            assert pair.mask.all()
+        elif pair.edit_type in range(1, 8):
+            slots = pair.scene.grid**2
+            assert 0 < pair.mask.mean() <= 26**2 / 32**2 / slots  # within one slot
+        elif pair.edit_type == 8:
+            assert 0.5 < pair.mask.mean() < 1
+
+
+def test_every_type_occurs_and_changes_what_it_names(pairs):
+    assert {p.edit_type for p in pairs} == set(range(10))
+    names = {4: "face", 5: "pose", 6: "colour", 7: "texture", 1: "kind"}
+    for pair in pairs:
+        if pair.edit_type in names:
+            name = names[pair.edit_type]
+            ((before, after),) = [
+                (a, b)
+                for a, b in zip(pair.scene.toys, pair.target_scene.toys, strict=True)
+                if a != b
+            ]
+            assert getattr(before, name) != getattr(after, name)
+            assert before._replace(**{name: getattr(after, name)}) == after
+            assert before.kind in pair.instruction.split()
+
+
+def test_scenes_obey_their_level(pairs):
+    level = toy.LEVELS[pairs[0].level]
+    for pair in pairs:
+        assert pair.source.shape == (level.image_size, level.image_size, 3)
+        assert 1 <= len(pair.scene.filled) <= level.max_toys
+        for scene in (pair.scene, pair.target_scene):
+            assert len(scene.kinds) == len(scene.filled)
+            for _, t in scene.filled:
+                assert t.pose == "upright" or t.kind in POSABLE
+                assert t.face == "none" or t.size == "large"
+                assert t.colour in level.colours and t.kind in level.kinds
+
+
+def test_one_instruction_has_one_target():
+    seen = {}
+    for pair in rows(0, 4000):
+        key = (pair.scene, pair.instruction)
+        assert seen.setdefault(key, pair.target_scene) == pair.target_scene
+    assert len(seen) > 2000
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("task", ["edit", "recon", "translate"])
+def test_words_are_in_the_vocabulary(level, task):
+    for pair in rows(level, 100, task=task):
+        assert set(pair.instruction.split()) <= set(toy.VOCABULARY)
+
+
+def test_vocabulary_is_small_and_sorted():
+    assert len(toy.VOCABULARY) == 81
+    assert sorted(set(toy.VOCABULARY)) == toy.VOCABULARY
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_held_out_pairs_occur_in_one_split_only(level):
+    for split in ("train", "test"):
+        for pair in rows(level, 200, split=split):
+            shown = kinds_and_colours(pair.scene) | kinds_and_colours(pair.target_scene)
+            assert not shown & HELD_OUT
+    for pair in rows(level, 50, split="test_compositional"):
+        assert kinds_and_colours(pair.target_scene) & HELD_OUT
+
+
+def test_recon_and_translation_rows():
+    pair = toy.make(0, 0, 0, task="recon")
+    assert (pair.task, pair.edit_type) == ("recon", -1)
+    assert pair.instruction == "reconstruct the image without changes"
+    assert not pair.mask.any()
+    np.testing.assert_array_equal(pair.source, pair.target)
+    maps = {p.task: p for p in rows(1, 30, task="translate")}
+    assert set(maps) == {"depth", "edge", "segmentation"}
+    for name, pair in maps.items():
+        assert pair.instruction.startswith(f"given the {name} image generate an image following")
+        assert pair.mask.all() and pair.source.dtype == np.uint8
+    colours = np.unique(maps["segmentation"].source.reshape(-1, 3), axis=0)
+    assert len(colours) == 2 + len(maps["segmentation"].scene.filled)
+    assert set(np.unique(maps["edge"].source)) == {0, 255}
+
+
+def test_pairs_cannot_be_changed_by_name():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        toy.make(0, 0, 0).level = 1
+
+
+@pytest.mark.parametrize(
+    ("level", "kwargs", "message"),
+    [
+        (3, {}, "level=3: expected 0, 1 or 2"),
+        (0, {"split": "val"}, "split='val': expected one of train"),
+        (0, {"task": "depth"}, "task='depth': expected one of edit"),
+        (0, {"edit_type": 10}, "edit_type=10: expected 0 ... 9"),
+    ],
+)
+def test_unknown_arguments(level, kwargs, message):
+    with pytest.raises(ValueError, match=message.replace("...", r"\.\.\.")):
+        toy.make(0, 0, level, **kwargs)
