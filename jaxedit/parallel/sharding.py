@@ -29,20 +29,16 @@ _REPLICATED: tuple[str | None, ...] = ()
 # end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
 PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(step|count|mini_step|gradient_step)", _REPLICATED),
-    (r"attn/qkv/kernel", ("embed", "heads")),
-    (r"(attn|cross|pool)/proj/kernel", ("heads", "embed")),
-    (r"cross/q/kernel", ("embed", "heads")),
-    (r"(cross|pool)/kv/kernel", ("embed", "heads")),
-    (r"mlp/up/kernel", ("embed", "mlp")),
-    (r"mlp/down/kernel", ("mlp", "embed")),
-    (r"text/up/kernel", ("embed", "mlp")),
-    (r"text/down/kernel", ("mlp", "embed")),
+    (r"(attn|cross|pool)/(q|k|v|qkv|kv)/kernel", ("embed", "heads")),
+    (r"(attn|cross|pool)/(o|proj)/kernel", ("heads", "embed")),
+    (r"(mlp|text)/(up|gate)/kernel", ("embed", "mlp")),
+    (r"(mlp|text)/down/kernel", ("mlp", "embed")),
     (r"(ada|head_ada)/kernel", ("embed", None)),
     (r"head/kernel", ("embed", None)),
     (r"word_embed/kernel", (None, "embed")),
-    (r"uncond", (None, "embed")),
-    (r"(level_embed|ada_bias)", (None, "embed")),
-    (r"query", _REPLICATED),
+    (r"(uncond|level_embed|ada_bias)", (None, "embed")),
+    (r"t5/embed", ("vocab", "embed")),
+    (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"(^|.*/)(bsq|discriminator)/.*", _REPLICATED),  # convolutions: small, whole on each device
 )

@@ -10,8 +10,9 @@ from jaxedit.data.loader import held_out_pairs, make_loader
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.step import Objective
+from jaxedit.train.varedit import VAREditObjective
 
-OBJECTIVES = {"bsq": BSQObjective}
+OBJECTIVES = {"varedit": VAREditObjective, "bsq": BSQObjective}
 
 
 def build(
