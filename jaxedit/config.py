@@ -227,7 +227,7 @@ class MeshConfig:
 class DataConfig:
     """Where training pairs come from."""
 
-    source: str = "toy"  # the toybox; later: stored data sets by name
+    source: str = "toy"  # the toybox, or a .jsonl file of your own pairs
     level: int = 0  # toybox difficulty 0, 1 or 2
     split: str = "train"
     image_size: int = 64  # pixels, square

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxedit.data.sources import Row
 from jaxedit.data.text import TextTokenizer
+from jaxedit.data.toy import ToyPair
 
 Array = Any  # numpy on the host, jax inside a step
 
@@ -32,7 +33,7 @@ class EditBatch:
     mask: Array | None
 
 
-def collate(rows: Sequence[Row], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:
+def collate(rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:
     """Stack rows of one picture size and tokenise their instructions in one call."""
     ids, text_mask = tokenizer([row.instruction for row in rows], text_tokens)
     masks = [row.mask for row in rows]

@@ -11,7 +11,8 @@ import numpy as np
 from jaxedit.config import DataConfig, require
 from jaxedit.data import toy
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.sources import Source, ToySource
+from jaxedit.data.pair_file import PairFile
+from jaxedit.data.sources import Row, Source, ToySource, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
 
@@ -61,7 +62,29 @@ def make_loader(
 
 def validate(config: DataConfig) -> None:
     """Raise ConfigError for settings that cannot work."""
-    require(config.source == "toy", f"data.source={config.source!r}: expected 'toy'")
+    require(
+        config.source == "toy" or config.source.endswith(".jsonl"),
+        f"data.source={config.source!r}: expected 'toy' or a .jsonl file of pairs",
+    )
+    shares = (config.recon_share, config.translate_share)
+    require(
+        min(shares) >= 0 and sum(shares) <= 1,
+        f"data.recon_share={shares[0]}, translate_share={shares[1]}: "
+        "expected shares that are not negative and add up to at most 1",
+    )
+    for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
+        value = getattr(config, name)
+        require(value > 0, f"data.{name}={value}: expected a positive number")
+    if config.source == "toy":
+        _validate_toy(config)
+    else:
+        require(
+            config.translate_share == 0,
+            f"data.translate_share={config.translate_share}: only the toybox has such rows",
+        )
+
+
+def _validate_toy(config: DataConfig) -> None:
     levels = range(len(toy.LEVELS))
     require(config.level in levels, f"data.level={config.level}: expected 0, 1 or 2")
     size = toy.LEVELS[config.level].image_size
@@ -73,15 +96,6 @@ def validate(config: DataConfig) -> None:
         config.split in toy.SPLITS,
         f"data.split={config.split!r}: expected one of {', '.join(toy.SPLITS)}",
     )
-    shares = (config.recon_share, config.translate_share)
-    require(
-        min(shares) >= 0 and sum(shares) <= 1,
-        f"data.recon_share={shares[0]}, translate_share={shares[1]}: "
-        "expected shares that are not negative and add up to at most 1",
-    )
-    for name in ("batch_size", "text_tokens", "threads", "prefetch"):
-        value = getattr(config, name)
-        require(value > 0, f"data.{name}={value}: expected a positive number")
     words = longest_caption(toy.LEVELS[config.level])
     require(
         config.translate_share == 0 or config.text_tokens > words,
@@ -97,11 +111,13 @@ def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
         for share in (config.recon_share, config.translate_share)
     )
     shares = {"edit": 1 - recon - translate, "recon": recon, "translate": translate}
-    return [
-        (ToySource(config.seed, config.level, config.split, task), share)
-        for task, share in shares.items()
-        if share > 0
-    ]
+    return [(_source(config, task), share) for task, share in shares.items() if share > 0]
+
+
+def _source(config: DataConfig, task: str) -> Source:
+    if config.source == "toy":
+        return ToySource(config.seed, config.level, config.split, task)
+    return PairFile(config.source, config.image_size, task)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,9 +158,27 @@ def _permutation(seed: int, period: int, length: int) -> np.ndarray:
 
 
 def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
-    """The first `n` pairs of the test split, the ten edit types in turn."""
+    """The first `n` toybox pairs of the test split, the ten edit types in turn.
+
+    Raises:
+      ConfigError: a setting cannot work, or the data are not the toybox.
+    """
     validate(config)
+    require(config.source == "toy", f"data.source={config.source!r}: only 'toy' has a test split")
     return [
         toy.make(config.seed, i, config.level, split="test", edit_type=i % len(toy.EDIT_TYPES))
         for i in range(n)
     ]
+
+
+def example_rows(config: DataConfig, n: int) -> list[Row]:
+    """`n` rows to look at: held-out ones of the toybox, or the first ones of a file.
+
+    Raises:
+      ConfigError: a setting cannot work.
+    """
+    validate(config)
+    if config.source == "toy":
+        return [row_of(pair) for pair in held_out_pairs(config, n)]
+    source = PairFile(config.source, config.image_size)
+    return [source[i % len(source)] for i in range(n)]

@@ -53,4 +53,9 @@ class ToySource:
     def __getitem__(self, index: int) -> Row:
         """Row `index`, a pure function of the fields and the index."""
         pair = toy.make(self.seed, index, self.level, split=self.split, task=self.task)
-        return Row(pair.source, pair.target, pair.instruction, pair.mask, pair.task, pair.edit_type)
+        return row_of(pair)
+
+
+def row_of(pair: toy.ToyPair) -> Row:
+    """A toybox pair without the truth about its scenes."""
+    return Row(pair.source, pair.target, pair.instruction, pair.mask, pair.task, pair.edit_type)

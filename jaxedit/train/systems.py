@@ -6,7 +6,7 @@ import jax
 
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.loader import held_out_pairs, make_loader
+from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.step import Objective
@@ -37,6 +37,6 @@ def build(
             process_count=jax.process_count(),
         )
 
-    pairs = held_out_pairs(config.data, config.sample_rows)
-    examples = collate(pairs, tokenizer, config.data.text_tokens)
+    rows = example_rows(config.data, config.sample_rows)
+    examples = collate(rows, tokenizer, config.data.text_tokens)
     return OBJECTIVES[config.model.model_type](config), batches_from, examples

@@ -122,13 +122,12 @@ def _behind(level: int, background: str, style: str) -> np.ndarray:
 
 @functools.cache
 def _norms(level: int, background: str, style: str) -> np.ndarray:
-    """|e|^2 of every toy in every slot, f32[N,S]."""
+    """|e|^2 of every toy in every slot, f32[N,S], from its three terms."""
     library = _library(level, style == "sketch")
-    paint = library.paint.reshape(len(library.toys), -1, 3)
-    if style in TONES:
-        paint = (paint @ LUMA)[..., None]
-    norms = [
-        np.square(paint - library.cover[..., None] * behind[None]).sum((1, 2))
-        for behind in _behind(level, background, style)
-    ]
-    return np.stack(norms, 1)
+    behind = _behind(level, background, style)  # [S,1024,C]
+    paint = library.paint.reshape(len(library.toys), -1, 3)  # [N,1024,3]
+    paint = (paint @ LUMA)[..., None] if style in TONES else paint  # [N,1024,C]
+    own = np.square(paint).sum((1, 2))[:, None]
+    mixed = (paint * library.cover[..., None]).reshape(len(paint), -1)
+    mixed = mixed @ behind.reshape(len(behind), -1).T
+    return own - 2 * mixed + np.square(library.cover) @ np.square(behind).sum(-1).T

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxedit.config import ConfigError, DataConfig
+from jaxedit.data.loader import example_rows, make_loader
+from jaxedit.data.pair_file import PairFile
+from jaxedit.data.text import TextTokenizer
+
+LINE = {"source": "a.png", "target": "b.png", "instruction": "make it snow", "mask": "m.png"}
+
+
+def write(directory, *lines):
+    path = directory / "pairs.jsonl"
+    path.write_text("\n".join(x if isinstance(x, str) else json.dumps(x) for x in lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    for name, colour in (("a.png", (10, 20, 30)), ("b.png", (200, 0, 0))):
+        Image.new("RGB", (96, 64), colour).save(tmp_path / name)
+    Image.new("L", (96, 64), 255).save(tmp_path / "m.png")
+    return write(tmp_path, LINE, "", {**LINE, "instruction": "remove it"})
+
+
+def test_rows(pairs):
+    source = PairFile(pairs, 32)
+    assert len(source) == 2
+    row = source[0]
+    assert row.source.shape == (32, 32, 3) and (row.target == (200, 0, 0)).all()
+    assert row.mask.shape == (32, 32) and row.mask.all()
+    assert (row.instruction, row.task, row.edit_type) == ("make it snow", "edit", -1)
+    assert source[1].instruction == "remove it"
+
+
+def test_masks_are_used_if_every_line_has_one(pairs):
+    line = {k: v for k, v in LINE.items() if k != "mask"}
+    assert PairFile(write(pairs.parent, LINE, line), 32)[0].mask is None
+
+
+def test_reconstruction_rows(pairs):
+    row = PairFile(pairs, 32, "recon")[0]
+    np.testing.assert_array_equal(row.source, row.target)
+    assert row.instruction == "reconstruct the image without changes" and not row.mask.any()
+
+
+def test_loader_reads_a_file(pairs):
+    config = DataConfig(source=str(pairs), image_size=32, batch_size=4, recon_share=0.5)
+    batch = next(make_loader(config, TextTokenizer.load("toy-tokenizer"), start_step=3))
+    assert batch.source.shape == (4, 32, 32, 3)
+    same = (batch.source == batch.target).all((1, 2, 3))
+    assert same.sum() == 2
+    np.testing.assert_array_equal(batch.mask.any((1, 2)), ~same)
+    assert [row.instruction for row in example_rows(config, 3)] == [
+        "make it snow",
+        "remove it",
+        "make it snow",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: expected a JSON object"),
+        ("[1]", r"line 2: expected texts for source, target, instruction"),
+        ({"source": "a.png"}, "found .'source'"),
+        ({**LINE, "instruction": ""}, "line 2: expected texts"),
+        ({**LINE, "colour": "x"}, "found .'colour'"),
+        ({**LINE, "target": "no.png"}, "line 2: target 'no.png' is not a file"),
+    ],
+)
+def test_damaged_lines(pairs, line, message):
+    with pytest.raises(ConfigError, match=message):
+        PairFile(write(pairs.parent, LINE, line), 32)
+
+
+def test_missing_and_empty_files(tmp_path):
+    with pytest.raises(ConfigError, match="none.jsonl: expected a readable text file"):
+        PairFile(tmp_path / "none.jsonl", 32)
+    with pytest.raises(ConfigError, match="expected at least one line"):
+        PairFile(write(tmp_path, ""), 32)
+
+
+def test_toy_settings_do_not_fit_a_file(pairs):
+    config = DataConfig(source=str(pairs), translate_share=0.1)
+    with pytest.raises(ConfigError, match="only the toybox has such rows"):
+        example_rows(config, 1)
