@@ -1,0 +1,168 @@
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from jaxedit import tree
+from jaxedit.config import PRESETS, ConfigError, to_dict
+from jaxedit.convert import pretrained
+from jaxedit.convert.pretrained import load_pretrained, save_pretrained
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(tiny_model, tmp_path / "model")
+
+
+def edit_weights(model, change):
+    arrays = load_file(model / "model.safetensors")
+    change(arrays)
+    save_file(arrays, model / "model.safetensors")
+
+
+def test_what_was_saved_is_loaded(tiny_model, tmp_path):
+    config, params, directory = load_pretrained(tiny_model)
+    assert directory == tiny_model and set(params) == {"bsq", "transformer", "t5"}
+    again = save_pretrained(tmp_path / "again", config, params, tiny_model)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (again / name).read_bytes() == (tiny_model / name).read_bytes()
+    assert "tokenizer_config.json" in {p.name for p in again.iterdir()}
+
+
+def test_networks_can_be_read_alone(tiny_model):
+    _, params, _ = load_pretrained(tiny_model, ["bsq"])
+    assert set(params) == {"bsq"}
+
+
+def test_bfloat16_halves_the_file(tiny_model, tmp_path):
+    config, params, _ = load_pretrained(tiny_model)
+    half = save_pretrained(tmp_path / "half", config, params, tiny_model, dtype="bfloat16")
+    sizes = [(d / "model.safetensors").stat().st_size for d in (half, tiny_model)]
+    assert 0.45 < sizes[0] / sizes[1] < 0.55
+    rounded = tree.flatten(load_pretrained(half)[1])
+    for path, leaf in tree.flatten(params).items():
+        assert rounded[path].dtype == "bfloat16" and np.allclose(leaf, rounded[path], rtol=2**-8)
+
+
+def test_published_sizes():
+    shapes = pretrained.abstract_params(PRESETS["2b"])
+    counts = {name: tree.count(shapes[name]) for name in shapes}
+    assert counts == {"bsq": 110_118_051, "transformer": 2_204_564_032, "t5": 1_223_527_424}
+    assert tree.count(pretrained.abstract_params(PRESETS["8b"])["transformer"]) == 8_375_791_824
+
+
+def test_every_difference_is_listed(model):
+    def change(arrays):
+        arrays["bsq/new"] = arrays.pop("t5/norm/scale")
+        arrays["t5/embed"] = np.zeros((2, 3), np.float32)
+
+    edit_weights(model, change)
+    with pytest.raises(ConfigError) as error:
+        load_pretrained(model)
+    message = str(error.value)
+    assert "missing t5/norm/scale (64,)" in message and "unexpected bsq/new (64,)" in message
+    assert "t5/embed is (2, 3), expected (256, 64)" in message and "\n" not in message
+
+
+def test_values_that_are_not_finite_are_named(model):
+    edit_weights(model, lambda arrays: arrays["t5/norm/scale"].put(3, np.nan))
+    with pytest.raises(ValueError, match="not finite in t5/norm/scale"):
+        load_pretrained(model)
+
+
+def test_damaged_weights_are_named(model):
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        load_pretrained(model)
+    weights.write_text("hello")
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        load_pretrained(model)
+    weights.unlink()
+    with pytest.raises(OSError, match="no such file"):
+        load_pretrained(model)
+
+
+def test_integers_are_refused(model):
+    edit_weights(model, lambda arrays: arrays.update(x=np.zeros(2, np.int32)))
+    with pytest.raises(ValueError, match="expected F32, BF16, F16 in x"):
+        load_pretrained(model)
+
+
+@pytest.mark.parametrize(
+    "change, error",
+    [
+        (lambda c: c.pop("t5"), "missing keys ['t5']"),
+        (lambda c: c.update(frob=1), "unknown keys ['frob']"),
+        (lambda c: c["varedit"].update(width=30), "varedit.width=30"),
+        (lambda c: c["varedit"].update(width="x"), "config.varedit.width='x'"),
+        (lambda c: c.update(model_type="other"), "model_type='other'"),
+        (lambda c: c.pop("jaxedit"), 'a key "jaxedit"'),
+    ],
+)
+def test_configs_that_cannot_work(model, change, error):
+    settings = json.loads((model / "config.json").read_text())
+    change(settings)
+    (model / "config.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError) as raised:
+        load_pretrained(model)
+    assert error in str(raised.value) and "config.json" in str(raised.value)
+
+
+def test_config_that_is_not_json(model):
+    (model / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match="not JSON"):
+        load_pretrained(model)
+
+
+def test_unknown_names_list_what_is_bundled(tmp_path):
+    with pytest.raises(FileNotFoundError, match="'HiDream-ai/VAREdit': expected a bundled name"):
+        load_pretrained("HiDream-ai/VAREdit")
+    with pytest.raises(FileNotFoundError, match=r"expected a directory with config\.json"):
+        load_pretrained(tmp_path)
+
+
+def test_a_failed_save_keeps_the_earlier_model(model, monkeypatch):
+    config, params, _ = load_pretrained(model)
+    before = {p.name: p.read_bytes() for p in model.iterdir()}
+    monkeypatch.setattr(pretrained, "_card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_pretrained(model, config, params, "toy-tokenizer")
+    assert {p.name: p.read_bytes() for p in model.iterdir()} == before
+    assert [p.name for p in model.parent.iterdir()] == ["model"]
+
+
+def test_nothing_else_is_ever_replaced(tiny_model, tmp_path):
+    config, params, _ = load_pretrained(tiny_model)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match="not a pretrained directory"):
+        save_pretrained(tmp_path, config, params, "toy-tokenizer")
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_wrong_parts_are_not_saved(tiny_model, tmp_path):
+    config, params, _ = load_pretrained(tiny_model)
+    with pytest.raises(ConfigError, match="missing t5/"):
+        save_pretrained(tmp_path / "a", config, {**params, "t5": {}}, "toy-tokenizer")
+    with pytest.raises(ConfigError, match="needs its text tokenizer"):
+        save_pretrained(tmp_path / "a", config, params)
+    with pytest.raises(ConfigError, match="dtype='int8'"):
+        save_pretrained(tmp_path / "a", config, params, "toy-tokenizer", dtype="int8")
+    broken = jax.tree.map(lambda x: x * np.inf, params)
+    with pytest.raises(ValueError, match="not finite"):
+        save_pretrained(tmp_path / "a", config, broken, "toy-tokenizer")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_tokenizer_alone(tiny_model, tmp_path):
+    config, params, _ = load_pretrained(tiny_model)
+    alone = type(config)(model_type="bsq", bsq=config.bsq)
+    save_pretrained(tmp_path / "bsq", alone, {"bsq": params["bsq"]})
+    loaded, weights, _ = load_pretrained(tmp_path / "bsq")
+    assert to_dict(loaded) == to_dict(alone) and set(weights) == {"bsq"}
+    with pytest.raises(ConfigError, match="a bsq model has no t5"):
+        load_pretrained(tmp_path / "bsq", ["t5"])
