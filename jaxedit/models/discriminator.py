@@ -35,7 +35,14 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,H,W,3] in [-1,1] to scores f32[B,H/8-2,W/8-2,1]."""
+        """f32[B,H,W,3] in [-1,1] to scores f32[B,H/8-2,W/8-2,1].
+
+        Raises:
+          ValueError: the pictures are smaller than one patch.
+        """
+        _, H, W, _ = x.shape
+        if min(H, W) < 24:
+            raise ValueError(f"picture {H}x{W}: expected at least 24x24 for a patch discriminator")
         strides = (2, 2, 2, 1)
         for i, stride in enumerate(strides):
             x = self._conv(self.channels * 2**i, stride, use_bias=i == 0, name=f"conv_{i}")(x)

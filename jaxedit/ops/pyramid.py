@@ -6,6 +6,8 @@ Both resizes are small matrices, made in numpy and applied in float32 at highest
 the signs of their results are the labels.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,7 +118,9 @@ def nearest_double(x: jax.Array) -> jax.Array:
     return x.reshape(B, 2 * H, 2 * W, C)
 
 
-def _resize(x: jax.Array, size: tuple[int, int], matrix) -> jax.Array:
+def _resize(
+    x: jax.Array, size: tuple[int, int], matrix: Callable[[int, int], np.ndarray]
+) -> jax.Array:
     _, H, W, _ = x.shape
     if (H, W) == tuple(size):
         return x

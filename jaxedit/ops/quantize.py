@@ -117,6 +117,38 @@ def accumulate(
     return cum + pyramid.linear_resize(codes_of(to_grid(bits, size, patchify)), full)
 
 
+def encode_scales(
+    raw: jax.Array, latent_scales: Scales, flip: Sequence[jax.Array | None] | None = None
+) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Bits of every scale, each of the residual that the coarser ones leave.
+
+    Args:
+      raw: f32[B,H,W,d], the encoder's output.
+      latent_scales: grids in latent positions; the last is (H, W).
+      flip: per scale bool[B,h_k,w_k,d], bits to invert once they are recorded, or None.
+
+    Returns:
+      per scale bool[B,h_k,w_k,d], and the sum of scales 1 to k f32[B,H,W,d].
+
+    Raises:
+      ValueError: the last scale is not the grid of `raw`.
+    """
+    (H, W), (h, w) = raw.shape[1:3], latent_scales[-1]
+    if (H, W) != (h, w):
+        raise ValueError(f"the schedule ends at {h}x{w}, expected {H}x{W} as the features")
+    raw = raw.astype(jnp.float32)
+    cum = jnp.zeros_like(raw)
+    bits, features = [], []
+    for k, size in enumerate(latent_scales):
+        grid = bits_of(pyramid.area_resize(raw - cum, size))
+        bits.append(grid)
+        if flip is not None and flip[k] is not None:
+            grid = grid ^ flip[k]
+        cum = cum + pyramid.linear_resize(codes_of(grid), latent_scales[-1])
+        features.append(cum)
+    return bits, features
+
+
 def encode_labels(
     raw: jax.Array,
     latent_scales: Scales,
@@ -124,10 +156,10 @@ def encode_labels(
     patchify: bool,
     flip: Sequence[jax.Array | None] | None = None,
 ) -> Labels:
-    """Bits of every scale, and the inputs of the next one.
+    """Bits of every scale, and the inputs of the next one, as tokens.
 
-    With `flip`, bits are disturbed after they were recorded, so that later labels correct the
-    errors injected before (bitwise self-correction).
+    With `flip`, bits are inverted after they were recorded, so that the labels of finer scales
+    correct errors that the transformer sees (bitwise self-correction).
 
     Args:
       raw: f32[B,H,W,d], the encoder's output.
@@ -135,19 +167,12 @@ def encode_labels(
       patchify: whether 2x2 positions are one token.
       flip: per scale bool[B,h_k,w_k,d], True = invert, or None.
     """
-    cum = jnp.zeros(raw.shape, jnp.float32)
-    bits, inputs = [], []
-    for k, size in enumerate(latent_scales):
-        if k:
-            inputs.append(next_input(cum, size, patchify))
-        grid = bits_of(pyramid.area_resize(raw.astype(jnp.float32) - cum, size))  # [B,h,w,d]
-        bits.append(to_tokens(grid, patchify))
-        if flip is not None and flip[k] is not None:
-            grid = grid ^ flip[k]
-        cum = accumulate(cum, to_tokens(grid, patchify), size, latent_scales[-1], patchify)
-    Q = bits[0].shape[-1]
-    nothing = jnp.zeros((raw.shape[0], 0, Q), jnp.float32)
-    return Labels(jnp.concatenate(bits, axis=1), jnp.concatenate([nothing, *inputs], axis=1))
+    bits, features = encode_scales(raw, latent_scales, flip)
+    bits = jnp.concatenate([to_tokens(grid, patchify) for grid in bits], axis=1)  # [B,Lt,Q]
+    inputs = [jnp.zeros((raw.shape[0], 0, bits.shape[-1]), jnp.float32)]
+    for cum, size in zip(features[:-1], latent_scales[1:], strict=True):
+        inputs.append(next_input(cum, size, patchify))
+    return Labels(bits, jnp.concatenate(inputs, axis=1))
 
 
 def draw_flips(
@@ -188,29 +213,13 @@ def source_tokens(raw: jax.Array, *, patchify: bool) -> jax.Array:
     return to_tokens(raw, patchify)
 
 
-def running_features(raw: jax.Array, latent_scales: Scales) -> list[jax.Array]:
-    """The sum of scales 1 to k for every k: a list of f32[B,H,W,d].
-
-    Args:
-      raw: f32[B,H,W,d], the encoder's output.
-      latent_scales: grids in latent positions; the last is (H, W).
-    """
-    cum = jnp.zeros(raw.shape, jnp.float32)
-    features = []
-    for size in latent_scales:
-        bits = bits_of(pyramid.area_resize(raw.astype(jnp.float32) - cum, size))
-        cum = cum + pyramid.linear_resize(codes_of(bits), latent_scales[-1])
-        features.append(cum)
-    return features
-
-
 def full_source_tokens(raw: jax.Array, latent_scales: Scales, *, patchify: bool) -> jax.Array:
     """The source image at every scale: the k-th running feature on the k-th grid.
 
     Returns:
       f32[B,sum n_k,Q].
     """
-    features = running_features(raw, latent_scales)
+    _, features = encode_scales(raw, latent_scales)
     sequences = [next_input(f, s, patchify) for f, s in zip(features, latent_scales, strict=True)]
     return jnp.concatenate(sequences, axis=1)
 

@@ -96,6 +96,7 @@ def draw_kept(key: jax.Array, scales: int, drop: float) -> jax.Array:
 
 def binary_entropy(p: jax.Array) -> jax.Array:
     """Entropy in nats of coins with probability p f32[...]; finite, with gradient, at 0 and 1."""
+    # The reference adds 1e-8 inside the log, but XLA folds log(1 - p + 1e-8) to log(1 - p).
     return -sum(x * jnp.log(jnp.maximum(x, 1e-8)) for x in (p, 1 - p))
 
 
