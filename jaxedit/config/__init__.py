@@ -1,0 +1,54 @@
+"""Every setting of jaxedit: one typed dataclass per part, the named sizes, and their JSON form.
+
+A dataclass is mutable while a command line is parsed (`--config.optim.learning_rate=1e-4`) and
+hashable, so that it can be a static argument of a jitted function. `validate()` is called once,
+after parsing.
+"""
+
+from jaxedit.config.as_json import from_dict, to_dict
+from jaxedit.config.checks import ConfigError, require, require_seed
+from jaxedit.config.models import (
+    CONDITIONINGS,
+    ROPE_MODES,
+    SQUARE_SCALES,
+    BSQConfig,
+    PretrainedConfig,
+    SampleConfig,
+    Scales,
+    T5Config,
+    VAREditConfig,
+)
+from jaxedit.config.presets import PRESETS, pick_preset
+from jaxedit.config.training import (
+    BSQTrainConfig,
+    DataConfig,
+    MeshConfig,
+    OptimConfig,
+    TrainConfig,
+    VAREditTrainConfig,
+)
+
+__all__ = [
+    "BSQConfig",
+    "BSQTrainConfig",
+    "CONDITIONINGS",
+    "ConfigError",
+    "DataConfig",
+    "MeshConfig",
+    "OptimConfig",
+    "PRESETS",
+    "PretrainedConfig",
+    "ROPE_MODES",
+    "SQUARE_SCALES",
+    "SampleConfig",
+    "Scales",
+    "T5Config",
+    "TrainConfig",
+    "VAREditConfig",
+    "VAREditTrainConfig",
+    "from_dict",
+    "pick_preset",
+    "require",
+    "require_seed",
+    "to_dict",
+]

@@ -1,0 +1,41 @@
+"""Settings as JSON and back, strictly."""
+
+import dataclasses
+import json
+from typing import Any, get_args, get_origin, get_type_hints
+
+from jaxedit.config.checks import require
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as nested dicts, lists and scalars, ready for JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
+    """Rebuild the dataclass `cls` from `to_dict`'s form.
+
+    Raises:
+      ConfigError: a key is unknown or missing; the message lists all of them.
+    """
+    require(isinstance(values, dict), f"{name}: expected an object, found {values!r}")
+    hints = get_type_hints(cls)
+    unknown, missing = sorted(values.keys() - hints.keys()), sorted(hints.keys() - values.keys())
+    require(
+        not unknown and not missing,
+        f"{name} does not match {cls.__name__}: unknown keys {unknown}, missing keys {missing}",
+    )
+    return cls(**{k: _value(hints[k], v, f"{name}.{k}") for k, v in values.items()})
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    kinds = [t for t in get_args(hint) if dataclasses.is_dataclass(t)] or [hint]
+    if value is not None and dataclasses.is_dataclass(kinds[0]):
+        return from_dict(kinds[0], value, name)
+    if isinstance(value, list):
+        return tuple(_value(None, v, name) for v in value)
+    allowed = get_args(hint) if get_origin(hint) is not tuple and get_args(hint) else (hint,)
+    if value is None or isinstance(value, str | bool):
+        ok = hint is None or type(value) in allowed
+        require(ok, f"{name}={value!r}: expected {hint}")
+    return value

@@ -1,0 +1,17 @@
+"""The error that a wrong setting raises, and the checks shared by all settings."""
+
+
+class ConfigError(ValueError):
+    """A setting has a value that cannot work; the message names it and says what was expected."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError(message)` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_seed(seed: int) -> None:
+    """Raise `ConfigError` unless `seed` is a whole number from 0 to 2**31 - 1."""
+    whole = hasattr(seed, "__index__") and not isinstance(seed, bool)
+    require(whole and 0 <= seed < 2**31, f"seed={seed!r}: expected 0 to {2**31 - 1}")

@@ -1,0 +1,193 @@
+"""Settings of the models and of sampling: what travels with weights."""
+
+import dataclasses
+import math
+
+from jaxedit.config.checks import require
+
+Scales = tuple[tuple[int, int], ...]  # ((h_1, w_1), ..., (h_K, w_K)), coarse to fine
+
+# The square schedule of Infinity and VAREdit; 7, 10, 12 or 13 entries are 256, 512, 768 or 1024 px.
+SQUARE_SCALES: Scales = tuple((n, n) for n in (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64))
+
+CONDITIONINGS = ("sar", "finest", "full")
+ROPE_MODES = ("grid", "release")
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class T5Config:
+    """T5 v1.1 / Flan encoder (gated GELU). Defaults: flan-t5-xl."""
+
+    vocab_size: int = 32128
+    width: int = 2048  # d_model
+    head_width: int = 64  # d_kv
+    mlp_hidden: int = 5120  # d_ff
+    layers: int = 24
+    heads: int = 32
+    position_buckets: int = 32
+    position_max_distance: int = 128
+    norm_eps: float = 1e-6
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class BSQConfig:
+    """Multi-scale residual binary spherical tokenizer. Defaults: `infinity_vae_d32reg` (2B)."""
+
+    bits: int = 32  # channels of the latent = bits per latent position
+    stride: int = 16  # pixels per latent position; the first log2(stride) levels halve
+    base_channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4, 4)
+    res_blocks: int = 2
+
+    @property
+    def halvings(self) -> int:
+        """How often the encoder halves height and width."""
+        return self.stride.bit_length() - 1
+
+    def validate(self) -> None:
+        """Raise ConfigError unless stride is a power of two that the levels can reach."""
+        steps = math.log2(self.stride) if self.stride > 0 else -1
+        require(
+            steps == int(steps) and 0 <= steps < len(self.channel_mult),
+            f"bsq.stride={self.stride}: expected a power of two below "
+            f"2**{len(self.channel_mult)}, the number of levels of channel_mult",
+        )
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class VAREditConfig:
+    """VAREdit / Infinity transformer. Defaults: 2B at 512 px as released."""
+
+    depth: int = 32
+    width: int = 2048
+    heads: int = 16
+    mlp_hidden: int = 8192
+    bits: int = 32  # bits per latent position of the image tokenizer
+    patchify: bool = False  # 2x2 latent positions are one token (8B)
+    text_width: int = 2048
+    text_pool_heads: int = 16
+    max_text_tokens: int = 512
+    levels: int = 15  # rows of the level embedding
+    conditioning: str = "sar"  # paper: sar; ablations: finest, full
+    rope_mode: str = "release"  # released weights: release; trained from here: grid
+    rope_base: float = 10000.0
+    rope_scales: Scales = SQUARE_SCALES  # the 1M schedule from which rotary positions are taken
+    scales: Scales = SQUARE_SCALES[:10]  # default schedule, in tokens
+    drop_path: float = 0.1  # linear over depth; training only
+    norm_eps: float = 1e-6
+
+    @property
+    def head_width(self) -> int:
+        """E, the width of one attention head."""
+        return self.width // self.heads
+
+    @property
+    def init_std(self) -> float:
+        """Standard deviation of a new kernel (the release cuts at +-2, far outside)."""
+        return math.sqrt(1 / (3 * self.width))
+
+    @property
+    def token_bits(self) -> int:
+        """Q, bits per transformer token."""
+        return self.bits * (4 if self.patchify else 1)
+
+    @property
+    def latent_scales(self) -> Scales:
+        """`scales` in latent positions of the tokenizer instead of tokens."""
+        f = 2 if self.patchify else 1
+        return tuple((f * h, f * w) for h, w in self.scales)
+
+    def validate(self) -> None:
+        """Raise ConfigError for sizes that do not divide and for unknown or impossible modes."""
+        require(
+            self.width % self.heads == 0 and self.head_width % 4 == 0,
+            f"varedit.width={self.width}, heads={self.heads}: width/heads must be a multiple of 4",
+        )
+        require(
+            self.width % self.text_pool_heads == 0,
+            f"varedit.text_pool_heads={self.text_pool_heads}: must divide width={self.width}",
+        )
+        require(
+            self.conditioning in CONDITIONINGS,
+            f"varedit.conditioning={self.conditioning!r}: expected one of {CONDITIONINGS}",
+        )
+        require(
+            self.rope_mode in ROPE_MODES,
+            f"varedit.rope_mode={self.rope_mode!r}: expected one of {ROPE_MODES}",
+        )
+        require(
+            not (self.conditioning == "full" and self.rope_mode == "release"),
+            "varedit.rope_mode='release' has no positions for conditioning='full': use 'grid'",
+        )
+        require(
+            len(self.scales) <= self.levels and self.scales[0] == (1, 1),
+            f"varedit.scales={self.scales}: expected 1 to {self.levels} scales from (1, 1) up",
+        )
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class SampleConfig:
+    """How bits are drawn; a scalar holds for every scale, a tuple has one entry per scale."""
+
+    guidance: float | tuple[float, ...] = 4.0  # paper 4.0
+    temperature: float | tuple[float, ...] = 0.5  # paper 0.5
+    top_p: float = 0.97  # release 0.97, paper off = 1.0
+    greedy: bool = False  # take the likelier value of each bit
+
+    def per_scale(self, name: str, scales: int) -> tuple[float, ...]:
+        """The setting `name` as one finite float per scale; ConfigError if it does not fit."""
+        value = getattr(self, name)
+        values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
+        require(
+            len(values) == scales,
+            f"sample.{name}={value}: expected one number or {scales} numbers, one per scale",
+        )
+        require(
+            all(isinstance(v, int | float) and math.isfinite(v) for v in values),
+            f"sample.{name}={value}: expected finite numbers",
+        )
+        return tuple(float(v) for v in values)
+
+    def validate(self, scales: int) -> None:
+        """Raise ConfigError for settings outside their range."""
+        self.per_scale("guidance", scales)
+        require(
+            all(t > 0 for t in self.per_scale("temperature", scales)),
+            f"sample.temperature={self.temperature}: expected positive numbers",
+        )
+        require(
+            0 < self.top_p <= 1, f"sample.top_p={self.top_p}: expected a number in (0, 1] (1 = off)"
+        )
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class PretrainedConfig:
+    """What travels with weights: every setting that inference needs."""
+
+    model_type: str = "varedit"  # varedit | bsq
+    varedit: VAREditConfig | None = None
+    bsq: BSQConfig | None = None
+    t5: T5Config | None = None
+    sample: SampleConfig | None = None
+
+    def validate(self) -> None:
+        """Raise ConfigError if a part is missing, invalid, or does not fit another part."""
+        parts = {"bsq": ("bsq",), "varedit": ("varedit", "bsq", "t5", "sample")}
+        require(
+            self.model_type in parts,
+            f"model_type={self.model_type!r}: expected one of {', '.join(parts)}",
+        )
+        for name in parts[self.model_type]:
+            require(getattr(self, name) is not None, f"{self.model_type} config lacks {name!r}")
+        self.bsq.validate()
+        if self.model_type == "varedit":
+            self.varedit.validate()
+            self.sample.validate(len(self.varedit.scales))
+            require(
+                self.varedit.bits == self.bsq.bits,
+                f"varedit.bits={self.varedit.bits} but the tokenizer has bsq.bits={self.bsq.bits}",
+            )
+            require(
+                self.varedit.text_width == self.t5.width,
+                f"varedit.text_width={self.varedit.text_width} but t5.width={self.t5.width}",
+            )

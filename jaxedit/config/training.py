@@ -1,0 +1,135 @@
+"""Settings of a training run."""
+
+import dataclasses
+import math
+
+from jaxedit.config.checks import require
+from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class MeshConfig:
+    """Devices per mesh axis; -1 takes what the others leave."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class DataConfig:
+    """Where training pairs come from."""
+
+    source: str = "toy"  # the toybox, or a .jsonl file of your own pairs
+    level: int = 0  # toybox difficulty 0, 1 or 2
+    split: str = "train"
+    image_size: int = 64  # pixels, square
+    batch_size: int = 32  # global, before gradient accumulation splits it
+    text_tokens: int = 32  # instructions are padded to this
+    text_tokenizer: str = "toy-tokenizer"  # bundled name or directory
+    recon_share: float = 0.05  # share of "reconstruct the image without changes" rows
+    translate_share: float = 0.0  # share of depth / edge / segmentation -> image rows
+    seed: int = 0
+    threads: int = 2
+    prefetch: int = 4  # batches
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class OptimConfig:
+    """AdamW. Defaults: Infinity's training script."""
+
+    learning_rate: float = 6e-5
+    schedule: str = "constant"  # constant | cosine
+    end_ratio: float = 1.0  # learning rate at the end, as a share of the peak
+    warmup_steps: int = 0
+    beta1: float = 0.9
+    beta2: float = 0.97
+    eps: float = 1e-8
+    weight_decay: float = 0.005
+    clip_norm: float = 5.0
+    accumulate: int = 1  # micro-batches per step
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class VAREditTrainConfig:
+    """What VAREdit's training adds to its model. Defaults: Infinity's training script."""
+
+    tokenizer: str = "toy-varedit"  # weights of the frozen image tokenizer: name or directory
+    text_encoder: str = (
+        ""  # weights of the frozen text encoder; empty: train it with the transformer
+    )
+    text_drop: float = 0.1  # probability that a row's text becomes the unconditional one
+    bit_noise: float = 0.3  # strength of bitwise self-correction, 0 = off
+    bit_noise_scales: int = 13  # only scales before this one are disturbed
+    scale_weights: str = "sqrt_area"  # sqrt_area: a scale weighs sqrt(h*w) | uniform: every token 1
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class BSQTrainConfig:
+    """Losses of the image tokenizer. Defaults: BitVAE stage 1 without its external networks."""
+
+    scales: Scales = SQUARE_SCALES[:7]  # latent grids
+    scale_drop: float = 0.5  # each scale but the last is skipped with this probability
+    l1_weight: float = 1.0
+    mse_weight: float = 0.0  # paper 0
+    quantizer_weight: float = 4.0
+    commit_weight: float = 0.25
+    entropy_weight: float = 0.1
+    inv_temperature: float = 100.0
+    lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights
+    lpips_weights: str = ""  # file of the VGG16 LPIPS network
+    gan_weight: float = 0.0  # paper 0.3
+    gan_start: int = 50_000  # step at which the generator starts to see the discriminator
+    gan_channels: int = 128  # base width of the PatchGAN
+    gan_lecam: float = 0.05
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class TrainConfig:
+    """One training run: what `configs/*.py` return."""
+
+    model: PretrainedConfig = dataclasses.field(default_factory=PretrainedConfig)
+    varedit: VAREditTrainConfig = dataclasses.field(default_factory=VAREditTrainConfig)
+    bsq: BSQTrainConfig = dataclasses.field(default_factory=BSQTrainConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
+    mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    init_from: str = ""  # start from these weights (name or directory) instead of random ones
+    steps: int = 1000
+    seed: int = 0
+    dtype: str = "bfloat16"  # compute dtype; parameters stay float32
+    remat: bool = True  # recompute each block's activations in the backward pass
+    ema_decay: float = 0.0  # 0 = off
+    resume: str = "auto"  # auto | never
+    log_every: int = 20
+    sample_every: int = 500  # steps between sample sheets, 0 = off
+    sample_rows: int = 8
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    tensorboard: bool = False  # needs tensorboardX
+    wandb: str = ""  # project name; needs wandb
+
+    def validate(self) -> None:
+        """Raise ConfigError for any setting that cannot work."""
+        self.model.validate()
+        require(self.dtype in ("float32", "bfloat16"), f"dtype={self.dtype!r}: float32 or bfloat16")
+        require(self.steps > 0, f"steps={self.steps}: expected a positive number")
+        require(self.resume in ("auto", "never"), f"resume={self.resume!r}: expected auto or never")
+        require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay}: expected 0 <= value < 1")
+        require(
+            self.optim.schedule in ("constant", "cosine"),
+            f"optim.schedule={self.optim.schedule!r}: expected constant or cosine",
+        )
+        require(
+            self.optim.learning_rate > 0 and math.isfinite(self.optim.learning_rate),
+            f"optim.learning_rate={self.optim.learning_rate}: expected a positive number",
+        )
+        require(
+            self.optim.accumulate > 0 and self.data.batch_size % self.optim.accumulate == 0,
+            f"data.batch_size={self.data.batch_size}: expected a multiple of "
+            f"optim.accumulate={self.optim.accumulate}",
+        )
+        require(
+            self.varedit.scale_weights in ("sqrt_area", "uniform"),
+            f"varedit.scale_weights={self.varedit.scale_weights!r}: expected sqrt_area or uniform",
+        )
