@@ -75,10 +75,6 @@ class Editor:
           mesh: devices to spread rows (and weights) over; None: one device.
         """
         name = name or str(directory)
-        require(
-            config.model_type == "varedit",
-            f"{name}: holds model_type={config.model_type!r}, expected 'varedit' for editing",
-        )
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         require(dtype in ("float32", "bfloat16"), f"dtype={dtype!r}: float32 or bfloat16")
         self.config, self.tokenizer, self.name, self.dtype = config, tokenizer, name, dtype
@@ -106,6 +102,10 @@ class Editor:
           OSError: no such model; lists the bundled names.
         """
         config, params, directory = load_pretrained(name)
+        require(
+            config.model_type in METHODS,
+            f"{directory}: model_type={config.model_type!r}: expected {', '.join(METHODS)}",
+        )
         compile_cache.enable()
         return cls(
             config,

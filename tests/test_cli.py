@@ -1,0 +1,121 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxedit import __main__ as command
+from jaxedit.data import photo, provenance
+
+WORDS = "make the ball blue"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory with one photo in it."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("photo.png")
+    return tmp_path
+
+
+@pytest.fixture
+def run(here, tiny_model, capsys):
+    """Run the command; returns (exit code, stdout, stderr)."""
+
+    def call(*arguments):
+        model = [] if "--from_png" in arguments else ["--model", str(tiny_model)]
+        return command.main([*arguments, *model]), *capsys.readouterr()
+
+    return call
+
+
+def test_an_edit_is_written_and_replayed(run, here):
+    code, out, err = run("photo.png", WORDS, "--seed", "3", "--guidance", "1.5")
+    assert (code, err) == (0, "") and "edited.png: edited in" in out and "compiled in" in out
+    assert photo.read("edited.png").size == (40, 24)
+    settings = provenance.read_settings("edited.png")
+    assert settings["seed"] == 3 and settings["guidance"] == 1.5
+    assert settings["source"] == str(here / "photo.png")
+    code, out, _ = run("--from_png", "edited.png")
+    assert code == 0 and "edited-again.png: equal to edited.png bit for bit" in out
+    (here / "photo.png").rename("moved.png")
+    code, _, err = run("--from_png", "edited.png")
+    assert code == 2 and "photo.png: the photo is not there any more" in err
+    assert run("--from_png", "edited.png", "moved.png")[0] == 0
+    with open("moved.png", "ab") as file:
+        file.write(b"x")
+    code, _, err = run("--from_png", "edited.png", "moved.png")
+    assert code == 2 and "moved.png: the photo changed: sha256" in err
+
+
+def test_a_replay_that_differs_says_so(run):
+    run("photo.png", WORDS)
+    settings = provenance.read_settings("edited.png")
+    provenance.save_png("edited.png", Image.new("RGB", (40, 24)), settings)
+    code, _, err = run("--from_png", "edited.png")
+    assert code == 1 and "edited-again.png: differs from edited.png" in err
+
+
+def test_a_list_finishes_its_good_rows(run, here):
+    rows = [
+        {"image": "photo.png", "instruction": WORDS, "seed": 3},
+        {"image": "absent.png", "instruction": WORDS},
+        {"image": "photo.png", "instruction": "remove the star", "output": "sub/star.png"},
+        {"image": "photo.png"},
+        {"image": "photo.png", "instruction": " "},
+    ]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, out, err = run("--batch", "list.jsonl", "--output", "out", "--guidance", "1.5")
+    assert code == 2 and "out: 2 of 5 edited" in out
+    assert len(err.splitlines()) == 3 and "list.jsonl:2: absent.png: No such file" in err
+    entries = [json.loads(line) for line in (here / "out/manifest.jsonl").read_text().splitlines()]
+    assert [e["status"] for e in entries] == ["ok", "failed", "ok", "failed", "failed"]
+    assert entries[0]["seed"] == 3 and entries[2]["seed"] == 2
+    assert entries[2]["output"] == "sub/star.png" and (here / "out/sub/star.png").is_file()
+    run("photo.png", WORDS, "--seed", "3", "--guidance", "1.5")
+    assert (here / "edited.png").read_bytes() == (here / "out/0000-photo.png").read_bytes()
+    assert run("--from_png", "out/sub/star.png")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "expected a photo and an instruction"),
+        (["photo.png"], "photo='photo.png': expected an instruction"),
+        (["absent.png", WORDS], "absent.png: No such file"),
+        (["photo.png", ""], "instruction='': expected some words"),
+        (["photo.png", "ball " * 2000], "instruction of 2001 tokens: expected at most 32"),
+        (["photo.png", WORDS, "--guidance", "nan"], "guidance=nan: expected finite"),
+        (["photo.png", WORDS, "--guidance", "x"], "argument --guidance: invalid float value"),
+        (["photo.png", WORDS, "--temperature", "0"], "temperature=0.0: expected positive"),
+        (["photo.png", WORDS, "--top_p", "2"], "top_p=2.0: expected a number in (0, 1]"),
+        (["photo.png", WORDS, "--seed", "-1"], "seed=-1: expected 0 to"),
+        (["photo.png", WORDS, "--frob"], "unrecognized arguments: --frob"),
+        (["photo.png", WORDS, "--output", "a.jpg"], "a.jpg: expected a name ending in .png"),
+        (["photo.png", WORDS, "--output", "absent/a.png"], "absent/a.png: cannot write there"),
+        (["photo.png", WORDS, "--model", "absent"], "'absent': expected a bundled name"),
+        (["--batch", "absent.jsonl"], "absent.jsonl: No such file"),
+        (["--batch", "photo.png"], "photo.png: expected lines of JSON"),
+        (["photo.png", WORDS, "--batch", "photo.png"], "expected no photo beside it"),
+        (["--from_png", "photo.png"], "photo.png: expected a PNG file that jaxedit wrote"),
+        (["--from_png", "a.png", "--seed", "1"], "--from_png takes seed from the file"),
+        (["--from_png", "a.png", "--batch", "b"], "--batch and --from_png"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run, tiny_model, arguments, message, capsys):
+    model = [] if "--model" in arguments else ["--model", str(tiny_model)]
+    code = command.main([*arguments, *model])
+    err = capsys.readouterr().err
+    assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_help_is_quick_and_loads_no_jax():
+    code = (
+        "import sys; from jaxedit import __main__ as m; assert m.main(['--help']) == 0; "
+        "assert not {'jax', 'numpy', 'transformers'} & set(sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--from_png" in out.stdout and "JSONL" in out.stdout

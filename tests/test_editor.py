@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxedit import EditResult, rng
+from jaxedit.config import ConfigError, MeshConfig
+from jaxedit.convert import pretrained
+from jaxedit.editor import Editor
+from jaxedit.parallel.mesh import make_mesh
+from jaxedit.sampling import varedit
+
+
+@pytest.fixture(scope="module")
+def editor(tiny_model):
+    return Editor.from_pretrained(tiny_model)
+
+
+def picture(seed=0, width=40, height=24):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def same(a: EditResult, b: EditResult) -> bool:
+    tokens = all(np.array_equal(x, y) for x, y in zip(a.tokens, b.tokens, strict=True))
+    return tokens and a.image.tobytes() == b.image.tobytes()
+
+
+def test_an_edit_has_the_pictures_size_and_says_how_it_was_made(editor, tmp_path):
+    result = editor.edit(picture(), "make the ball blue", seed=7, guidance=3.0)
+    assert result.image.size == (40, 24) and result.mask is None
+    assert [scale.shape for scale in result.tokens] == [(1, 16), (4, 16), (16, 16)]
+    assert result.settings["seed"] == 7 and result.settings["guidance"] == 3.0
+    assert result.settings["temperature"] == editor.config.sample.temperature
+    result.image.save(tmp_path / "edited.png")
+    again = editor.edit(picture(), "make the ball blue", seed=7, guidance=3.0)
+    assert same(result, again)
+
+
+def test_a_path_a_picture_and_an_array_are_the_same(editor, tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    images = [picture(), Image.fromarray(picture()), tmp_path / "a.png", str(tmp_path / "a.png")]
+    results = editor.edit_batch(images, ["remove the star"] * 4, seeds=[0] * 4)
+    assert all(same(results[0], result) for result in results[1:])
+
+
+def test_each_row_is_what_it_is_alone(editor):
+    images = [picture(i, 40 + i, 24) for i in range(3)]
+    words = ["make the ball blue", "remove the star", "add a red tent"]
+    seen = []
+    batch = editor.edit_batch(images, words, seed=5, progress=lambda *done: seen.append(done))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    for i, row in enumerate(batch):
+        assert row.settings["seed"] == 5 + i
+        assert same(row, editor.edit(images[i], words[i], seed=5 + i))
+    assert not same(batch[0], editor.edit(images[0], words[0], seed=6))
+
+
+def test_each_row_is_what_it_is_on_one_device(editor, tiny_model):
+    spread = Editor.from_pretrained(tiny_model, mesh=make_mesh(MeshConfig()))
+    images, words = [picture(i) for i in range(3)], ["make the ball blue"] * 3
+    assert spread.rows == 8
+    for one, other in zip(
+        editor.edit_batch(images, words), spread.edit_batch(images, words), strict=True
+    ):
+        assert same(one, other)
+
+
+def test_other_words_seeds_and_numbers_do_not_compile_again(editor, monkeypatch):
+    editor.edit(picture(), "make the ball blue")
+    monkeypatch.setattr(rng, "key_for", None)  # tracing would call it
+    editor.edit(picture(1, 9, 30), "remove the star", seed=3, guidance=1.0, top_p=0.5)
+    editor.edit(picture(), "add a tent", temperature=[1.0, 0.5, 0.1])
+    assert editor.compile() < 0.01
+
+
+def test_greedy_ignores_the_seed(editor):
+    a, b = (editor.edit(picture(), "remove the ball", seed=s, greedy=True) for s in (0, 1))
+    assert same(a, b) and a.settings["greedy"]
+
+
+def test_the_function_below_is_pure_and_public(editor):
+    ids, mask = editor.tokenizer(["remove the ball"], 32)
+    square = np.full((1, editor.size, editor.size, 3), 255, np.uint8)
+    rows = varedit.Rows(square, ids, mask, np.array([3], np.int32))
+    ones = np.ones(3, np.float32)
+    pixels, bits = varedit.edit_pixels(
+        *(editor.params, rows, varedit.Sampling(ones, ones, np.float32(1))),
+        config=editor.config,
+        greedy=False,
+        dtype="float32",
+    )
+    assert pixels.shape == square.shape and pixels.dtype == np.uint8 and len(bits) == 3
+    options = {"guidance": 1.0, "temperature": 1.0, "top_p": 1.0}
+    result = editor.edit(square[0], "remove the ball", seed=3, **options)
+    np.testing.assert_array_equal(result.image, pixels[0])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"guidance": float("nan")}, "sample.guidance=nan: expected finite"),
+        ({"guidance": (1.0, 2.0)}, "expected one number or 3 numbers"),
+        ({"temperature": 0.0}, "sample.temperature=0.0: expected positive"),
+        ({"top_p": 1.5}, r"sample.top_p=1.5: expected a number in \(0, 1\]"),
+        ({"seed": -1}, "seed=-1: expected 0 to 2147483647"),
+        ({"seed": 2**31}, "seed=2147483648"),
+        ({"seed": 1.5}, "seed=1.5"),
+        ({"method": "editar"}, "method='editar': expected one of varedit"),
+    ],
+)
+def test_wrong_options_are_named(editor, options, message):
+    with pytest.raises(ConfigError, match=message):
+        editor.edit(picture(), "make the ball blue", **options)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [("", "instruction=''"), (" \n", "some words"), (None, "None"), ("ball " * 40, "at most 32")],
+)
+def test_wrong_instructions_are_named(editor, words, message):
+    with pytest.raises(ConfigError, match=message):
+        editor.edit(picture(), words)
+
+
+def test_lengths_must_agree(editor):
+    with pytest.raises(ConfigError, match="1 images and 2 instructions"):
+        editor.edit_batch([picture()], ["a", "b"])
+    with pytest.raises(ConfigError, match="0 images"):
+        editor.edit_batch([], [])
+    with pytest.raises(ConfigError, match="2 seeds for 1 images"):
+        editor.edit_batch([picture()], ["a"], seeds=[1, 2])
+
+
+def test_an_image_tokenizer_is_no_editor(editor, tiny_model, tmp_path):
+    config, params, _ = pretrained.load_pretrained(tiny_model, ["bsq"])
+    alone = type(config)(model_type="bsq", bsq=config.bsq)
+    pretrained.save_pretrained(tmp_path / "bsq", alone, params)
+    with pytest.raises(ConfigError, match="model_type='bsq': expected varedit"):
+        Editor.from_pretrained(tmp_path / "bsq")
