@@ -15,11 +15,11 @@ FLOORS = [
     {"models"},
     {"sampling", "data", "checkpoint", "convert"},
     {"train", "editor"},
-    {"__main__", "__init__"},
+    {"__main__", "__init__"},  # configs, below, are data: the training command looks them up
 ]
-FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-# The key maps describe models, and the editor's bundles are written by training.
-SAME_FLOOR = {("convert", "data"), ("train", "convert")}
+FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
+# A pretrained directory carries its text tokenizer.
+SAME_FLOOR = {("convert", "data")}
 HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch")
 MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
 
