@@ -35,7 +35,7 @@ PRESETS: dict[str, PretrainedConfig] = {
             text_pool_heads=4,
             max_text_tokens=32,
             rope_mode="grid",
-            scales=((1, 1), (2, 2), (4, 4), (6, 6), (8, 8)),
+            scales=((1, 1), (2, 2), (4, 4), (8, 8)),
             drop_path=0.0,
         ),
         bsq=BSQConfig(bits=16, stride=8, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1),
