@@ -5,7 +5,9 @@ and lie in the same way. `AXIS_RULES` says which mesh axes cut a named axis. Mod
 they call `constrain(x, "batch", "length", "embed")` on activations.
 """
 
+import functools
 import logging
+import math
 import re
 from typing import Any
 
@@ -64,11 +66,11 @@ def spec(
     axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh, path: str, rules: dict
 ) -> PartitionSpec:
     """The PartitionSpec of one array; an axis that the mesh does not divide stays whole."""
-    names = (None,) * (len(shape) - len(axes)) + tuple(axes)[-len(shape) or len(axes) :]
+    names = (None,) * (len(shape) - len(axes)) + axes
     parts: list[tuple[str, ...] | None] = []
     for size, name in zip(shape, names, strict=True):
         cut = tuple(a for a in rules[name] if mesh.shape[a] > 1) if name else ()
-        pieces = int(np.prod([mesh.shape[a] for a in cut]))
+        pieces = math.prod(mesh.shape[a] for a in cut)
         if size % pieces:
             _warn_once(
                 f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
@@ -138,10 +140,22 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-_warned: set[str] = set()
+def place(values: Any, mesh: Mesh) -> Any:
+    """Put whole arrays, equal on every process, on the mesh as `PARAM_AXES` says."""
+
+    def put(x: Any, sharding: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+    return jax.tree.map(put, values, state_shardings(values, mesh))
 
 
+def to_host(x: jax.Array) -> np.ndarray:
+    """The whole array on every process; all processes must call it."""
+    if not x.is_fully_addressable:
+        x = jax.jit(lambda x: x, out_shardings=replicated(x.sharding.mesh))(x)
+    return np.asarray(x)
+
+
+@functools.cache
 def _warn_once(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        log.warning(message)
+    log.warning(message)

@@ -23,12 +23,11 @@ CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
+    if command.asks_for_help(argv):
+        print(f"{__doc__}\n{command.help_text()}")
+        return 0
     try:
-        args = command.parse(argv, __doc__)
-        if args.help:
-            print(args.help)
-            return 0
-        return _train(args)
+        return _train(command.parse(argv))
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -3,9 +3,12 @@
 import ast
 import dataclasses
 import difflib
+import functools
+import importlib.util
 import pathlib
 import re
 import textwrap
+import types
 from collections.abc import Sequence
 from typing import Any, NamedTuple, get_args, get_type_hints
 
@@ -15,8 +18,12 @@ from ml_collections import config_flags
 from jaxedit import configs
 from jaxedit.config import ConfigError, TrainConfig, require
 
-OVERRIDE = re.compile(r"--(?:no)?config\.([^=]+)")
 INSTALLED = pathlib.Path(configs.__file__).parent
+FLAGS = {
+    "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
+    "workdir": "directory of this run, local or gs://...",
+    "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
+}
 
 
 class Command(NamedTuple):
@@ -26,15 +33,13 @@ class Command(NamedTuple):
     workdir: str
     distributed: str  # auto | on | off
     overrides: dict[str, Any]  # settings given as --config.x.y=value
-    help: str  # the text for --help, empty if it was not asked for
 
 
-def parse(argv: Sequence[str], doc: str) -> Command:
+def parse(argv: Sequence[str]) -> Command:
     """Read the command line.
 
     Args:
       argv: the program's name and its arguments.
-      doc: what the command does, the beginning of its help.
 
     Returns:
       The parsed command.
@@ -42,100 +47,127 @@ def parse(argv: Sequence[str], doc: str) -> Command:
     Raises:
       ConfigError: one line that names the wrong argument and what was expected.
     """
-    argv = [_found(argument) for argument in _joined(argv)]
-    values = flags.FlagValues()
-    flags.DEFINE_string(
-        "workdir", None, "Directory of this run, local or gs://...", flag_values=values
-    )
-    flags.DEFINE_enum(
-        *("distributed", "auto", ["auto", "on", "off"]),
-        "Join the other processes of a multi-host run (auto: if there are any).",
-        flag_values=values,
-    )
-    flags.DEFINE_boolean("help", False, "Show this text.", short_name="h", flag_values=values)
-    config_flags.DEFINE_config_file(
-        *("config", None, "The run: FILE.py:PRESET. Change a setting with --config.NAME=VALUE."),
-        flag_values=values,
-        sys_argv=argv,
-    )
-    if {"--help", "-h", "-help"} & set(argv):
-        return Command(TrainConfig(), "", "off", {}, doc + "\n" + _help(values))
+    argv, file = _take_config(argv)
+    require(bool(file), "--config is missing, e.g. --config=configs/var_sar.py:tiny")
+    config = _load(file)
+    argv, loose = _split_loose(argv)
     _check_names(argv)
+    values = _define()
+    holder = config_flags.DEFINE_config_dataclass(
+        "config", config, flag_values=values, sys_argv=list(argv)
+    )
     try:
         left = values(argv)[1:]
     except flags.Error as error:
-        raise ConfigError(_last_line(str(error))) from error
-    require(
-        not left, f"unknown argument {left[0] if left else ''!r}: settings start with --config."
-    )
-    require(values["config"].present, "--config is missing, e.g. --config=configs/var_sar.py:tiny")
+        raise ConfigError(str(error)) from error
+    for argument in left:
+        raise ConfigError(f"unknown argument {argument!r}: settings start with --config.")
     require(bool(values.workdir), "--workdir is missing: the directory of this run")
-    config = values.config
-    require(isinstance(config, TrainConfig), "--config: get_config() must return a TrainConfig")
+    config = holder.value
+    for name, value in loose.items():
+        parent = functools.reduce(getattr, name.split(".")[:-1], config)
+        setattr(parent, name.rsplit(".", 1)[-1], value)
     config.validate()
-    overrides = config_flags.get_override_values(values["config"])
-    return Command(config, values.workdir, values.distributed, overrides, "")
+    overrides = config_flags.get_override_values(values["config"]) | loose
+    return Command(config, values.workdir, values.distributed, overrides)
 
 
-def _help(values: flags.FlagValues) -> str:
-    """The flags, then the first line and the presets of every installed config."""
-    lines = ["Flags:"]
-    for name in ("config", "workdir", "distributed"):
-        lines.append(f"  --{name:<12} {values[name].help}")
-    lines.append("\nConfigs:")
-    for file in sorted(INSTALLED.glob("[a-z]*.py")):
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether --help is among the arguments."""
+    return bool({"--help", "-help", "-h"} & set(argv))
+
+
+def help_text() -> str:
+    """All flags, then the beginning of every installed config: its commands and presets."""
+    lines = ["Flags:", *(f"  --{name:<12} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
+    for file in _installed():
         doc = ast.get_docstring(ast.parse(file.read_text())) or ""
-        lines += [f"  {file.name}", textwrap.indent(doc, "    ")]
+        lines += [f"  {file.name}", textwrap.indent(doc, "    "), ""]
     return "\n".join(lines)
 
 
-def _joined(argv: Sequence[str]) -> list[str]:
-    """`--config FILE` as `--config=FILE`."""
-    joined: list[str] = []
-    for argument in argv:
-        if joined and joined[-1] in ("--config", "-config"):
-            joined[-1] += "=" + argument
+def _define() -> flags.FlagValues:
+    """The flags, on their own and not in absl's global table, so that `parse` is a function."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, FLAGS["workdir"], flag_values=values)
+    choices = ["auto", "on", "off"]
+    flags.DEFINE_enum("distributed", "auto", choices, FLAGS["distributed"], flag_values=values)
+    return values
+
+
+def _installed() -> list[pathlib.Path]:
+    return sorted(INSTALLED.glob("[a-z]*.py"))
+
+
+def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
+    """All arguments but --config=FILE (or --config FILE), and FILE; the last one counts."""
+    rest, file = [], ""
+    arguments = iter(argv)
+    for argument in arguments:
+        if argument == "--config":
+            file = next(arguments, "")
+        elif argument.startswith("--config="):
+            file = argument.removeprefix("--config=")
         else:
-            joined.append(argument)
-    return joined
+            rest.append(argument)
+    return rest, file
 
 
-def _found(argument: str) -> str:
-    """--config=FILE with the file where it is: here, or among the installed configs."""
-    match = re.fullmatch(r"--?config=([^:]*)(:.*)?", argument)
-    if not match:
-        return argument
-    path, preset = pathlib.Path(match[1]), match[2] or ""
-    for place in (path, INSTALLED / path.name):
-        if place.is_file():
-            return f"--config={place}{preset}"
-    known = ", ".join(sorted(file.name for file in INSTALLED.glob("[a-z]*.py")))
-    raise ConfigError(f"--config={match[1]}: no such file; installed configs: {known}")
+def _load(file: str) -> TrainConfig:
+    """The config of FILE.py:PRESET; the file lies here or among the installed configs."""
+    path, _, preset = file.partition(":")
+    places = [p for p in (pathlib.Path(path), INSTALLED / pathlib.Path(path).name) if p.is_file()]
+    known = ", ".join(p.name for p in _installed())
+    require(bool(places), f"--config={path}: no such file; installed configs: {known}")
+    spec = importlib.util.spec_from_file_location("jaxedit_config", places[0])
+    require(spec is not None, f"--config={path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
+    require(hasattr(module, "get_config"), f"--config={path}: expected a function get_config")
+    config = module.get_config(preset) if preset else module.get_config()
+    require(isinstance(config, TrainConfig), f"--config={path}: expected a TrainConfig")
+    return config
 
 
-def _settings(cls: type, prefix: str = "") -> list[str]:
-    """Dotted names of all settings of a config dataclass."""
-    names = []
+def _settings(cls: type = TrainConfig, prefix: str = "") -> dict[str, Any]:
+    """Type by dotted name of all settings of a config dataclass."""
+    found = {}
     for name, hint in get_type_hints(cls).items():
         parts = [t for t in (hint, *get_args(hint)) if dataclasses.is_dataclass(t)]
-        names += _settings(parts[0], f"{prefix}{name}.") if parts else [prefix + name]
-    return names
+        found |= _settings(parts[0], f"{prefix}{name}.") if parts else {prefix + name: hint}
+    return found
+
+
+def _split_loose(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take out the settings of several types ("a number or a tuple"), which absl cannot parse."""
+    hints = _settings()
+    rest, loose = [], {}
+    for argument in argv:
+        match = re.fullmatch(r"--config\.([^=]+)=(.*)", argument)
+        hint = hints.get(match[1]) if match else None
+        if not isinstance(hint, types.UnionType):
+            rest.append(argument)
+            continue
+        try:
+            loose[match[1]] = ast.literal_eval(match[2])
+        except (SyntaxError, ValueError) as error:
+            raise ConfigError(f"{argument}: expected {hint}") from error
+    return rest, loose
 
 
 def _check_names(argv: Sequence[str]) -> None:
-    known = _settings(TrainConfig)
+    """Raise ConfigError for a setting that does not exist, with the nearest one that does."""
+    known = list(_settings())
+    by_last_part = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
     for argument in argv:
-        match = OVERRIDE.match(argument)
-        if match and match[1] not in known:
-            last = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-            near = difflib.get_close_matches(match[1], known, 1, 0.75) or [
-                last[n] for n in difflib.get_close_matches(match[1].rsplit(".", 1)[-1], last, 1)
-            ]
-            hint = f"; did you mean --config.{near[0]}?" if near else ""
-            raise ConfigError(f"--config.{match[1]}: no such setting{hint}")
-
-
-def _last_line(message: str) -> str:
-    """The cause at the end of a message that contains a traceback."""
-    lines = [line for line in message.splitlines() if line.strip()]
-    return re.sub(r"^jaxedit\.config\.ConfigError: ", "", lines[-1])
+        match = re.match(r"--(?:no)?config\.([^=]+)", argument)
+        if not match or match[1] in known:
+            continue
+        last = match[1].rsplit(".", 1)[-1]
+        near = difflib.get_close_matches(match[1], known, 1, 0.75)
+        near += [by_last_part[n] for n in difflib.get_close_matches(last, by_last_part, 1)]
+        hint = f"; did you mean --config.{near[0]}?" if near else ""
+        raise ConfigError(f"--config.{match[1]}: no such setting{hint}")

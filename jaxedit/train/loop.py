@@ -20,6 +20,7 @@ from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.metrics import Window, Writer
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
+from jaxedit.train.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +57,19 @@ def train(
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
     mesh = make_mesh(config.mesh)
+    check_batch(config, mesh)
     folder = workdir / "checkpoints"
     with (
         jax.set_mesh(mesh),
         Checkpoints(folder, keep=config.keep_checkpoints) as checkpoints,
         StopSignal() as stop,
     ):
-        frozen = place(objective.frozen(), mesh)
+        frozen = sharding.place(objective.frozen(), mesh)
         state = first_state(config, objective, checkpoints, mesh)
         train_step = jit_step(config, objective, state, frozen, mesh)
         begin = int(state.step)
         batches = batches_from(begin)
+        log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
         examples = jax.device_put(examples, sharding.replicated(mesh))
         window = Window(checkpoints.latest)
         with Writer(workdir, config, start=begin) as writer:
@@ -92,10 +95,22 @@ def train(
     return state
 
 
+def check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    """Raise ConfigError unless every micro-batch divides over the devices that share it."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
+    require(
+        config.data.batch_size % rows == 0,
+        f"data.batch_size={config.data.batch_size}: expected a multiple of {rows} "
+        "(mesh data x fsdp x optim.accumulate)",
+    )
+
+
 def first_state(
     config: TrainConfig, objective: Objective, checkpoints: Checkpoints, mesh: Mesh
 ) -> TrainState:
     """The newest checkpoint's state or, in a new workdir, a new one; laid out over the mesh.
+
+    A new one has random parameters, or those of `init_from`.
 
     Raises:
       ConfigError: there is a checkpoint and `resume` is "never", or it does not fit the config.
@@ -110,7 +125,8 @@ def first_state(
     log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
     step = checkpoints.latest()
     if step is None:
-        return jax.jit(init, out_shardings=layout)()
+        state = jax.jit(init, out_shardings=layout)()
+        return warm_start(state, config.init_from) if config.init_from else state
     require(
         config.resume == "auto",
         f"{checkpoints.directory} has a checkpoint of step {step} and resume='never': "
@@ -138,21 +154,16 @@ def jit_step(
     )
 
 
-def place(values: tree.Tree, mesh: Mesh) -> tree.Tree:
-    """Put whole arrays (equal on every process) on the mesh as `PARAM_AXES` says."""
-    return jax.device_put(values, sharding.state_shardings(values, mesh))
-
-
 def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
     """Gather the parameters, one array at a time, and let the first process write the weights."""
+    is_first = jax.process_index() == 0
 
     def gather(leaf: jax.Array) -> np.ndarray | None:
-        if not leaf.is_fully_addressable:
-            leaf = jax.jit(lambda x: x, out_shardings=sharding.replicated(leaf.sharding.mesh))(leaf)
-        return np.asarray(leaf) if jax.process_index() == 0 else None
+        array = sharding.to_host(leaf)
+        return array if is_first else None
 
     params = jax.tree.map(gather, params)
-    if jax.process_index() == 0:
+    if is_first:
         objective.export(params, str(directory))
         log.info("exported the weights to %s", directory)
 

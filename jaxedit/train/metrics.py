@@ -33,11 +33,12 @@ class Window:
         """An empty window that starts now; `last_good` names the newest checkpoint's step."""
         self._last_good = last_good
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
-        self._reset()
-
-    def _reset(self) -> None:
         self._values: list[dict[str, float]] = []
-        self._start, self._waited = time.perf_counter(), 0.0
+        self._is_compiled = False
+        self._start_clock()
+
+    def _start_clock(self) -> None:
+        self._start, self._waited, self._timed = time.perf_counter(), 0.0, 0
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -73,16 +74,24 @@ class Window:
                     f"last good checkpoint: {self._last_good()}"
                 )
         self._values.append(values)
+        self._timed += 1
+        if not self._is_compiled:  # the first step does not count: it compiled
+            self._is_compiled = True
+            self._start_clock()
 
     def report(self, batch_size: int) -> dict[str, float]:
         """Mean metrics, img/s, s/step and the share of time spent on waiting; then start anew."""
         self.flush()
-        count, seconds = len(self._values), time.perf_counter() - self._start
+        seconds = time.perf_counter() - self._start
         means = {k: float(np.mean([v[k] for v in self._values])) for k in self._values[0]}
-        means |= {"lr": self._values[-1]["lr"]}
-        means |= {"img_per_s": count * batch_size / seconds, "s_per_step": seconds / count}
-        means |= {"data_wait": self._waited / seconds}
-        self._reset()
+        means |= {
+            "lr": self._values[-1]["lr"],
+            "img_per_s": self._timed * batch_size / seconds,
+            "s_per_step": seconds / max(self._timed, 1),
+            "data_wait": self._waited / seconds,
+        }
+        self._values = []
+        self._start_clock()
         return means
 
 

@@ -11,6 +11,7 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import image, quantize
+from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
 from jaxedit.tree import Tree
@@ -134,7 +135,7 @@ class VAREditObjective:
             greedy=sample.greedy,
             dtype=self.config.dtype,
         )
-        return np.stack([np.asarray(x) for x in (batch.source, output, batch.target)], axis=1)
+        return np.stack([to_host(x) for x in (batch.source, output, batch.target)], axis=1)
 
     def export(self, params: Tree, directory: str) -> None:
         """Write a pretrained directory for `Editor`: three networks and the text tokenizer."""

@@ -1,0 +1,54 @@
+"""Begin a run with the weights of another one."""
+
+import dataclasses
+import logging
+
+import jax
+
+from jaxedit import tree
+from jaxedit.config import require
+from jaxedit.convert.pretrained import NETWORKS, load_pretrained
+from jaxedit.train.step import TrainState
+
+log = logging.getLogger(__name__)
+
+
+def warm_start(state: TrainState, name: str) -> TrainState:
+    """Replace the parameters (and their average) of a new run by pretrained ones.
+
+    Networks that no pretrained directory holds, such as a discriminator, stay as they are.
+
+    Args:
+      state: a new run's state.
+      name: bundled name or directory of the weights.
+
+    Raises:
+      ConfigError: shapes differ; all of them are listed.
+      OSError: there are no such weights.
+    """
+    known = {network for networks in NETWORKS.values() for network in networks}
+    wanted = [network for network in state.params if network in known]
+    _, loaded, directory = load_pretrained(name, wanted)
+    new, old = tree.flatten(loaded), tree.flatten({n: state.params[n] for n in wanted})
+    differ = [
+        f"{path}: {shape_of(new, path)} there, {shape_of(old, path)} here"
+        for path in sorted(new.keys() | old.keys())
+        if shape_of(new, path) != shape_of(old, path)
+    ]
+    require(not differ, f"init_from={name!r} does not fit this config:\n  " + "\n  ".join(differ))
+
+    def put(path: str, leaf: jax.Array) -> jax.Array:
+        if path not in new:
+            return leaf
+        values = new[path].astype(leaf.dtype)
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda i: values[i])
+
+    log.info("starting from the weights in %s", directory)
+    params = tree.map_with_path(put, state.params)
+    average = tree.map_with_path(put, state.ema_params)
+    return dataclasses.replace(state, params=params, ema_params=average)
+
+
+def shape_of(flat: dict[str, jax.Array], path: str) -> tuple[int, ...] | None:
+    """Shape of the array at `path`, None if there is none."""
+    return flat[path].shape if path in flat else None

@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from orbax.checkpoint import v1 as ocp
+
+from jaxedit.checkpoint import Checkpoints
+from jaxedit.config import ConfigError, MeshConfig
+from jaxedit.parallel import sharding
+from jaxedit.parallel.mesh import make_mesh
+from jaxedit.train.step import TrainState
+
+
+def make_state(size=4):
+    params = {"mlp": {"up": {"kernel": jnp.arange(4.0 * size).reshape(size, 4)}}}
+    opt_state = optax.adam(1e-3).init(params)
+    return TrainState(step=jnp.int32(3), params=params, opt_state=opt_state, ema_params={})
+
+
+def abstract_on(state, mesh):
+    layout = sharding.state_shardings(state, mesh)
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, layout
+    )
+
+
+def save(path, steps=(3,), **options):
+    with Checkpoints(path, **options) as checkpoints:
+        for step in steps:
+            checkpoints.save(step, make_state(), {"steps": step})
+
+
+def test_restores_on_another_mesh(tmp_path):
+    save(tmp_path)
+    mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 3
+        assert checkpoints.config(3) == {"steps": 3}
+        state = checkpoints.restore(3, abstract_on(make_state(), mesh))
+    jax.tree.map(np.testing.assert_array_equal, state, make_state())
+    kernel = state.params["mlp"]["up"]["kernel"]
+    assert kernel.sharding.spec == jax.sharding.PartitionSpec("fsdp", "tensor")
+
+
+def test_keeps_the_newest(tmp_path):
+    save(tmp_path, steps=(1, 2, 3), keep=2)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest() == 3
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.isdigit()) == ["2", "3"]
+
+
+def test_same_step_is_saved_once(tmp_path):
+    save(tmp_path, steps=(3, 3))
+
+
+def test_other_parameters_are_an_error(tmp_path):
+    save(tmp_path)
+    mesh = make_mesh(MeshConfig())
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ConfigError, match="does not fit"):
+        checkpoints.restore(3, abstract_on(make_state(size=8), mesh))
+
+
+def test_readable_by_the_next_orbax(tmp_path):
+    save(tmp_path)
+    state = abstract_on(make_state(), make_mesh(MeshConfig()))
+    loaded = ocp.load_checkpointables(tmp_path / "3", {"state": state, "config": None})
+    assert loaded["config"] == {"steps": 3}
+    kernel = loaded["state"].params["mlp"]["up"]["kernel"]
+    np.testing.assert_array_equal(kernel, make_state().params["mlp"]["up"]["kernel"])

@@ -1,0 +1,68 @@
+import pathlib
+
+import jax
+import pytest
+from jaxedit.configs import tokenizer_bsq, var_finest, var_full, var_sar
+
+from jaxedit import rng, tree
+from jaxedit.config import ConfigError, TrainConfig, from_dict, to_dict
+from jaxedit.models.varedit import init_params
+from jaxedit.train import varedit
+
+EDITORS = {"sar": var_sar, "finest": var_finest, "full": var_full}
+PRESETS = ("tiny", "2b-256", "2b", "8b")
+# Parameters of the published transformers.
+COUNTS = {"2b-256": 2_204_564_032, "2b": 2_204_564_032, "8b": 8_375_791_824}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("conditioning", EDITORS)
+def test_editor_configs(conditioning, preset):
+    config = EDITORS[conditioning].get_config(preset)
+    config.validate()
+    varedit.check(config)
+    assert config.model.varedit.conditioning == conditioning
+    assert from_dict(TrainConfig, to_dict(config)) == config
+    if preset in COUNTS:
+        model = config.model.varedit
+        params = jax.eval_shape(lambda: init_params(model, rng.key_for(0, "init")))
+        assert tree.count(params) == COUNTS[preset]
+
+
+def test_papers_runs():
+    runs = {
+        "2b-256": (8_000, 256, 1536, 6e-5),
+        "2b": (7_000, 512, 960, 1.875e-5),
+        "8b": (60_000, 512, 1536, 6e-5),
+    }
+    for preset, expected in runs.items():
+        c = var_sar.get_config(preset)
+        found = (c.steps, c.data.image_size, c.data.batch_size, c.optim.learning_rate)
+        assert found == expected
+        assert (c.optim.beta1, c.optim.beta2, c.optim.weight_decay) == (0.9, 0.97, 0.005)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "d32", "d14"])
+def test_tokenizer_configs(preset):
+    config = tokenizer_bsq.get_config(preset)
+    config.validate()
+    h, w = config.bsq.scales[-1]
+    assert h == w == config.data.image_size // config.model.bsq.stride
+    assert from_dict(TrainConfig, to_dict(config)) == config
+
+
+def test_presets_do_not_share_settings():
+    var_sar.get_config("tiny").model.varedit.depth = 1
+    assert var_sar.get_config("tiny").model.varedit.depth != 1
+    assert var_full.get_config("2b").model.varedit.rope_mode == "grid"
+    assert var_sar.get_config("2b").model.varedit.rope_mode == "release"
+
+
+def test_unknown_preset():
+    with pytest.raises(ConfigError, match="unknown preset '3b': expected one of tiny, 2b-256"):
+        var_sar.get_config("3b")
+
+
+def test_every_config_says_how_to_run_it():
+    for file in pathlib.Path(var_sar.__file__).parent.glob("[a-z]*.py"):
+        assert f"python -m jaxedit.train --config=configs/{file.name}" in file.read_text()

@@ -1,0 +1,127 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jaxedit.config import ConfigError
+from jaxedit.train import __main__ as main
+from jaxedit.train import command
+
+
+def parse(*arguments, config="configs/var_sar.py:tiny", workdir="/tmp/run"):
+    return command.parse(["train", f"--config={config}", f"--workdir={workdir}", *arguments])
+
+
+def test_overrides_of_every_kind():
+    args = parse(
+        "--config.optim.learning_rate=1",
+        "--config.remat=true",
+        "--config.model.varedit.scales=((1, 1), (2, 2))",
+        "--config.model.sample.guidance=(1.0, 2)",
+        "--config.model.sample.temperature=0.25",
+    )
+    assert args.config.optim.learning_rate == 1.0
+    assert args.config.remat is True
+    assert args.config.model.varedit.scales == ((1, 1), (2, 2))
+    assert args.config.model.sample.guidance == (1.0, 2)
+    assert args.config.model.sample.temperature == 0.25
+    assert args.overrides["optim.learning_rate"] == 1.0
+    assert args.overrides["model.sample.temperature"] == 0.25
+
+
+def test_installed_config_is_found_from_any_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse().config.model.varedit.conditioning == "sar"
+
+
+def test_config_as_two_arguments():
+    args = command.parse(["train", "--config", "configs/var_full.py", "--workdir", "/tmp/run"])
+    assert args.config.model.varedit.conditioning == "full"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.stpes=3"], r"--config.stpes: no such setting; did you mean --config.steps\?"),
+        (["--config.optim.learningrate=3"], r"did you mean --config.optim.learning_rate\?"),
+        (["--config.opt.learning_rate=3"], r"did you mean --config.optim.learning_rate\?"),
+        (["--config.learning_rate=3"], r"did you mean --config.optim.learning_rate\?"),
+        (["--config.steps=many"], "--config.steps=many: invalid literal for int"),
+        (["--config.steps=1.5"], "--config.steps=1.5: invalid literal for int"),
+        (["--config.remat=maybe"], "--config.remat=maybe: .*boolean"),
+        (["--config.model.sample.guidance=high"], "guidance=high: expected float | tuple"),
+        (["--config.model.sample.guidance=(1.0,)"], "expected one number or 5 numbers"),
+        (["--config.steps=0"], "steps=0: expected a positive number"),
+        (["steps=3"], "unknown argument 'steps=3'"),
+        (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
+        (["--distributed=yes"], "should be one of <auto|on|off>"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("configs/var_sar.py:huge", "unknown preset 'huge': expected one of tiny, 2b-256, 2b, 8b"),
+        ("nowhere.py", "nowhere.py: no such file; installed configs: .*var_sar.py"),
+        ("tests/conftest.py", "tests/conftest.py: expected a function get_config"),
+        ("README.md", "README.md: expected a Python file"),
+    ],
+)
+def test_wrong_config(config, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        parse(config=config)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_arguments():
+    with pytest.raises(ConfigError, match="--config is missing"):
+        command.parse(["train"])
+    with pytest.raises(ConfigError, match="--workdir is missing"):
+        command.parse(["train", "--config=configs/var_sar.py"])
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys):
+    assert main.main(["train", "--config=nowhere.py"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --config=nowhere.py") and error.count("\n") == 1
+
+
+def test_help_is_complete_and_fast():
+    start = time.perf_counter()
+    out = subprocess.run(
+        [sys.executable, "-m", "jaxedit.train", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert time.perf_counter() - start < 10  # importing jax alone takes seconds on a busy machine
+    for word in (
+        "--config",
+        "--workdir",
+        "--distributed",
+        "2b-256",
+        "tokenizer_bsq.py",
+        "d32",
+        "42",
+    ):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"SLURM_NTASKS": "4"}, False),  # inside an allocation, but not started by srun
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "n[1-4]"}, True),
+        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"}, True),
+    ],
+)
+def test_in_cluster(environment, expected):
+    assert main.in_cluster(environment) is expected

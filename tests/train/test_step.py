@@ -1,0 +1,103 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxedit.config import DataConfig, MeshConfig, OptimConfig, TrainConfig
+from jaxedit.parallel import sharding
+from jaxedit.parallel.mesh import make_mesh
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import init_state, make_step, moving_average
+
+
+class Network:
+    """Two layers with the names of a transformer block, so that every mesh axis cuts something."""
+
+    def init(self, key):
+        up, down = jax.random.split(key)
+        mlp = {
+            "up": {"kernel": jax.random.normal(up, (8, 16)) / 3, "bias": jnp.zeros(16)},
+            "down": {"kernel": jax.random.normal(down, (16, 8)) / 4, "bias": jnp.zeros(8)},
+        }
+        return {"transformer": {"first_block": {"mlp": mlp}}}
+
+    def frozen(self):
+        return {}
+
+    def loss(self, params, frozen, batch, key, step):
+        mlp = params["transformer"]["first_block"]["mlp"]
+        x = sharding.constrain(batch["x"], "batch", "embed")
+        x = jnp.tanh(x @ mlp["up"]["kernel"] + mlp["up"]["bias"][None])
+        x = sharding.constrain(x, "batch", "mlp")
+        out = x @ mlp["down"]["kernel"] + mlp["down"]["bias"][None]
+        error = jnp.mean((out - batch["y"]) ** 2)
+        return error, {"error": error}
+
+
+def make_config(accumulate=1, **values):
+    optim = OptimConfig(learning_rate=1e-2, accumulate=accumulate)
+    return TrainConfig(optim=optim, data=DataConfig(batch_size=16), **values)
+
+
+def make_batch(step=0):
+    random = np.random.default_rng(step)
+    return {k: random.normal(size=(16, 8)).astype(np.float32) for k in ("x", "y")}
+
+
+def run(config, steps=3, mesh=None):
+    network, optimizer = Network(), make_optimizer(config.optim, 10)
+    state = init_state(network, optimizer, config)
+    step = jax.jit(make_step(network, optimizer, config))
+    if mesh is not None:
+        state = jax.device_put(state, sharding.state_shardings(state, mesh))
+    for i in range(steps):
+        batch = make_batch(i) if mesh is None else sharding.to_global(make_batch(i), mesh)
+        state, metrics = step(state, {}, batch)
+    return state, metrics
+
+
+def assert_close(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
+
+
+def test_accumulated_micro_batches_equal_the_big_batch():
+    whole, metrics = run(make_config())
+    parts, part_metrics = run(make_config(accumulate=4))
+    assert_close(whole.params, parts.params, rtol=1e-5, atol=1e-6)
+    assert_close(metrics, part_metrics, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_sharded_step_equals_one_device(axes):
+    config = make_config(accumulate=2)
+    expected, metrics = run(config)
+    mesh = make_mesh(MeshConfig(data=axes[0], fsdp=axes[1], tensor=axes[2]))
+    with jax.set_mesh(mesh):
+        state, sharded_metrics = run(config, mesh=mesh)
+    assert_close(expected.params, state.params, rtol=1e-5, atol=1e-6)
+    assert_close(metrics, sharded_metrics, rtol=1e-5)
+
+
+def test_metrics_and_step_counter():
+    state, metrics = run(make_config())
+    assert state.step == 3 and state.step.dtype == jnp.int32
+    assert metrics.keys() == {"error", "loss", "grad_norm", "lr"}
+    np.testing.assert_allclose(metrics["lr"], 1e-2)
+
+
+def test_moving_average_by_hand():
+    average, params = {"w": jnp.float32(0.0)}, {"w": jnp.float32(1.0)}
+    # step 0: decay 1/10; much later: the given one.
+    np.testing.assert_allclose(moving_average(average, params, 0.99, jnp.int32(0))["w"], 0.9)
+    late = moving_average(average, params, 0.99, jnp.int32(10_000))
+    np.testing.assert_allclose(late["w"], 0.01, rtol=1e-4)
+    assert moving_average({}, params, 0.0, jnp.int32(0)) == {}
+
+
+def test_average_is_what_is_exported():
+    state, _ = run(make_config(ema_decay=0.9))
+    assert state.best_params is state.ema_params
+    plain = dataclasses.replace(state, ema_params={})
+    assert plain.best_params is state.params
