@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
 SAMPLING = ("guidance", "temperature", "top_p", "greedy")
-WEIGHTS = "model.safetensors"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -178,9 +177,11 @@ def replay(args: argparse.Namespace) -> int:
         pathlib.Path(source).is_file(),
         f"{source}: the photo is not there any more; give its path before --from_png",
     )
-    _require_same(source, settings["source_sha256"], "the photo")
+    found = provenance.sha256(source)
+    _require_same(f"{source}: the photo", found, settings["source_sha256"])
     editor = _load(args.model or settings["model"], dtype=settings["dtype"])
-    _require_same(editor.directory / WEIGHTS, settings["weights_sha256"], "the weights")
+    where = f"{editor.name}: the weights"
+    _require_same(where, editor.fingerprint, settings["weights_sha256"])
     options = {name: settings[name] for name in SAMPLING}
     _compile(editor, options)
     words, seed = settings["instruction"], settings["seed"]
@@ -232,15 +233,12 @@ def _origin(editor: "Editor", source: str) -> dict[str, Any]:
     return {
         "source": str(pathlib.Path(source).absolute()),
         "source_sha256": provenance.sha256(source),
-        "weights_sha256": provenance.sha256(editor.directory / WEIGHTS),
+        "weights_sha256": editor.fingerprint,
     }
 
 
-def _require_same(path: str | pathlib.Path, digest: str, name: str) -> None:
-    from jaxedit.data import provenance
-
-    found = provenance.sha256(path)
-    require(found == digest, f"{path}: {name} changed: sha256 {found[:12]}, expected {digest[:12]}")
+def _require_same(what: str, found: str, expected: str) -> None:
+    require(found == expected, f"{what} changed: sha256 {found[:12]}, expected {expected[:12]}")
 
 
 def run() -> None:

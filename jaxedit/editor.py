@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import time
@@ -15,8 +16,8 @@ from PIL import Image
 
 from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.config import PretrainedConfig, SampleConfig, require, require_seed
-from jaxedit.convert.pretrained import load_pretrained
-from jaxedit.data import photo
+from jaxedit.convert.pretrained import WEIGHTS, load_pretrained
+from jaxedit.data import photo, provenance
 from jaxedit.data.text import TextTokenizer
 from jaxedit.parallel import sharding
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
@@ -121,6 +122,11 @@ class Editor:
     def size(self) -> int:
         """S, the side of the square that the model sees, in pixels."""
         return self.config.varedit.latent_scales[-1][0] * self.config.bsq.stride
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights' file, as it is when first asked for."""
+        return provenance.sha256(self.directory / WEIGHTS)
 
     @property
     def rows(self) -> int:

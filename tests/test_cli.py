@@ -51,6 +51,14 @@ def test_an_edit_is_written_and_replayed(run, here):
     assert code == 2 and "moved.png: the photo changed: sha256" in err
 
 
+def test_a_replay_with_other_weights_is_refused(run):
+    run("photo.png", WORDS)
+    settings = provenance.read_settings("edited.png") | {"weights_sha256": "0" * 64}
+    provenance.save_png("edited.png", photo.read("edited.png"), settings)
+    code, _, err = run("--from_png", "edited.png")
+    assert code == 2 and "tiny: the weights changed: sha256" in err
+
+
 def test_a_replay_that_differs_says_so(run):
     run("photo.png", WORDS)
     settings = provenance.read_settings("edited.png")
