@@ -30,12 +30,12 @@ def tiny() -> TrainConfig:
     """A tokenizer for toy scenes, trained on a laptop."""
     return TrainConfig(
         model=_tokenizer("tiny"),
-        bsq=BSQTrainConfig(scales=PRESETS["tiny"].varedit.scales, mse_weight=1.0),
+        bsq=BSQTrainConfig(scales=PRESETS["tiny"].varedit.scales, scale_drop=0.1, mse_weight=1.0),
         data=DataConfig(batch_size=16),
         optim=OptimConfig(
             learning_rate=1e-3, warmup_steps=100, beta2=0.95, weight_decay=0.0, clip_norm=1.0
         ),
-        steps=4000,
+        steps=1500,
         dtype="float32",
         remat=False,
         ema_decay=0.999,
