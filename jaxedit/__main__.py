@@ -151,8 +151,8 @@ def _edit_rows(editor: "Editor", rows: Sequence[Any], folder: pathlib.Path, opti
     instructions, seeds = [row.instruction for _, row in ready], [row.seed for _, row in ready]
     results = editor.edit_batch(pictures, instructions, seeds=seeds, **options)
     for (entry, row), result in zip(ready, results, strict=True):
-        settings = result.settings | _origin(editor, row.image)
         try:
+            settings = result.settings | _origin(editor, row.image)
             provenance.save_png(folder / row.output, result.image, settings)
             entry |= {"status": "ok", "output": row.output, "seed": row.seed, "settings": settings}
         except OSError as error:
