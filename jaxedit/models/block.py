@@ -11,21 +11,33 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
-from jaxedit.nn.attention import CrossAttention, SelfAttention, View
+from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, View
 from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
 
 
 class Context(NamedTuple):
     """What every block gets besides the tokens.
 
-    ada: f32[B,6,C], shared modulation; text: [B,T,C] or None when keys and values of the text are
-    given layer by layer; text_mask: bool[B,T]; table: f32[2,S,E/2], rotary positions.
+    ada: f32[B,6,C], shared modulation; text: [B,T,C], or None if keys and values are given layer
+    by layer; text_mask: bool[B,T]; table: f32[2,N,E/2], rotary positions of the tokens.
     """
 
     ada: jax.Array
     text: jax.Array | None
     text_mask: jax.Array
     table: jax.Array
+
+
+class PerLayer(NamedTuple):
+    """What each block gets of its own.
+
+    drop_rate: f32[], probability to skip a residual branch of a row; text: keys and values of the
+    text in this layer; index: i32[], the block's layer in the cache. None where not needed.
+    """
+
+    drop_rate: jax.Array | None = None
+    text: KeysValues | None = None
+    index: jax.Array | None = None
 
 
 class Block(nn.Module):
@@ -44,58 +56,52 @@ class Block(nn.Module):
         self.cross = CrossAttention(cfg.heads, cfg.width, std, out_std, self.dtype)
         self.mlp = MLP(cfg.mlp_hidden, std, out_std, self.dtype)
 
-    def text_memory(self, text: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """The text tokens [B,T,C] unchanged, and this layer's keys and values [B,A,T,E] of them."""
+    def read_text(self, text: jax.Array) -> tuple[jax.Array, KeysValues]:
+        """The text tokens [B,T,C] unchanged, and their keys and values in this layer."""
         return text, self.cross.keys_values(text)
 
     def __call__(
-        self,
-        carry: tuple[jax.Array, Any],
-        text_memory: tuple[jax.Array, jax.Array] | None,
-        drop_rate: jax.Array | None,
-        context: Context,
-        view: View,
-    ) -> tuple[tuple[jax.Array, Any], None]:
+        self, x: jax.Array, layer: PerLayer, context: Context, view: View, past: Any
+    ) -> tuple[jax.Array, Any]:
         """One layer.
 
         Args:
-          carry: tokens f32[B,N,C] and what `view` remembers.
-          text_memory: from `text_memory`; None computes it from `context.text`.
-          drop_rate: f32[], probability to skip a residual branch of a row; None = never.
+          x: f32[B,N,C].
+          layer: see `PerLayer`.
           context: see `Context`.
           view: what the tokens see.
+          past: what the view needs of earlier tokens; a `KVCache` is set to this layer.
 
         Returns:
-          The new carry, and None (a scan collects nothing).
+          f32[B,N,C], and what the view keeps.
         """
-        x, memory = carry
         eps = self.config.norm_eps
         ada = context.ada + self.ada_bias[None]
         gamma1, gamma2, scale1, scale2, shift1, shift2 = (ada[:, i] for i in range(6))
+        if layer.index is not None:
+            past = past._replace(layer=layer.index)
 
-        out, memory = self.attn(modulate(x, scale1, shift1, eps), context.table, view, memory)
-        x = x + self._thin(out * gamma1[:, None], drop_rate)
-        if text_memory is None:
-            text_memory = self.cross.keys_values(context.text)
-        x = x + self.cross(self.cross_norm(x), text_memory, context.text_mask)
+        out, kept = self.attn(modulate(x, scale1, shift1, eps), context.table, view, past)
+        x = x + self._thin(out * gamma1[:, None], layer.drop_rate)
+        text = self.cross.keys_values(context.text) if layer.text is None else layer.text
+        x = x + self.cross(self.cross_norm(x), text, context.text_mask)
         out = self.mlp(modulate(x, scale2, shift2, eps))
-        x = x + self._thin(out * gamma2[:, None], drop_rate)
-        return (x, memory), None
+        return x + self._thin(out * gamma2[:, None], layer.drop_rate), kept
 
     def _thin(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
         return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))
 
 
 def stack(block: type[nn.Module], length: int) -> type[nn.Module]:
-    """`block` scanned over `length` layers; text memory and drop rates come layer by layer."""
+    """`block` scanned over `length` layers; `PerLayer` is cut along its first axis."""
     shared = {
         "variable_axes": {"params": 0},
         "split_rngs": {"params": True, "drop_path": True},
         "length": length,
     }
     methods = {
-        "__call__": shared | {"in_axes": (0, 0, nn.broadcast, nn.broadcast)},
-        "text_memory": shared | {"in_axes": ()},
+        "__call__": shared | {"in_axes": (0, nn.broadcast, nn.broadcast, nn.broadcast)},
+        "read_text": shared | {"in_axes": ()},
     }
     return nn.scan(block, methods=methods)
 

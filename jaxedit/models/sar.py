@@ -8,21 +8,13 @@ Source: VAREdit, section 3.3, equations 6 and 7, in the form of its released cod
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxedit.config import Scales
-from jaxedit.nn.attention import KVCache, attend
+from jaxedit.nn.attention import KeysValues, KVCache, attend
 from jaxedit.ops import pyramid
-
-
-class Reference(NamedTuple):
-    """The source's keys and values at one scale, [B,A,n,E] each."""
-
-    keys: jax.Array
-    values: jax.Array
 
 
 def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Array:
@@ -45,10 +37,9 @@ def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Arr
     return pooled.reshape(B, A, -1, E).astype(x.dtype)
 
 
-def references(keys: jax.Array, values: jax.Array, scales: Scales) -> tuple[Reference, ...]:
-    """The source's keys and values [B,A,Ls,E] at every scale; the last scale is their own grid."""
-    full = scales[-1]
-    return tuple(Reference(pool(keys, full, s), pool(values, full, s)) for s in scales)
+def references(source: KeysValues, scales: Scales) -> tuple[KeysValues, ...]:
+    """The source's keys and values at every scale; the last scale is their own grid."""
+    return tuple(KeysValues(*(pool(x, scales[-1], s) for x in source)) for s in scales)
 
 
 @jax.tree_util.register_static
@@ -58,65 +49,51 @@ class ScaleAligned:
 
     scales: Scales
 
-    def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: None
-    ) -> tuple[jax.Array, None]:
+    def __call__(self, queries: jax.Array, new: KeysValues, past: None) -> tuple[jax.Array, None]:
         """The source sees itself; scale k sees its reference and target scales 1 to k."""
         h, w = self.scales[-1]
-        source, target = slice(0, h * w), slice(h * w, None)
-        source_k, source_v = keys[:, :, source], values[:, :, source]
-        attended = [attend(queries[:, :, source], source_k, source_v)]
-        q, k, v = queries[:, :, target], keys[:, :, target], values[:, :, target]
-        start = 0
+        source = KeysValues(*(x[:, :, : h * w] for x in new))
+        attended = [attend(queries[:, :, : h * w], *source)]
+        start = h * w
         for (rows, columns), reference in zip(
-            self.scales, references(source_k, source_v, self.scales), strict=True
+            self.scales, references(source, self.scales), strict=True
         ):
             stop = start + rows * columns
-            attended.append(
-                _attend_with(reference, q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop])
-            )
+            target = KeysValues(*(x[:, :, h * w : stop] for x in new))
+            attended.append(attend(queries[:, :, start:stop], *_join(reference, target)))
             start = stop
-        return jnp.concatenate(attended, axis=2), memory
+        return jnp.concatenate(attended, axis=2), None
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BeginAligned:
-    """Sampling view of the first layer over the source; remembers its references."""
+    """Sampling view of the first layer over the source; its references are kept."""
 
     scales: Scales
 
     def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: None
-    ) -> tuple[jax.Array, tuple[Reference, ...]]:
+        self, queries: jax.Array, new: KeysValues, past: None
+    ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
         """The source sees itself."""
-        return attend(queries, keys, values), references(keys, values, self.scales)
+        return attend(queries, *new), references(new, self.scales)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class ExtendAligned:
-    """Sampling view of the first layer: one more target scale, beside its reference."""
+    """Sampling view of the first layer over one more target scale."""
 
-    start: int  # target tokens already in the cache
+    start: int  # target tokens in the cache
 
     def __call__(
-        self,
-        queries: jax.Array,
-        keys: jax.Array,
-        values: jax.Array,
-        memory: tuple[KVCache, Reference],
-    ) -> tuple[jax.Array, KVCache]:
-        """The scale sees its reference and the target scales up to itself."""
-        cache, reference = memory
-        layer, cache = cache.layer, cache.write(keys, values, self.start)
-        keys, values = cache.read(layer, self.start + queries.shape[2])
-        return _attend_with(reference, queries, keys, values), cache
+        self, queries: jax.Array, new: KeysValues, past: tuple[KVCache, KeysValues]
+    ) -> tuple[jax.Array, KeysValues]:
+        """The scale sees its reference, earlier target scales and itself."""
+        cache, reference = past
+        return attend(queries, *_join(reference, cache.followed_by(new, self.start))), new
 
 
-def _attend_with(
-    reference: Reference, queries: jax.Array, keys: jax.Array, values: jax.Array
-) -> jax.Array:
-    keys = jnp.concatenate([reference.keys, keys], axis=2)
-    values = jnp.concatenate([reference.values, values], axis=2)
-    return attend(queries, keys, values)
+def _join(reference: KeysValues, target: KeysValues) -> KeysValues:
+    pairs = zip(reference, target, strict=True)
+    return KeysValues(*(jnp.concatenate(pair, axis=2) for pair in pairs))

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import Scales, VAREditConfig
-from jaxedit.models.block import Block, Context, drop_rates, stack
+from jaxedit.models.block import Block, Context, PerLayer, drop_rates, stack
 from jaxedit.models.condition import TextEncoder
-from jaxedit.models.sar import BeginAligned, ExtendAligned, Reference, ScaleAligned
-from jaxedit.nn.attention import Begin, BlockCausal, Extend, KVCache
+from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
+from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, modulate
 from jaxedit.ops import pyramid, rope
 from jaxedit.tree import Tree
@@ -33,11 +33,11 @@ class Decoding(NamedTuple):
 
     cond: jax.Array
     context: Context
-    first_text: tuple[jax.Array, jax.Array]
-    text: tuple[jax.Array, jax.Array]
+    first_text: KeysValues
+    text: KeysValues
     first_cache: KVCache
     cache: KVCache
-    references: tuple[Reference, ...]
+    references: tuple[KeysValues, ...]
 
 
 class VAREdit(nn.Module):
@@ -108,8 +108,8 @@ class VAREdit(nn.Module):
         view = BlockCausal(documents)
         first_view = ScaleAligned(scales) if cfg.conditioning == "sar" else view
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
-        carry, _ = self.first_block((x, None), None, None, context, first_view)
-        (x, _), _ = self.blocks(carry, None, rates, context, view)
+        x, _ = self.first_block(x, PerLayer(), context, first_view, None)
+        x, _ = self.blocks(x, PerLayer(rates), context, view, None)
         return self.logits(x[:, pyramid.tokens(source_scales) :], cond)
 
     def begin(
@@ -123,23 +123,24 @@ class VAREdit(nn.Module):
         rope_scales: Scales,
     ) -> Decoding:
         """Read text and source, and fill the caches; arguments as in `__call__`, R rows."""
-        source_scales = self.source_scales(scales)
-        documents = tuple(h * w for h, w in source_scales)
-        rows, Ls, Lt = len(source), sum(documents), pyramid.tokens(scales)
         is_sar = self.config.conditioning == "sar"
         cond, text_tokens = self.text(text, text_mask, text_drop)
-        _, first_text = self.first_block.text_memory(text_tokens)
-        _, text_memory = self.blocks.text_memory(text_tokens)
+        _, first_text = self.first_block.read_text(text_tokens)
+        _, text_memory = self.blocks.read_text(text_tokens)
+        documents = tuple(h * w for h, w in self.source_scales(scales))
+        Ls, length = sum(documents), pyramid.tokens(scales[:-1])  # nobody reads the last scale
         table = self.rotary(scales, rope_scales)
         context = Context(self.modulation(cond), None, text_mask, table[:, :Ls])
 
-        first_cache = self._empty_cache(1, rows, Lt if is_sar else Ls + Lt)
-        first_view = BeginAligned(scales) if is_sar else Begin(documents)
-        carry = (self.embed_source(source, scales), None if is_sar else first_cache)
-        (x, memory), _ = self.first_block(carry, first_text, None, context, first_view)
-        first_cache, references = (first_cache, memory) if is_sar else (memory, ())
-        cache = self._empty_cache(self.config.depth - 1, rows, Ls + Lt)
-        (_, cache), _ = self.blocks((x, cache), text_memory, None, context, Begin(documents))
+        x, view = self.embed_source(source, scales), BlockCausal(documents, keep=True)
+        first_view = BeginAligned(scales) if is_sar else view
+        x, first = self.first_block(x, PerLayer(text=first_text), context, first_view, None)
+        _, others = self.blocks(x, PerLayer(text=text_memory), context, view, None)
+        first_cache = self._empty_cache(1, len(x), length if is_sar else Ls + length)
+        cache = self._empty_cache(self.config.depth - 1, len(x), Ls + length).write(others, 0)
+        if not is_sar:
+            first_cache = first_cache.write(_stacked(first), 0)
+        references = first if is_sar else ()
         context = context._replace(table=table)
         return Decoding(cond, context, first_text, text_memory, first_cache, cache, references)
 
@@ -162,14 +163,20 @@ class VAREdit(nn.Module):
         context = state.context._replace(table=state.context.table[:, at : at + n])
         x = self.start_token(state.cond) if inputs is None else self.word_embed(inputs)
         x = x + self.level_embed[k][None, None]
-        first_view, memory = Extend(at), state.first_cache.rewind()
+        first_view, first_past = Extend(at), state.first_cache
         if state.references:
-            first_view, memory = ExtendAligned(start), (memory, state.references[k])
-        carry = (x, memory)
-        (x, first_cache), _ = self.first_block(carry, state.first_text, None, context, first_view)
-        carry = (x, state.cache.rewind())
-        (x, cache), _ = self.blocks(carry, state.text, None, context, Extend(at))
-        return self.logits(x, state.cond), state._replace(first_cache=first_cache, cache=cache)
+            first_view = ExtendAligned(start)
+            first_past = (first_past, state.references[k])
+        layer = PerLayer(text=state.first_text)
+        x, first = self.first_block(x, layer, context, first_view, first_past)
+        layers = PerLayer(text=state.text, index=jnp.arange(self.config.depth - 1))
+        x, others = self.blocks(x, layers, context, Extend(at), state.cache)
+        logits = self.logits(x, state.cond)
+        if k + 1 == len(scales):
+            return logits, state
+        first_cache = state.first_cache.write(_stacked(first), start if state.references else at)
+        cache = state.cache.write(others, at)
+        return logits, state._replace(first_cache=first_cache, cache=cache)
 
     def source_scales(self, scales: Scales) -> Scales:
         """Grids of the source tokens: every scale in mode `full`, otherwise the last one."""
@@ -241,3 +248,8 @@ def init_params(config: VAREditConfig, key: jax.Array) -> Tree:
         rope_scales=config.rope_scales,
     )
     return variables["params"]
+
+
+def _stacked(one: KeysValues) -> KeysValues:
+    """Keys and values of one layer as those of a stack of one layer."""
+    return KeysValues(one.keys[None], one.values[None])

@@ -1,9 +1,8 @@
 """Self- and cross-attention, the key-value cache, and the ways a sequence of documents attends.
 
 Heads come before positions everywhere, [B,A,S,E]: that is the order in which caches are read.
-A *view* is a static rule `(queries, keys, values, memory) -> (attended, memory)` that says what new
-tokens see and what is remembered of them. Views are pytrees without leaves, so that they pass
-through `nn.scan` and `nn.remat` as ordinary arguments.
+A *view* is a static rule that says what new tokens see and what is kept of them. Views are pytrees
+without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary arguments.
 """
 
 import dataclasses
@@ -60,10 +59,18 @@ def attend_block_causal(
     return attend(queries, keys, values, mask[None, None])
 
 
-class KVCache(NamedTuple):
-    """Keys and values of some layers, and the layer that comes next.
+class KeysValues(NamedTuple):
+    """Keys and values [B,A,S,E] of one layer, or [L,B,A,S,E] of several."""
 
-    keys, values: [L,B,A,S,E]; layer: i32[].
+    keys: jax.Array
+    values: jax.Array
+
+
+class KVCache(NamedTuple):
+    """Keys and values of all layers, [L,B,A,S,E] each, and the layer whose turn it is, i32[].
+
+    Inside a scan over layers the cache is only read; what the layers add is written afterwards, all
+    layers at once. (Written inside the loop it is copied whole in every iteration by XLA:CPU.)
     """
 
     keys: jax.Array
@@ -72,84 +79,67 @@ class KVCache(NamedTuple):
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int], dtype: Any) -> "KVCache":
-        """A cache of zeros of shape (L, B, A, S, E)."""
+        """Zeros of shape (L, B, A, S, E)."""
         return cls(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros((), jnp.int32))
 
-    def write(self, keys: jax.Array, values: jax.Array, start: int) -> "KVCache":
-        """Put [B,A,N,E] of the current layer at positions `start` and on; go to the next layer."""
-        at = (self.layer, 0, 0, start, 0)
-        return KVCache(
-            jax.lax.dynamic_update_slice(self.keys, keys[None].astype(self.keys.dtype), at),
-            jax.lax.dynamic_update_slice(self.values, values[None].astype(self.keys.dtype), at),
-            self.layer + 1,
+    def write(self, new: KeysValues, start: int) -> "KVCache":
+        """The cache with `new` [L,B,A,N,E] at positions `start` and on."""
+        keys, values = (
+            jax.lax.dynamic_update_slice(old, added, (0, 0, 0, start, 0))
+            for old, added in zip((self.keys, self.values), new, strict=True)
         )
+        return self._replace(keys=keys, values=values)
 
-    def read(self, layer: jax.Array, stop: int) -> tuple[jax.Array, jax.Array]:
-        """Keys and values [B,A,stop,E] of `layer`."""
-        _, B, A, _, E = self.keys.shape
+    def followed_by(self, new: KeysValues, start: int) -> KeysValues:
+        """The first `start` positions of the current layer, then `new` [B,A,N,E]."""
 
-        def part(x: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_slice(x, (layer, 0, 0, 0, 0), (1, B, A, stop, E))[0]
+        def join(cache: jax.Array, added: jax.Array) -> jax.Array:
+            _, B, A, _, E = cache.shape
+            old = jax.lax.dynamic_slice(cache, (self.layer, 0, 0, 0, 0), (1, B, A, start, E))
+            return jnp.concatenate([old[0], added], axis=2)
 
-        return part(self.keys), part(self.values)
-
-    def rewind(self) -> "KVCache":
-        """The same cache, at its first layer."""
-        return self._replace(layer=jnp.zeros((), jnp.int32))
+        return KeysValues(join(self.keys, new.keys), join(self.values, new.values))
 
 
 class View(Protocol):
-    """What new tokens see and what is remembered of them."""
+    """What new tokens see, and what is kept of them."""
 
-    def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: Any
-    ) -> tuple[jax.Array, Any]:
-        """Attend with [B,A,N,E] each; returns [B,A,N,E] and the new memory."""
+    def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
+        """Attend from queries [B,A,N,E], whose own keys and values are `new`, also to the past.
+
+        Returns:
+          [B,A,N,E], and what a later view needs of this layer, or None.
+        """
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BlockCausal:
-    """Training: the whole sequence at once; nothing is remembered."""
+    """A sequence of documents from the start: each sees itself and all earlier ones."""
 
     documents: tuple[int, ...]
+    keep: bool = False  # whether keys and values are returned
 
     def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: None
-    ) -> tuple[jax.Array, None]:
+        self, queries: jax.Array, new: KeysValues, past: None
+    ) -> tuple[jax.Array, KeysValues | None]:
         """See `View`."""
-        return attend_block_causal(queries, keys, values, self.documents), memory
-
-
-@jax.tree_util.register_static
-@dataclasses.dataclass(frozen=True)
-class Begin:
-    """Sampling: the first documents, block-causal among themselves, fill an empty cache."""
-
-    documents: tuple[int, ...]
-
-    def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: KVCache
-    ) -> tuple[jax.Array, KVCache]:
-        """See `View`."""
-        attended = attend_block_causal(queries, keys, values, self.documents)
-        return attended, memory.write(keys, values, 0)
+        attended = attend_block_causal(queries, *new, self.documents)
+        return attended, new if self.keep else None
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Extend:
-    """Sampling: one more document, which sees itself and all before it."""
+    """One more document, which sees itself and the first `start` tokens of the cache."""
 
-    start: int  # tokens already in the cache
+    start: int
 
     def __call__(
-        self, queries: jax.Array, keys: jax.Array, values: jax.Array, memory: KVCache
-    ) -> tuple[jax.Array, KVCache]:
+        self, queries: jax.Array, new: KeysValues, past: KVCache
+    ) -> tuple[jax.Array, KeysValues]:
         """See `View`."""
-        cache = memory.write(keys, values, self.start)
-        keys, values = cache.read(memory.layer, self.start + queries.shape[2])
-        return attend(queries, keys, values), cache
+        return attend(queries, *past.followed_by(new, self.start)), new
 
 
 class SelfAttention(nn.Module):
@@ -162,7 +152,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, table: jax.Array, view: View, memory: Any
+        self, x: jax.Array, table: jax.Array, view: View, past: Any
     ) -> tuple[jax.Array, Any]:
         """Attend from every token.
 
@@ -170,10 +160,10 @@ class SelfAttention(nn.Module):
           x: [B,N,C].
           table: f32[2,N,E/2], from `rope.rotary_table`.
           view: what the tokens see.
-          memory: what the view remembers between calls.
+          past: what the view needs of earlier tokens.
 
         Returns:
-          [B,N,C] in the compute dtype, and the new memory.
+          [B,N,C] in the compute dtype, and what the view keeps.
 
         Source: Swin Transformer V2, section 3.3 (cosine attention).
         """
@@ -188,8 +178,8 @@ class SelfAttention(nn.Module):
         q = unit(qkv[0] + by_head(q_bias, self.heads)) * scale[None, :, None, None]
         q, k = rope.rotate(q, table), rope.rotate(unit(qkv[1]), table)
         v = qkv[2] + by_head(v_bias, self.heads).astype(self.dtype)
-        out, memory = view(q.astype(self.dtype), k.astype(self.dtype), v, memory)
-        return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), memory
+        out, kept = view(q.astype(self.dtype), KeysValues(k.astype(self.dtype), v), past)
+        return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), kept
 
 
 class CrossAttention(nn.Module):
@@ -208,19 +198,17 @@ class CrossAttention(nn.Module):
         self.v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
         self.proj = dense(self.width, self.proj_std, self.dtype)
 
-    def keys_values(self, text: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def keys_values(self, text: jax.Array) -> KeysValues:
         """Keys and values [B,A,T,E] of text tokens [B,T,C]."""
         k, v = jnp.split(self.kv(text), 2, axis=-1)
         v = v + self.v_bias[None, None].astype(self.dtype)
-        return split_heads(k, self.heads), split_heads(v, self.heads)
+        return KeysValues(split_heads(k, self.heads), split_heads(v, self.heads))
 
-    def __call__(
-        self, x: jax.Array, keys_values: tuple[jax.Array, jax.Array], mask: jax.Array
-    ) -> jax.Array:
-        """Attend from x[B,N,C] to `keys_values` where mask bool[B,T]; returns [B,N,C]."""
+    def __call__(self, x: jax.Array, text: KeysValues, mask: jax.Array) -> jax.Array:
+        """Attend from x[B,N,C] to `keys_values(...)` where mask bool[B,T]; returns [B,N,C]."""
         E = self.width // self.heads
         q = split_heads(self.q(x), self.heads) * E**-0.5
-        return self.proj(join_heads(attend(q, *keys_values, mask[:, None, None, :])))
+        return self.proj(join_heads(attend(q, *text, mask[:, None, None, :])))
 
 
 def unit(x: jax.Array) -> jax.Array:
