@@ -54,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--output", help="file (default edited.png), or folder of a list (default edits)")
     add("--batch", metavar="LIST", help="edit every row of a JSONL list")
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
+    add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
     add("--version", action="version", version=f"jaxedit {__version__}")
     return parser
 
@@ -113,7 +114,9 @@ def edit_list(args: argparse.Namespace) -> int:
         open(folder / "manifest.jsonl", "w", encoding="utf-8") as manifest,
         tqdm(total=len(rows), unit="edit", disable=not sys.stderr.isatty()) as bar,
     ):
-        editor = _load(args.model or "toy-varedit", every_device=True)
+        editor = _load(
+            args.model or "toy-varedit", rows_per_device=args.rows_per_device, every_device=True
+        )
         _compile(editor, options)
         for i in range(0, len(rows), editor.rows):
             for entry in _edit_rows(editor, rows[i : i + editor.rows], folder, options):
@@ -179,7 +182,11 @@ def replay(args: argparse.Namespace) -> int:
     )
     found = provenance.sha256(source)
     _require_same(f"{source}: the photo", found, settings["source_sha256"])
-    editor = _load(args.model or settings["model"], dtype=settings["dtype"])
+    editor = _load(
+        args.model or settings["model"],
+        dtype=settings["dtype"],
+        rows_per_device=settings["rows_per_device"],
+    )
     where = f"{editor.name}: the weights"
     _require_same(where, editor.fingerprint, settings["weights_sha256"])
     options = {name: settings[name] for name in SAMPLING}
@@ -203,7 +210,9 @@ def _sampling(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _load(name: str, *, dtype: str | None = None, every_device: bool = False) -> "Editor":
+def _load(
+    name: str, *, dtype: str | None = None, rows_per_device: int = 1, every_device: bool = False
+) -> "Editor":
     """The editor, ready to run."""
     import jax
 
@@ -214,7 +223,7 @@ def _load(name: str, *, dtype: str | None = None, every_device: bool = False) ->
     several = every_device and jax.local_device_count() > 1
     mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
     start = time.perf_counter()
-    editor = Editor.from_pretrained(name, dtype=dtype, mesh=mesh)
+    editor = Editor.from_pretrained(name, dtype=dtype, mesh=mesh, rows_per_device=rows_per_device)
     device = jax.devices()[0].device_kind
     print(f"{editor.name}: loaded in {time.perf_counter() - start:.1f} s on {device}", flush=True)
     return editor

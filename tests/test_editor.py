@@ -64,6 +64,17 @@ def test_each_row_is_what_it_is_on_one_device(editor, tiny_model):
         assert same(one, other)
 
 
+def test_several_rows_at_once_do_not_change_a_row(tiny_model):
+    editor = Editor.from_pretrained(tiny_model, rows_per_device=3)
+    images, words = [picture(i) for i in range(4)], ["make the ball blue"] * 4
+    batch = editor.edit_batch(images, words)
+    assert editor.rows == 3 and batch[0].settings["rows_per_device"] == 3
+    for i, row in enumerate(batch):
+        assert same(row, editor.edit(images[i], words[i], seed=i))
+    with pytest.raises(ConfigError, match="rows_per_device=0: expected 1 or more"):
+        Editor.from_pretrained(tiny_model, rows_per_device=0)
+
+
 def test_other_words_seeds_and_numbers_do_not_compile_again(editor, monkeypatch):
     editor.edit(picture(), "make the ball blue")
     monkeypatch.setattr(rng, "key_for", None)  # tracing would call it

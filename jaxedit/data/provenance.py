@@ -11,7 +11,8 @@ from PIL import Image, PngImagePlugin
 
 CHUNK = "jaxedit"
 NEEDED = (  # to make an edit again
-    *("model", "dtype", "instruction", "seed", "guidance", "temperature", "top_p", "greedy"),
+    *("model", "dtype", "rows_per_device", "instruction", "seed"),
+    *("guidance", "temperature", "top_p", "greedy"),
     *("source", "source_sha256", "weights_sha256", "backend", "versions"),
 )
 
