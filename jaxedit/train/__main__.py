@@ -6,13 +6,13 @@ with the weights for `python -m jaxedit`. The same command resumes a run that wa
 Exit codes: 0 finished; 2 bad input; 3 the loss is not finite; 42 stopped by SIGTERM and saved.
 """
 
-import json
+import contextlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from jaxedit.config import ConfigError, to_dict
+from jaxedit.config import ConfigError
 from jaxedit.train import command
 
 log = logging.getLogger("jaxedit")
@@ -46,38 +46,44 @@ def _train(args: command.Command) -> int:
         init_distributed()
     workdir = epath.Path(args.workdir).absolute()
     workdir.mkdir(parents=True, exist_ok=True)
-    if jax.process_index() == 0:
-        (workdir / "config.json").write_text(json.dumps(to_dict(args.config), indent=1))
-    start_log(args.workdir, jax.process_index())
-    kind = jax.devices()[0].device_kind
-    log.info(
-        *("process %d of %d: %d of %d devices (%s)", jax.process_index(), jax.process_count()),
-        *(jax.local_device_count(), jax.device_count(), kind),
-    )
-    for name, value in args.overrides.items():
-        log.info("--config.%s=%r", name, value)
-    compile_cache.enable()
-    try:
-        loop.train(args.config, workdir, *systems.build(args.config))
-    except metrics.TrainingDiverged as error:
-        log.error("%s", error)
-        return DIVERGED
-    except loop.Interrupted as error:
-        log.warning("%s", error)
-        return INTERRUPTED
+    with logging_to(workdir, is_first=jax.process_index() == 0):
+        log.info(
+            "process %d of %d, %d devices of %d (%s)",
+            *(jax.process_index(), jax.process_count()),
+            *(jax.local_device_count(), jax.device_count(), jax.devices()[0].device_kind),
+        )
+        for name, value in args.overrides.items():
+            log.info("--config.%s=%r", name, value)
+        compile_cache.enable()
+        try:
+            loop.train(args.config, workdir, *systems.build(args.config))
+        except metrics.TrainingDiverged as error:
+            log.error("%s", error)
+            return DIVERGED
+        except loop.Interrupted as error:
+            log.warning("%s", error)
+            return INTERRUPTED
     return 0
 
 
-def start_log(workdir: str, process: int) -> None:
-    """Log to stdout and, in a local workdir, to log.txt; warnings only from other processes."""
+@contextlib.contextmanager
+def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
+    """Log to stdout and, in a local workdir, to log.txt; only warnings if not the first process."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
-    if process == 0 and "://" not in workdir:
-        handlers.append(logging.FileHandler(os.path.join(workdir, "log.txt")))
+    if is_first and "://" not in str(workdir):
+        handlers.append(logging.FileHandler(workdir / "log.txt"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.handlers = handlers
+        log.addHandler(handler)
     log.propagate = False
-    log.setLevel(logging.INFO if process == 0 else logging.WARNING)
+    log.setLevel(logging.INFO if is_first else logging.WARNING)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+        log.propagate = True
 
 
 def in_cluster(environment: dict[str, str]) -> bool:

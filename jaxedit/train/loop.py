@@ -1,5 +1,6 @@
 """The training loop: mesh, state (new or restored), steps, reports, checkpoints, export."""
 
+import json
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -42,7 +43,7 @@ def train(
 
     Args:
       config: the run, validated.
-      workdir: gets metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
+      workdir: gets config.json, metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
       objective: what is trained.
       batches_from: finished steps -> this process's rows of the next batch, the one after, ...;
         equal arguments give equal batches, so that a resumed run equals one that never stopped.
@@ -68,6 +69,8 @@ def train(
         state = first_state(config, objective, checkpoints, mesh)
         train_step = jit_step(config, objective, state, frozen, mesh)
         begin = int(state.step)
+        if jax.process_index() == 0:
+            (workdir / "config.json").write_text(json.dumps(to_dict(config), indent=1))
         batches = batches_from(begin)
         log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
         examples = jax.device_put(examples, sharding.replicated(mesh))

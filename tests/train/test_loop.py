@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +11,25 @@ import numpy as np
 import pytest
 from etils import epath
 
-from jaxedit.config import DataConfig, OptimConfig, TrainConfig
+from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
 from jaxedit.data.batch import EditBatch
-from jaxedit.train import loop
+from jaxedit.train import __main__ as command
+from jaxedit.train import loop, systems
 from jaxedit.train.metrics import TrainingDiverged
 
 SIZE = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compile_once(tmp_path_factory):
+    """Every run here compiles the same program: keep it, as every command does."""
+    before = jax.config.jax_compilation_cache_dir
+    directory = str(tmp_path_factory.mktemp("cache"))
+    jax.config.update("jax_compilation_cache_dir", directory)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    yield directory
+    jax.config.update("jax_compilation_cache_dir", before)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
 class Line:
@@ -97,3 +115,105 @@ def test_finished_run_only_exports(tmp_path):
     (tmp_path / "export" / "weights.json").unlink()
     run(make_config(), tmp_path)
     assert (tmp_path / "export" / "weights.json").exists()
+
+
+def in_process(workdir, steps, cache):
+    environment = os.environ | {"STEPS": str(steps), "WORKDIR": str(workdir)}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": cache}
+    return subprocess.Popen([sys.executable, __file__], env=environment, stdout=subprocess.DEVNULL)
+
+
+def wait_for_checkpoint(workdir, process):
+    for _ in range(600):
+        time.sleep(0.1)
+        if list((workdir / "checkpoints").glob("[0-9]*/_CHECKPOINT_METADATA")):
+            return
+        assert process.poll() is None, "ended before it was killed"
+    raise TimeoutError
+
+
+def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_once):
+    whole = in_process(tmp_path / "whole", 400, compile_once)
+    assert whole.wait(120) == 0
+    first = in_process(tmp_path / "parts", 400, compile_once)
+    wait_for_checkpoint(tmp_path / "parts", first)
+    first.kill()
+    first.wait()
+    assert in_process(tmp_path / "parts", 400, compile_once).wait(120) == 0
+    weights = [(tmp_path / name / "export/weights.json").read_text() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+def use(monkeypatch, objective, batches=batches_from):
+    monkeypatch.setattr(systems, "build", lambda config: (objective, batches, rows(99)))
+
+
+def arguments(workdir, *more):
+    changes = ["data.batch_size=8", "steps=6", "checkpoint_every=2", "log_every=2", *more]
+    changes = [f"--config.{change}" for change in changes]
+    return ["train", "--config=configs/var_sar.py:tiny", f"--workdir={workdir}", *changes]
+
+
+def test_command_writes_config_and_log(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line())
+    assert command.main(arguments(tmp_path)) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 6
+    log = (tmp_path / "log.txt").read_text()
+    assert "--config.steps=6" in log and "step 6/6  loss" in log and "exported" in log
+    assert "step 6/6  loss" in capsys.readouterr().out
+
+
+def test_changed_setting_is_shown_on_resume(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line())
+    command.main(arguments(tmp_path, "steps=2"))
+    capsys.readouterr()
+    assert command.main(arguments(tmp_path, "optim.learning_rate=0.5")) == 0
+    out = capsys.readouterr().out
+    assert (
+        "--config.optim.learning_rate was 0.001, is 0.5" in out and "resuming after step 2" in out
+    )
+
+
+def test_sigterm_saves_and_exits_with_42(tmp_path, monkeypatch, capsys):
+    def stopping(step):
+        for i, batch in enumerate(batches_from(step), step):
+            if i == 2:  # during the third step
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    use(monkeypatch, Line(), stopping)
+    assert command.main(arguments(tmp_path)) == 42
+    assert "saved step 3" in capsys.readouterr().out
+    assert (tmp_path / "checkpoints" / "3").exists() and not (tmp_path / "export").exists()
+    use(monkeypatch, Line())
+    assert command.main(arguments(tmp_path)) == 0
+
+
+def test_divergence_exits_with_3(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line(poison_at=4))
+    assert command.main(arguments(tmp_path)) == 3
+    assert "loss is nan at step 5; last good checkpoint: 4" in capsys.readouterr().out
+
+
+def test_refuses_to_resume(tmp_path):
+    run(make_config(steps=2), tmp_path)
+    with pytest.raises(ConfigError, match="has a checkpoint of step 2 and resume='never'"):
+        run(make_config(resume="never"), tmp_path)
+
+
+def test_batch_that_does_not_divide(tmp_path):
+    config = make_config()
+    config.data.batch_size = 12
+    with pytest.raises(ConfigError, match="data.batch_size=12: expected a multiple of 8"):
+        run(config, tmp_path)
+
+
+@pytest.mark.parametrize("workdir", ["/proc/run", __file__])
+def test_workdir_that_cannot_be_written(workdir, capsys):
+    assert command.main(arguments(workdir)) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+if __name__ == "__main__":
+    steps = int(os.environ["STEPS"])
+    run(make_config(steps=steps, log_every=50, checkpoint_every=50), os.environ["WORKDIR"])
