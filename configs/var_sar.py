@@ -44,8 +44,8 @@ def with_conditioning(preset: str, conditioning: str) -> TrainConfig:
 def _tiny() -> TrainConfig:
     return TrainConfig(
         model=copy.deepcopy(PRESETS["tiny"]),
-        varedit=VAREditTrainConfig(bit_noise=0.2),
-        data=DataConfig(level=0, image_size=64, batch_size=32),
+        varedit=VAREditTrainConfig(bit_noise=0.1),
+        data=DataConfig(level=0, image_size=64, batch_size=16, text_tokens=16),
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=200, beta2=0.95, clip_norm=1.0),
         steps=10_000,
         dtype="float32",
