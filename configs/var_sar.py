@@ -51,6 +51,7 @@ def _tiny() -> TrainConfig:
         dtype="float32",
         remat=False,
         ema_decay=0.999,
+        export_dtype="float16",
         log_every=50,
         sample_every=1000,
         checkpoint_every=500,

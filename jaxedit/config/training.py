@@ -106,6 +106,7 @@ class TrainConfig:
     sample_rows: int = 8
     checkpoint_every: int = 500
     keep_checkpoints: int = 2
+    export_dtype: str = "float32"  # of the weights in workdir/export; float16 and bfloat16 halve it
     tensorboard: bool = False  # needs tensorboardX
     wandb: str = ""  # project name; needs wandb
 
@@ -113,6 +114,10 @@ class TrainConfig:
         """Raise ConfigError for any setting that cannot work."""
         self.model.validate()
         require(self.dtype in ("float32", "bfloat16"), f"dtype={self.dtype!r}: float32 or bfloat16")
+        require(
+            self.export_dtype in ("float32", "bfloat16", "float16"),
+            f"export_dtype={self.export_dtype!r}: float32, bfloat16 or float16",
+        )
         require(self.steps > 0, f"steps={self.steps}: expected a positive number")
         require(self.resume in ("auto", "never"), f"resume={self.resume!r}: expected auto or never")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay}: expected 0 <= value < 1")

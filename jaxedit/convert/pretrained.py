@@ -69,7 +69,7 @@ def save_pretrained(
       config: what the weights are.
       params: {"bsq": ..., "transformer": ..., "t5": ...}, arrays that this process can read.
       tokenizer: name or directory of the text tokenizer; needed by editors.
-      dtype: of the file, float32 or bfloat16.
+      dtype: of the file, float32, bfloat16 or float16.
 
     Returns:
       The directory.
@@ -80,7 +80,8 @@ def save_pretrained(
       FileExistsError: `directory` is something else than a pretrained directory.
     """
     config.validate()
-    require(dtype in ("float32", "bfloat16"), f"dtype={dtype!r}: expected float32 or bfloat16")
+    dtypes = ("float32", "bfloat16", "float16")
+    require(dtype in dtypes, f"dtype={dtype!r}: expected one of {', '.join(dtypes)}")
     target = pathlib.Path(directory).expanduser().absolute()
     if target.is_file() or (target.is_dir() and any(target.iterdir()) and not is_one(target)):
         raise FileExistsError(f"{target}: exists and is not a pretrained directory")

@@ -36,6 +36,7 @@ class BSQObjective:
           OSError, ValueError: the LPIPS weights are missing or do not fit.
         """
         self.settings, self.model = config.bsq, config.model.bsq
+        self.export_dtype = config.export_dtype
         h, w = self.settings.scales[-1]
         size, stride = config.data.image_size, self.model.stride
         require(
@@ -112,7 +113,8 @@ class BSQObjective:
     def export(self, params: Tree, directory: str) -> None:
         """Write the tokenizer, without the discriminator, as a pretrained directory."""
         config = PretrainedConfig(model_type="bsq", bsq=self.model)
-        save_pretrained(directory, config, {"bsq": params["bsq"]})
+        networks = {"bsq": params["bsq"]}
+        save_pretrained(directory, config, networks, dtype=self.export_dtype)
 
     def _reconstruct(
         self, params: Tree, x: jax.Array, keep: jax.Array

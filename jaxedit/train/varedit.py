@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxedit import tree
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
@@ -135,18 +136,26 @@ class VAREditObjective:
             greedy=sample.greedy,
             dtype=self.config.dtype,
         )
-        return np.stack([to_host(x) for x in (batch.source, output, batch.target)], axis=1)
+        return to_host(jnp.stack([batch.source, output, batch.target], axis=1))
 
     def export(self, params: Tree, directory: str) -> None:
         """Write a pretrained directory for `Editor`: three networks and the text tokenizer."""
         networks = self._frozen | params
-        save_pretrained(directory, self.model, networks, self.config.data.text_tokenizer)
+        save_pretrained(
+            *(directory, self.model, networks, self.config.data.text_tokenizer),
+            dtype=self.config.export_dtype,
+        )
 
     def _load(self, network: str, name: str) -> Tree:
         config, params, directory = load_pretrained(name, [network])
         found, expected = getattr(config, network), getattr(self.model, network)
-        require(found == expected, f"{directory}: {network} is {found}, expected {expected}")
-        return params
+        differ = [
+            f"{name} is {value} there, {getattr(expected, name)} here"
+            for name, value in vars(found).items()
+            if value != getattr(expected, name)
+        ]
+        require(not differ, f"{directory} has another {network}: {', '.join(differ)}")
+        return tree.cast(params, "float32")
 
 
 def check(config: TrainConfig) -> None:
