@@ -25,7 +25,8 @@ def apply(config, method, **options):
 
 
 def small_params(config=SMALL):
-    return BSQTokenizer(config).init(rng.key_for(0, "init"), jnp.zeros((1, 8, 8, 3)))["params"]
+    init = jax.jit(BSQTokenizer(config).init)
+    return init(rng.key_for(0, "init"), jnp.zeros((1, 8, 8, 3)))["params"]
 
 
 @pytest.mark.parametrize("fixture", ["bsq_tokenizer_d32like", "bsq_tokenizer_patchify"])
@@ -85,13 +86,13 @@ def seeded_weight(key, shape):
 @pytest.mark.parametrize("size", [(8, 8), (4, 6)])
 def test_shapes_of_any_aspect(size):
     h, w = size
-    params, x = small_params(), jnp.zeros((2, 2 * h, 2 * w, 3))
-    raw = apply(SMALL, "encode")(params, x)
+    params, x = jax.eval_shape(small_params), jnp.zeros((2, 2 * h, 2 * w, 3))
+    raw = jax.eval_shape(apply(SMALL, "encode"), params, x)
     assert raw.shape == (2, h, w, 4) and raw.dtype == jnp.float32
-    assert apply(SMALL, "decode")(params, raw).shape == x.shape
+    assert jax.eval_shape(apply(SMALL, "decode"), params, raw).shape == x.shape
 
 
-def test_half_precision_and_remat_stay_near():
+def test_half_precision_is_for_the_decoder_only():
     params, x = small_params(), jax.random.uniform(rng.key_for(0, "test"), (1, 8, 8, 3))
     raw = apply(SMALL, "encode", dtype=jnp.bfloat16)(params, x)
     np.testing.assert_array_equal(raw, apply(SMALL, "encode")(params, x))  # never in half
@@ -99,18 +100,17 @@ def test_half_precision_and_remat_stay_near():
     half = apply(SMALL, "decode", dtype=jnp.bfloat16)(params, raw)
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, exact, atol=0.03)
-    np.testing.assert_allclose(apply(SMALL, "decode", remat=True)(params, raw), exact, atol=1e-6)
 
 
 def test_no_downsampling_at_stride_one():
     config = BSQConfig(bits=4, stride=1, base_channels=24, channel_mult=(1, 2), res_blocks=1)
     config.validate()
-    paths = tree.flatten(small_params(config))
+    paths = tree.flatten(jax.eval_shape(lambda: small_params(config)))
     assert not [path for path in paths if "sample" in path]
 
 
 def test_bad_sizes_are_named():
     with pytest.raises(ValueError, match="image 8x7: expected multiples of 2 pixels"):
-        apply(SMALL, "encode")(small_params(), jnp.zeros((1, 8, 7, 3)))
+        apply(SMALL, "encode")(jax.eval_shape(small_params), jnp.zeros((1, 8, 7, 3)))
     with pytest.raises(ConfigError, match="stride=4: expected a power of two below 2\\*\\*2"):
         BSQConfig(stride=4, channel_mult=(1, 2)).validate()

@@ -35,6 +35,14 @@ class Reference:
         h, w = self.scales[k]
         return jnp.array(np.unpackbits(self[f"{name}.{k}"])[: h * w * d].reshape(1, h, w, d), bool)
 
+    def labels(self, raw, flip=None):
+        encode = jax.jit(
+            lambda raw, flip: quantize.encode_labels(
+                raw, self.scales, patchify=self.patchify, flip=flip
+            )
+        )
+        return encode(raw, flip)
+
     def tokens(self, grids):
         return jnp.concatenate([quantize.to_tokens(g, self.patchify) for g in grids], axis=1)
 
@@ -82,14 +90,14 @@ def test_tokens_and_grids_are_inverse(is_patchified):
 def test_labels_match_the_release(golden, fixture, case):
     ref = Reference(golden, fixture, case)
     K = len(ref.scales)
-    labels = quantize.encode_labels(ref.nhwc("h"), ref.scales, patchify=ref.patchify)
+    labels = ref.labels(ref.nhwc("h"))
     bits = [jnp.array(ref[f"bits.{k}"][:, 0], bool) for k in range(K)]
     np.testing.assert_array_equal(labels.bits, ref.tokens(bits))
     inputs = np.concatenate([ref[f"next_in.{k}"] for k in range(1, K)], axis=1)
     np.testing.assert_allclose(labels.inputs, inputs, atol=1e-6)
     sequences = [quantize.to_tokens(b, ref.patchify) for b in bits]
-    z = quantize.bits_to_feature(sequences, ref.scales, patchify=ref.patchify)
-    np.testing.assert_allclose(z, ref.nhwc("z"), atol=1e-6)
+    decode = jax.jit(lambda bits: quantize.bits_to_feature(bits, ref.scales, patchify=ref.patchify))
+    np.testing.assert_allclose(decode(sequences), ref.nhwc("z"), atol=1e-6)
 
 
 @pytest.mark.parametrize("fixture, case", CASES[1::2])
@@ -99,7 +107,7 @@ def test_self_correction_matches_the_release(golden, fixture, case):
     flip = [jnp.array(ref[f"bsc.flip_mask.{k}"][:, 0], bool) for k in range(noisy)]
     flip += [None] * (K - noisy)
     raw = ref.nhwc("h")
-    labels = quantize.encode_labels(raw, ref.scales, patchify=ref.patchify, flip=flip)
+    labels = ref.labels(raw, flip)
     bits = np.concatenate([ref[f"bsc.gt_labels.{k}"] for k in range(K)], axis=1)
     np.testing.assert_array_equal(labels.bits, bits.astype(bool))
     np.testing.assert_allclose(labels.inputs, ref["bsc.x_BLC_wo_prefix"], atol=1e-6)
@@ -112,15 +120,12 @@ def test_512_pixels_match_the_release(golden, case):
     ref = Reference(golden, "bsq_tokenizer_q512", case)
     raw = ref.nhwc("h_f16")
     d, K = raw.shape[-1], len(ref.scales)
-    encode = jax.jit(
-        lambda raw, flip: quantize.encode_labels(raw, ref.scales, patchify=ref.patchify, flip=flip)
-    )
-    labels = encode(raw, None)
+    labels = ref.labels(raw)
     expected = ref.tokens([ref.unpacked("packed_bits", k, d) for k in range(K)])
     np.testing.assert_array_equal(labels.bits, expected)
     np.testing.assert_allclose(labels.inputs[:, -1024:], ref["next_in.9"], atol=1e-5)
 
-    corrected = encode(raw, [ref.unpacked("bsc.packed_flip_mask", k, d) for k in range(K)])
+    corrected = ref.labels(raw, [ref.unpacked("bsc.packed_flip_mask", k, d) for k in range(K)])
     packed = [np.unpackbits(ref[f"bsc.packed_gt_labels.{k}"]) for k in range(K)]
     Q = labels.bits.shape[-1]
     expected = np.concatenate([p[: len(p) // Q * Q].reshape(-1, Q) for p in packed])
