@@ -20,6 +20,7 @@ def write(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     require_finite(arrays, path)
     try:
         save_file({name: np.asarray(a, order="C") for name, a in arrays.items()}, path)
+        path.chmod(0o644)  # save_file lets only the owner read
     except SafetensorError as error:
         raise OSError(f"{path}: not written: {error}") from error
 
