@@ -73,7 +73,7 @@ def reconstruct(editor: jaxedit.Editor, pairs: list[toy.ToyPair]) -> list[np.nda
     def through_bits(pixels: jax.Array) -> jax.Array:
         variables = {"params": editor.params["bsq"]}
         raw = tokenizer.apply(variables, image.to_float(pixels), method="encode")
-        feature = quantize.running_features(raw, scales)[-1]
+        feature = quantize.encode_scales(raw, scales)[1][-1]
         return image.to_uint8(tokenizer.apply(variables, feature, method="decode"))
 
     return [np.asarray(through_bits(p.target[None]))[0] for p in pairs]
