@@ -42,7 +42,7 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"t5/embed", ("vocab", "embed")),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
-    (r"(^|.*/)(bsq|discriminator)/.*", _REPLICATED),  # convolutions: small, whole on each device
+    (r"(^|.*/)(bsq|discriminator|lpips)/.*", _REPLICATED),  # convolutions: small, whole on each device
 )
 
 log = logging.getLogger(__name__)

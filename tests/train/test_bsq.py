@@ -13,8 +13,11 @@ from jaxedit.config import (
     PretrainedConfig,
     TrainConfig,
 )
+from jaxedit.convert import keymap_lpips
 from jaxedit.convert.pretrained import load_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.lpips import LPIPS
+from jaxedit.parallel.sharding import axes_of
 from jaxedit.train.bsq import BSQObjective, bit_entropies, pixels_of
 
 MODEL = BSQConfig(bits=4, stride=2, base_channels=24, channel_mult=(1, 1), res_blocks=1)
@@ -145,3 +148,17 @@ def test_lpips_weights_must_exist(tmp_path):
     settings = {"lpips_weight": 1.0, "lpips_weights": str(tmp_path / "vgg.safetensors")}
     with pytest.raises(FileNotFoundError, match="vgg.safetensors: no such file"):
         BSQObjective(config(**settings))
+
+
+def test_full_loss_of_the_paper(monkeypatch):
+    x = jnp.zeros((1, 32, 32, 3))
+    network = jax.eval_shape(LPIPS().init, rng.key_for(0, "init"), x, x)["params"]
+    monkeypatch.setattr(keymap_lpips, "read", lambda path: network)
+    settings = {"lpips_weight": 1.0, "lpips_weights": "vgg.safetensors", "gan_weight": 0.3}
+    objective = BSQObjective(config(**settings))
+    params, frozen = jax.eval_shape(objective.init, rng.key_for(0, "init")), objective.frozen()
+    key, step = rng.key_for(0, "loss"), jnp.int32(0)
+    loss, metrics = jax.eval_shape(objective.loss, params, frozen, pictures(), key, step)
+    assert loss.shape == () and {"lpips", "gan_generator"} <= set(metrics)
+    for path in tree.flatten(params | frozen):
+        axes_of(path)  # every array has a place on the mesh
