@@ -1,8 +1,12 @@
 """Checkpoints of a training run: asynchronous, restorable on any mesh; the only user of Orbax."""
 
+import contextlib
+import shutil
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
+import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -35,22 +39,29 @@ class Checkpoints:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for the writes that are under way."""
-        self._manager.close()
+        with self._explained():
+            self._manager.close()
 
     def latest(self) -> int | None:
         """Step of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
-        """Start to write `state` (pytree of arrays) and the JSON of its config under `step`."""
+        """Start to write `state` (pytree of arrays) and the JSON of its config under `step`.
+
+        Raises:
+          OSError: there is no room for it, or the write before it failed; earlier ones are intact.
+        """
         if self.latest() == step:
             return
+        self._require_space(state)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             data=ocp.args.JsonSave({"step": step}),  # batches are a function of the step alone
             config=ocp.args.JsonSave(config),
         )
-        self._manager.save(step, args=items)
+        with self._explained():
+            self._manager.save(step, args=items)
 
     def config(self, step: int) -> dict[str, Any]:
         """The config that was saved with `step`."""
@@ -84,3 +95,23 @@ class Checkpoints:
     def reached_preemption(self, step: int) -> bool:
         """In a run of many processes: True on all of them at the same step after SIGTERM on any."""
         return self._manager.reached_preemption(step)
+
+    def _require_space(self, state: Any) -> None:
+        if "://" in str(self.directory):
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise OSError(
+                f"{self.directory}: no room for a checkpoint: {needed / 1e6:.0f} MB needed, "
+                f"{free / 1e6:.0f} MB free; the newest complete one is of step {self.latest()}"
+            )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say in one line why a checkpoint could not be written."""
+        try:
+            yield
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"{self.directory}: a checkpoint was not written: {reason}") from error

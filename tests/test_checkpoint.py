@@ -1,3 +1,5 @@
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,6 +54,14 @@ def test_keeps_the_newest(tmp_path):
 
 def test_same_step_is_saved_once(tmp_path):
     save(tmp_path, steps=(3, 3))
+
+
+def test_a_full_disk_is_told_in_one_line_and_earlier_ones_stay(tmp_path, monkeypatch):
+    save(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 90, 10))
+    with pytest.raises(OSError, match="no room for a checkpoint: .* complete one is of step 3"):
+        save(tmp_path, steps=(4,))
+    assert [p.name for p in tmp_path.iterdir()] == ["3"]
 
 
 def test_other_parameters_are_an_error(tmp_path):
