@@ -8,8 +8,8 @@ Presets:
   2b       2.2B, stage 2: 7k steps at 512 px, batch 960, from stage 1.
   8b       8.4B: 60k steps at 512 px, batch 1536. TPU v5p-256 or 256 x 80 GB.
 
-The large ones start from Infinity's weights, converted: --config.init_from=DIRECTORY, with the same
-directory for --config.varedit.tokenizer and --config.varedit.text_encoder.
+The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
+continues with the export of stage 1.
 """
 
 import copy
@@ -24,6 +24,8 @@ from jaxedit.config import (
     VAREditTrainConfig,
     pick_preset,
 )
+
+WEIGHTS = "pretrained/infinity-{size}"  # image tokenizer, transformer and text encoder
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:
@@ -59,9 +61,11 @@ def _tiny() -> TrainConfig:
 
 
 def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> TrainConfig:
+    weights = WEIGHTS.format(size=size)
     config = TrainConfig(
         model=copy.deepcopy(PRESETS[size]),
-        varedit=VAREditTrainConfig(tokenizer="", text_encoder=""),
+        varedit=VAREditTrainConfig(tokenizer=weights, text_encoder=weights),
+        init_from=weights,
         data=DataConfig(
             source="varedit-mixture", image_size=pixels, batch_size=batch, text_tokens=512
         ),
@@ -80,7 +84,9 @@ def _2b_256() -> TrainConfig:
 
 
 def _2b() -> TrainConfig:
-    return _paper("2b", 512, batch=960, steps=7_000, rate=1.875e-5)
+    config = _paper("2b", 512, batch=960, steps=7_000, rate=1.875e-5)
+    config.init_from = "runs/2b-256/export"
+    return config
 
 
 def _8b() -> TrainConfig:

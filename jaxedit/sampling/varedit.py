@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxedit import rng, tree
-from jaxedit.config import PretrainedConfig
+from jaxedit.config import PretrainedConfig, VAREditConfig
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit
@@ -63,16 +63,12 @@ def edit_pixels(
     bsq = BSQTokenizer(config.bsq)
     text = T5Encoder(config.t5, dtype).apply({"params": params["t5"]}, rows.ids, rows.mask)
     raw = bsq.apply({"params": params["bsq"]}, image.to_float(rows.pixels), method="encode")
-    if c.conditioning == "full":
-        source = quantize.full_source_tokens(raw, c.latent_scales, patchify=c.patchify)
-    else:
-        source = quantize.source_tokens(raw, patchify=c.patchify)  # [B,Ls,Q]
     bits, feature = next_scale.generate(
         VAREdit(c, dtype),
         params["transformer"],
         text,
         rows.mask,
-        source,
+        source_tokens(raw, c),
         jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds),
         *sampling,
         scales=c.scales,
@@ -81,3 +77,19 @@ def edit_pixels(
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits
+
+
+def source_tokens(raw: jax.Array, config: VAREditConfig) -> jax.Array:
+    """What the transformer sees of the source image.
+
+    Args:
+      raw: f32[B,h,w,d], the image tokenizer's features.
+      config: the transformer's conditioning and scales.
+
+    Returns:
+      f32[B,Ls,Q], tokens of the finest scale or, in mode `full`, of every scale.
+    """
+    c = config
+    if c.conditioning == "full":
+        return quantize.full_source_tokens(raw, c.latent_scales, patchify=c.patchify)
+    return quantize.source_tokens(raw, patchify=c.patchify)

@@ -10,9 +10,7 @@ from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.step import Objective
-from jaxedit.train.varedit import VAREditObjective
-
-OBJECTIVES = {"varedit": VAREditObjective, "bsq": BSQObjective}
+from jaxedit.train.varedit import VAREditObjective, load_frozen
 
 
 def build(
@@ -39,4 +37,11 @@ def build(
 
     rows = example_rows(config.data, config.sample_rows)
     examples = collate(rows, tokenizer, config.data.text_tokens)
-    return OBJECTIVES[config.model.model_type](config), batches_from, examples
+    return objective_of(config), batches_from, examples
+
+
+def objective_of(config: TrainConfig) -> Objective:
+    """The objective of the config's model, with the weights that it needs."""
+    if config.model.model_type == "bsq":
+        return BSQObjective(config)
+    return VAREditObjective(config, load_frozen(config))

@@ -13,7 +13,7 @@ from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import image, quantize
 from jaxedit.parallel.sharding import to_host
-from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
+from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
 from jaxedit.tree import Tree
 
@@ -29,12 +29,15 @@ class VAREditObjective:
     in Infinity (Han et al. 2024), section 3.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        """Read the frozen networks and check that all settings fit each other.
+    def __init__(self, config: TrainConfig, frozen: Tree) -> None:
+        """Check that all settings fit each other.
+
+        Args:
+          config: the run.
+          frozen: the networks that are not trained, as `load_frozen` reads them.
 
         Raises:
-          ConfigError: sizes that do not fit, or weights of another config.
-          OSError: weights that are not there.
+          ConfigError: sizes that do not fit.
         """
         self.config, self.settings = config, config.varedit
         self.model: PretrainedConfig = config.model
@@ -43,15 +46,13 @@ class VAREditObjective:
         self.transformer = VAREdit(self.model.varedit, dtype=dtype, remat=config.remat)
         self.text_encoder = T5Encoder(self.model.t5, dtype)
         self.tokenizer = BSQTokenizer(self.model.bsq)
-        self._frozen = self._load("bsq", self.settings.tokenizer)
-        if self.settings.text_encoder:
-            self._frozen |= self._load("t5", self.settings.text_encoder)
+        self._frozen = frozen
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""
         transformer_key, text_key = jax.random.split(key)
         params = {"transformer": init_params(self.model.varedit, transformer_key)}
-        if not self.settings.text_encoder:
+        if "t5" not in self._frozen:
             ids = jnp.zeros((1, 2), jnp.int32)
             params["t5"] = self.text_encoder.init(text_key, ids, ids == 0)["params"]
         return params
@@ -112,11 +113,7 @@ class VAREditObjective:
             noise_scales=self.settings.bit_noise_scales,
         )
         labels = quantize.encode_labels(target, c.latent_scales, patchify=c.patchify, flip=flip)
-        if c.conditioning == "full":
-            tokens = quantize.full_source_tokens(source, c.latent_scales, patchify=c.patchify)
-        else:
-            tokens = quantize.source_tokens(source, patchify=c.patchify)
-        return tokens, labels
+        return source_tokens(source, c), labels
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
@@ -146,16 +143,25 @@ class VAREditObjective:
             dtype=self.config.export_dtype,
         )
 
-    def _load(self, network: str, name: str) -> Tree:
-        config, params, directory = load_pretrained(name, [network])
-        found, expected = getattr(config, network), getattr(self.model, network)
-        differ = [
-            f"{name} is {value} there, {getattr(expected, name)} here"
-            for name, value in vars(found).items()
-            if value != getattr(expected, name)
-        ]
+
+def load_frozen(config: TrainConfig) -> Tree:
+    """Read the networks that are not trained: {"bsq": ...} and perhaps {"t5": ...}, f32.
+
+    Raises:
+      ConfigError: weights of another config.
+      OSError: weights that are not there.
+    """
+    names = {"bsq": config.varedit.tokenizer, "t5": config.varedit.text_encoder}
+    frozen: Tree = {}
+    for network, name in names.items():
+        if not name and network == "t5":
+            continue
+        found, params, directory = load_pretrained(name, [network])
+        there, here = vars(getattr(found, network)), vars(getattr(config.model, network))
+        differ = [f"{k} is {there[k]} there, {here[k]} here" for k in there if there[k] != here[k]]
         require(not differ, f"{directory} has another {network}: {', '.join(differ)}")
-        return tree.cast(params, "float32")
+        frozen |= tree.cast(params, "float32")
+    return frozen
 
 
 def check(config: TrainConfig) -> None:

@@ -20,7 +20,7 @@ from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, quantize
-from jaxedit.train.varedit import VAREditObjective
+from jaxedit.train.varedit import VAREditObjective, load_frozen
 
 SCALES = ((1, 1), (2, 2), (4, 4))
 
@@ -62,9 +62,13 @@ def make_batch(seed=0):
     return EditBatch(source, target, ids, ids > 20, None)
 
 
+def load(config):
+    return VAREditObjective(config, load_frozen(config))
+
+
 @pytest.fixture(scope="module")
 def objective(tokenizer):
-    return VAREditObjective(make_config(tokenizer))
+    return load(make_config(tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +96,7 @@ def test_untrained_loss_is_one_bit_and_everything_trained_has_a_gradient(objecti
 
 def test_labels_are_the_tokenizers_bits(tokenizer, objective):
     batch, frozen = make_batch(), objective.frozen()["bsq"]
-    clean = VAREditObjective(make_config(tokenizer, bit_noise=0.0))
+    clean = load(make_config(tokenizer, bit_noise=0.0))
     source, labels = jax.jit(clean.tokens)(frozen, batch, KEY)
     encode = jax.jit(functools.partial(clean.tokenizer.apply, method="encode"))
     raw = encode({"params": frozen}, image.to_float(np.concatenate([batch.source, batch.target])))
@@ -105,7 +109,7 @@ def test_labels_are_the_tokenizers_bits(tokenizer, objective):
 
 
 def test_dropped_text_does_not_matter(tokenizer, params):
-    dropped = VAREditObjective(make_config(tokenizer, text_drop=1.0))
+    dropped = load(make_config(tokenizer, text_drop=1.0))
     one = make_batch()
     two = EditBatch(one.source, one.target, one.text_ids[::-1], one.text_mask, None)
     loss = jax.jit(dropped.loss)
@@ -127,7 +131,7 @@ def test_sheet_and_export(objective, params, tmp_path):
 
 def test_text_encoder_of_another_model_is_frozen(objective, params, tokenizer, tmp_path):
     objective.export(jax.tree.map(np.asarray, params), str(tmp_path / "weights"))
-    other = VAREditObjective(make_config(tokenizer, text_encoder=str(tmp_path / "weights")))
+    other = load(make_config(tokenizer, text_encoder=str(tmp_path / "weights")))
     assert other.frozen().keys() == {"bsq", "t5"}
     assert jax.eval_shape(other.init, rng.key_for(0, "init")).keys() == {"transformer"}
 
@@ -135,7 +139,7 @@ def test_text_encoder_of_another_model_is_frozen(objective, params, tokenizer, t
 def test_full_conditioning_has_a_token_for_every_scale(tokenizer):
     config = make_config(tokenizer)
     config.model.varedit.conditioning = "full"
-    objective = VAREditObjective(config)
+    objective = load(config)
     bsq = objective.frozen()["bsq"]
     source, _ = jax.eval_shape(objective.tokens, bsq, make_batch(), KEY)
     assert source.shape == (2, 21, 4)
@@ -145,14 +149,14 @@ def test_settings_that_do_not_fit(tokenizer):
     config = make_config(tokenizer)
     config.data.image_size = 64
     with pytest.raises(ConfigError, match="data.image_size=64: varedit.scales end at 8x8 pixels"):
-        VAREditObjective(config)
+        load(config)
     config = make_config(tokenizer)
     config.data.text_tokens = 99
     with pytest.raises(ConfigError, match="data.text_tokens=99: expected 1 to"):
-        VAREditObjective(config)
+        load(config)
     config = make_config(tokenizer)
     config.model.bsq.res_blocks = 2
     with pytest.raises(ConfigError, match="res_blocks is 1 there, 2 here"):
-        VAREditObjective(config)
+        load(config)
     with pytest.raises(FileNotFoundError):
-        VAREditObjective(make_config("nowhere"))
+        load(make_config("nowhere"))
