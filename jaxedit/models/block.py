@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, View
 from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
+from jaxedit.parallel.sharding import constrain
 
 
 class Context(NamedTuple):
@@ -86,7 +87,8 @@ class Block(nn.Module):
         text = self.cross.keys_values(context.text) if layer.text is None else layer.text
         x = x + self.cross(self.cross_norm(x), text, context.text_mask)
         out = self.mlp(modulate(x, scale2, shift2, eps))
-        return x + self._thin(out * gamma2[:, None], layer.drop_rate), kept
+        x = x + self._thin(out * gamma2[:, None], layer.drop_rate)
+        return constrain(x, "batch", "length", "embed"), kept
 
     def _thin(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
         return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))

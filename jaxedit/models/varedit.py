@@ -20,6 +20,7 @@ from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, modulate
 from jaxedit.ops import pyramid, rope
+from jaxedit.parallel.sharding import constrain
 from jaxedit.tree import Tree
 
 
@@ -104,6 +105,7 @@ class VAREdit(nn.Module):
         x = jnp.concatenate(
             [self.embed_source(source, scales), self.embed_target(cond, inputs, scales)], axis=1
         )
+        x = constrain(x, "batch", "length", "embed")
         documents = tuple(h * w for h, w in (*source_scales, *scales))
         view = BlockCausal(documents)
         first_view = ScaleAligned(scales) if cfg.conditioning == "sar" else view

@@ -1,5 +1,6 @@
 """Small layers: norms, adaptive modulation, dense maps, the MLP, stochastic depth."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -71,7 +72,16 @@ def dense(
 ) -> nn.Dense:
     """A dense map whose kernel starts normal with deviation `std`, its bias at zero."""
     init = nn.initializers.normal(std)
-    return nn.Dense(features, use_bias, dtype=dtype, kernel_init=init, name=name)
+    return nn.Dense(
+        features, use_bias, dtype=dtype, kernel_init=init, dot_general=_dot_rows, name=name
+    )
+
+
+def _dot_rows(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+    """`dot_general` of [..., C] as one matrix: on CPU its backward pass is twice as fast."""
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    out = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs)
+    return out.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 class MLP(nn.Module):

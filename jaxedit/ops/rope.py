@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Scales = tuple[tuple[int, int], ...]
+from jaxedit.config import Scales
 
 
 def grid_positions(scale: tuple[int, int], full: tuple[int, int]) -> np.ndarray:

@@ -42,7 +42,10 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"t5/embed", ("vocab", "embed")),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
-    (r"(^|.*/)(bsq|discriminator|lpips)/.*", _REPLICATED),  # convolutions: small, whole on each device
+    (
+        r"(^|.*/)(bsq|discriminator|lpips)/.*",
+        _REPLICATED,
+    ),  # convolutions: small, whole on each device
 )
 
 log = logging.getLogger(__name__)
@@ -72,9 +75,10 @@ def spec(
         cut = tuple(a for a in rules[name] if mesh.shape[a] > 1) if name else ()
         pieces = math.prod(mesh.shape[a] for a in cut)
         if size % pieces:
-            _warn_once(
-                f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
-            )
+            if size > 1:  # one row, as when parameters are initialised, is never cut
+                _warn_once(
+                    f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
+                )
             cut = ()
         parts.append(cut or None)
     return PartitionSpec(*parts)
