@@ -15,7 +15,13 @@ import os
 import re
 import time
 
-PRETEND = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+# libtpu asks for the machine it is on; any answer will do, because nothing runs there.
+PRETEND = {
+    "JAX_PLATFORMS": "cpu",
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+}
 
 
 def parse() -> argparse.Namespace:
@@ -61,13 +67,12 @@ def compile_step(config, topology: str):
 
     devices = topologies.get_topology_desc(topology, "tpu").devices if topology else None
     mesh = make_mesh(config.mesh, devices)
+    frozen, batch = frozen_shapes(config), batch_shapes(config)
+    objective = VAREditObjective(config, frozen)
     with jax.set_mesh(mesh):
-        frozen = frozen_shapes(config)
-        objective = VAREditObjective(config, frozen)
         optimizer = make_optimizer(config.optim, config.steps)
         state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
         state, frozen = (laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, frozen))
-        batch = batch_shapes(config)
         batch = laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
         start = time.perf_counter()
         compiled = jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)

@@ -42,17 +42,27 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
-def init_distributed(timeout: int = 300) -> None:
+def init_distributed(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    index: int | None = None,
+    *,
+    timeout: int = 300,
+) -> None:
     """Join the other processes of a multi-host run; call before anything else touches a device.
 
     Args:
+      coordinator: host:port of process 0; None asks the cluster (TPU, SLURM, Open MPI), as do the
+        next two.
+      processes: number of processes.
+      index: of this process, from 0.
       timeout: seconds to wait for the other processes.
 
     Raises:
       OSError: no cluster was found or not every process came.
     """
     try:
-        jax.distributed.initialize(initialization_timeout=timeout)
+        jax.distributed.initialize(coordinator, processes, index, initialization_timeout=timeout)
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise OSError(

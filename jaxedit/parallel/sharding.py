@@ -145,7 +145,7 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
 
 
 def place(values: Any, mesh: Mesh) -> Any:
-    """Put whole arrays, equal on every process, on the mesh as `PARAM_AXES` says."""
+    """Put whole numpy arrays, equal on every process, on the mesh as `PARAM_AXES` says."""
 
     def put(x: Any, sharding: NamedSharding) -> jax.Array:
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])

@@ -10,15 +10,16 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from jaxedit.config import ConfigError
+from jaxedit.config import ConfigError, require
 from jaxedit.train import command
 
 log = logging.getLogger("jaxedit")
 
 BAD_INPUT, DIVERGED, INTERRUPTED = 2, 3, 42
 CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
+JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,7 +44,12 @@ def _train(args: command.Command) -> int:
     from jaxedit.train import loop, metrics, systems
 
     if args.distributed == "on" or (args.distributed == "auto" and in_cluster(os.environ)):
-        init_distributed()
+        init_distributed(*cluster_of(os.environ))
+    require(
+        jax.process_count() == 1 or jax.distributed.is_initialized(),
+        f"this is one of {jax.process_count()} hosts: start the command on all of them with "
+        "--distributed=on",
+    )
     workdir = epath.Path(args.workdir).absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     with logging_to(workdir, is_first=jax.process_index() == 0):
@@ -86,7 +92,13 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
         log.propagate = True
 
 
-def in_cluster(environment: dict[str, str]) -> bool:
+def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, int | None]:
+    """Coordinator, number of processes and index where `JAX_CLUSTER` says so, else Nones."""
+    address, count, index = (environment.get(name) for name in JAX_CLUSTER)
+    return address, count and int(count), index and int(index)
+
+
+def in_cluster(environment: Mapping[str, str]) -> bool:
     """Whether the environment says that this is one of several processes."""
     hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
     tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1

@@ -84,11 +84,11 @@ def train(
                 window.add(step, metrics)
                 stopping = stop.requested or checkpoints.reached_preemption(step)
                 final = step == config.steps
-                if step % config.log_every == 0 or stopping or final:
-                    writer.scalars(step, window.report(config.data.batch_size))
                 if step % config.checkpoint_every == 0 or stopping or final:
                     window.flush()  # a state that is not finite is never saved
                     checkpoints.save(step, state, to_dict(config))
+                if step % config.log_every == 0 or stopping or final:
+                    writer.scalars(step, window.report(config.data.batch_size))
                 if stopping and not final:
                     raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
                 if config.sample_every and (step % config.sample_every == 0 or final):

@@ -80,8 +80,12 @@ class Window:
             self._start_clock()
 
     def report(self, batch_size: int) -> dict[str, float]:
-        """Mean metrics, img/s, s/step and the share of time spent on waiting; then start anew."""
-        self.flush()
+        """Mean metrics, img/s, s/step and the share of time spent on waiting; then start anew.
+
+        The step that the device works on counts in the next report.
+        """
+        if not self._values:
+            self.flush()
         seconds = time.perf_counter() - self._start
         means = {k: float(np.mean([v[k] for v in self._values])) for k in self._values[0]}
         means |= {

@@ -25,7 +25,7 @@ class Objective(Protocol):
         """All trained parameters, f32."""
 
     def frozen(self) -> Tree:
-        """Arrays that the loss needs and that are not trained, an argument of the jitted step."""
+        """numpy arrays that the loss needs and that are not trained, an argument of the step."""
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array

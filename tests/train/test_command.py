@@ -125,3 +125,9 @@ def test_help_is_complete_and_fast():
 )
 def test_in_cluster(environment, expected):
     assert main.in_cluster(environment) is expected
+
+
+def test_cluster_of():
+    environment = {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
+    assert main.cluster_of(environment) == (None, 2, 0)
+    assert main.cluster_of({}) == (None, None, None)

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from etils import epath
 
 from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
 from jaxedit.data.batch import EditBatch
+from jaxedit.parallel.mesh import init_distributed
 from jaxedit.train import __main__ as command
 from jaxedit.train import loop, systems
 from jaxedit.train.metrics import TrainingDiverged
@@ -43,7 +45,7 @@ class Line:
         return {"transformer": {"head": {"kernel": kernel, "bias": jnp.zeros(3)}}}
 
     def frozen(self):
-        return {"bsq": {"offset": jnp.ones(3)}}
+        return {"bsq": {"offset": np.ones(3, np.float32)}}
 
     def loss(self, params, frozen, batch, key, step):
         head = params["transformer"]["head"]
@@ -64,7 +66,8 @@ class Line:
 
 def batches_from(step):
     while True:
-        yield rows(step)
+        part = slice(jax.process_index(), None, jax.process_count())
+        yield jax.tree.map(lambda x: x[part], rows(step))  # noqa: B023
         step += 1
 
 
@@ -117,31 +120,53 @@ def test_finished_run_only_exports(tmp_path):
     assert (tmp_path / "export" / "weights.json").exists()
 
 
-def in_process(workdir, steps, cache):
-    environment = os.environ | {"STEPS": str(steps), "WORKDIR": str(workdir)}
-    environment |= {"JAX_COMPILATION_CACHE_DIR": cache}
-    return subprocess.Popen([sys.executable, __file__], env=environment, stdout=subprocess.DEVNULL)
+def in_process(workdir, steps, cache, **environment):
+    environment |= {
+        "STEPS": str(steps),
+        "WORKDIR": str(workdir),
+        "JAX_COMPILATION_CACHE_DIR": cache,
+    }
+    command = [sys.executable, __file__]
+    return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
 
 
 def wait_for_checkpoint(workdir, process):
-    for _ in range(600):
+    for _ in range(1200):
         time.sleep(0.1)
         if list((workdir / "checkpoints").glob("[0-9]*/_CHECKPOINT_METADATA")):
             return
-        assert process.poll() is None, "ended before it was killed"
+        assert process.poll() is None, "ended before it was stopped"
     raise TimeoutError
 
 
 def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_once):
     whole = in_process(tmp_path / "whole", 400, compile_once)
-    assert whole.wait(120) == 0
+    assert whole.wait(600) == 0
     first = in_process(tmp_path / "parts", 400, compile_once)
     wait_for_checkpoint(tmp_path / "parts", first)
     first.kill()
     first.wait()
-    assert in_process(tmp_path / "parts", 400, compile_once).wait(120) == 0
+    assert in_process(tmp_path / "parts", 400, compile_once).wait(600) == 0
     weights = [(tmp_path / name / "export/weights.json").read_text() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
+
+
+def test_two_processes_stop_together_and_one_goes_on(tmp_path, compile_once):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    cluster = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    cluster["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+    pair = [
+        in_process(tmp_path, 100_000, compile_once, JAX_PROCESS_ID=str(i), **cluster)
+        for i in range(2)
+    ]
+    wait_for_checkpoint(tmp_path, pair[0])
+    pair[1].terminate()
+    assert [process.wait(600) for process in pair] == [42, 42]
+    saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert in_process(tmp_path, saved + 5, compile_once).wait(600) == 0
+    assert (tmp_path / "export" / "weights.json").exists()
 
 
 def use(monkeypatch, objective, batches=batches_from):
@@ -215,5 +240,10 @@ def test_workdir_that_cannot_be_written(workdir, capsys):
 
 
 if __name__ == "__main__":
-    steps = int(os.environ["STEPS"])
-    run(make_config(steps=steps, log_every=50, checkpoint_every=50), os.environ["WORKDIR"])
+    if command.in_cluster(os.environ):
+        init_distributed(*command.cluster_of(os.environ))
+    config = make_config(steps=int(os.environ["STEPS"]), log_every=50, checkpoint_every=50)
+    try:
+        run(config, os.environ["WORKDIR"])
+    except loop.Interrupted:
+        sys.exit(command.INTERRUPTED)

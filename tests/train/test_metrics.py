@@ -1,0 +1,92 @@
+import json
+import math
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+from PIL import Image
+
+from jaxedit.config import ConfigError, TrainConfig
+from jaxedit.train.metrics import TrainingDiverged, Window, Writer, duration, tile
+
+
+def values(loss, grad_norm=1.0, lr=0.1):
+    return {"loss": jnp.float32(loss), "grad_norm": jnp.float32(grad_norm), "lr": jnp.float32(lr)}
+
+
+def test_window_reports_means_one_step_late():
+    window = Window(lambda: None)
+    for step, loss in enumerate([1.0, 3.0, 100.0], 1):
+        window.add(step, values(loss, lr=step / 10))
+    report = window.report(batch_size=4)
+    assert report["loss"] == 2.0  # the third step is still on the device
+    assert report["lr"] == pytest.approx(0.2)
+    assert window.report(batch_size=4)["loss"] == 100.0
+
+
+def test_window_counts_waiting():
+    window = Window(lambda: None)
+    window.add(1, values(1.0))
+    window.flush()  # the step that compiles is not timed
+    with window.waiting():
+        pass
+    window.add(2, values(1.0))
+    window.flush()
+    report = window.report(batch_size=4)
+    assert 0 <= report["data_wait"] <= 1
+    assert report["img_per_s"] * report["s_per_step"] == pytest.approx(4)
+
+
+@pytest.mark.parametrize(("name", "value"), [("loss", math.nan), ("grad_norm", math.inf)])
+def test_window_stops_at_numbers_that_are_not_finite(name, value):
+    window = Window(lambda: 40)
+    window.add(41, values(1.0) | {name: jnp.float32(value)})
+    with pytest.raises(TrainingDiverged, match=f"{name} is {value} at step 41; .*checkpoint: 40"):
+        window.add(42, values(1.0))
+
+
+def report(**changes):
+    return {"loss": 1.0, "lr": 0.1, "grad_norm": 1.0, "img_per_s": 8.0, "s_per_step": 0.5} | {
+        "data_wait": 0.0,
+        **changes,
+    }
+
+
+def test_writer_drops_reports_after_the_checkpoint(tmp_path):
+    config = TrainConfig(steps=40)
+    with Writer(epath.Path(tmp_path), config, start=0) as writer:
+        for step in (10, 20, 30):
+            writer.scalars(step, report())
+    with Writer(epath.Path(tmp_path), config, start=20) as writer:
+        writer.scalars(30, report(loss=0.5))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 1.0), (30, 0.5)]
+
+
+def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
+    pytest.importorskip("tensorboardX")
+    with Writer(epath.Path(tmp_path), TrainConfig(tensorboard=True), start=0) as writer:
+        writer.scalars(10, report())
+        writer.sheet(10, np.zeros((2, 3, 8, 8, 3), np.uint8))
+    with Image.open(tmp_path / "samples" / "0000010.png") as picture:
+        assert picture.size == (28, 18)
+    assert list((tmp_path / "tb").iterdir())
+
+
+@pytest.mark.parametrize("setting", [{"tensorboard": True}, {"wandb": "project"}])
+def test_missing_dashboard_package_is_named(tmp_path, monkeypatch, setting):
+    for package in ("tensorboardX", "wandb"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match="needs: pip install"):
+        Writer(epath.Path(tmp_path), TrainConfig(**setting), start=0)
+
+
+def test_tile_by_hand():
+    images = np.arange(2, dtype=np.uint8).reshape(1, 2, 1, 1, 1).repeat(3, axis=-1)
+    np.testing.assert_array_equal(tile(images, gap=1)[..., 0], [[0, 255, 1]])
+
+
+def test_duration():
+    assert [duration(s) for s in (9.4, 125, 3725, 90_000)] == ["9s", "2m05s", "1h02m", "25h00m"]
