@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", metavar="NAME=WEIGHTS")
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2))
+    parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--top_p", type=float)
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, help="also write the table to this file")
     args = parser.parse_args()
 
-    pairs = held_out_pairs(DataConfig(level=args.level), args.pairs)
+    pairs = held_out_pairs(DataConfig(level=args.level, seed=args.seed), args.pairs)
     names = ("guidance", "temperature", "top_p", "greedy")
     sampling = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     rows = []
