@@ -1,4 +1,4 @@
-"""Time of next-scale sampling: source pass and all scales, without text encoder and decoder.
+"""Time and memory of next-scale sampling: source pass and all scales, without text encoder and decoder.
 
     python benchmarks/next_scale.py --shapes=shapes.json --threads=2 --batch=1,2 --dtype=float32
 
@@ -26,7 +26,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Print compile time, run time and images per second for each batch size."""
+    """Print times, images per second and memory for each batch size."""
     args = parse()
     if args.threads:  # before jax makes its thread pool, whose size follows the affinity
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
@@ -50,9 +50,11 @@ def report(shapes: dict, batch: int, dtype: str, repeats: int) -> None:
         jax.block_until_ready(compiled(*arguments))
         runs.append((time.perf_counter() - wall, time.process_time() - cpu))
     wall, cpu = min(runs[1:])
+    memory = compiled.memory_analysis()
+    peak = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
     print(
         f"batch {batch} {dtype}: compile {compile_s:.1f} s, run {wall:.3f} s "
-        f"(cpu {cpu:.3f} s), {batch / wall:.2f} images/s"
+        f"(cpu {cpu:.3f} s), {batch / wall:.2f} images/s, {peak:.0f} MB at the peak"
     )
 
 
