@@ -1,4 +1,4 @@
-"""Time and memory of next-scale sampling: source pass and all scales, without text encoder and decoder.
+"""Time and memory of next-scale sampling: source and scales, without text encoder and decoder.
 
     python benchmarks/next_scale.py --shapes=shapes.json --threads=2 --batch=1,2 --dtype=float32
 
