@@ -40,7 +40,7 @@ PRESETS: dict[str, PretrainedConfig] = {
         ),
         bsq=BSQConfig(bits=16, stride=8, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1),
         t5=T5Config(vocab_size=256, width=64, head_width=16, mlp_hidden=128, layers=2, heads=4),
-        sample=SampleConfig(guidance=2.0, temperature=0.2, top_p=1.0),
+        sample=SampleConfig(guidance=1.5, temperature=0.2, top_p=1.0),
     ),
 }
 
