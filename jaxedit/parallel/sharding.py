@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-# axis name -> mesh axes that cut it (the first that divides the axis and is not used yet wins)
+# axis name -> mesh axes that cut it, together
 AXIS_RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "length": (),
@@ -30,7 +30,7 @@ _REPLICATED: tuple[str | None, ...] = ()
 
 # end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
 PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
-    (r"(step|count|mini_step|gradient_step)", _REPLICATED),
+    (r"(step|count)", _REPLICATED),
     (r"(attn|cross|pool)/(q|k|v|qkv|kv)/kernel", ("embed", "heads")),
     (r"(attn|cross|pool)/(o|proj)/kernel", ("heads", "embed")),
     (r"(mlp|text)/(up|gate)/kernel", ("embed", "mlp")),
@@ -42,10 +42,7 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"t5/embed", ("vocab", "embed")),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
-    (
-        r"(^|.*/)(bsq|discriminator|lpips)/.*",
-        _REPLICATED,
-    ),  # convolutions: small, whole on each device
+    (r"(bsq|discriminator|lpips)/.*", _REPLICATED),  # convolutions: small, whole on each device
 )
 
 log = logging.getLogger(__name__)
@@ -66,9 +63,21 @@ def axes_of(path: str) -> tuple[str | None, ...]:
 
 
 def spec(
-    axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh, path: str, rules: dict
+    path: str,
+    shape: tuple[int, ...],
+    axes: tuple[str | None, ...],
+    mesh: Mesh,
+    rules: dict[str, tuple[str, ...]],
 ) -> PartitionSpec:
-    """The PartitionSpec of one array; an axis that the mesh does not divide stays whole."""
+    """How one array is cut; an axis that the mesh does not divide stays whole, with a warning.
+
+    Args:
+      path: name of the array in the warning.
+      shape: of the array.
+      axes: names of its last axes; the others stay whole.
+      mesh: the device mesh.
+      rules: axis name to mesh axes.
+    """
     names = (None,) * (len(shape) - len(axes)) + axes
     parts: list[tuple[str, ...] | None] = []
     for size, name in zip(shape, names, strict=True):
@@ -100,7 +109,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
 
     def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
         path = jax.tree_util.keystr(keys, simple=True, separator="/")
-        return NamedSharding(mesh, spec(axes_of(path), leaf.shape, mesh, path, AXIS_RULES))
+        return NamedSharding(mesh, spec(path, leaf.shape, axes_of(path), mesh, AXIS_RULES))
 
     return jax.tree_util.tree_map_with_path(one, abstract)
 
@@ -126,7 +135,7 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     if mesh.empty:
         return x
     return jax.lax.with_sharding_constraint(
-        x, spec(axes, x.shape, mesh, "activation", ACTIVATION_RULES)
+        x, spec("activation", x.shape, axes, mesh, ACTIVATION_RULES)
     )
 
 
