@@ -37,7 +37,8 @@ def main() -> None:
 
 def cell(source: np.ndarray, output: np.ndarray, instruction: str) -> Image.Image:
     """Source and output side by side, u8[H,W,3] each, above the instruction."""
-    pair = Image.fromarray(np.concatenate([source, output], axis=1))
+    gap = np.full((len(source), 2, 3), 255, np.uint8)
+    pair = Image.fromarray(np.concatenate([source, gap, output], axis=1))
     pair = pair.resize((pair.width * SCALE, pair.height * SCALE), Image.Resampling.LANCZOS)
     canvas = Image.new("RGB", (pair.width, pair.height + TEXT), "white")
     canvas.paste(pair)
