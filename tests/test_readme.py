@@ -44,8 +44,10 @@ def test_it_is_short():
 
 
 def test_paths_exist():
-    for path in re.findall(r"[`(]((?:jaxedit|configs|docs|launch|benchmarks)/[\w./]*\w)", README):
-        assert (ROOT / path).exists(), path
+    paths = re.findall(r"[`(]((?:jaxedit|configs|docs|launch|benchmarks)/[\w./*-]+)[`)\s]", README)
+    assert len(paths) > 15
+    for path in paths:
+        assert list(ROOT.glob(path.rstrip("/"))), path
 
 
 def test_the_example_runs(folder):
