@@ -1,46 +1,185 @@
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.models.varedit import VAREdit
+from jaxedit import rng
+from jaxedit.config import VAREditConfig
+from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import quantize
 from jaxedit.sampling import next_scale
+from jaxedit.sampling.logits import guide
+
+TINY = VAREditConfig(
+    depth=3,
+    width=16,
+    heads=2,
+    mlp_hidden=32,
+    bits=2,
+    patchify=True,
+    text_width=8,
+    text_pool_heads=2,
+    max_text_tokens=6,
+    rope_mode="grid",
+    scales=((1, 1), (2, 2), (3, 2)),
+)
+ROPE_SCALES = ((1, 1), (6, 4))
+K, Q = len(TINY.scales), TINY.token_bits
 
 
-def run(case, name: str, *, rows=(0,), **changes):
-    """Decode the golden run `name` with its recorded uniforms; `rows` repeats samples."""
-    settings = case.description[name] | changes
-    arrays, config = case.arrays, case.config
-    samples = [settings["sample"] if r == 0 else r for r in rows]
+def golden_run(case, name: str):
+    """The inputs and settings of a golden run of the sampler."""
+    run = case.description[name]
+    rows = [run["sample"]]
+    inputs = (case.text[rows], case.text_mask[rows], case.arrays["bsc.src_tokens"][rows])
+    settings = (jnp.array(run["cfg"]), jnp.array(run["tau"]), jnp.float32(run["top_p"] or 1))
     uniforms = None
-    if settings["top_k"] != 1:
-        K = len(config.scales)
-        uniforms = [jnp.stack([jnp.asarray(arrays[f"{name}.u.{k}"])] * len(rows)) for k in range(K)]
-    top_p = jnp.float32(settings["top_p"] or 1.0)
-
-    def decode(params, inputs, settings, uniforms):
-        return next_scale.decode(
-            VAREdit(config),
-            params,
-            inputs,
-            settings,
-            uniforms,
-            scales=config.scales,
-            rope_scales=config.rope_scales,
-        )
-
-    inputs = (case.text[samples], case.text_mask[samples], arrays["bsc.src_tokens"][samples])
-    guidance, temperature = jnp.array(settings["cfg"]), jnp.array(settings["tau"])
-    return jax.jit(decode)(case.params, inputs, (guidance, temperature, top_p), uniforms)
+    if run["top_k"] != 1:
+        uniforms = [case.arrays[f"{name}.u.{k}"][None] for k in range(len(case.config.scales))]
+    return inputs, settings, uniforms
 
 
 @pytest.mark.parametrize("name", ["infer_argmax", "infer_sample"])
 def test_bits_and_feature_match_release(varedit_case, name):
-    bits, feature = run(varedit_case, name)
-    for k, (got, size) in enumerate(zip(bits, varedit_case.config.latent_scales, strict=True)):
-        grid = quantize.to_grid(got, size, varedit_case.config.patchify)[0]
-        expected = varedit_case.arrays[f"{name}.bits.{k}"].astype(bool)
+    config, arrays = varedit_case.config, varedit_case.arrays
+    bits, feature = jax.jit(
+        lambda *arguments: next_scale.decode(
+            VAREdit(config), *arguments, scales=config.scales, rope_scales=config.rope_scales
+        )
+    )(varedit_case.params, *golden_run(varedit_case, name))
+    for k, (got, size) in enumerate(zip(bits, config.latent_scales, strict=True)):
+        grid = quantize.to_grid(got, size, config.patchify)[0]
+        expected = arrays[f"{name}.bits.{k}"].astype(bool)
         np.testing.assert_array_equal(grid, expected, err_msg=f"scale {k}")
-    summed = varedit_case.arrays[f"{name}.summed_codes"].transpose(1, 2, 0)
+    summed = arrays[f"{name}.summed_codes"].transpose(1, 2, 0)
     np.testing.assert_allclose(feature[0], summed, atol=1e-5)
+
+
+def test_logits_of_every_scale_match_release(varedit_case):
+    config, arrays = varedit_case.config, varedit_case.arrays
+    inputs, (guidance, temperature, _), _ = golden_run(varedit_case, "infer_argmax")
+
+    def run(module: VAREdit) -> list[jax.Array]:
+        rows = [jnp.repeat(x, 2, axis=0) for x in inputs]
+        state = module.begin(
+            *rows[:2],
+            jnp.array([False, True]),
+            rows[2],
+            scales=config.scales,
+            rope_scales=config.rope_scales,
+        )
+        collected = []
+        for k in range(len(config.scales)):
+            tokens = jnp.stack([arrays[f"infer_argmax.next_tokens.{k - 1}"]] * 2) if k else None
+            logits, state = module.extend(state, tokens, k, scales=config.scales)
+            collected.append(logits)
+        return collected
+
+    found = jax.jit(lambda p: VAREdit(config).apply({"params": p}, method=run))(varedit_case.params)
+    for k, logits in enumerate(found):
+        raw = arrays[f"infer_argmax.raw_logits.{k}"]
+        flat = logits.reshape(2, -1, 2 * config.token_bits)[: len(raw)]
+        np.testing.assert_allclose(flat, raw, rtol=1e-4, atol=1e-4)
+        guided = guide(logits[0], logits[1], guidance[k], temperature[k])
+        np.testing.assert_allclose(guided, arrays[f"infer_argmax.logits.{k}"], atol=5e-4)
+
+
+def random_inputs(config: VAREditConfig, rows: int):
+    n = sum(h * w for h, w in config.scales) if config.conditioning == "full" else 6
+    keys = jax.random.split(jax.random.key(3), 2)
+    text = jax.random.normal(keys[0], (rows, 5, config.text_width))
+    mask = jnp.arange(5)[None] < jnp.array([3, 5, 4, 1])[:rows, None]
+    return text, mask, jax.random.normal(keys[1], (rows, n, Q))
+
+
+def random_params(config: VAREditConfig):
+    shapes = jax.eval_shape(lambda key: init_params(config, key), jax.random.key(0))
+    leaves, structure = jax.tree.flatten(shapes)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    return structure.unflatten(
+        0.3 * jax.random.normal(key, s.shape) for key, s in zip(keys, leaves, strict=True)
+    )
+
+
+def seeds(*values: int) -> jax.Array:
+    return jnp.stack([rng.key_for(value, "bits") for value in values])
+
+
+@functools.cache
+def sample(config, greedy=False):
+    """`generate` for one config, jitted."""
+
+    def run(params, text, mask, source, keys, guidance, temperature, top_p):
+        return next_scale.generate(
+            VAREdit(config),
+            params,
+            *(text, mask, source, keys, guidance, temperature, top_p),
+            scales=config.scales,
+            rope_scales=ROPE_SCALES,
+            greedy=greedy,
+        )
+
+    return jax.jit(run)
+
+
+SETTINGS = (jnp.array([2.0] * K), jnp.array([0.7] * K), jnp.float32(0.97))
+
+
+@pytest.mark.parametrize("conditioning", ["sar", "finest", "full"])
+def test_sampling_agrees_with_the_training_forward(conditioning):
+    config = dataclasses.replace(TINY, conditioning=conditioning)
+    params, (text, mask, source) = random_params(config), random_inputs(config, 2)
+    unguided = (jnp.ones(K), jnp.ones(K), jnp.float32(1))
+    bits, feature = sample(config, greedy=True)(params, text, mask, source, seeds(0, 1), *unguided)
+    assert feature.shape == (2, 6, 4, 2)
+    cum, inputs = jnp.zeros_like(feature), []
+    for k, size in enumerate(config.latent_scales):
+        if k:
+            inputs.append(quantize.next_input(cum, size, True))
+        cum = quantize.accumulate(cum, bits[k], size, (6, 4), True)
+    logits = VAREdit(config).apply(
+        {"params": params},
+        *(text, mask, jnp.zeros(2, bool), source, jnp.concatenate(inputs, axis=1)),
+        scales=config.scales,
+        rope_scales=ROPE_SCALES,
+    )
+    margin = logits[..., 1] - logits[..., 0]
+    assert float(abs(margin).min()) > 1e-4  # no bit is decided by rounding
+    np.testing.assert_array_equal(margin > 0, jnp.concatenate(bits, axis=1))
+    np.testing.assert_allclose(feature, cum, atol=1e-6)
+
+
+def test_a_row_does_not_depend_on_its_batch():
+    params, (text, mask, source) = random_params(TINY), random_inputs(TINY, 3)
+    run = sample(TINY)
+    together, _ = run(params, text, mask, source, seeds(5, 6, 7), *SETTINGS)
+    alone, _ = run(params, text[2:], mask[2:], source[2:], seeds(7), *SETTINGS)
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(a[2:], b)
+    other, _ = run(params, text[2:], mask[2:], source[2:], seeds(8), *SETTINGS)
+    assert any((a != b).any() for a, b in zip(alone, other, strict=True))
+
+
+def test_other_settings_do_not_compile_again():
+    run, arguments = sample(TINY), (random_params(TINY), *random_inputs(TINY, 1), seeds(0))
+    first, _ = run(*arguments, *SETTINGS)
+    compiled = run._cache_size()
+    guided, _ = run(*arguments, jnp.array([1.0, 5.0, 9.0]), jnp.array([0.1] * K), jnp.float32(0.5))
+    assert run._cache_size() == compiled
+    assert any((a != b).any() for a, b in zip(first, guided, strict=True))
+
+
+def test_uniforms_belong_to_seed_and_scale():
+    drawn = next_scale.draw_uniforms(seeds(3, 4), ((1, 1), (1, 2)), 2)
+    assert [u.shape for u in drawn] == [(2, 1, 2), (2, 2, 2)]
+    expected = jax.random.uniform(jax.random.fold_in(seeds(4)[0], 1), (2, 2))
+    np.testing.assert_array_equal(drawn[1][1], expected)
+
+
+def test_wrong_source_length_is_an_error():
+    text, mask, source = random_inputs(TINY, 1)
+    with pytest.raises((ValueError, TypeError)):
+        sample(TINY)(random_params(TINY), text, mask, source[:, :4], seeds(0), *SETTINGS)
