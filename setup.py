@@ -16,8 +16,8 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*setuptools.find_packages(include=["jaxedit", "jaxedit.*"]), "jaxedit.configs"],
-    package_dir={"jaxedit.configs": "configs"},
+    # jaxedit/configs is a link to configs/, so that installed packages bring the configs along.
+    packages=setuptools.find_packages(include=["jaxedit", "jaxedit.*"]),
     package_data={"jaxedit": ["assets/*", "assets/*/*"]},
     install_requires=[
         "jax>=0.8.1",
