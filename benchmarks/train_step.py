@@ -3,7 +3,8 @@
     python benchmarks/train_step.py --config=configs/var_sar.py:tiny
     python benchmarks/train_step.py --config=configs/var_sar.py:2b-256 --topology=v5p:4x4x4
 
-Weights and pictures are random. With --topology nothing runs and no TPU is needed, only the package
+Settings are changed as in training: --config.data.batch_size=64 --config.mesh.tensor=2. Weights and
+pictures are random. With --topology nothing runs and no TPU is needed, only the package
 libtpu: the compiler reports the memory of each device and the collectives of a step.
 """
 
@@ -24,29 +25,22 @@ PRETEND = {
 }
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True)
+def parse() -> tuple[argparse.Namespace, list[str]]:
+    """The command line: this script's arguments and those of the config."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--topology", default="", help="for example v5p:4x4x4")
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
-    parser.add_argument("--batch", type=int, default=0, help="global batch; default of the config")
-    parser.add_argument("--accumulate", type=int, default=0, help="default of the config")
-    parser.add_argument("--tensor", type=int, default=1, help="devices per tensor-parallel group")
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
 def main() -> None:
     """Compile, report, and run unless a topology is given."""
-    args = parse()
+    args, settings = parse()
     if args.topology:
         os.environ.update(PRETEND)
     from jaxedit.train import command
 
-    config = command.parse(["", f"--config={args.config}", "--workdir=unused"]).config
-    config.data.batch_size = args.batch or config.data.batch_size
-    config.optim.accumulate = args.accumulate or config.optim.accumulate
-    config.mesh.tensor = args.tensor
+    config = command.parse(["", "--workdir=unused", *settings]).config
     compiled, arguments = compile_step(config, args.topology)
     report(compiled)
     if not args.topology:
