@@ -5,6 +5,9 @@
 `--shapes` is a JSON file whose entry `varedit` holds depth, embed_dim, heads, mlp_ratio,
 text_channels, text_tokens, codebook_dim, patch_size, scales, cfg_scale, temperature, top_p, dtype.
 Weights and inputs are random. On a busy machine compare the CPU seconds with `--threads=1`.
+
+Measured with 8 layers x 512, 256 px (777 tokens x 2 rows), AMD EPYC, one thread, seconds of CPU:
+float32 0.70 (81 % of it in matrix products at 200 GFLOP/s), bfloat16 0.85; 15 s to compile.
 """
 
 import argparse

@@ -103,6 +103,7 @@ class VAREditConfig:
             self.width % self.heads == 0 and self.head_width % 4 == 0,
             f"varedit.width={self.width}, heads={self.heads}: width/heads must be a multiple of 4",
         )
+        require(self.depth > 1, f"varedit.depth={self.depth}: expected at least 2")
         require(
             self.width % self.text_pool_heads == 0,
             f"varedit.text_pool_heads={self.text_pool_heads}: must divide width={self.width}",
