@@ -5,9 +5,8 @@
 Presets: tiny, 2b-256, 2b, 8b; everything else as in configs/var_sar.py.
 """
 
-from jaxedit.configs.var_sar import with_conditioning
-
 from jaxedit.config import TrainConfig
+from jaxedit.configs.var_sar import with_conditioning
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:

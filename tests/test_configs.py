@@ -2,10 +2,10 @@ import pathlib
 
 import jax
 import pytest
-from jaxedit.configs import tokenizer_bsq, var_finest, var_full, var_sar
 
 from jaxedit import rng, tree
 from jaxedit.config import ConfigError, TrainConfig, from_dict, to_dict
+from jaxedit.configs import tokenizer_bsq, var_finest, var_full, var_sar
 from jaxedit.models.varedit import init_params
 from jaxedit.train import varedit
 
