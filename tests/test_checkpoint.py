@@ -14,6 +14,16 @@ from jaxedit.parallel import sharding
 from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.step import TrainState
 
+# Reads that Orbax gives up leave errors behind, which Python reports whenever it collects them.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """Collect them here, not in another file's test."""
+    yield
+    gc.collect()
+
 
 def make_state(size=4):
     params = {"mlp": {"up": {"kernel": jnp.arange(4.0 * size).reshape(size, 4)}}}
@@ -65,14 +75,11 @@ def test_a_full_disk_is_told_in_one_line_and_earlier_ones_stay(tmp_path, monkeyp
     assert [p.name for p in tmp_path.iterdir()] == ["3"]
 
 
-# Reads that Orbax gives up leave errors behind, which Python 3.13 reports when it collects them.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_other_parameters_are_an_error(tmp_path):
     save(tmp_path)
     mesh = make_mesh(MeshConfig())
     with Checkpoints(tmp_path) as checkpoints, pytest.raises(ConfigError, match="does not fit"):
         checkpoints.restore(3, abstract_on(make_state(size=8), mesh))
-    gc.collect()
 
 
 def test_readable_by_the_next_orbax(tmp_path):
