@@ -9,6 +9,7 @@ from jaxedit.config.as_json import from_dict, to_dict
 from jaxedit.config.checks import ConfigError, require, require_seed
 from jaxedit.config.models import (
     CONDITIONINGS,
+    PARTS,
     ROPE_MODES,
     SQUARE_SCALES,
     BSQConfig,
@@ -18,14 +19,23 @@ from jaxedit.config.models import (
     T5Config,
     VAREditConfig,
 )
-from jaxedit.config.presets import PRESETS, pick_preset
+from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen, pick_preset
+from jaxedit.config.tokens import (
+    EditARConfig,
+    ERecConfig,
+    TokenSampleConfig,
+    ViTConfig,
+    VQConfig,
+)
 from jaxedit.config.training import (
     BSQTrainConfig,
     DataConfig,
+    EditARTrainConfig,
     MeshConfig,
     OptimConfig,
     TrainConfig,
     VAREditTrainConfig,
+    VQTrainConfig,
 )
 
 __all__ = [
@@ -34,8 +44,13 @@ __all__ = [
     "CONDITIONINGS",
     "ConfigError",
     "DataConfig",
+    "EDITAR_PRESETS",
+    "ERecConfig",
+    "EditARConfig",
+    "EditARTrainConfig",
     "MeshConfig",
     "OptimConfig",
+    "PARTS",
     "PRESETS",
     "PretrainedConfig",
     "ROPE_MODES",
@@ -43,10 +58,15 @@ __all__ = [
     "SampleConfig",
     "Scales",
     "T5Config",
+    "TokenSampleConfig",
     "TrainConfig",
     "VAREditConfig",
     "VAREditTrainConfig",
+    "VQConfig",
+    "VQTrainConfig",
+    "ViTConfig",
     "from_dict",
+    "llamagen",
     "pick_preset",
     "require",
     "require_seed",

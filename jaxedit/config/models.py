@@ -4,6 +4,13 @@ import dataclasses
 import math
 
 from jaxedit.config.checks import require
+from jaxedit.config.tokens import (
+    EditARConfig,
+    ERecConfig,
+    TokenSampleConfig,
+    ViTConfig,
+    VQConfig,
+)
 
 Scales = tuple[tuple[int, int], ...]  # ((h_1, w_1), ..., (h_K, w_K)), coarse to fine
 
@@ -161,34 +168,69 @@ class SampleConfig:
         )
 
 
+# model_type -> the parts that its config must have
+PARTS = {
+    "bsq": ("bsq",),
+    "varedit": ("varedit", "bsq", "t5", "sample"),
+    "vq": ("vq",),
+    "editar": ("editar", "vq", "t5", "token_sample", "erec"),
+    "vit": ("vit",),
+}
+
+
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class PretrainedConfig:
     """What travels with weights: every setting that inference needs."""
 
-    model_type: str = "varedit"  # varedit | bsq
+    model_type: str = "varedit"  # one of PARTS
     varedit: VAREditConfig | None = None
     bsq: BSQConfig | None = None
     t5: T5Config | None = None
     sample: SampleConfig | None = None
+    editar: EditARConfig | None = None
+    vq: VQConfig | None = None
+    token_sample: TokenSampleConfig | None = None
+    erec: ERecConfig | None = None
+    vit: ViTConfig | None = None
 
     def validate(self) -> None:
         """Raise ConfigError if a part is missing, invalid, or does not fit another part."""
-        parts = {"bsq": ("bsq",), "varedit": ("varedit", "bsq", "t5", "sample")}
         require(
-            self.model_type in parts,
-            f"model_type={self.model_type!r}: expected one of {', '.join(parts)}",
+            self.model_type in PARTS,
+            f"model_type={self.model_type!r}: expected one of {', '.join(PARTS)}",
         )
-        for name in parts[self.model_type]:
+        for name in PARTS[self.model_type]:
             require(getattr(self, name) is not None, f"{self.model_type} config lacks {name!r}")
-        self.bsq.validate()
+        if self.model_type in ("bsq", "varedit"):
+            self.bsq.validate()
+        if self.model_type in ("vq", "editar"):
+            self.vq.validate()
         if self.model_type == "varedit":
-            self.varedit.validate()
-            self.sample.validate(len(self.varedit.scales))
-            require(
-                self.varedit.bits == self.bsq.bits,
-                f"varedit.bits={self.varedit.bits} but the tokenizer has bsq.bits={self.bsq.bits}",
-            )
-            require(
-                self.varedit.text_width == self.t5.width,
-                f"varedit.text_width={self.varedit.text_width} but t5.width={self.t5.width}",
-            )
+            self._validate_varedit()
+        if self.model_type == "editar":
+            self._validate_editar()
+
+    def _validate_varedit(self) -> None:
+        self.varedit.validate()
+        self.sample.validate(len(self.varedit.scales))
+        require(
+            self.varedit.bits == self.bsq.bits,
+            f"varedit.bits={self.varedit.bits} but the tokenizer has bsq.bits={self.bsq.bits}",
+        )
+        require(
+            self.varedit.text_width == self.t5.width,
+            f"varedit.text_width={self.varedit.text_width} but t5.width={self.t5.width}",
+        )
+
+    def _validate_editar(self) -> None:
+        self.editar.validate()
+        self.erec.validate()
+        self.token_sample.validate(self.editar.codes)
+        require(
+            self.editar.codes == self.vq.codes,
+            f"editar.codes={self.editar.codes} but the tokenizer has vq.codes={self.vq.codes}",
+        )
+        require(
+            self.editar.prefix == "class" or self.editar.text_width == self.t5.width,
+            f"editar.text_width={self.editar.text_width} but t5.width={self.t5.width}",
+        )

@@ -10,6 +10,7 @@ from jaxedit.config.models import (
     T5Config,
     VAREditConfig,
 )
+from jaxedit.config.tokens import EditARConfig, ERecConfig, TokenSampleConfig, VQConfig
 
 # The two published transformers (spec: Infinity 2B and 8B) and the one that is bundled.
 PRESETS: dict[str, PretrainedConfig] = {
@@ -43,6 +44,80 @@ PRESETS: dict[str, PretrainedConfig] = {
         sample=SampleConfig(guidance=1.5, temperature=0.2, top_p=1.0),
     ),
 }
+
+# EditAR: as released, and the one that is bundled.
+EDITAR_PRESETS: dict[str, PretrainedConfig] = {
+    "xl": PretrainedConfig(
+        model_type="editar",
+        editar=EditARConfig(),
+        vq=VQConfig(),
+        t5=T5Config(),
+        token_sample=TokenSampleConfig(),
+        erec=ERecConfig(),
+    ),
+    "tiny": PretrainedConfig(
+        model_type="editar",
+        editar=EditARConfig(
+            layers=6,
+            width=192,
+            heads=6,
+            mlp_hidden=512,
+            codes=1024,
+            grid=8,
+            text_tokens=32,
+            text_width=64,
+            distill_width=64,
+            dropout=0.0,
+            token_dropout=0.0,
+        ),
+        vq=VQConfig(
+            codes=1024,
+            base_channels=24,
+            channel_mult=(1, 1, 2, 4),
+            res_blocks=1,
+            latent_width=96,
+        ),
+        t5=T5Config(vocab_size=256, width=64, head_width=16, mlp_hidden=128, layers=2, heads=4),
+        token_sample=TokenSampleConfig(guidance=1.5, top_k=64),
+        erec=ERecConfig(),
+    ),
+}
+
+# LlamaGen's sizes: layers, width, heads, hidden width of the MLP.
+_SIZES = {
+    "b": (12, 768, 12, 2048),
+    "l": (24, 1024, 16, 2816),
+    "xl": (36, 1280, 20, 3584),
+    "xxl": (48, 1536, 24, 4096),
+    "xxxl": (48, 2560, 40, 6912),
+    "1b": (22, 2048, 32, 5632),
+    "3b": (24, 3200, 32, 8704),
+    "7b": (32, 4096, 32, 11008),
+}
+
+
+def llamagen(size: str, *, prefix: str = "text", grid: int = 16) -> EditARConfig:
+    """LlamaGen's transformer of a published size: "b", "l", "xl", "xxl", "xxxl", "1b", "3b", "7b".
+
+    Args:
+      size: name of the size.
+      prefix: "text" (text to image) or "class" (ImageNet's 1000 classes).
+      grid: side of the image in tokens; 16 is 256 px, 32 is 512 px with VQ-16.
+
+    Raises:
+      ConfigError: there is no such size.
+    """
+    layers, width, heads, mlp_hidden = pick_preset(_SIZES, size)
+    return EditARConfig(
+        layers=layers,
+        width=width,
+        heads=heads,
+        mlp_hidden=mlp_hidden,
+        grid=grid,
+        prefix=prefix,
+        classes=1000 if prefix == "class" else 0,
+        distill_width=0,
+    )
 
 
 def pick_preset(presets: dict[str, Any], name: str) -> Any:

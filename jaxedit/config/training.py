@@ -85,12 +85,42 @@ class BSQTrainConfig:
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class EditARTrainConfig:
+    """What EditAR's training adds to its model. Defaults: EditAR."""
+
+    tokenizer: str = "toy-editar"  # weights of the frozen image tokenizer: name or directory
+    text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
+    drop: float = 0.05  # share of rows without text, without image, and without either (each)
+    distill_weight: float = 0.5  # of the teacher's features; 0 = no teacher
+    teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: seeded random ones
+    teacher_view: str = "resize256_crop224"  # or resize224: the teacher sees the whole picture
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class VQTrainConfig:
+    """Losses of the vector-quantised tokenizer. Defaults: LlamaGen without external networks."""
+
+    mse_weight: float = 1.0
+    l1_weight: float = 0.0
+    commit_weight: float = 0.25
+    kmeans_batches: int = 4  # batches whose latents the codebook starts from; 0 = random start
+    restart_after: int = 100  # steps without use after which an entry starts again; 0 = never
+    lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights
+    lpips_weights: str = ""  # file of the VGG16 LPIPS network
+    gan_weight: float = 0.0  # paper 0.5
+    gan_start: int = 20_000  # step at which the generator starts to see the discriminator
+    gan_channels: int = 64  # base width of the PatchGAN
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TrainConfig:
     """One training run: what `configs/*.py` return."""
 
     model: PretrainedConfig = dataclasses.field(default_factory=PretrainedConfig)
     varedit: VAREditTrainConfig = dataclasses.field(default_factory=VAREditTrainConfig)
     bsq: BSQTrainConfig = dataclasses.field(default_factory=BSQTrainConfig)
+    editar: EditARTrainConfig = dataclasses.field(default_factory=EditARTrainConfig)
+    vq: VQTrainConfig = dataclasses.field(default_factory=VQTrainConfig)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)

@@ -96,7 +96,7 @@ def test_integers_are_refused(model):
 @pytest.mark.parametrize(
     "change, error",
     [
-        (lambda c: c.pop("t5"), "missing keys ['t5']"),
+        (lambda c: c.pop("t5"), "varedit config lacks 't5'"),
         (lambda c: c.update(frob=1), "unknown keys ['frob']"),
         (lambda c: c["varedit"].update(width=30), "varedit.width=30"),
         (lambda c: c["varedit"].update(width="x"), "config.varedit.width='x'"),
