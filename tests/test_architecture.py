@@ -13,13 +13,13 @@ FLOORS = [
     {"rng", "tree", "ops", "compile_cache", "assets"},
     {"parallel", "nn"},
     {"models"},
-    {"sampling", "data", "checkpoint", "convert"},
+    {"sampling", "erec", "data", "checkpoint", "convert"},
     {"train", "editor"},
     {"__main__", "__init__"},  # configs, below, are data: the training command looks them up
 ]
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
-# A pretrained directory carries its text tokenizer.
-SAME_FLOOR = {("convert", "data")}
+# A pretrained directory carries its text tokenizer; ERec decodes with EditAR's sampler.
+SAME_FLOOR = {("convert", "data"), ("erec", "sampling")}
 HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch")
 MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
 

@@ -14,3 +14,9 @@ def to_uint8(pixels: jax.Array) -> jax.Array:
     """Float [...] to u8[...]: clamped to [-1,1], scaled to 0..255 and truncated, not rounded."""
     unit = (jnp.clip(pixels.astype(jnp.float32), -1, 1) + 1) / 2
     return (unit * 255).astype(jnp.uint8)
+
+
+def to_nearest_uint8(pixels: jax.Array) -> jax.Array:
+    """Float [...] to u8[...]: clamped and rounded, so that it undoes `to_float`."""
+    unit = (jnp.clip(pixels.astype(jnp.float32), -1, 1) + 1) / 2
+    return jnp.round(unit * 255).astype(jnp.uint8)
