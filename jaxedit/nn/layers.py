@@ -41,6 +41,11 @@ def drop_path(x: jax.Array, rate: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.where(keep, x / (1 - rate), 0)
 
 
+def dropout(x: jax.Array, rate: float | jax.Array, key: jax.Array) -> jax.Array:
+    """Zero single values of x with probability `rate`, scaling up the others."""
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+
+
 class RMSNorm(nn.Module):
     """`x / rms(x) * scale` in f32 over the last axis [..., C]."""
 

@@ -18,3 +18,8 @@ def block_causal(documents: Sequence[int]) -> np.ndarray:
     """
     index = np.repeat(np.arange(len(documents)), documents)  # [S]
     return index[:, None] >= index[None, :]
+
+
+def causal(start: int, stop: int) -> np.ndarray:
+    """Tokens `start` to `stop` see themselves and all earlier ones: bool[stop-start,stop]."""
+    return np.tri(stop, dtype=bool)[start:]

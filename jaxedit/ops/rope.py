@@ -1,10 +1,10 @@
-"""Two-dimensional rotary positions of a source image followed by the target's scales."""
+"""Two-dimensional rotary positions of tokens: by scales (VAREdit) or by raster order (EditAR)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.config import Scales
+from jaxedit.config import EditARConfig, Scales
 
 
 def grid_positions(scale: tuple[int, int], full: tuple[int, int]) -> np.ndarray:
@@ -84,6 +84,30 @@ def rotary_table(positions: np.ndarray, head_width: int, base: float) -> np.ndar
     angles = positions.astype(np.float32)[:, :, None] * frequencies.astype(np.float32)[None, None]
     angles = angles.reshape(len(positions), half)  # [S,E/2]: row angles, then column angles
     return np.stack([np.cos(angles), np.sin(angles)])
+
+
+def sequence_table(config: EditARConfig) -> np.ndarray:
+    """Cosine and sine of the whole sequence of LlamaGen or EditAR.
+
+    The target's cells lie one grid further along the diagonal than the source's (edit), or at
+    their own place (text, class). The rows of text and class are zero, which is no rotation but
+    makes queries and keys zero: text is seen by its values only, with equal weights.
+
+    Args:
+      config: sizes and the kind of prefix.
+
+    Returns:
+      f32[2,S,E/2], S positions of prefix and image.
+
+    Source: LlamaGen, section 2.2; EditAR, section 3.2; the zeros are the release code's.
+    """
+    g, E = config.grid, config.head_width
+    cells = grid_positions((g, g), (g, g))
+    is_edit = config.prefix == "edit"
+    plain = np.zeros((2, 1 if config.prefix == "class" else config.text_tokens, E // 2), np.float32)
+    source = rotary_table(cells[: len(cells) * is_edit], E, config.rope_base)
+    target = rotary_table(cells + g * is_edit, E, config.rope_base)
+    return np.concatenate([source, plain, target], axis=1)
 
 
 def rotate(x: jax.Array, table: jax.Array) -> jax.Array:

@@ -33,15 +33,17 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(step|count)", _REPLICATED),
     (r"(attn|cross|pool)/(q|k|v|qkv|kv)/kernel", ("embed", "heads")),
     (r"(attn|cross|pool)/(o|proj)/kernel", ("heads", "embed")),
-    (r"(mlp|text)/(up|gate)/kernel", ("embed", "mlp")),
-    (r"(mlp|text)/down/kernel", ("mlp", "embed")),
+    (r"(mlp|text)/(up|gate|gate_up|fc1)/kernel", ("embed", "mlp")),
+    (r"(mlp|text)/(down|fc2)/kernel", ("mlp", "embed")),
     (r"(ada|head_ada)/kernel", ("embed", None)),
     (r"head/kernel", ("embed", None)),
     (r"word_embed/kernel", (None, "embed")),
-    (r"(uncond|level_embed|ada_bias)", (None, "embed")),
-    (r"t5/embed", ("vocab", "embed")),
+    (r"(uncond|level_embed|class_embed|ada_bias)", (None, "embed")),
+    (r"(t5|transformer)/embed", ("vocab", "embed")),
+    (r"align/kernel", (None, None, "embed", None)),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
+    (r"null/(text|image)", _REPLICATED),
     (r"(bsq|discriminator|lpips)/.*", _REPLICATED),  # convolutions: small, whole on each device
 )
 
