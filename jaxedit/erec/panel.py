@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxedit.config import ERecConfig
 
 _SIDE = 256  # pixels, smallest side of a cell
-_GAP, _CAPTION, _BAR = 12, 24, 12  # pixels: between cells, above each, height of a colour scale
+_GAP = 12  # pixels between cells
 # Dark to bright, evenly spaced.
 _ANCHORS = (
     (10, 8, 40),
@@ -59,31 +59,36 @@ def panel(view: View, config: ERecConfig, title: str = "") -> Image.Image:
         raise ValueError(
             f"pictures {list(view.source.shape)}: expected [S,S,3], S a multiple of {grid}"
         )
-    top = max([1.0, *(m[np.isfinite(m)].max(initial=0) for m in (view.nll_rec, view.nll_edit))])
-    pictures = [
-        ("source", view.source),
-        ("reconstruction", view.reconstruction),
-        ("raw edit", view.raw_edit),
-        ("refined edit", view.refined),
+    factor = -(-_SIDE // size)
+    pictures = {
+        "source": view.source,
+        "reconstruction": view.reconstruction,
+        "raw edit": view.raw_edit,
+        "refined edit": view.refined,
+    }
+    above = [_cell(name, _enlarge(picture, factor)) for name, picture in pictures.items()]
+    return _tile([above, _maps(view, config, factor * size // grid)], title)
+
+
+def _maps(view: View, config: ERecConfig, factor: int) -> list[Image.Image]:
+    """Cells of the three maps and of the mask, `factor` pixels for each token."""
+    nll = np.stack([view.nll_rec, view.nll_edit])
+    top = max(1.0, nll.max(initial=0, where=np.isfinite(nll)))  # both on one scale
+    maps = {
+        "NLL of reconstruction (nats)": (view.nll_rec, top, config.tau_high),
+        "NLL of edit (nats)": (view.nll_edit, top, config.tau_low),
+        "JS (bits)": (view.js, 1.0, config.tau_js),
+    }
+    cells = [
+        _cell(name, _enlarge(_colours(values / highest), factor), (highest, mark))
+        for name, (values, highest, mark) in maps.items()
     ]
-    cells = [_cell(name, _enlarge(picture)) for name, picture in pictures]
-    side = len(_enlarge(view.source))
-    for name, values, highest, mark in (
-        ("NLL of reconstruction (nats)", view.nll_rec, top, config.tau_high),
-        ("NLL of edit (nats)", view.nll_edit, top, config.tau_low),
-        ("JS (bits)", view.js, 1.0, config.tau_js),
-    ):
-        colours = _colours(values / highest).repeat(side // grid, 0).repeat(side // grid, 1)
-        cells.append(_cell(name, colours, (highest, mark)))
-    white = np.where(view.mask[..., None], np.uint8(255), np.uint8(0)).repeat(3, -1)
-    white = white.repeat(side // grid, 0).repeat(side // grid, 1)
-    cells.append(_cell(f"mask: {view.mask.mean():.0%} edited", white))
-    return _tile(cells, title)
+    mask = np.where(view.mask[..., None], np.uint8(255), np.uint8(0)).repeat(3, -1)
+    return [*cells, _cell(f"mask: {view.mask.mean():.0%} edited", _enlarge(mask, factor))]
 
 
-def _enlarge(picture: np.ndarray) -> np.ndarray:
-    """Whole copies of each pixel until the side is at least _SIDE."""
-    factor = max(1, -(-_SIDE // len(picture)))
+def _enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
+    """Each pixel as a square of `factor` pixels."""
     return picture.repeat(factor, 0).repeat(factor, 1)
 
 
@@ -99,38 +104,40 @@ def _cell(
 ) -> Image.Image:
     """A picture under its caption; `scale` (highest value, marked value) adds a colour scale."""
     side = len(picture)
-    cell = Image.new("RGB", (side, _CAPTION + side + _BAR + _CAPTION), "white")
-    draw, font = ImageDraw.Draw(cell), ImageFont.load_default(14)
+    line = side // 11  # height of a line of text
+    bar = line // 2
+    cell = Image.new("RGB", (side, line + side + (0 if scale is None else 3 * bar + 4)), "white")
+    draw, font = ImageDraw.Draw(cell), ImageFont.load_default(side // 17)
     draw.text((0, 2), caption, fill="black", font=font)
-    cell.paste(Image.fromarray(picture), (0, _CAPTION))
+    cell.paste(Image.fromarray(picture), (0, line))
     if scale is not None:
         highest, mark = scale
-        y = _CAPTION + side + 4
-        ramp = np.tile(_colours(np.linspace(0, 1, side)), (_BAR, 1, 1))
+        y = line + side + 4
+        ramp = np.tile(_colours(np.linspace(0, 1, side)), (bar, 1, 1))
         cell.paste(Image.fromarray(ramp), (0, y))
-        draw.text((0, y + _BAR), "0", fill="black", font=font)
-        draw.text(
-            (side, y + _BAR),
-            f"{highest:g}" if highest == 1 else f"{highest:.1f}",
-            "black",
-            font,
-            "ra",
-        )
+        draw.text((0, y + bar), "0", fill="black", font=font)
+        draw.text((side, y + bar), f"{highest:.1f}", "black", font, "ra")
         x = mark / highest * side
         if 0 < x < side:
-            draw.line((x, y - 3, x, y + _BAR + 2), fill="black", width=2)
-            draw.text((min(max(x, 24), side - 48), y + _BAR), f"{mark:g}", "black", font, "ma")
+            draw.line((x, y - 3, x, y + bar + 2), fill="black", width=2)
+            draw.text(
+                (np.clip(x, line, side - 2.5 * line), y + bar), f"{mark:g}", "black", font, "ma"
+            )
     return cell
 
 
-def _tile(cells: Sequence[Image.Image], title: str) -> Image.Image:
-    """Four cells a row on white, below the title."""
-    w, h = cells[0].width + _GAP, cells[0].height + _GAP
-    head = 2 * _GAP + 8 if title else _GAP
-    rows = -(-len(cells) // 4)
-    sheet = Image.new("RGB", (_GAP + 4 * w, head + rows * h), "white")
+def _tile(rows: Sequence[Sequence[Image.Image]], title: str) -> Image.Image:
+    """Rows of cells on white, below the title."""
+    side = rows[0][0].width
+    head = side // 9 if title else 0
+    heights = [row[0].height + _GAP for row in rows]
+    width = _GAP + len(rows[0]) * (side + _GAP)
+    sheet = Image.new("RGB", (width, _GAP + head + sum(heights)), "white")
     if title:
-        ImageDraw.Draw(sheet).text((_GAP, 6), title, fill="black", font=ImageFont.load_default(18))
-    for i, cell in enumerate(cells):
-        sheet.paste(cell, (_GAP + i % 4 * w, head + i // 4 * h))
+        font = ImageFont.load_default(side // 13)
+        ImageDraw.Draw(sheet).text((_GAP, _GAP // 2), title, fill="black", font=font)
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            corner = (_GAP + x * (side + _GAP), _GAP + head + sum(heights[:y]))
+            sheet.paste(cell, corner)
     return sheet
