@@ -18,12 +18,12 @@ def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
 
     Source: ERec, equation 4 (Lin 1991).
     """
-    log_m = jnp.logaddexp(log_p, log_q) - math.log(2)
 
-    def divergence(log: jax.Array) -> jax.Array:  # of one distribution from the middle, nats
-        return jnp.sum(jnp.where(log > -jnp.inf, jnp.exp(log) * (log - log_m), 0), axis=-1)
+    def divergence(log: jax.Array, other: jax.Array) -> jax.Array:  # from the middle, nats
+        ratio = math.log(2) - jax.nn.softplus(other - log)  # log - log((p + q) / 2)
+        return jnp.sum(jnp.where(log > -jnp.inf, jnp.exp(log) * ratio, 0), axis=-1)
 
-    bits = (divergence(log_p) + divergence(log_q)) / (2 * math.log(2))
+    bits = (divergence(log_p, log_q) + divergence(log_q, log_p)) / (2 * math.log(2))
     return jnp.clip(bits, 0, 1)  # rounding
 
 
