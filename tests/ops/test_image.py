@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.ops.image import to_float, to_uint8
+from jaxedit.ops.image import to_float, to_nearest_uint8, to_uint8
 
 
 def test_range_by_hand():
@@ -19,3 +19,9 @@ def test_round_trip_loses_at_most_one_level():
 def test_bytes_match_the_release(golden):
     arrays, _ = golden("bsq_tokenizer_d32like")
     np.testing.assert_array_equal(to_uint8(arrays["img.decoded"]), arrays["img.decoded_u8"])
+
+
+def test_rounding_undoes_the_conversion():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_nearest_uint8(to_float(levels)), levels)
+    np.testing.assert_array_equal(to_nearest_uint8(jnp.array([-3.0, 0.999, 7.0])), [0, 255, 255])
