@@ -15,54 +15,21 @@ import pathlib
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from jaxedit import __version__
-from jaxedit.config import SampleConfig, require, require_seed
+from jaxedit.arguments import BAD_INPUT, every_option, make_parser, option_names
+from jaxedit.config import PretrainedConfig, require, require_seed, settings_of
 
 if TYPE_CHECKING:
     from jaxedit.editor import Editor
 
-DONE, DIFFERENT, BAD_INPUT = 0, 1, 2
-SAMPLING = ("guidance", "temperature", "top_p", "greedy")
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
-    parser = _Parser(
-        prog="python -m jaxedit",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("photo", nargs="?", help="picture to edit")
-    add("instruction", nargs="?", help="what to change, in words")
-    add("--model", help="bundled name or directory (default toy-varedit)")
-    add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
-    add("--guidance", type=float, help="strength of the instruction, 1 = none")
-    add("--temperature", type=float, help="below 1 draws likelier bits")
-    add("--top_p", type=float, help="nucleus in (0, 1], 1 = off")
-    add("--greedy", action="store_true", default=None, help="always take the likelier bit")
-    add("--output", help="file (default edited.png), or folder of a list (default edits)")
-    add("--batch", metavar="LIST", help="edit every row of a JSONL list")
-    add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
-    add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
-    add("--version", action="version", version=f"jaxedit {__version__}")
-    return parser
+DONE, DIFFERENT = 0, 1
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
     try:
-        args = make_parser().parse_args(argv)
+        args = make_parser(__doc__).parse_args(argv)
         require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
         if args.batch:
             return edit_list(args)
@@ -82,41 +49,59 @@ def edit_photo(args: argparse.Namespace) -> int:
     """One photo, one instruction."""
     from jaxedit.data import photo, provenance
 
+    task = f"--task={args.task}: " if args.task else ""
     require(
-        args.photo is not None, "expected a photo and an instruction (--help lists all options)"
+        args.photo is not None,
+        f"{task}expected a photo and an instruction (--help lists all options)",
     )
-    require(args.instruction is not None, f"photo={args.photo!r}: expected an instruction after it")
-    seed, options = args.seed or 0, _sampling(args)
+    require(
+        args.instruction is not None,
+        f"{task}photo={args.photo!r}: expected an instruction after it",
+    )
+    seed = args.seed or 0
     require_seed(seed)
-    output = provenance.require_writable(args.output or "edited.png")
+    outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
+    output, *panel = map(provenance.require_writable, outputs)
     picture = photo.read(args.photo)
-    editor = _load(args.model or "toy-varedit")
-    editor.check_instruction(args.instruction)
+    name, options = _checked(args)
+    editor = _load(name)
+    editor.check_instruction(args.instruction, args.task)
     _compile(editor, options)
-    result = editor.edit(picture, args.instruction, seed=seed, **options)
+    with _bar(unit="step") as bar:
+        result = editor.edit(
+            *(picture, args.instruction),
+            seed=seed,
+            task=args.task,
+            progress=lambda done, steps: bar.reset(steps) or bar.update(done),
+            **options,
+        )
     provenance.save_png(output, result.image, result.settings | _origin(editor, args.photo))
     print(f"{output}: edited in {result.diagnostics['seconds']:.2f} s")
+    if panel:
+        from jaxedit.erec.panel import panel_of
+
+        provenance.save_png(panel[0], panel_of(picture, result), result.settings)
+        print(f"{panel[0]}: maps, mask and paths of the edit")
     return DONE
 
 
 def edit_list(args: argparse.Namespace) -> int:
     """Every row of a list; bad rows are reported and the others finished."""
-    from tqdm import tqdm
-
     from jaxedit.data import edit_list
 
     require(args.photo is None, f"--batch: expected no photo beside it, found {args.photo!r}")
-    options, folder = _sampling(args), pathlib.Path(args.output or "edits")
+    require(args.diagnostics is None, "--diagnostics: expected one photo, not a list")
+    require(args.task is None, "--task: expected one photo, not a list")
+    folder = pathlib.Path(args.output or "edits")
     rows = edit_list.read(pathlib.Path(args.batch), args.seed or 0)
+    name, options = _checked(args)
     folder.mkdir(parents=True, exist_ok=True)
     failed, start = 0, time.perf_counter()
     with (
         open(folder / "manifest.jsonl", "w", encoding="utf-8") as manifest,
-        tqdm(total=len(rows), unit="edit", disable=not sys.stderr.isatty()) as bar,
+        _bar(total=len(rows), unit="edit") as bar,
     ):
-        editor = _load(
-            args.model or "toy-varedit", rows_per_device=args.rows_per_device, every_device=True
-        )
+        editor = _load(name, rows_per_device=args.rows_per_device, every_device=True)
         _compile(editor, options)
         for i in range(0, len(rows), editor.rows):
             for entry in _edit_rows(editor, rows[i : i + editor.rows], folder, options):
@@ -167,7 +152,8 @@ def replay(args: argparse.Namespace) -> int:
     """An edited picture again, from the settings in it."""
     from jaxedit.data import photo, provenance
 
-    given = [n for n in ("instruction", "seed", *SAMPLING) if getattr(args, n) is not None]
+    fixed = ("instruction", "seed", "method", "task", "diagnostics", *every_option())
+    given = [name for name in fixed if getattr(args, name) is not None]
     require(not given, f"--from_png takes {', '.join(given)} from the file: leave that out")
     earlier = pathlib.Path(args.from_png)
     settings = provenance.read_settings(earlier)
@@ -189,10 +175,11 @@ def replay(args: argparse.Namespace) -> int:
     )
     where = f"{editor.name}: the weights"
     _require_same(where, editor.fingerprint, settings["weights_sha256"])
-    options = {name: settings[name] for name in SAMPLING}
+    known = option_names(editor.config, settings["method"])
+    options = {name: settings[name] for name in ("method", *known) if name in settings}
     _compile(editor, options)
-    words, seed = settings["instruction"], settings["seed"]
-    result = editor.edit(photo.read(source), words, seed=seed, **options)
+    words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
+    result = editor.edit(photo.read(source), words, seed=seed, task=task, **options)
     provenance.save_png(output, result.image, result.settings | _origin(editor, source))
     if result.image.tobytes() != photo.read(earlier).tobytes():
         made = f"{settings['backend']}, {settings['versions']}"
@@ -203,11 +190,28 @@ def replay(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _sampling(args: argparse.Namespace) -> dict[str, Any]:
-    """The sampling options that were given, checked before the model is loaded."""
-    given = {name: getattr(args, name) for name in SAMPLING if getattr(args, name) is not None}
-    SampleConfig(**given).validate(1)
-    return given
+def _checked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The model's name and the options that were given, checked before its weights are read."""
+    from jaxedit.convert.pretrained import read_config, resolve
+
+    is_editar = args.task or (args.method or "").startswith("editar")
+    name = args.model or ("toy-editar" if is_editar else "toy-varedit")
+    config: PretrainedConfig = read_config(resolve(name))
+    options = {key: getattr(args, key) for key in every_option()}
+    given = {key: value for key, value in options.items() if value is not None}
+    settings_of(config, args.method, given)
+    require(
+        args.diagnostics is None or args.method == "editar+erec",
+        f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
+    )
+    return name, {"method": args.method, **given}
+
+
+def _bar(**options: Any) -> Any:
+    """A progress bar, where somebody is looking."""
+    from tqdm import tqdm
+
+    return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
 
 
 def _load(
@@ -231,7 +235,7 @@ def _load(
 
 def _compile(editor: "Editor", options: dict[str, Any]) -> None:
     """Compile, so that the time of the edit itself can be told apart."""
-    seconds = editor.compile(editor.sample_settings(**options).greedy)
+    seconds = editor.compile(**options)
     print(f"compiled in {seconds:.1f} s (kept on disk for the next start)", flush=True)
 
 

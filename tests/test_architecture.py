@@ -14,7 +14,7 @@ FLOORS = [
     {"parallel", "nn"},
     {"models"},
     {"sampling", "erec", "data", "checkpoint", "convert"},
-    {"train", "editor"},
+    {"train", "editor", "arguments"},
     {"__main__", "__init__"},  # configs, below, are data: the training command looks them up
 ]
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -145,5 +145,5 @@ def test_an_image_tokenizer_is_no_editor(editor, tiny_model, tmp_path):
     config, params, _ = pretrained.load_pretrained(tiny_model, ["bsq"])
     alone = type(config)(model_type="bsq", bsq=config.bsq)
     pretrained.save_pretrained(tmp_path / "bsq", alone, params)
-    with pytest.raises(ConfigError, match="model_type='bsq': expected varedit"):
+    with pytest.raises(ConfigError, match="model_type='bsq': expected an editor, one of varedit"):
         Editor.from_pretrained(tmp_path / "bsq")

@@ -7,6 +7,7 @@ after parsing.
 
 from jaxedit.config.as_json import from_dict, to_dict
 from jaxedit.config.checks import ConfigError, require, require_seed
+from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
 from jaxedit.config.models import (
     CONDITIONINGS,
     PARTS,
@@ -48,7 +49,9 @@ __all__ = [
     "ERecConfig",
     "EditARConfig",
     "EditARTrainConfig",
+    "METHODS",
     "MeshConfig",
+    "OPTIONS",
     "OptimConfig",
     "PARTS",
     "PRESETS",
@@ -65,10 +68,13 @@ __all__ = [
     "VQConfig",
     "VQTrainConfig",
     "ViTConfig",
+    "as_options",
     "from_dict",
     "llamagen",
+    "method_of",
     "pick_preset",
     "require",
     "require_seed",
+    "settings_of",
     "to_dict",
 ]

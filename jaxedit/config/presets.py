@@ -66,6 +66,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             grid=8,
             text_tokens=32,
             text_width=64,
+            prompts="toy",
             distill_width=64,
             dropout=0.0,
             token_dropout=0.0,

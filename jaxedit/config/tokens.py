@@ -5,6 +5,7 @@ import math
 
 from jaxedit.config.checks import require
 
+PROMPT_STYLES = ("code", "paper", "toy")
 PREFIXES = ("edit", "text", "class")
 GUIDANCE_MODES = ("text", "joint", "dual")
 NOISES = ("shared", "independent")
@@ -57,6 +58,7 @@ class EditARConfig:
     text_tokens: int = 120  # T
     text_width: int = 2048
     classes: int = 0  # of the class prefix; LlamaGen 1000
+    prompts: str = "code"  # of translation tasks: the release's code | the paper | toy
     distill_width: int = 768  # width of the teacher whose features are predicted; 0 = no such head
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
@@ -91,6 +93,10 @@ class EditARConfig:
         """Raise ConfigError for sizes that do not divide and for unknown prefixes."""
         require(
             self.prefix in PREFIXES, f"editar.prefix={self.prefix!r}: expected one of {PREFIXES}"
+        )
+        require(
+            self.prompts in PROMPT_STYLES,
+            f"editar.prompts={self.prompts!r}: expected one of {PROMPT_STYLES}",
         )
         require(
             self.width % self.heads == 0 and self.head_width % 4 == 0,

@@ -27,8 +27,10 @@ class DataConfig:
     batch_size: int = 32  # global, before gradient accumulation splits it
     text_tokens: int = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # bundled name or directory
-    recon_share: float = 0.05  # share of "reconstruct the image without changes" rows
-    translate_share: float = 0.0  # share of depth / edge / segmentation -> image rows
+    # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
+    # segmentation: a map becomes an image | of the toybox also add_remove and other edits
+    mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
+    prompt_style: str = "code"  # of a file's depth, canny and segmentation rows: code | paper | toy
     seed: int = 0
     threads: int = 2
     prefetch: int = 4  # batches

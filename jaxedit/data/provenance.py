@@ -11,8 +11,7 @@ from PIL import Image, PngImagePlugin
 
 CHUNK = "jaxedit"
 NEEDED = (  # to make an edit again
-    *("model", "dtype", "rows_per_device", "instruction", "seed"),
-    *("guidance", "temperature", "top_p", "greedy"),
+    *("model", "method", "dtype", "rows_per_device", "instruction", "seed"),
     *("source", "source_sha256", "weights_sha256", "backend", "versions"),
 )
 

@@ -1,0 +1,106 @@
+"""The arguments of `python -m jaxedit`; nothing here imports jax."""
+
+import argparse
+from typing import Any, NoReturn
+
+from jaxedit import __version__
+from jaxedit.config import METHODS, OPTIONS, PretrainedConfig
+from jaxedit.config.models import SampleConfig
+from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
+
+BAD_INPUT = 2
+TASKS = ("depth", "canny", "segmentation")
+
+# The options of all methods: name, type, help.
+SAMPLING = (
+    ("guidance", float, "strength of the instruction, 1 = none"),
+    ("temperature", float, "below 1 draws likelier bits or tokens"),
+    ("top_p", float, "nucleus in (0, 1], 1 = off"),
+    ("greedy", bool, "always take the likeliest bit or token"),
+)
+TOKENS = (
+    ("top_k", int, "draw from the k likeliest tokens"),
+    ("guidance_mode", str, "what the unguided row lacks: text, joint (text and image) or dual"),
+    ("image_guidance", float, "strength of the source picture, of dual only"),
+    ("guidance_until", int, "last token that is guided, -1 = all"),
+)
+EREC = (
+    ("tau_js", float, "bits of JS divergence that seed the edit mask"),
+    ("tau_low", float, "nats: background where the edit gives the source token less NLL"),
+    ("tau_high", float, "nats: background where the reconstruction gives it more NLL"),
+    ("dilation", int, "side of the neighbourhood that grows the mask, 1 = none"),
+    ("use_nll_low", bool, "apply tau_low"),
+    ("use_nll_high", bool, "apply tau_high"),
+    ("recon_prompt", str, "instruction of the reconstruction path"),
+    ("noise", str, "shared or independent Gumbel noise of the two paths"),
+    ("gumbel_key", str, "row: noise from each row's seed; batch: one noise for all"),
+    ("probabilities", str, "of JS and NLL: guided, cond or truncated"),
+    ("recon_guidance", str, "unguided row of the reconstruction: own, shared or none"),
+    ("direct_replacement", bool, "take the source token wherever JS < tau_replace"),
+    ("tau_replace", float, "bits, of direct_replacement"),
+    ("refine", bool, "restore the background; without it the raw edit"),
+    ("pixel_align", bool, "add the tokenizer's residual outside the mask"),
+    ("upsampling", str, "of the mask: nearest or bilinear"),
+    ("clip_decoded", bool, "clip decoded pictures before the residual is added"),
+    ("hard_paste", bool, "the source's own pixels outside the mask"),
+)
+
+
+def option_names(config: PretrainedConfig, method: str) -> list[str]:
+    """The options that a method takes."""
+    return [name for part in OPTIONS[method] for name in vars(getattr(config, part))]
+
+
+def every_option() -> list[str]:
+    """The options of all methods."""
+    parts = (SampleConfig(), TokenSampleConfig(), ERecConfig())
+    return list(dict.fromkeys(name for part in parts for name in vars(part)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    parser = _Parser(
+        prog="python -m jaxedit",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    methods = ", ".join(method for names in METHODS.values() for method in names)
+    add("photo", nargs="?", help="picture to edit, or the map of a --task")
+    add("instruction", nargs="?", help="what to change, in words; with --task a description")
+    add("--model", help="bundled name or directory (default toy-varedit)")
+    add("--method", help=f"{methods} (default: the first that fits the weights)")
+    add("--task", choices=TASKS, help="make a picture from a map; canny takes a photo's edges")
+    add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
+    add("--output", help="file (default edited.png), or folder of a list (default edits)")
+    add(
+        "--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as one picture"
+    )
+    add("--batch", metavar="LIST", help="edit every row of a JSONL list")
+    add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
+    add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
+    add("--version", action="version", version=f"jaxedit {__version__}")
+    for title, options in (
+        ("sampling", SAMPLING),
+        ("sampling of editar and editar+erec", TOKENS),
+        ("ERec, of editar+erec", EREC),
+    ):
+        group = parser.add_argument_group(title, "default: what came with the weights")
+        for name, kind, text in options:
+            _add(group, name, kind, text)
+    return parser
+
+
+def _add(group: Any, name: str, kind: type, text: str) -> None:
+    if kind is bool:
+        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+    else:
+        group.add_argument(f"--{name}", type=kind, help=text)

@@ -1,0 +1,82 @@
+"""Which methods a model has, and which settings each of them takes."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxedit.config.checks import require
+from jaxedit.config.models import PretrainedConfig
+
+# model_type -> its methods, the default first
+METHODS = {"varedit": ("varedit",), "editar": ("editar", "editar+erec")}
+# method -> the parts of PretrainedConfig whose fields are its options
+OPTIONS = {
+    "varedit": ("sample",),
+    "editar": ("token_sample",),
+    "editar+erec": ("token_sample", "erec"),
+}
+
+
+def method_of(config: PretrainedConfig, method: str | None) -> str:
+    """The method to use: the model's default for None.
+
+    Raises:
+      ConfigError: the model has no such method, or none at all.
+    """
+    methods = METHODS.get(config.model_type, ())
+    require(
+        bool(methods),
+        f"model_type={config.model_type!r}: expected an editor, one of {', '.join(METHODS)}",
+    )
+    require(
+        method is None or method in methods,
+        f"method={method!r}: expected one of {', '.join(methods)} for {config.model_type} weights",
+    )
+    return method or methods[0]
+
+
+def settings_of(
+    config: PretrainedConfig, method: str | None, options: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """The settings of a method: those that came with the weights, changed by `options`, checked.
+
+    Args:
+      config: the model.
+      method: None for the model's default.
+      options: fields of the method's settings; None keeps what came with the weights.
+
+    Returns:
+      (SampleConfig,), (TokenSampleConfig,) or (TokenSampleConfig, ERecConfig).
+
+    Raises:
+      ConfigError: no such method or option, or a value is out of its range.
+    """
+    method = method_of(config, method)
+    defaults = [getattr(config, part) for part in OPTIONS[method]]
+    names = [{field.name for field in dataclasses.fields(part)} for part in defaults]
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        require(
+            any(name in part for part in names),
+            f"{name}={value!r}: expected one of {', '.join(sorted(set().union(*names)))} "
+            f"for method={method!r}",
+        )
+    settings = tuple(
+        dataclasses.replace(part, **{name: given[name] for name in given.keys() & known})
+        for part, known in zip(defaults, names, strict=True)
+    )
+    if method == "varedit":
+        settings[0].validate(len(config.varedit.scales))
+    else:
+        settings[0].validate(config.editar.codes)
+    for part in settings[1:]:
+        part.validate()
+    return settings
+
+
+def as_options(settings: tuple[Any, ...]) -> dict[str, Any]:
+    """The settings as one flat dict of option names and JSON values."""
+    options: dict[str, Any] = {}
+    for part in settings:
+        options |= dataclasses.asdict(part)
+    return options

@@ -1,0 +1,319 @@
+"""Editor: a loaded model with its text tokenizer."""
+
+import functools
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from PIL import Image
+
+from jaxedit import __version__, assets, compile_cache, tree
+from jaxedit.config import (
+    PretrainedConfig,
+    as_options,
+    method_of,
+    require,
+    require_seed,
+    settings_of,
+)
+from jaxedit.convert.pretrained import WEIGHTS, load_pretrained
+from jaxedit.data import photo, prompts, provenance
+from jaxedit.data.canny import edge_map
+from jaxedit.data.text import TextTokenizer
+from jaxedit.editor.system import Edited, EditResult, Progress
+from jaxedit.editor.varedit import VAREditSystem
+from jaxedit.sampling.rows import Rows
+
+SYSTEMS = {"varedit": VAREditSystem}  # by model_type
+
+Picture = str | os.PathLike | Image.Image | np.ndarray
+
+
+class Editor:
+    """A loaded model with its text tokenizer; `edit` and `edit_batch` are all there is to it.
+
+    Every call runs the same compiled programs, on `rows_per_device` rows per device. An edit is
+    therefore the same bit for bit alone, in any batch, and at any place in it.
+    """
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        params: tree.Tree,
+        tokenizer: TextTokenizer,
+        *,
+        directory: pathlib.Path,
+        name: str | None = None,
+        dtype: str | None = None,
+        mesh: Mesh | None = None,
+        rows_per_device: int = 1,
+    ) -> None:
+        """Put the weights on the devices; `from_pretrained` is the usual way.
+
+        Args:
+          config: the model, of type varedit or editar.
+          params: its networks, see `convert.pretrained`.
+          tokenizer: the text tokenizer of the model.
+          directory: of the model's files.
+          name: recorded in the settings of each edit; None: the directory.
+          dtype: float32 or bfloat16; None: float32 on CPU, bfloat16 elsewhere.
+          mesh: devices to spread rows (and weights) over; None: one device.
+          rows_per_device: more edit a batch faster on an accelerator, but one picture no faster;
+            rounding, and with it an occasional token, differs between values.
+        """
+        name = name or str(directory)
+        dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        require(dtype in ("float32", "bfloat16"), f"dtype={dtype!r}: float32 or bfloat16")
+        self.config, self.tokenizer, self.name, self.dtype = config, tokenizer, name, dtype
+        self.directory = directory
+        require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
+        self.rows_per_device = rows_per_device
+        slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+        self.rows = slices * rows_per_device  # B, how many pictures are edited at once
+        self.system = SYSTEMS[config.model_type](
+            config, params, dtype=dtype, mesh=mesh, rows=self.rows
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike = "toy-varedit",
+        *,
+        dtype: str | None = None,
+        mesh: Mesh | None = None,
+        rows_per_device: int = 1,
+    ) -> "Editor":
+        """Load a bundled model or one from a directory, and keep its compiled programs on disk.
+
+        Raises:
+          ConfigError: the config cannot work or does not fit the weights.
+          ValueError: a file is damaged.
+          OSError: no such model; lists the bundled names.
+        """
+        config, params, directory = load_pretrained(name)
+        method_of(config, None)
+        compile_cache.enable()
+        return cls(
+            config,
+            params,
+            TextTokenizer.load(directory),
+            directory=directory,
+            name=os.fspath(name) if directory.parent == assets.ROOT else str(directory.absolute()),
+            dtype=dtype,
+            mesh=mesh,
+            rows_per_device=rows_per_device,
+        )
+
+    @property
+    def size(self) -> int:
+        """S, the side of the square that the model sees, in pixels."""
+        return self.system.size
+
+    @property
+    def params(self) -> Any:
+        """The weights as they lie on the devices."""
+        return self.system.params
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights' file, as it is when first asked for."""
+        return provenance.sha256(self.directory / WEIGHTS)
+
+    def edit(
+        self, image: Picture, instruction: str, *, seed: int = 0, **options: Any
+    ) -> EditResult:
+        """Edit one picture.
+
+        Args:
+          image: path, PIL image, or u8[H,W,3], u8[H,W,4], u8[H,W].
+          instruction: what to change, in words.
+          seed: another seed gives another edit; equal seeds give equal bits.
+          **options: method, task, progress, and the method's settings; see `edit_batch`.
+
+        Returns:
+          The edit, at the picture's own size.
+
+        Raises:
+          ValueError: the picture cannot be read, or an argument is out of its range.
+          OSError: the picture's file is missing.
+        """
+        return self.edit_batch([image], [instruction], seed=seed, **options)[0]
+
+    def edit_batch(
+        self,
+        images: Sequence[Picture],
+        instructions: Sequence[str],
+        *,
+        seed: int = 0,
+        seeds: Sequence[int] | None = None,
+        method: str | None = None,
+        task: str | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> list[EditResult]:
+        """Edit several pictures, each as `edit` would with its own seed.
+
+        Args:
+          images: as for `edit`.
+          instructions: one per image.
+          seed: row i has the seed `seed + i`.
+          seeds: one per image, instead of `seed`.
+          method: "varedit" with VAREdit's weights; "editar", the default, or "editar+erec" with
+            EditAR's.
+          task: "depth", "canny" or "segmentation" makes pictures from maps, whose descriptions are
+            the instructions; for canny the images are photos, whose edges are taken.
+          progress: called with (steps done, steps in all); a step is a part of the sampling.
+          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and beside it
+            ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Those left out
+            or None are what came with the weights.
+
+        Returns:
+          One result per image.
+
+        Raises:
+          ValueError: a picture cannot be read, or an argument is unknown or out of its range.
+          OSError: a picture's file is missing.
+        """
+        settings = self.settings(method, **options)
+        count = len(images)
+        require(
+            count == len(instructions) and count > 0,
+            f"{count} images and {len(instructions)} instructions: expected one for each",
+        )
+        seeds = [seed + i for i in range(count)] if seeds is None else list(seeds)
+        require(
+            len(seeds) == count, f"{len(seeds)} seeds for {count} images: expected one for each"
+        )
+        for one, words in zip(seeds, instructions, strict=True):
+            require_seed(one)
+            self.check_instruction(words, task)
+        if as_options(settings).get("gumbel_key") == "batch":
+            seeds = seeds[:1] * count
+        self.compile(method, **options)
+        method = method_of(self.config, method)
+        results: list[EditResult] = []
+        for start in range(0, count, self.rows):
+            part = slice(start, min(start + self.rows, count))
+            photos = [_open(image) for image in images[part]]
+            rows = self._rows(photos, instructions[part], seeds[part], task)
+            report = progress and _part_of(progress, part.start, part.stop, count)
+            begin = time.perf_counter()
+            edits = self.system.run(rows, settings, report)
+            seconds = time.perf_counter() - begin
+            for i, (edited, picture) in enumerate(zip(edits, photos, strict=False), start):
+                record = self._record(method, instructions[i], seeds[i], task, settings)
+                results.append(_result(edited, picture.size, seconds, record))
+        return results
+
+    def check_instruction(self, instruction: str, task: str | None = None) -> None:
+        """Raise ConfigError unless the model can read `instruction` in full, for this task."""
+        require(
+            isinstance(instruction, str) and bool(instruction.strip()),
+            f"instruction={instruction!r}: expected some words",
+        )
+        words = self._prompt(instruction, task)
+        tokens, limit = len(self.tokenizer.encode(words)), self.system.text_tokens
+        require(
+            tokens <= limit,
+            f"instruction of {tokens} tokens: expected at most {limit}, which {self.name} can read",
+        )
+
+    def settings(self, method: str | None = None, **options: Any) -> tuple[Any, ...]:
+        """The given options, completed by those that came with the weights, and checked.
+
+        Returns:
+          The method's config dataclasses.
+
+        Raises:
+          ConfigError: no such method or option, or a value is out of its range.
+        """
+        return settings_of(self.config, method, options)
+
+    def compile(self, method: str | None = None, **options: Any) -> float:
+        """Prepare the programs of a method and its options, or find them ready.
+
+        Returns:
+          Seconds that it took.
+        """
+        start = time.perf_counter()
+        self.system.compile(self.settings(method, **options))
+        return time.perf_counter() - start
+
+    def _prompt(self, instruction: str, task: str | None) -> str:
+        """What the text encoder reads."""
+        if task is None:
+            return instruction
+        require(
+            self.config.editar is not None,
+            f"task={task!r}: expected EditAR's weights, found {self.config.model_type}",
+        )
+        return prompts.prompt(task, instruction, self.config.editar.prompts)
+
+    def _rows(
+        self,
+        photos: Sequence[Image.Image],
+        instructions: Sequence[str],
+        seeds: Sequence[int],
+        task: str | None,
+    ) -> Rows:
+        """At most B edits as arrays of B rows; those left over repeat the last one."""
+        words = [self._prompt(instruction, task) for instruction in instructions]
+        ids, mask = self.tokenizer(words, self.system.text_tokens)
+        squares = [photo.to_square(p, self.size) for p in photos]
+        if task == "canny":
+            squares = [edge_map(square) for square in squares]
+        rows = Rows(np.stack(squares), ids, mask, np.asarray(seeds, np.int32))
+        return Rows(*(np.concatenate([x, *[x[-1:]] * (self.rows - len(x))]) for x in rows))
+
+    def _record(
+        self,
+        method: str,
+        instruction: str,
+        seed: int,
+        task: str | None,
+        settings: tuple[Any, ...],
+    ) -> dict[str, Any]:
+        """All that reproduces an edit, as JSON values."""
+        return {
+            "model": self.name,
+            "method": method,
+            "instruction": instruction,
+            **({"task": task} if task else {}),
+            "seed": int(seed),
+            **as_options(settings),
+            "dtype": self.dtype,
+            "rows_per_device": self.rows_per_device,
+            "backend": jax.default_backend(),
+            "versions": {"jaxedit": __version__, "jax": jax.__version__},
+        }
+
+
+def _open(image: Picture) -> Image.Image:
+    return photo.read(image) if isinstance(image, str | os.PathLike) else photo.to_rgb(image)
+
+
+def _part_of(progress: Progress, start: int, stop: int, count: int) -> Progress:
+    """`progress` of the whole, told from the progress of the pictures `start` ... `stop`."""
+
+    def report(done: int, steps: int) -> None:
+        progress(start * steps + (stop - start) * done, count * steps)
+
+    return report
+
+
+def _result(
+    edited: Edited, size: tuple[int, int], seconds: float, settings: dict[str, Any]
+) -> EditResult:
+    pictures = {name: photo.from_square(p, size) for name, p in edited.pictures.items()}
+    return EditResult(
+        image=photo.from_square(edited.pixels, size),
+        mask=edited.mask,
+        diagnostics={"seconds": seconds, **edited.maps, **pictures},
+        tokens=edited.tokens,
+        settings=settings,
+    )

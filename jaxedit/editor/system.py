@@ -1,0 +1,63 @@
+"""What `Editor` needs of a kind of model, and what an edit results in."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from jaxedit.sampling.rows import Rows
+
+Progress = Callable[[int, int], None]  # (done, in all)
+
+
+@dataclasses.dataclass(frozen=True)
+class EditResult:
+    """One edited picture and how it came about.
+
+    Attributes:
+      image: the edit, RGB, at the source's size.
+      mask: bool[h,w] on the token grid, True = edited; None for methods that make none.
+      diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and
+        "nll_edit" (nats), f32[h,w], and the pictures "reconstruction" and "raw_edit".
+      tokens: per scale bool[n_k,Q], or (i32[h,w],) of next-token models.
+      settings: all that reproduces the edit, as JSON values.
+    """
+
+    image: Image.Image
+    mask: np.ndarray | None
+    diagnostics: dict[str, Any]
+    tokens: tuple[np.ndarray, ...]
+    settings: dict[str, Any]
+
+
+class Edited(NamedTuple):
+    """One row that a system has edited: `EditResult` before it gets its size and settings.
+
+    pixels: u8[S,S,3]; tokens, mask: as in EditResult; maps: f32[h,w] by name; pictures: u8[S,S,3]
+    by name.
+    """
+
+    pixels: np.ndarray
+    tokens: tuple[np.ndarray, ...]
+    mask: np.ndarray | None = None
+    maps: dict[str, np.ndarray] = {}
+    pictures: dict[str, np.ndarray] = {}
+
+
+class System(Protocol):
+    """A kind of model behind `Editor`: compiled programs for B rows at a time.
+
+    Settings are what `config.settings_of` makes.
+    """
+
+    size: int  # S, side of the square that the model sees, in pixels
+    text_tokens: int  # T, longest instruction
+    params: Any  # on the devices
+
+    def compile(self, settings: tuple[Any, ...]) -> None:
+        """Prepare the programs for these settings, or find them ready."""
+
+    def run(self, rows: Rows, settings: tuple[Any, ...], progress: Progress | None) -> list[Edited]:
+        """Edit B rows."""
