@@ -30,7 +30,7 @@ class DataConfig:
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
     # segmentation: a map becomes an image | of the toybox also add_remove and other edits
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
-    prompt_style: str = "code"  # of a file's depth, canny and segmentation rows: code | paper | toy
+    prompts: str = "code"  # of a file's depth, canny and segmentation rows: code | paper | toy
     seed: int = 0
     threads: int = 2
     prefetch: int = 4  # batches

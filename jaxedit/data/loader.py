@@ -8,10 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from jaxedit.config import DataConfig, require
-from jaxedit.data import toy
+from jaxedit.config import ConfigError, DataConfig, require
+from jaxedit.data import pair_file, prompts, toy
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.pair_file import PairFile
 from jaxedit.data.sources import Row, Source, ToySource, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
@@ -66,22 +65,33 @@ def validate(config: DataConfig) -> None:
         config.source == "toy" or config.source.endswith(".jsonl"),
         f"data.source={config.source!r}: expected 'toy' or a .jsonl file of pairs",
     )
-    shares = (config.recon_share, config.translate_share)
     require(
-        min(shares) >= 0 and sum(shares) <= 1,
-        f"data.recon_share={shares[0]}, translate_share={shares[1]}: "
-        "expected shares that are not negative and add up to at most 1",
+        config.prompts in prompts.PROMPTS,
+        f"data.prompts={config.prompts!r}: expected one of {', '.join(prompts.PROMPTS)}",
     )
+    _validate_mixture(config)
     for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
         value = getattr(config, name)
         require(value > 0, f"data.{name}={value}: expected a positive number")
     if config.source == "toy":
         _validate_toy(config)
-    else:
-        require(
-            config.translate_share == 0,
-            f"data.translate_share={config.translate_share}: only the toybox has such rows",
-        )
+
+
+def _validate_mixture(config: DataConfig) -> None:
+    where = f"data.mixture={config.mixture}"
+    try:
+        shares = {task: _exact(share) for task, share in config.mixture}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
+    known = toy.TASKS if config.source == "toy" else pair_file.TASKS
+    require(
+        set(shares) <= set(known) and len(shares) == len(config.mixture),
+        f"{where}: expected different tasks of {', '.join(known)}",
+    )
+    require(
+        min(shares.values(), default=0) > 0 and sum(shares.values()) == 1,
+        f"{where}: expected positive shares that add up to 1",
+    )
 
 
 def _validate_toy(config: DataConfig) -> None:
@@ -98,26 +108,25 @@ def _validate_toy(config: DataConfig) -> None:
     )
     words = longest_caption(toy.LEVELS[config.level])
     require(
-        config.translate_share == 0 or config.text_tokens > words,
-        f"data.text_tokens={config.text_tokens}: translation rows of level {config.level} "
-        f"have up to {words + 1} tokens",
+        config.text_tokens > words or not set(prompts.TASKS) & {t for t, _ in config.mixture},
+        f"data.text_tokens={config.text_tokens}: {', '.join(prompts.TASKS)} rows of level "
+        f"{config.level} have up to {words + 1} tokens",
     )
 
 
 def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
     """The parts of the mixture with their exact shares, which add up to 1."""
-    recon, translate = (
-        Fraction(share).limit_denominator(1000)
-        for share in (config.recon_share, config.translate_share)
-    )
-    shares = {"edit": 1 - recon - translate, "recon": recon, "translate": translate}
-    return [(_source(config, task), share) for task, share in shares.items() if share > 0]
+    return [(_source(config, task), _exact(share)) for task, share in config.mixture]
+
+
+def _exact(share: float) -> Fraction:
+    return Fraction(share).limit_denominator(1000)
 
 
 def _source(config: DataConfig, task: str) -> Source:
     if config.source == "toy":
         return ToySource(config.seed, config.level, config.split, task)
-    return PairFile(config.source, config.image_size, task)
+    return pair_file.PairFile(config.source, config.image_size, task, style=config.prompts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +181,7 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
 
 
 def example_rows(config: DataConfig, n: int) -> list[Row]:
-    """`n` rows to look at: held-out ones of the toybox, or the first ones of a file.
+    """`n` rows to look at: held-out ones of the toybox, or those of a file's first task.
 
     Raises:
       ConfigError: a setting cannot work.
@@ -180,5 +189,6 @@ def example_rows(config: DataConfig, n: int) -> list[Row]:
     validate(config)
     if config.source == "toy":
         return [row_of(pair) for pair in held_out_pairs(config, n)]
-    source = PairFile(config.source, config.image_size)
+    task, _ = config.mixture[0]
+    source = _source(config, task)
     return [source[i % len(source)] for i in range(n)]

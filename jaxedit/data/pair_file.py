@@ -7,14 +7,16 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from jaxedit.config import ConfigError
-from jaxedit.data import photo
+from jaxedit.config import ConfigError, require
+from jaxedit.data import photo, prompts
+from jaxedit.data.canny import edge_map
 from jaxedit.data.sources import Row
 from jaxedit.data.toy.language import RECON_PROMPT
 from jaxedit.data.transforms import crop_pair
 
 _REQUIRED = ("source", "target", "instruction")
-_OPTIONAL = ("mask",)
+_OPTIONAL = ("mask", "task")
+TASKS = ("edit", "recon", *prompts.TASKS)
 
 
 class PairFile:
@@ -22,32 +24,39 @@ class PairFile:
 
     Each line is `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}`, with
     optionally `"mask": "m.png"` (white = edited). Paths are relative to the file. Masks are used if
-    every line has one.
+    every edit has one.
+
+    With `"task": "depth"`, "canny" or "segmentation" the source is a map and the instruction is a
+    caption, which `prompts` frames. For "canny" the source may be left out: the target's edges.
     """
 
-    def __init__(self, path: str | os.PathLike, size: int, task: str = "edit") -> None:
+    def __init__(
+        self, path: str | os.PathLike, size: int, task: str = "edit", *, style: str = "code"
+    ) -> None:
         """Read and check all lines; pictures are opened when rows are asked for.
 
         Args:
           path: the .jsonl file.
           size: side of the square pictures in pixels.
-          task: "edit", or "recon" for pairs that turn each source into itself.
+          task: whose lines are rows: those of "edit" name no task; "recon" turns each of their
+            sources into itself.
+          style: wording of the maps' prompts.
 
         Raises:
-          ConfigError: the file or a line is damaged, a picture does not exist, or there are none.
+          ConfigError: the file or a line is damaged, a picture does not exist, or the task has no
+            lines.
         """
         path = pathlib.Path(path)
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected a readable text file of pairs: {error}") from error
-        self._rows = [
-            _parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()
-        ]
-        if not self._rows:
-            raise ConfigError(f"{path}: expected at least one line")
-        self._directory, self._size, self._task = path.parent, size, task
-        self._has_masks = all("mask" in row for row in self._rows)
+        rows = [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+        wanted = "edit" if task == "recon" else task
+        self._rows = [row for row in rows if _task(row) == wanted]
+        require(bool(self._rows), f"{path}: expected at least one line of the task {wanted!r}")
+        self._directory, self._size, self._task, self._style = path.parent, size, task, style
+        self._has_masks = all("mask" in row for row in rows if _task(row) == "edit")
 
     def __len__(self) -> int:
         """Number of lines."""
@@ -60,23 +69,35 @@ class PairFile:
           ValueError, OSError: a picture cannot be read; the message names it.
         """
         row = self._rows[index]
-        names = ("source", "source") if self._task == "recon" else ("source", "target")
-        source, target = (photo.read(self._directory / row[name]) for name in names)
+        target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
+        source = photo.read(self._directory / row["source"]) if "source" in row else target
         mask = self._mask(row, source.size) if self._has_masks else None
         source, target, mask = crop_pair(source, target, mask, self._size)
+        pixels = np.asarray(target)
         return Row(
-            source=np.asarray(source),
-            target=np.asarray(target),
-            instruction=RECON_PROMPT if self._task == "recon" else row["instruction"],
+            source=np.asarray(source) if "source" in row else edge_map(pixels),
+            target=pixels,
+            instruction=self._instruction(row["instruction"]),
             mask=None if mask is None else np.asarray(mask) > 127,
             task=self._task,
             edit_type=-1,
         )
 
+    def _instruction(self, text: str) -> str:
+        if self._task in prompts.TASKS:
+            return prompts.prompt(self._task, text, self._style)
+        return RECON_PROMPT if self._task == "recon" else text
+
     def _mask(self, row: dict[str, str], size: tuple[int, int]) -> Image.Image:
         if self._task == "recon":
             return Image.new("L", size)  # nothing may change
+        if self._task in prompts.TASKS:
+            return Image.new("L", size, 255)
         return photo.read(self._directory / row["mask"]).convert("L")
+
+
+def _task(row: dict[str, str]) -> str:
+    return row.get("task", "edit")
 
 
 def _parse(line: str, path: pathlib.Path, number: int) -> dict[str, str]:
@@ -87,12 +108,15 @@ def _parse(line: str, path: pathlib.Path, number: int) -> dict[str, str]:
         raise ConfigError(f"{where}: expected a JSON object: {error}") from error
     names = set(row) if isinstance(row, dict) else set()
     is_text = names and all(isinstance(value, str) and value for value in row.values())
-    if not is_text or not set(_REQUIRED) <= names <= {*_REQUIRED, *_OPTIONAL}:
+    needed = set(_REQUIRED) - ({"source"} if is_text and _task(row) == "canny" else set())
+    if not is_text or not needed <= names <= {*_REQUIRED, *_OPTIONAL}:
         raise ConfigError(
-            f"{where}: expected texts for {', '.join(_REQUIRED)} and perhaps mask, "
+            f"{where}: expected texts for {', '.join(_REQUIRED)} and perhaps mask and task, "
             f"found {sorted(names) or line[:40]}"
         )
-    for name in names - {"instruction"}:
+    known = ("edit", *prompts.TASKS)
+    require(_task(row) in known, f"{where}: task {_task(row)!r}: expected one of {known}")
+    for name in names - {"instruction", "task"}:
         if not (path.parent / row[name]).is_file():
             raise ConfigError(f"{where}: {name} {row[name]!r} is not a file beside {path.name}")
     return row

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import operator
 import subprocess
 import sys
@@ -8,14 +9,15 @@ import jax
 import numpy as np
 import pytest
 
-from jaxedit.config import ConfigError, DataConfig
+from jaxedit.config import ConfigError, DataConfig, from_dict, to_dict
 from jaxedit.data import toy
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import Stratified, components, held_out_pairs, make_loader
 from jaxedit.data.sources import ToySource
 from jaxedit.data.text import TextTokenizer
+from jaxedit.train.command import parse
 
-CONFIG = DataConfig(batch_size=8, recon_share=0.25, translate_share=0.25)
+CONFIG = DataConfig(batch_size=8, mixture=(("edit", 0.5), ("recon", 0.25), ("depth", 0.25)))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,23 @@ def test_shares_of_rows(tokenizer):
     ids = np.concatenate([b.text_ids for b in take(tokenizer, 5)])
     assert (ids == prompt).all(1).sum() == 10  # a quarter of 40
     assert [share for _, share in components(CONFIG)] == [Fraction(1, 2), *[Fraction(1, 4)] * 2]
-    assert len(components(DataConfig(recon_share=0))) == 1
+
+
+def test_mixture_of_editar():
+    tasks = {"depth": 0.15, "canny": 0.15, "segmentation": 0.15, "add_remove": 0.25, "other": 0.25}
+    parts = components(DataConfig(mixture=(*tasks.items(), ("recon", 0.05))))
+    order = Stratified(tuple(share for _, share in parts), 0)
+    drawn = [parts[part][0][row].task for part, row in (order[i] for i in range(20))]
+    counts = {task: drawn.count(task) for task in drawn}
+    assert counts == {task: round(20 * share) for task, share in tasks.items()} | {"recon": 1}
+
+
+def test_mixture_from_json_and_the_command_line():
+    config = DataConfig(mixture=(("depth", 0.25), ("other", 0.75)))
+    assert from_dict(DataConfig, json.loads(json.dumps(to_dict(config)))) == config
+    flags = "--config.data.mixture=(('depth', 0.25), ('other', 0.75))"
+    parsed = parse(["train", "--config=configs/var_sar.py:tiny", "--workdir=/tmp/run", flags])
+    assert parsed.config.data.mixture == config.mixture
 
 
 def test_toy_source_rows():
@@ -125,10 +143,16 @@ def test_batch_is_a_pytree(tokenizer):
         ({"level": 7}, "data.level=7: expected 0, 1 or 2"),
         ({"image_size": 256}, "data.image_size=256: level 0 has pictures of 64 pixels"),
         ({"split": "val"}, "data.split='val'"),
-        ({"recon_share": 0.9}, "add up to at most 1"),
-        ({"translate_share": -0.1}, "expected shares"),
+        ({"mixture": (("edit", 0.9),)}, "expected positive shares that add up to 1"),
+        ({"mixture": ()}, "expected positive shares"),
+        ({"mixture": (("edit", 1.1), ("recon", -0.1))}, "expected positive shares"),
+        ({"mixture": (("edge", 1.0),)}, "expected different tasks of edit, recon, depth, canny"),
+        ({"mixture": (("edit", 0.5), ("edit", 0.5))}, "expected different tasks"),
+        ({"mixture": ("edit", 1.0)}, "expected pairs like"),
+        ({"mixture": (("edit", float("nan")),)}, "expected pairs like"),
+        ({"prompts": "long"}, "data.prompts='long': expected one of code, paper, toy"),
         ({"batch_size": 0}, "data.batch_size=0: expected a positive number"),
-        ({"text_tokens": 20}, "data.text_tokens=20: translation rows of level 0"),
+        ({"text_tokens": 20}, "data.text_tokens=20: depth, canny, segmentation rows of level 0"),
     ],
 )
 def test_settings_that_cannot_work(tokenizer, change, message):

@@ -9,6 +9,7 @@ from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.text import TextTokenizer
 
+HALF = (("edit", 0.5), ("recon", 0.5))
 LINE = {"source": "a.png", "target": "b.png", "instruction": "make it snow", "mask": "m.png"}
 
 
@@ -48,7 +49,7 @@ def test_reconstruction_rows(pairs):
 
 
 def test_loader_reads_a_file(pairs):
-    config = DataConfig(source=str(pairs), image_size=32, batch_size=4, recon_share=0.5)
+    config = DataConfig(source=str(pairs), image_size=32, batch_size=4, mixture=HALF)
     batch = next(make_loader(config, TextTokenizer.load("toy-tokenizer"), start_step=3))
     assert batch.source.shape == (4, 32, 32, 3)
     same = (batch.source == batch.target).all((1, 2, 3))
@@ -61,6 +62,24 @@ def test_loader_reads_a_file(pairs):
     ]
 
 
+def test_maps_and_captions(pairs):
+    canny = {"task": "canny", "target": "b.png", "instruction": "a red wall"}
+    depth = {**LINE, "task": "depth", "instruction": "A room."}
+    path = write(pairs.parent, LINE, canny, depth)
+    (row,) = PairFile(path, 32, "canny")
+    assert row.instruction == (
+        "Given the canny edge image, generate an image following the description: a red wall"
+    )
+    assert not row.source.any() and (row.target == (200, 0, 0)).all()  # a plain wall has no edges
+    assert row.mask.all() and row.task == "canny"
+    (row,) = PairFile(path, 32, "depth", style="paper")
+    assert row.instruction == (
+        "Given the depth, generate the image following the instruction: A room."
+    )
+    assert (row.source == (10, 20, 30)).all()
+    assert len(PairFile(path, 32)) == len(PairFile(path, 32, "recon")) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -69,6 +88,8 @@ def test_loader_reads_a_file(pairs):
         ({"source": "a.png"}, "found .'source'"),
         ({**LINE, "instruction": ""}, "line 2: expected texts"),
         ({**LINE, "colour": "x"}, "found .'colour'"),
+        ({**LINE, "task": "edge"}, "line 2: task 'edge': expected one of"),
+        ({"task": "depth", "target": "b.png", "instruction": "a"}, "line 2: expected texts for"),
         ({**LINE, "target": "no.png"}, "line 2: target 'no.png' is not a file"),
     ],
 )
@@ -80,11 +101,11 @@ def test_damaged_lines(pairs, line, message):
 def test_missing_and_empty_files(tmp_path):
     with pytest.raises(ConfigError, match="none.jsonl: expected a readable text file"):
         PairFile(tmp_path / "none.jsonl", 32)
-    with pytest.raises(ConfigError, match="expected at least one line"):
+    with pytest.raises(ConfigError, match="expected at least one line of the task 'edit'"):
         PairFile(write(tmp_path, ""), 32)
 
 
 def test_toy_settings_do_not_fit_a_file(pairs):
-    config = DataConfig(source=str(pairs), translate_share=0.1)
-    with pytest.raises(ConfigError, match="only the toybox has such rows"):
+    config = DataConfig(source=str(pairs), mixture=(("add_remove", 1.0),))
+    with pytest.raises(ConfigError, match="expected different tasks of edit, recon, depth, canny"):
         example_rows(config, 1)

@@ -15,7 +15,7 @@ from jaxedit.data.toy.scene import (
 
 RECON_PROMPT = "reconstruct the image without changes"
 TRANSLATE_PROMPT = "given the {map} image generate an image following the description {caption}"
-MAPS = ("depth", "edge", "segmentation")
+MAPS = {"depth": "depth", "canny": "edge", "segmentation": "segmentation"}  # task -> its word
 
 _ROWS = {2: ("top", "bottom"), 4: ("top", "upper", "lower", "bottom")}
 _COLUMNS = {2: ("left", "right"), 4: ("far left", "left", "right", "far right")}
@@ -58,12 +58,16 @@ def caption(scene: Scene, level: Level) -> str:
     return f"{toys} {_SCENERY[scene.background][0]}"
 
 
+def translation(task: str, text: str) -> str:
+    """The instruction that turns the map of a translation task into the picture `text` tells."""
+    return TRANSLATE_PROMPT.format(map=MAPS[task], caption=text)
+
+
 def longest_caption(level: Level) -> int:
     """Words of the longest translation instruction of a level."""
     most = Toy("fish", "red", "striped", "sad", "upside down", "large")
     toys = (most,) * level.max_toys + (None,) * (level.grid**2 - level.max_toys)
-    text = TRANSLATE_PROMPT.format(map=MAPS[0], caption=caption(Scene("snow", toys), level))
-    return len(text.split())
+    return len(translation("depth", caption(Scene("snow", toys), level)).split())
 
 
 def _vocabulary() -> list[str]:
@@ -79,7 +83,7 @@ def _vocabulary() -> list[str]:
         "make the smaller bigger",
         "change the background to and",
         "small large",
-        *MAPS,
+        *MAPS.values(),
         *(word for grid in (2, 4) for word in _ROWS[grid] + _COLUMNS[grid]),
         *(phrase for pair in _SCENERY.values() for phrase in pair),
         *KINDS,

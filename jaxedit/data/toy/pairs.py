@@ -4,14 +4,21 @@ import dataclasses
 
 import numpy as np
 
-from jaxedit.data.toy.edits import EDIT_TYPES, Edit, draw_edit
-from jaxedit.data.toy.language import MAPS, RECON_PROMPT, TRANSLATE_PROMPT, caption
+from jaxedit.data.toy.edits import Edit, draw_edit
+from jaxedit.data.toy.language import MAPS, RECON_PROMPT, caption, translation
 from jaxedit.data.toy.render import edit_mask, render
 from jaxedit.data.toy.scene import HELD_OUT, LEVELS, Dice, Rules, Scene, draw_scene
 from jaxedit.data.toy.translate import translate
 
 SPLITS = ("train", "test", "test_compositional")
-TASKS = ("edit", "recon", "translate")
+ADD_REMOVE = (2, 3)  # of the edit types
+# task -> its types of edit; the other tasks have none
+EDITS = {
+    "edit": tuple(range(10)),
+    "add_remove": ADD_REMOVE,
+    "other": tuple(i for i in range(10) if i not in ADD_REMOVE),
+}
+TASKS = ("edit", "recon", *MAPS, "add_remove", "other")
 _WORD = (1 << 64) - 1
 
 
@@ -24,7 +31,7 @@ class ToyPair:
       mask: bool[H,W], True where an edit may change pixels (all True for translations).
       instruction: words of `VOCABULARY`, separated by blanks.
       edit_type: PIE-Bench's 0 ... 9; -1 for other tasks.
-      task: edit, recon, depth, edge or segmentation.
+      task: one of `TASKS`.
       level: 0, 1 or 2.
       scene, target_scene: what the pictures show.
     """
@@ -57,8 +64,9 @@ def make(
       level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2 (everything, 128 px).
       split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
         pair that the other two never show.
-      task: "edit", "recon" (nothing changes) or "translate" (a map becomes an image).
-      edit_type: 0 ... 9 asks for that type of edit; None draws it.
+      task: "edit" or, of its types, "add_remove" or the "other" ones; "recon" (nothing changes);
+        "depth", "canny" or "segmentation" (a map becomes an image).
+      edit_type: 0 ... 9 asks for that type of edit; None draws one of the task's.
 
     Raises:
       ValueError: level, split, task or edit_type is unknown.
@@ -66,51 +74,61 @@ def make(
     _require(level in range(len(LEVELS)), "level", level, "0, 1 or 2")
     _require(split in SPLITS, "split", split, f"one of {', '.join(SPLITS)}")
     _require(task in TASKS, "task", task, f"one of {', '.join(TASKS)}")
-    _require(edit_type in (None, *range(10)), "edit_type", edit_type, "0 ... 9 or None")
-    stream = SPLITS.index(split) * len(TASKS) + TASKS.index(task)
-    dice = Dice((seed & _WORD, stream), (index & _WORD, level))
+    types = EDITS.get(task, ())
+    _require(
+        edit_type in (None, *types),
+        "edit_type",
+        edit_type,
+        f"0 ... 9, here one of {types}, or None",
+    )
+    dice = Dice((seed & _WORD, _stream(split, task)), (index & _WORD, level))
     is_compositional = split == "test_compositional"
     rules = Rules(LEVELS[level], frozenset() if is_compositional else HELD_OUT)
-    if task == "edit" and edit_type is None:
-        edit_type = dice.below(len(EDIT_TYPES))
+    if types and edit_type is None:
+        edit_type = dice.pick(types)
     while True:
         scene = draw_scene(dice, rules)
         edit = Edit("", scene)
-        if task == "edit":
+        if types:
             edit = draw_edit(dice, rules, scene, edit_type)
         if edit and (not is_compositional or _has_held_out(edit.target)):
             break
-    if task == "translate":
-        return _translation(scene, level, dice.pick(MAPS))
-    return _edited(scene, edit, level, -1 if task == "recon" else edit_type)
+    if task in MAPS:
+        return _translation(scene, level, task)
+    return _edited(scene, edit, level, edit_type=edit_type, task=task)
 
 
-def _edited(scene: Scene, edit: Edit, level: int, edit_type: int) -> ToyPair:
-    is_recon = edit_type < 0
+def _stream(split: str, task: str) -> int:
+    """Number of a random stream; the streams of the first tasks are those of the first release."""
+    block, column = divmod(TASKS.index(task), 3)
+    return 9 * block + 3 * SPLITS.index(split) + column
+
+
+def _edited(scene: Scene, edit: Edit, level: int, *, edit_type: int | None, task: str) -> ToyPair:
+    is_recon = task == "recon"
     source = render(scene)
     return ToyPair(
         source=source,
         target=source.copy() if is_recon else render(edit.target),
         mask=edit_mask(scene, edit.target),
         instruction=RECON_PROMPT if is_recon else edit.instruction,
-        edit_type=edit_type,
-        task="recon" if is_recon else "edit",
+        edit_type=-1 if is_recon else edit_type,
+        task=task,
         level=level,
         scene=scene,
         target_scene=edit.target,
     )
 
 
-def _translation(scene: Scene, level: int, name: str) -> ToyPair:
+def _translation(scene: Scene, level: int, task: str) -> ToyPair:
     target = render(scene)
-    text = TRANSLATE_PROMPT.format(map=name, caption=caption(scene, LEVELS[level]))
     return ToyPair(
-        source=translate(scene, name),
+        source=translate(scene, task),
         target=target,
         mask=np.ones(target.shape[:2], bool),
-        instruction=text,
+        instruction=translation(task, caption(scene, LEVELS[level])),
         edit_type=-1,
-        task=name,
+        task=task,
         level=level,
         scene=scene,
         target_scene=scene,

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from jaxedit.data.canny import edge_map
 from jaxedit.data.toy.backgrounds import HORIZON
-from jaxedit.data.toy.render import LUMA, cell_of, render, silhouette
+from jaxedit.data.toy.render import cell_of, render, silhouette
 from jaxedit.data.toy.scene import CELL, KINDS, Scene
 
-_EDGE = 24.0  # difference of luma between neighbours that makes an edge
 _SKY, _GROUND = (70, 130, 180), (80, 0, 80)
 _KIND_COLOURS = (
     (220, 20, 60), (120, 12, 30), (255, 140, 0), (255, 215, 90),
@@ -15,8 +15,8 @@ _KIND_COLOURS = (
 
 
 def translate(scene: Scene, name: str) -> np.ndarray:
-    """The map `name` ("depth", "edge" or "segmentation") of a scene, u8[H,W,3]."""
-    return {"depth": _depth, "edge": _edge, "segmentation": _segmentation}[name](scene)
+    """The map `name` ("depth", "canny" or "segmentation") of a scene, u8[H,W,3]."""
+    return {"depth": _depth, "canny": _canny, "segmentation": _segmentation}[name](scene)
 
 
 def _depth(scene: Scene) -> np.ndarray:
@@ -32,13 +32,9 @@ def _depth(scene: Scene) -> np.ndarray:
     return picture
 
 
-def _edge(scene: Scene) -> np.ndarray:
-    """White where the brightness jumps from a pixel to the one on its right or below it."""
-    luma = render(scene) @ LUMA
-    edges = np.zeros(luma.shape, bool)
-    edges[:, :-1] |= np.abs(np.diff(luma, axis=1)) > _EDGE
-    edges[:-1] |= np.abs(np.diff(luma, axis=0)) > _EDGE
-    return np.repeat(edges[..., None].astype(np.uint8) * 255, 3, -1)
+def _canny(scene: Scene) -> np.ndarray:
+    """The edges that any photo's map is made of, so that a photo can be the start as well."""
+    return edge_map(render(scene))
 
 
 def _segmentation(scene: Scene) -> np.ndarray:

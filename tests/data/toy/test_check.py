@@ -51,7 +51,7 @@ def test_mild_blur_does_not_matter(pairs):
 
 
 def test_recon_and_translation_rows():
-    for task in ("recon", "translate"):
+    for task in ("recon", "depth"):
         pair = toy.make(0, 3, 1, task=task)
         assert toy.check(pair.target, pair).success
     assert not toy.check(pair.source, pair).success

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxedit.data import toy
+from jaxedit.data.canny import edge_map
 from jaxedit.data.toy.scene import HELD_OUT, POSABLE
 
 LEVELS = range(len(toy.LEVELS))
@@ -39,7 +40,7 @@ def test_make_is_a_pure_function_of_all_its_arguments():
     assert a.scene == b.scene and a.instruction == b.instruction
     np.testing.assert_array_equal(a.target, b.target)
     streams = [text(3, 1), text(4, 1), text(3, 2), text(3, 1, split="test")]
-    streams += [text(3, 1, task="recon"), text(3, 1, task="translate")]
+    streams += [text(3, 1, task=task) for task in toy.TASKS[1:]]
     assert all(x != y for i, x in enumerate(streams) for y in streams[:i])
 
 
@@ -103,7 +104,7 @@ def test_one_instruction_has_one_target():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("task", ["edit", "recon", "translate"])
+@pytest.mark.parametrize("task", toy.TASKS)
 def test_words_are_in_the_vocabulary(level, task):
     for pair in rows(level, 100, task=task):
         assert set(pair.instruction.split()) <= set(toy.VOCABULARY)
@@ -130,14 +131,22 @@ def test_recon_and_translation_rows():
     assert pair.instruction == "reconstruct the image without changes"
     assert not pair.mask.any()
     np.testing.assert_array_equal(pair.source, pair.target)
-    maps = {p.task: p for p in rows(1, 30, task="translate")}
-    assert set(maps) == {"depth", "edge", "segmentation"}
-    for name, pair in maps.items():
-        assert pair.instruction.startswith(f"given the {name} image generate an image following")
+    words = {"depth": "depth", "canny": "edge", "segmentation": "segmentation"}
+    maps = {task: toy.make(1, 3, 1, task=task) for task in words}
+    for task, pair in maps.items():
+        assert pair.task == task
+        start = f"given the {words[task]} image generate an image following the description a "
+        assert pair.instruction.startswith(start)
         assert pair.mask.all() and pair.source.dtype == np.uint8
     colours = np.unique(maps["segmentation"].source.reshape(-1, 3), axis=0)
     assert len(colours) == 2 + len(maps["segmentation"].scene.filled)
-    assert set(np.unique(maps["edge"].source)) == {0, 255}
+    np.testing.assert_array_equal(maps["canny"].source, edge_map(maps["canny"].target))
+
+
+def test_tasks_of_some_types():
+    assert {p.edit_type for p in rows(0, 40, task="add_remove")} == {2, 3}
+    assert {p.edit_type for p in rows(0, 99, task="other")} == {0, 1, *range(4, 10)}
+    assert toy.make(0, 0, 0, task="other", edit_type=6).edit_type == 6
 
 
 def test_pairs_cannot_be_changed_by_name():
@@ -150,8 +159,9 @@ def test_pairs_cannot_be_changed_by_name():
     [
         (3, {}, "level=3: expected 0, 1 or 2"),
         (0, {"split": "val"}, "split='val': expected one of train"),
-        (0, {"task": "depth"}, "task='depth': expected one of edit"),
+        (0, {"task": "edge"}, "task='edge': expected one of edit"),
         (0, {"edit_type": 10}, "edit_type=10: expected 0 ... 9"),
+        (0, {"task": "other", "edit_type": 2}, r"here one of \(0, 1, 4, 5, 6, 7, 8, 9\)"),
     ],
 )
 def test_unknown_arguments(level, kwargs, message):

@@ -1,0 +1,40 @@
+"""The instructions of EditAR's translation tasks: a depth, edge or segmentation map and a caption.
+
+`code` is the wording of the public code, which the released weights know. The paper quotes one
+other wording, for depth; for the other two maps `paper` is that wording with another noun. `toy` is
+the toybox's. Edits have no such frame: their instruction is the bare sentence.
+"""
+
+from jaxedit.config import require
+from jaxedit.data.toy.language import MAPS, translation
+
+_CODE = "Given the {map}, generate an image following the description: {caption}"
+_PAPER = "Given the {map}, generate the image following the instruction: {caption}"
+_NOUNS = {
+    "depth": ("depth image", "depth"),
+    "canny": ("canny edge image", "canny edge"),
+    "segmentation": ("segmentation mask", "segmentation"),
+}
+
+PROMPTS: dict[str, dict[str, str]] = {
+    "code": {task: _CODE.replace("{map}", noun) for task, (noun, _) in _NOUNS.items()},
+    "paper": {task: _PAPER.replace("{map}", noun) for task, (_, noun) in _NOUNS.items()},
+    "toy": {task: translation(task, "{caption}") for task in MAPS},
+}
+TASKS = tuple(_NOUNS)
+
+
+def prompt(task: str, caption: str, style: str = "code") -> str:
+    """The instruction that turns a map into the picture that a caption describes.
+
+    Args:
+      task: depth, canny or segmentation.
+      caption: what the picture shows; kept as it is.
+      style: code, paper or toy.
+
+    Raises:
+      ConfigError: the task or the style is unknown.
+    """
+    require(style in PROMPTS, f"prompts={style!r}: expected one of {', '.join(PROMPTS)}")
+    require(task in TASKS, f"task={task!r}: expected one of {', '.join(TASKS)}")
+    return PROMPTS[style][task].replace("{caption}", caption)
