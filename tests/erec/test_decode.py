@@ -1,0 +1,63 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxedit.config import ERecConfig
+from jaxedit.erec import decode
+from jaxedit.sampling.tokens import guide_tokens
+
+V = 96
+
+
+def step(cond, guided, noise, source, *, top_k=V, tau_replace=0.3, **config):
+    """`token_step` of numpy arrays."""
+    return jax.tree.map(
+        np.array,
+        decode.token_step(
+            *(jnp.asarray(x) for x in (cond, guided, noise, source)),
+            top_k=jnp.int32(top_k),
+            top_p=jnp.float32(1),
+            tau_replace=jnp.float32(tau_replace),
+            config=ERecConfig(**config),
+        ),
+    )
+
+
+@pytest.fixture
+def golden_rows(golden):
+    """cond, guided, noise and source of the golden positions, as a batch; and the arrays."""
+    arrays, description = golden("erec_numerics_tiny")
+    rows = {
+        path: jnp.stack([arrays[f"in/logits_{kind}_{path}"] for kind in ("cond", "null")], axis=1)
+        for path in ("rec", "edit")
+    }
+    scale = jnp.float32(description["config"]["cfg_scale"])
+    guided = [guide_tokens(x, scale, scale, jnp.bool(True)) for x in rows.values()]
+    cond = jnp.stack([x[:, 0] for x in rows.values()], axis=1)
+    noise = jnp.stack([arrays["in/gumbel_shared"]] * 2, axis=1)
+    return (cond, jnp.stack(guided, axis=1), noise, arrays["in/source_tokens"]), arrays
+
+
+@pytest.mark.parametrize("reading", ["cfg", "cond", "truncated"])
+def test_golden_step(golden_rows, reading):
+    rows, arrays = golden_rows
+    for i, path in enumerate(("rec", "edit")):
+        np.testing.assert_allclose(rows[1][:, i], arrays[f"out/cfg_logits_{path}"], atol=2e-5)
+    name = "guided" if reading == "cfg" else reading
+    found = step(*rows, top_k=24, probabilities=name)
+    np.testing.assert_array_equal(found.rec, arrays["out/tokens_rec"])
+    np.testing.assert_array_equal(found.edit, arrays["out/tokens_edit"])
+    for name, tolerance in (("js", 1e-5), ("nll_rec", 1e-4), ("nll_edit", 1e-4)):
+        expected = arrays[f"out/{reading}/{name}"].reshape(-1)
+        np.testing.assert_allclose(getattr(found, name), expected, atol=tolerance)
+
+
+def test_golden_ablations(golden_rows):
+    (cond, guided, noise, source), arrays = golden_rows
+    own = noise.at[:, 1].set(arrays["in/gumbel_edit_independent"])
+    found = step(cond, guided, own, source, top_k=24)
+    np.testing.assert_array_equal(found.rec, arrays["out/tokens_rec"])
+    np.testing.assert_array_equal(found.edit, arrays["out/tokens_edit_independent"])
+    found = step(cond, guided, noise, source, top_k=24, direct_replacement=True)
+    np.testing.assert_array_equal(found.edit, arrays["out/direct_replacement_tokens_js0.3"])
