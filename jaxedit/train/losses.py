@@ -1,4 +1,4 @@
-"""The loss of next-scale prediction: two-way cross-entropy of every bit."""
+"""The losses of next-scale prediction (bits) and of next-token prediction (codes)."""
 
 import math
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxedit.config import Scales
 
@@ -60,3 +61,49 @@ def bitwise_loss(
     losses = per_scale(entropy)
     share = jnp.asarray(scale_weights(scales, weights), jnp.float32)
     return BitwiseLoss(jnp.sum(losses * share), losses, per_scale((margin > 0).astype(jnp.float32)))
+
+
+class TokenLoss(NamedTuple):
+    """The loss and what to watch of it.
+
+    loss: f32[], mean cross-entropy in nats per token.
+    right: bool[B,N], where the likeliest code is the right one.
+    """
+
+    loss: jax.Array
+    right: jax.Array
+
+
+def token_loss(logits: jax.Array, codes: jax.Array) -> TokenLoss:
+    """Cross-entropy of the codes, every token weighing the same.
+
+    Args:
+      logits: f32[B,N,V].
+      codes: i32[B,N], the right codes.
+
+    Source: Sun et al. 2024 (LlamaGen), section 2.2.
+    """
+    logits = logits.astype(jnp.float32)
+    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, codes)  # [B,N]
+    return TokenLoss(entropy.mean(), jnp.argmax(logits, axis=-1) == codes)
+
+
+def distillation_loss(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Mean squared distance of predicted features to the teacher's, which is a constant.
+
+    Args:
+      student: f32[B,n,D], the transformer's features after its alignment head.
+      teacher: f32[B,n,D], patch features of the target picture.
+
+    Returns:
+      f32[].
+
+    Source: EditAR (Mu et al. 2025), section 3.3.
+    """
+    return jnp.mean((student.astype(jnp.float32) - jax.lax.stop_gradient(teacher)) ** 2)
+
+
+def mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
+    """Mean f32[] of the values at True, 0 if there is none; both arrays have one shape."""
+    weight = where.astype(jnp.float32)
+    return jnp.sum(values.astype(jnp.float32) * weight) / jnp.maximum(weight.sum(), 1.0)

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit import tree
 from jaxedit.config import PretrainedConfig, TrainConfig, require
-from jaxedit.convert.pretrained import load_pretrained, save_pretrained
+from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
@@ -14,13 +13,15 @@ from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import image, quantize
 from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
+from jaxedit.train.frozen import read_frozen
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
+from jaxedit.train.step import Objective
 from jaxedit.tree import Tree
 
 Metrics = dict[str, jax.Array]
 
 
-class VAREditObjective:
+class VAREditObjective(Objective):
     """Trains {"transformer": ...} and, unless weights for it are given, the text encoder {"t5"}.
 
     The image tokenizer is frozen: its encoder turns pixels into labels, in f32.
@@ -152,16 +153,11 @@ def load_frozen(config: TrainConfig) -> Tree:
       OSError: weights that are not there.
     """
     names = {"bsq": config.varedit.tokenizer, "t5": config.varedit.text_encoder}
-    frozen: Tree = {}
+    loaded: Tree = {}
     for network, name in names.items():
-        if not name and network == "t5":
-            continue
-        found, params, directory = load_pretrained(name, [network])
-        there, here = vars(getattr(found, network)), vars(getattr(config.model, network))
-        differ = [f"{k} is {there[k]} there, {here[k]} here" for k in there if there[k] != here[k]]
-        require(not differ, f"{directory} has another {network}: {', '.join(differ)}")
-        frozen |= tree.cast(params, "float32")
-    return frozen
+        if name or network == "bsq":
+            loaded |= read_frozen(name, network, config.model)
+    return loaded
 
 
 def check(config: TrainConfig) -> None:
