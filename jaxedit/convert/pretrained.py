@@ -23,9 +23,16 @@ from jaxedit.data.text import TextTokenizer
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import init_params
+from jaxedit.models.vqgan import VQTokenizer
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-NETWORKS = {"bsq": ("bsq",), "varedit": ("bsq", "transformer", "t5")}  # by model_type
+# model_type -> its networks
+NETWORKS = {
+    "bsq": ("bsq",),
+    "varedit": ("bsq", "transformer", "t5"),
+    "vq": ("vq",),
+}
+TOKENIZERS = ("bsq", "vq")  # model_types without a text tokenizer
 
 
 def resolve(name: str | os.PathLike) -> pathlib.Path:
@@ -50,7 +57,11 @@ def abstract_params(config: PretrainedConfig) -> tree.Tree:
     def t5() -> tree.Tree:
         return T5Encoder(config.t5).init(rng.key_for(0, "init"), ids, ids == 0)["params"]
 
-    makers = {"bsq": bsq, "transformer": transformer, "t5": t5}
+    def vq() -> tree.Tree:
+        pixels = jnp.zeros((1, config.vq.stride, config.vq.stride, 3))
+        return VQTokenizer(config.vq).init(rng.key_for(0, "init"), pixels)["params"]
+
+    makers = {"bsq": bsq, "transformer": transformer, "t5": t5, "vq": vq}
     return {name: jax.eval_shape(makers[name]) for name in NETWORKS[config.model_type]}
 
 
@@ -175,7 +186,7 @@ def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], whe
 def _tokenizer_files(
     config: PretrainedConfig, tokenizer: str | os.PathLike | None
 ) -> list[pathlib.Path]:
-    if config.model_type == "bsq":
+    if config.model_type in TOKENIZERS:
         return []
     require(tokenizer is not None, "tokenizer=None: an editor needs its text tokenizer")
     loaded = TextTokenizer.load(tokenizer)

@@ -13,7 +13,7 @@ from jaxedit.ops import pyramid
 conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-def conv(features: int, size: int = 3, *, name: str, **options: Any) -> nn.Conv:
+def conv(features: int, size: int = 3, *, name: str | None, **options: Any) -> nn.Conv:
     """A convolution with bias that keeps height and width; `options` are those of `nn.Conv`."""
     pad = size // 2
     options = {"padding": ((pad, pad), (pad, pad)), "kernel_init": conv_init} | options
@@ -57,6 +57,27 @@ class ResBlock(nn.Module):
         if x.shape[-1] != self.features:
             x = conv(self.features, 1, name="shortcut", **options)(x)
         return x + h
+
+
+class AttentionBlock(nn.Module):
+    """Single-head attention between all positions, after a norm, beside a skip."""
+
+    dtype: Any = jnp.float32
+    precision: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B,H,W,C] to [B,H,W,C]."""
+        B, H, W, C = x.shape
+        options = {"dtype": self.dtype, "precision": self.precision}
+        h = group_norm(C, name="norm", dtype=self.dtype)(x)
+        q, k, v = (conv(C, 1, name=name, **options)(h).reshape(B, H * W, C) for name in "qkv")
+        scores = jnp.einsum(
+            "bqc,bkc->bqk", q, k, precision=self.precision, preferred_element_type=jnp.float32
+        )
+        weights = jax.nn.softmax(scores * C**-0.5).astype(self.dtype)
+        h = jnp.einsum("bqk,bkc->bqc", weights, v, precision=self.precision)
+        return x + conv(C, 1, name="proj", **options)(h.reshape(B, H, W, C))
 
 
 class Upsample(nn.Module):

@@ -44,7 +44,8 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"null/(text|image)", _REPLICATED),
-    (r"(bsq|discriminator|lpips)/.*", _REPLICATED),  # convolutions: small, whole on each device
+    # convolutions and what belongs to them: small, whole on each device
+    (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
 )
 
 log = logging.getLogger(__name__)

@@ -1,32 +1,24 @@
 """The image tokenizer as an objective: reconstruct both pictures of each pair through the bits."""
 
 import functools
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.config import PretrainedConfig, TrainConfig, require
-from jaxedit.convert import keymap_lpips
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.discriminator import Discriminator
-from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.train import bsq_losses as losses
+from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
+from jaxedit.train.step import Objective
 from jaxedit.tree import Tree
 
-Metrics = dict[str, jax.Array]
 
-
-class BSQObjective:
-    """Trains {"bsq": ...}, with a GAN also {"discriminator": ...}, by one gradient of one loss.
-
-    The generator's term sees the discriminator's weights as constants, and the discriminator's
-    terms see the reconstruction as a constant, so each part only gets the gradient of its own loss.
-    """
+class BSQObjective(Objective):
+    """Trains {"bsq": ...}, with a GAN also {"discriminator": ...}, by one gradient of one loss."""
 
     def __init__(self, config: TrainConfig) -> None:
         """Check the settings of `config` and read the LPIPS network if it has a weight.
@@ -50,26 +42,20 @@ class BSQObjective:
         self.tokenizer = BSQTokenizer(
             self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat
         )
-        self.discriminator = Discriminator(self.settings.gan_channels)
-        self._lpips: Tree = {}
-        if self.settings.lpips_weight:
-            path = self.settings.lpips_weights
-            require(path != "", "bsq.lpips_weights is empty: expected a file, or lpips_weight=0")
-            self._lpips = {"lpips": keymap_lpips.read(pathlib.Path(path))}
+        self.reconstruction = ReconstructionLoss(
+            self.settings, "bsq", lecam=self.settings.gan_lecam
+        )
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""
         tokenizer_key, discriminator_key = jax.random.split(key)
         pixels = jnp.zeros((1, 64, 64, 3))
         params = {"bsq": self.tokenizer.init(tokenizer_key, pixels)["params"]}
-        if self.settings.gan_weight:
-            variables = self.discriminator.init(discriminator_key, pixels)
-            params["discriminator"] = variables["params"]
-        return params
+        return params | self.reconstruction.init(discriminator_key)
 
     def frozen(self) -> Tree:
         """The LPIPS network, if its loss is on."""
-        return self._lpips
+        return self.reconstruction.frozen()
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
@@ -91,19 +77,9 @@ class BSQObjective:
         keep = losses.draw_kept(key, len(cfg.scales), cfg.scale_drop)
         output, quantized = self._reconstruct(params, x, keep)
         terms = jax.tree.map(lambda t: losses.mean_of_kept(t, keep), quantized.terms)
-        l1, mse = jnp.abs(output - x).mean(), ((output - x) ** 2).mean()
-        total = cfg.l1_weight * l1 + cfg.mse_weight * mse + losses.quantizer_loss(terms, cfg)
-        metrics = {"l1": l1, "psnr": losses.psnr(output, x), **terms._asdict()}
-        metrics |= bit_entropies(quantized.bit_rates)
-        if cfg.lpips_weight:
-            metrics["lpips"] = LPIPS().apply({"params": frozen["lpips"]}, output, x).mean()
-            total += cfg.lpips_weight * metrics["lpips"]
-        if cfg.gan_weight:
-            adversarial = self._adversarial(params["discriminator"], output, x)
-            is_on = (step >= cfg.gan_start).astype(jnp.float32)
-            total += cfg.gan_weight * is_on * adversarial["gan_generator"]
-            total += adversarial["gan_discriminator"]
-            metrics |= adversarial
+        total, metrics = self.reconstruction(params, frozen, output, x, step)
+        total += losses.quantizer_loss(terms, cfg)
+        metrics |= {**terms._asdict(), **bit_entropies(quantized.bit_rates)}
         return total, metrics
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
@@ -138,24 +114,6 @@ class BSQObjective:
 
         images = jax.lax.map(decode, quantized.features)  # [K,B,H,W,3]
         return jnp.concatenate([pixels[:, None], images.swapaxes(0, 1)], axis=1)
-
-    def _adversarial(self, params: Tree, output: jax.Array, x: jax.Array) -> Metrics:
-        def score(params: Tree, pixels: jax.Array) -> jax.Array:
-            return self.discriminator.apply({"params": params}, pixels)
-
-        real, fake = score(params, x), score(params, jax.lax.stop_gradient(output))
-        return {
-            "gan_generator": -score(jax.lax.stop_gradient(params), output).mean(),
-            "gan_discriminator": losses.discriminator_loss(real, fake, self.settings.gan_lecam),
-            "score_real": real.mean(),
-            "score_fake": fake.mean(),
-        }
-
-
-def pixels_of(batch: EditBatch) -> jax.Array:
-    """Sources and targets of a batch, alternating: f32[2B,H,W,3] in [-1,1]."""
-    pixels = jnp.stack([batch.source, batch.target], axis=1)  # [B,2,H,W,3]
-    return to_float(pixels.reshape(-1, *batch.source.shape[1:]))
 
 
 def bit_entropies(rates: jax.Array) -> Metrics:

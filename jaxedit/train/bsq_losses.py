@@ -98,22 +98,3 @@ def binary_entropy(p: jax.Array) -> jax.Array:
     """Entropy in nats of coins with probability p f32[...]; finite, with gradient, at 0 and 1."""
     # The reference adds 1e-8 inside the log, but XLA folds log(1 - p + 1e-8) to log(1 - p).
     return -sum(x * jnp.log(jnp.maximum(x, 1e-8)) for x in (p, 1 - p))
-
-
-def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio in dB of images f32[...] in [-1,1], clamped to that range."""
-    error = jnp.mean((jnp.clip(a, -1, 1) - jnp.clip(b, -1, 1)) ** 2)
-    return 10 * jnp.log10(4 / jnp.maximum(error, 1e-10))
-
-
-def discriminator_loss(real: jax.Array, fake: jax.Array, lecam: float) -> jax.Array:
-    """Hinge loss of the discriminator's scores f32[...] of real and reconstructed images.
-
-    Args:
-      real: scores of images.
-      fake: scores of reconstructions.
-      lecam: weight of the LeCam-like regulariser, which keeps both means within 0.1 of zero.
-    """
-    hinge = (jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean()) / 2
-    excess = [jax.nn.relu(jnp.abs(scores.mean()) - 0.1) ** 2 for scores in (real, fake)]
-    return hinge + lecam * sum(excess)

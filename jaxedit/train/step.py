@@ -30,7 +30,28 @@ class Objective(Protocol):
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        """(loss f32[], metrics f32[] by name) of one micro-batch."""
+        """(loss f32[], metrics by name) of one micro-batch.
+
+        Metrics f32[] are averaged over the micro-batches; arrays [n, ...] are joined, and are for
+        `after_update` to take out.
+        """
+
+    def after_update(
+        self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
+    ) -> tuple[Tree, Tree, Metrics]:
+        """Change by hand what no gradient changes, after the optimiser; nothing unless overridden.
+
+        Args:
+          params: after the update.
+          average: their moving average, empty if there is none.
+          metrics: of the whole batch, as `loss` made them.
+          key: key[] of this step.
+          step: i32[], finished steps before this one.
+
+        Returns:
+          params, average, and metrics f32[] only.
+        """
+        return params, average, metrics
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
@@ -84,11 +105,11 @@ def make_step(
         metrics |= {"grad_norm": optax.tree.norm(grads), "lr": rate}
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        average = moving_average(state.ema_params, params, config.ema_decay, state.step)
+        key = rng.key_for(config.seed, "after_update", state.step)
+        params, average, metrics = objective.after_update(params, average, metrics, key, state.step)
         after = TrainState(
-            step=state.step + 1,
-            params=params,
-            opt_state=opt_state,
-            ema_params=moving_average(state.ema_params, params, config.ema_decay, state.step),
+            step=state.step + 1, params=params, opt_state=opt_state, ema_params=average
         )
         return after, metrics
 
@@ -103,6 +124,8 @@ def accumulate(
     parts: int,
 ) -> tuple[Tree, Metrics]:
     """Gradient and metrics of the mean loss over `parts` micro-batches, one after the other.
+
+    Metrics that are arrays with rows are joined instead, in the order of the micro-batches.
 
     Args:
       loss: (params, micro-batch, key) -> (loss, metrics).
@@ -126,14 +149,22 @@ def accumulate(
     def split(x: jax.Array) -> jax.Array:
         return jnp.moveaxis(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 1, 0)
 
-    def add(total: Any, xs: tuple[EditBatch, jax.Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, one(*xs)), None
+    def parted(micro: EditBatch, key: jax.Array) -> tuple[tuple[Tree, Metrics], Metrics]:
+        grads, metrics = one(micro, key)
+        scalars = {name: value for name, value in metrics.items() if value.ndim == 0}
+        rows = {name: value for name, value in metrics.items() if value.ndim}
+        return (grads, scalars), rows
+
+    def add(total: Any, xs: tuple[EditBatch, jax.Array]) -> tuple[Any, Metrics]:
+        value, rows = parted(*xs)
+        return jax.tree.map(jnp.add, total, value), rows
 
     xs = (jax.tree.map(split, batch), jax.random.split(key, parts))
-    shapes = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], xs))
+    shapes, _ = jax.eval_shape(parted, *jax.tree.map(lambda x: x[0], xs))
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    total, _ = jax.lax.scan(add, zeros, xs)
-    return jax.tree.map(lambda x: x / parts, total)
+    total, rows = jax.lax.scan(add, zeros, xs)
+    grads, metrics = jax.tree.map(lambda x: x / parts, total)
+    return grads, metrics | {name: x.reshape(-1, *x.shape[2:]) for name, x in rows.items()}
 
 
 def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:

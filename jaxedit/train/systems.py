@@ -11,6 +11,7 @@ from jaxedit.data.text import TextTokenizer
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.step import Objective
 from jaxedit.train.varedit import VAREditObjective, load_frozen
+from jaxedit.train.vq import VQObjective
 
 
 def build(
@@ -44,4 +45,6 @@ def objective_of(config: TrainConfig) -> Objective:
     """The objective of the config's model, with the weights that it needs."""
     if config.model.model_type == "bsq":
         return BSQObjective(config)
+    if config.model.model_type == "vq":
+        return VQObjective(config)
     return VAREditObjective(config, load_frozen(config))

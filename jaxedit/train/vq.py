@@ -1,0 +1,191 @@
+"""The vector-quantised tokenizer as an objective: both pictures of each pair through the codes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit.config import PretrainedConfig, TrainConfig, require
+from jaxedit.convert.pretrained import save_pretrained
+from jaxedit.data.batch import EditBatch
+from jaxedit.models.vqgan import VQTokenizer
+from jaxedit.ops import codebook as ops
+from jaxedit.ops.image import to_float, to_uint8
+from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
+from jaxedit.train.step import Objective
+from jaxedit.tree import Tree
+
+_LLOYD = 10  # rounds of k-means per batch
+
+
+class Quantized(NamedTuple):
+    """Latents and their codes.
+
+    z: f32[B,h,w,c], latents as they are compared.
+    codes: i32[B,h,w].
+    passed: f32[B,h,w,c], the codes' vectors with the gradient of z (straight-through).
+    commit: f32[], mean squared distance, with the gradient of the latents.
+    codebook: f32[], the same with the gradient of the codes.
+    """
+
+    z: jax.Array
+    codes: jax.Array
+    passed: jax.Array
+    commit: jax.Array
+    codebook: jax.Array
+
+
+class VQObjective(Objective):
+    """Trains {"vq": ..., "usage": ...}, with a GAN also {"discriminator": ...}.
+
+    "usage" holds `idle` f32[V], the steps since each code was last used. No loss sees it; it
+    counts in `after_update`, which also starts the codes and revives the dead ones.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Check the settings of `config` and read the LPIPS network if it has a weight.
+
+        Raises:
+          ConfigError: the pictures do not fit the tokenizer, or a setting is outside its range.
+          OSError, ValueError: the LPIPS weights are missing or do not fit.
+        """
+        self.settings, self.model = config.vq, config.model.vq
+        self.export_dtype = config.export_dtype
+        size, stride = config.data.image_size, self.model.stride
+        require(
+            size % stride == 0,
+            f"data.image_size={size}: expected a multiple of {stride}, the tokenizer's stride",
+        )
+        for name in ("kmeans_batches", "restart_after"):
+            value = getattr(self.settings, name)
+            require(value >= 0, f"vq.{name}={value}: expected 0 or more")
+        # Training needs no exact codes: the encoder's convolutions run at the backend's precision.
+        self.tokenizer = VQTokenizer(
+            self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat
+        )
+        self.reconstruction = ReconstructionLoss(self.settings, "vq")
+
+    def init(self, key: jax.Array) -> Tree:
+        """All trained parameters and the idle counts, f32."""
+        tokenizer_key, discriminator_key = jax.random.split(key)
+        side = self.model.stride
+        params = self.tokenizer.init(tokenizer_key, jnp.zeros((1, side, side, 3)))["params"]
+        usage = {"idle": jnp.zeros(self.model.codes)}
+        return {"vq": params, "usage": usage} | self.reconstruction.init(discriminator_key)
+
+    def frozen(self) -> Tree:
+        """The LPIPS network, if its loss is on."""
+        return self.reconstruction.frozen()
+
+    def loss(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """Reconstruction, codebook, commitment, perceptual and adversarial losses of one batch.
+
+        Args:
+          params: as `init` makes them.
+          frozen: as `frozen` makes them.
+          batch: B pairs; both pictures of a pair are reconstructed.
+          key: key[], not used.
+          step: i32[], finished steps.
+
+        Returns:
+          loss f32[], metrics f32[], and for `after_update` "latents" f32[n,c], "codes" i32[n].
+        """
+        x = pixels_of(batch)
+        output, quantized = self._reconstruct(params["vq"], x)
+        total, metrics = self.reconstruction(params, frozen, output, x, step)
+        total += quantized.codebook + self.settings.commit_weight * quantized.commit
+        metrics |= {
+            "commit": quantized.commit,
+            "latents": quantized.z.reshape(-1, self.model.code_width),
+            "codes": quantized.codes.reshape(-1),
+        }
+        return total, metrics
+
+    def after_update(
+        self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
+    ) -> tuple[Tree, Tree, Metrics]:
+        """Count the codes' use; start them by k-means, and revive dead ones with random latents.
+
+        During the first `kmeans_batches` steps the codes follow k-means, each step from where the
+        one before left them and the first from random latents. The moving average gets the same
+        vectors as the parameters.
+        """
+        cfg, metrics = self.settings, dict(metrics)
+        latents, codes = metrics.pop("latents"), metrics.pop("codes")
+        counts = ops.count_codes(codes, self.model.codes)
+        idle = jnp.where(counts > 0, 0, params["usage"]["idle"] + 1)
+        codebook = params["vq"]["codebook"]
+        drawn = draw_latents(key, latents, self.model.codes)
+        is_start = step < cfg.kmeans_batches
+        is_dead = (idle >= cfg.restart_after) & (cfg.restart_after > 0) & ~is_start
+
+        def start() -> jax.Array:
+            centres = jnp.where(step == 0, drawn, codebook)
+            norm = self.model.unit_norm
+            return ops.kmeans(latents, centres, unit_norm=norm, iterations=_LLOYD)
+
+        fresh = jax.lax.cond(is_start, start, lambda: drawn)
+        is_new = is_start | is_dead
+        usage = {"idle": jnp.where(is_new, 0, idle)}
+
+        def renew(params: Tree) -> Tree:
+            codes = jnp.where(is_new[:, None], fresh, params["vq"]["codebook"])
+            return params | {"vq": params["vq"] | {"codebook": codes}, "usage": usage}
+
+        metrics |= {
+            "codes_used": jnp.sum(counts > 0, dtype=jnp.float32),
+            "perplexity": ops.perplexity(counts),
+            "restarted": jnp.sum(is_dead, dtype=jnp.float32),
+        }
+        return renew(params), renew(average) if average else {}, metrics
+
+    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+        """u8[rows,4,H,W,3]: source, its reconstruction, target, its reconstruction."""
+        return np.asarray(jax.jit(self._both)(params["vq"], batch))
+
+    def export(self, params: Tree, directory: str) -> None:
+        """Write the tokenizer alone as a pretrained directory."""
+        config = PretrainedConfig(model_type="vq", vq=self.model)
+        save_pretrained(directory, config, {"vq": params["vq"]}, dtype=self.export_dtype)
+
+    def _reconstruct(self, params: Tree, x: jax.Array) -> tuple[jax.Array, Quantized]:
+        variables = {"params": params}
+        latent = self.tokenizer.apply(variables, x, method="encode")
+        quantized = quantize(latent, params["codebook"], self.model.unit_norm)
+        output = self.tokenizer.apply(variables, quantized.passed, method="decode_latent")
+        return output, quantized
+
+    def _both(self, params: Tree, batch: EditBatch) -> jax.Array:
+        def output(pixels: jax.Array) -> jax.Array:
+            return to_uint8(self._reconstruct(params, to_float(pixels))[0])
+
+        pictures = [batch.source, output(batch.source), batch.target, output(batch.target)]
+        return jnp.stack(pictures, axis=1)
+
+
+def quantize(latent: jax.Array, codebook: jax.Array, unit_norm: bool) -> Quantized:
+    """Replace latents f32[B,h,w,c] by their codes from f32[V,c], with straight-through gradients.
+
+    Source: van den Oord et al. 2017, equation 3.
+    """
+    stop = jax.lax.stop_gradient
+    z = ops.as_compared(latent, unit_norm)
+    codes = stop(ops.nearest_code(z, codebook, unit_norm))
+    vectors = ops.look_up(codebook, codes, unit_norm)
+    return Quantized(
+        z=stop(z),
+        codes=codes,
+        passed=z + stop(vectors - z),
+        commit=jnp.mean((stop(vectors) - z) ** 2),
+        codebook=jnp.mean((vectors - stop(z)) ** 2),
+    )
+
+
+def draw_latents(key: jax.Array, latents: jax.Array, count: int) -> jax.Array:
+    """`count` random rows of f32[n,c], all different if there are enough: f32[count,c]."""
+    n = len(latents)
+    order = jax.random.permutation(key, max(n, count))
+    return latents[order[:count] % n]
