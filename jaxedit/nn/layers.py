@@ -18,6 +18,15 @@ def layer_norm(x: jax.Array, eps: float) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
 
 
+def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """`x / rms(x) * scale` of [B,S,C] over the last axis, in f32.
+
+    Source: Root Mean Square Layer Normalization (Zhang and Sennrich), equation 4.
+    """
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps) * scale[None, None]
+
+
 def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> jax.Array:
     """Adaptive layer norm: `LN(x) * (1 + scale) + shift`.
 
@@ -55,8 +64,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalise x[B,S,C]; returns f32 of the same shape."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        x = x.astype(jnp.float32)
-        return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + self.eps) * scale[None, None]
+        return rms_norm(x, scale, self.eps)
 
 
 class LayerNorm(nn.Module):

@@ -1,0 +1,99 @@
+"""The transformer's weights as the token loop reads them: one array per layer and matrix.
+
+Cutting stacked weights inside a compiled program copies all of them, so it is done once, outside.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import EditARConfig
+from jaxedit.models.editar import Null
+from jaxedit.nn.decode_attention import ByHead, Flat, Layout
+from jaxedit.tree import Tree
+
+
+class Layer(NamedTuple):
+    """One layer: norms f32[D]; qkv [D,D+2GE], proj [D,D], gate_up [D,2F], down [F,D]."""
+
+    attn_norm: jax.Array
+    qkv: jax.Array
+    proj: jax.Array
+    mlp_norm: jax.Array
+    gate_up: jax.Array
+    down: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """All that decoding reads, a pytree.
+
+    Attributes:
+      embed: [V,D], of image tokens.
+      condition: parameters of the text's MLP, or [classes+1,D].
+      layers: one `Layer` each.
+      norm: f32[D].
+      head: [D,V].
+      null: constants that stand for dropped conditions; None for classes.
+      layout: of the caches.
+    """
+
+    embed: jax.Array
+    condition: Any
+    layers: tuple[Layer, ...]
+    norm: jax.Array
+    head: jax.Array
+    null: Null
+    layout: Layout
+
+
+def unstack(
+    config: EditARConfig,
+    transformer: Tree,
+    null: Tree,
+    dtype: Any,
+    *,
+    backend: str | None = None,
+) -> Weights:
+    """Weights for decoding; to be called once, outside `jit`.
+
+    Args:
+      config: sizes.
+      transformer: parameters as trained, blocks stacked.
+      null: {"text", "image"} as far as the kind of prefix has them.
+      dtype: of matrices and caches; norms and constants are f32.
+      backend: cpu, gpu or tpu, which decides the layout of the caches; None: the default one.
+    """
+
+    def matrix(x: jax.Array) -> jax.Array:
+        return jnp.asarray(x, dtype)
+
+    def layer(i: int) -> Layer:
+        cut = jax.tree.map(lambda x: x[i], transformer["blocks"])
+        return Layer(
+            attn_norm=jnp.asarray(cut["attn_norm"]["scale"], jnp.float32),
+            qkv=matrix(cut["attn"]["qkv"]["kernel"]),
+            proj=matrix(cut["attn"]["proj"]["kernel"]),
+            mlp_norm=jnp.asarray(cut["mlp_norm"]["scale"], jnp.float32),
+            gate_up=matrix(cut["mlp"]["gate_up"]["kernel"]),
+            down=matrix(cut["mlp"]["down"]["kernel"]),
+        )
+
+    is_class = config.prefix == "class"
+    return Weights(
+        embed=matrix(transformer["embed"]),
+        condition=jax.tree.map(matrix, transformer["class_embed" if is_class else "text"]),
+        layers=tuple(layer(i) for i in range(config.layers)),
+        norm=jnp.asarray(transformer["norm"]["scale"], jnp.float32),
+        head=matrix(transformer["head"]["kernel"]),
+        null=Null(**{name: jnp.asarray(x, jnp.float32) for name, x in null.items()}),
+        layout=choose_layout(config, backend or jax.default_backend()),
+    )
+
+
+def choose_layout(config: EditARConfig, backend: str) -> Layout:
+    """How caches lie in memory on a backend: cpu, gpu or tpu."""
+    return Flat(config.head_width) if backend == "tpu" else ByHead(config.head_width)

@@ -1,0 +1,302 @@
+"""Next-token decoding of LlamaGen and EditAR: a prefix, then one token after another on device.
+
+A picture has R rows: with its instruction, without it, of a second decoding path. Three facts make
+a step cheap, all exact:
+
+- The source image comes first in a causal sequence, so its keys and values depend on nothing else.
+  They are made once (`prefill_image`) and serve all rows and all instructions.
+- Rotary tables are zero at the text, so its queries and keys are. A text token averages the values
+  of all it sees, and to later tokens T text tokens are one: key zero, value their mean, score ln T.
+  The same holds for the class token.
+- Each layer's cache is an array of its own in the loop's carry, updated in place.
+
+Source: release code of LlamaGen and EditAR, for what is computed; how is ours.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import EditARConfig
+from jaxedit.models.editar import TextMLP
+from jaxedit.nn.attention import KeysValues, attend_causal, join_heads, split_heads
+from jaxedit.nn.decode_attention import Span, attend_newest, over_spans
+from jaxedit.nn.layers import rms_norm
+from jaxedit.ops import rope
+from jaxedit.sampling.decode_weights import Layer, Weights
+
+# (logits f32[B,R,V], position i32[]) -> (tokens i32[B,R], record): any pytree of callables
+Policy = Callable[[jax.Array, jax.Array], tuple[jax.Array, Any]]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Prefix:
+    """Keys and values of source images, per layer; empty for models that read none.
+
+    Attributes:
+      picture: of B pictures.
+      null: of the constant that stands for no image, one for all pictures; or empty.
+      null_rows: how many rows of each picture, the last ones, see `null` instead of the picture.
+    """
+
+    picture: tuple[KeysValues, ...] = ()
+    null: tuple[KeysValues, ...] = ()
+    null_rows: int = dataclasses.field(default=0, metadata={"static": True})
+
+    def spans(self, layer: int, rows: int) -> list[Span]:
+        """What each of R rows sees in one layer."""
+        spans = [Span(self.picture[layer], rows - self.null_rows)] if self.picture else []
+        return spans + ([Span(self.null[layer], self.null_rows)] if self.null_rows else [])
+
+
+class State(NamedTuple):
+    """Where decoding stands.
+
+    caches: per layer, of B*R rows; slot 0 stands for the text, slot p+1 is the token at position p.
+    text_score: f32[B*R], ln of the number of text tokens that are seen.
+    logits: f32[B,R,V], of the token at `position` i32[].
+    """
+
+    caches: tuple[KeysValues, ...]
+    text_score: jax.Array
+    logits: jax.Array
+    position: jax.Array
+
+
+def prefill_image(
+    weights: Weights, config: EditARConfig, source: jax.Array, drop: jax.Array | None = None
+) -> Prefix:
+    """Read source images; without any text, so that every instruction can follow.
+
+    Args:
+      weights: see `unstack`.
+      config: sizes; prefix "edit".
+      source: i32[B,N].
+      drop: bool[B], pictures in whose place the null image is put; None is none.
+
+    Returns:
+      Prefix of B pictures.
+    """
+    x = weights.embed[source].astype(jnp.float32)
+    if drop is not None:
+        x = jnp.where(drop[:, None, None], weights.null.image[None], x)
+    return Prefix(_read_image(weights, config, x))
+
+
+def prefill_null(weights: Weights, config: EditARConfig) -> tuple[KeysValues, ...]:
+    """`Prefix.null`: keys and values of the null image."""
+    return _read_image(weights, config, weights.null.image[None])
+
+
+def start(
+    weights: Weights,
+    config: EditARConfig,
+    prefix: Prefix,
+    condition: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    slots: int,
+) -> State:
+    """Read the text of every row on top of the images.
+
+    Args:
+      weights: see `unstack`.
+      config: sizes.
+      prefix: of B pictures, or of none.
+      condition: f32[B,R,T,Ct], features of the text encoder; or i32[B,R], classes.
+      mask: bool[B,R,T], tokens that others see; None is all.
+      slots: of the caches, one more than the tokens that will be decoded.
+
+    Returns:
+      State at position 0.
+    """
+    B, R = condition.shape[:2]
+    x = _embed_condition(weights, config, condition)  # [M,T,D]
+    seen = jnp.ones(x.shape[:2], bool) if mask is None else mask.reshape(x.shape[:2])
+    weight = seen.astype(jnp.float32)[:, :, None]  # [M,T,1]
+    caches = []
+    for i, layer in enumerate(weights.layers):
+        v = product(rms_norm(x, layer.attn_norm, config.norm_eps), _value_columns(layer, config))
+        below, count = _sum_of_image(weights, config, prefix.spans(i, R), B, R)
+        summed = below + _by_query_head(jnp.cumsum(v * weight, 1) + v * (1 - weight), config)
+        counts = count + jnp.cumsum(weight, 1) + (1 - weight)
+        x = _finish_layer(layer, config, x, summed / counts)
+        mean = jnp.sum(v * weight, 1, keepdims=True) / jnp.sum(weight, 1, keepdims=True)  # [M,1,GE]
+        caches.append(_new_cache(weights, config, mean, slots))
+    return State(
+        tuple(caches),
+        jnp.log(jnp.sum(weight, (1, 2))),
+        _predict(weights, config, x[:, -1]).reshape(B, R, -1),
+        jnp.zeros((), jnp.int32),
+    )
+
+
+def grow(weights: Weights, state: State, slots: int) -> State:
+    """The state with caches of `slots` slots."""
+    longer = functools.partial(weights.layout.grow, length=slots)
+    return state._replace(caches=jax.tree.map(longer, state.caches))
+
+
+def decode(
+    weights: Weights,
+    config: EditARConfig,
+    prefix: Prefix,
+    state: State,
+    policy: Policy,
+    *,
+    steps: int,
+) -> tuple[State, jax.Array, Any]:
+    """Decode `steps` tokens of every row in one loop on the device.
+
+    Row r of picture b depends on the rows of picture b alone.
+
+    Args:
+      weights: see `unstack`.
+      config: sizes.
+      prefix: as for `start`.
+      state: with more than position + steps slots.
+      policy: chooses each row's token from the logits of all rows of its picture.
+      steps: how many (static).
+
+    Returns:
+      The new state, tokens i32[B,R,steps], and the policy's records, stacked [steps,...].
+    """
+    g = config.prefix_tokens
+    table = jnp.asarray(rope.sequence_table(config)[:, g:])  # [2,N,E/2], of the target
+
+    def step(state: State, _: None) -> tuple[State, tuple[jax.Array, Any]]:
+        tokens, record = policy(state.logits, state.position)
+        return _extend(weights, config, prefix, state, tokens, table), (tokens, record)
+
+    state, (tokens, records) = jax.lax.scan(step, state, length=steps)
+    return state, tokens.transpose(1, 2, 0), records
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x[...,D] times kernel [D,F], in the kernel's dtype, as f32."""
+    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
+
+
+def _extend(
+    weights: Weights,
+    config: EditARConfig,
+    prefix: Prefix,
+    state: State,
+    tokens: jax.Array,
+    table: jax.Array,
+) -> State:
+    """Run tokens i32[B,R] at `state.position` through all layers."""
+    B, R = tokens.shape
+    table = jax.lax.dynamic_slice_in_dim(table, state.position, 1, axis=1)  # [2,1,E/2]
+    bias = _own_bias(weights, state)
+    x = weights.embed[tokens.reshape(B * R, 1)].astype(jnp.float32)  # [M,1,D]
+    caches = []
+    for i, (layer, cache) in enumerate(zip(weights.layers, state.caches, strict=True)):
+        q, new = _queries_keys_values(layer, config, x, table)
+        cache = KeysValues(
+            *(
+                weights.layout.write(c, t.transpose(0, 2, 1, 3).astype(c.dtype), state.position + 1)
+                for c, t in zip(cache, new, strict=True)
+            )
+        )
+        q = q.reshape(B, R, config.heads, config.head_width)
+        out = attend_newest(weights.layout, q, cache, bias, prefix.spans(i, R))
+        x = _finish_layer(layer, config, x, out.reshape(x.shape))
+        caches.append(cache)
+    logits = _predict(weights, config, x[:, 0]).reshape(B, R, -1)
+    return State(tuple(caches), state.text_score, logits, state.position + 1)
+
+
+def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[KeysValues, ...]:
+    """Keys and values of all layers for embeddings f32[P,N,D] of images."""
+    table = jnp.asarray(rope.sequence_table(config)[:, : config.image_tokens])
+    shared = config.heads // config.groups
+    kept = []
+    for layer in weights.layers:
+        q, new = _queries_keys_values(layer, config, x, table)
+        new = KeysValues(*(t.astype(layer.qkv.dtype) for t in new))
+        k, v = (jnp.repeat(t, shared, axis=1) for t in new)
+        x = _finish_layer(layer, config, x, join_heads(attend_causal(q.astype(k.dtype), k, v)))
+        kept.append(KeysValues(*(weights.layout.store(t.transpose(0, 2, 1, 3)) for t in new)))
+    return tuple(kept)
+
+
+def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Array) -> jax.Array:
+    """Embeddings f32[B*R,T,D] of text features f32[B,R,T,Ct], or of classes i32[B,R]."""
+    if config.prefix == "class":
+        return weights.condition[condition.reshape(-1, 1)].astype(jnp.float32)
+    features = condition.reshape(-1, *condition.shape[2:])
+    text = TextMLP(config.width, weights.embed.dtype)
+    return text.apply({"params": weights.condition}, features).astype(jnp.float32)
+
+
+def _value_columns(layer: Layer, config: EditARConfig) -> jax.Array:
+    """The part [D,GE] of `qkv` that makes values."""
+    return layer.qkv[:, config.width + config.groups * config.head_width :]
+
+
+def _sum_of_image(
+    weights: Weights, config: EditARConfig, spans: list[Span], B: int, R: int
+) -> tuple[jax.Array | float, int]:
+    """Sum f32[B*R,1,D] of the values of the image that each row sees, and how many they are."""
+    if not spans:
+        return 0.0, 0
+    N = config.image_tokens
+    ones = jnp.ones((B, R, config.heads, N))
+    summed = over_spans(weights.layout.mix, ones, [(s.cache.values, s.rows) for s in spans])
+    return summed.reshape(B * R, 1, -1), N
+
+
+def _by_query_head(x: jax.Array, config: EditARConfig) -> jax.Array:
+    """Values [M,T,GE] repeated for the heads that share them: [M,T,D]."""
+    x = x.reshape(*x.shape[:2], config.groups, 1, config.head_width)
+    x = jnp.repeat(x, config.heads // config.groups, axis=3)
+    return x.reshape(*x.shape[:2], -1)
+
+
+def _new_cache(weights: Weights, config: EditARConfig, mean: jax.Array, slots: int) -> KeysValues:
+    """A cache whose slot 0 stands for the text: key zero, value `mean` f32[M,1,GE]."""
+    layout = weights.layout
+    mean = mean.astype(weights.embed.dtype).reshape(-1, 1, config.groups, config.head_width)
+    values = layout.grow(layout.store(mean), slots)
+    return KeysValues(jnp.zeros_like(values), values)
+
+
+def _own_bias(weights: Weights, state: State) -> jax.Array:
+    """What is added to the scores of each row's own slots: f32[M,1,1,S]."""
+    slot = jnp.arange(weights.layout.length(state.caches[0].keys))[None]  # [1,S]
+    bias = jnp.where(slot <= state.position + 1, 0.0, -jnp.inf)
+    return jnp.where(slot == 0, state.text_score[:, None], bias)[:, None, None]
+
+
+def _queries_keys_values(
+    layer: Layer, config: EditARConfig, x: jax.Array, table: jax.Array
+) -> tuple[jax.Array, KeysValues]:
+    """Scaled queries f32[M,A,S,E], keys and values f32[M,G,S,E] of x f32[M,S,D]."""
+    shared = config.groups * config.head_width
+    qkv = product(rms_norm(x, layer.attn_norm, config.norm_eps), layer.qkv)
+    q, k, v = jnp.split(qkv, (config.width, config.width + shared), axis=-1)
+    q = rope.rotate(split_heads(q, config.heads), table) * config.head_width**-0.5
+    k = rope.rotate(split_heads(k, config.groups), table)
+    return q, KeysValues(k, split_heads(v, config.groups))
+
+
+def _finish_layer(
+    layer: Layer, config: EditARConfig, x: jax.Array, attended: jax.Array
+) -> jax.Array:
+    """x f32[M,S,D] after the skip beside attention and the MLP."""
+    x = x + product(attended, layer.proj)
+    both = product(rms_norm(x, layer.mlp_norm, config.norm_eps), layer.gate_up)
+    gate, up = jnp.split(both, 2, axis=-1)
+    return x + product(jax.nn.silu(gate) * up, layer.down)
+
+
+def _predict(weights: Weights, config: EditARConfig, x: jax.Array) -> jax.Array:
+    """Logits f32[M,V] of hidden states f32[M,D]."""
+    x = rms_norm(x[:, None], weights.norm, config.norm_eps)
+    return product(x[:, 0], weights.head)
