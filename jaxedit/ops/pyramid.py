@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.config import Scales
+from jaxedit.ops.resize import resample
 
 # Number of entries of a schedule for each class of image sizes, in pixels of a 16-pixel token.
 SIZES = {"0.06M": 7, "0.25M": 10, "0.60M": 12, "1M": 13}
@@ -124,5 +125,4 @@ def _resize(
     _, H, W, _ = x.shape
     if (H, W) == tuple(size):
         return x
-    rows, columns = matrix(H, size[0]), matrix(W, size[1])
-    return jnp.einsum("yh,xw,bhwc->byxc", rows, columns, x, precision=jax.lax.Precision.HIGHEST)
+    return resample(x, matrix(H, size[0]), matrix(W, size[1]))

@@ -44,6 +44,7 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"null/(text|image)", _REPLICATED),
+    (r"vit/(class_token|positions|patch/kernel)", _REPLICATED),
     # convolutions and what belongs to them: small, whole on each device
     (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
 )
