@@ -205,6 +205,8 @@ class PretrainedConfig:
             self.bsq.validate()
         if self.model_type in ("vq", "editar"):
             self.vq.validate()
+        if self.model_type == "vit":
+            self.vit.validate()
         if self.model_type == "varedit":
             self._validate_varedit()
         if self.model_type == "editar":

@@ -130,7 +130,18 @@ class ViTConfig:
     patch: int = 14  # pixels per patch side
     grid: int = 37  # side of the learnt position table, in patches
     layer_scale: bool = True  # v1 has none
+    position_offset: float = 0.0  # patches added when the table is resized; v1's own code 0.1
     norm_eps: float = 1e-6
+
+    def validate(self) -> None:
+        """Raise ConfigError for sizes that cannot work."""
+        for name in ("layers", "width", "heads", "mlp_hidden", "patch", "grid"):
+            value = getattr(self, name)
+            require(value > 0, f"vit.{name}={value}: expected a positive number")
+        require(
+            self.width % self.heads == 0,
+            f"vit.width={self.width}: expected a multiple of vit.heads={self.heads}",
+        )
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)

@@ -20,6 +20,7 @@ from jaxedit import __version__, assets, rng, tree
 from jaxedit.config import ConfigError, PretrainedConfig, from_dict, require, to_dict
 from jaxedit.convert import safetensors
 from jaxedit.data.text import TextTokenizer
+from jaxedit.models import vit
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import init_params
@@ -31,8 +32,9 @@ NETWORKS = {
     "bsq": ("bsq",),
     "varedit": ("bsq", "transformer", "t5"),
     "vq": ("vq",),
+    "vit": ("vit",),
 }
-TOKENIZERS = ("bsq", "vq")  # model_types without a text tokenizer
+TEXTLESS = ("bsq", "vq", "vit")  # model_types without a text tokenizer
 
 
 def resolve(name: str | os.PathLike) -> pathlib.Path:
@@ -61,7 +63,13 @@ def abstract_params(config: PretrainedConfig) -> tree.Tree:
         pixels = jnp.zeros((1, config.vq.stride, config.vq.stride, 3))
         return VQTokenizer(config.vq).init(rng.key_for(0, "init"), pixels)["params"]
 
-    makers = {"bsq": bsq, "transformer": transformer, "t5": t5, "vq": vq}
+    makers = {
+        "bsq": bsq,
+        "transformer": transformer,
+        "t5": t5,
+        "vq": vq,
+        "vit": lambda: vit.init_params(config.vit, rng.key_for(0, "init")),
+    }
     return {name: jax.eval_shape(makers[name]) for name in NETWORKS[config.model_type]}
 
 
@@ -186,7 +194,7 @@ def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], whe
 def _tokenizer_files(
     config: PretrainedConfig, tokenizer: str | os.PathLike | None
 ) -> list[pathlib.Path]:
-    if config.model_type in TOKENIZERS:
+    if config.model_type in TEXTLESS:
         return []
     require(tokenizer is not None, "tokenizer=None: an editor needs its text tokenizer")
     loaded = TextTokenizer.load(tokenizer)
