@@ -20,17 +20,18 @@ from jaxedit import __version__, assets, rng, tree
 from jaxedit.config import ConfigError, PretrainedConfig, from_dict, require, to_dict
 from jaxedit.convert import safetensors
 from jaxedit.data.text import TextTokenizer
-from jaxedit.models import vit
+from jaxedit.models import editar, vit
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import init_params
 from jaxedit.models.vqgan import VQTokenizer
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-# model_type -> its networks
+# model_type -> its networks; see also `networks_of`
 NETWORKS = {
     "bsq": ("bsq",),
     "varedit": ("bsq", "transformer", "t5"),
+    "editar": ("vq", "transformer", "null", "t5"),
     "vq": ("vq",),
     "vit": ("vit",),
 }
@@ -46,31 +47,42 @@ def resolve(name: str | os.PathLike) -> pathlib.Path:
     return assets.locate(name, (CONFIG,))
 
 
+def networks_of(config: PretrainedConfig) -> tuple[str, ...]:
+    """Names of a model's networks; one with classes in place of text has fewer."""
+    if config.model_type == "editar" and config.editar.prefix == "class":
+        return ("vq", "transformer")
+    return NETWORKS[config.model_type]
+
+
 def abstract_params(config: PretrainedConfig) -> tree.Tree:
     """Shapes of all parameters, by network: {"bsq": ..., "transformer": ..., "t5": ...}."""
+    key = rng.key_for(0, "init")
     pixels, ids = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 2), jnp.int32)
 
     def bsq() -> tree.Tree:
-        return BSQTokenizer(config.bsq).init(rng.key_for(0, "init"), pixels)["params"]
+        return BSQTokenizer(config.bsq).init(key, pixels)["params"]
 
     def transformer() -> tree.Tree:
-        return init_params(config.varedit, rng.key_for(0, "init"))
+        if config.model_type == "editar":
+            return editar.init_params(config.editar, key)
+        return init_params(config.varedit, key)
 
     def t5() -> tree.Tree:
-        return T5Encoder(config.t5).init(rng.key_for(0, "init"), ids, ids == 0)["params"]
+        return T5Encoder(config.t5).init(key, ids, ids == 0)["params"]
 
     def vq() -> tree.Tree:
         pixels = jnp.zeros((1, config.vq.stride, config.vq.stride, 3))
-        return VQTokenizer(config.vq).init(rng.key_for(0, "init"), pixels)["params"]
+        return VQTokenizer(config.vq).init(key, pixels)["params"]
 
     makers = {
         "bsq": bsq,
         "transformer": transformer,
         "t5": t5,
         "vq": vq,
-        "vit": lambda: vit.init_params(config.vit, rng.key_for(0, "init")),
+        "vit": lambda: vit.init_params(config.vit, key),
+        "null": lambda: editar.init_null(config.editar, key),
     }
-    return {name: jax.eval_shape(makers[name]) for name in NETWORKS[config.model_type]}
+    return {name: jax.eval_shape(makers[name]) for name in networks_of(config)}
 
 
 def save_pretrained(
@@ -142,8 +154,8 @@ def load_pretrained(
     config = read_config(directory)
     shapes = safetensors.read_shapes(directory / WEIGHTS)
     _compare(config, shapes, str(directory / WEIGHTS))
-    wanted = networks or NETWORKS[config.model_type]
-    absent = sorted(set(wanted) - set(NETWORKS[config.model_type]))
+    wanted = networks or networks_of(config)
+    absent = sorted(set(wanted) - set(networks_of(config)))
     require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
     paths = [path for path in shapes if path.split("/")[0] in wanted]
     return config, tree.unflatten(safetensors.read(directory / WEIGHTS, paths)), directory
@@ -223,10 +235,10 @@ def _replace(target: pathlib.Path, write: Callable[[pathlib.Path], None]) -> Non
 
 
 def _card(config: PretrainedConfig, name: str, flat: Iterable[str]) -> str:
-    networks = ", ".join(NETWORKS[config.model_type])
+    networks = ", ".join(networks_of(config))
     use = (
         f'jaxedit.Editor.from_pretrained("{name}")'
-        if config.model_type == "varedit"
+        if config.model_type in ("varedit", "editar")
         else f'jaxedit.convert.pretrained.load_pretrained("{name}")'
     )
     return (

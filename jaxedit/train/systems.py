@@ -8,9 +8,9 @@ from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
+from jaxedit.train import editar, varedit
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.step import Objective
-from jaxedit.train.varedit import VAREditObjective, load_frozen
 from jaxedit.train.vq import VQObjective
 
 
@@ -47,4 +47,6 @@ def objective_of(config: TrainConfig) -> Objective:
         return BSQObjective(config)
     if config.model.model_type == "vq":
         return VQObjective(config)
-    return VAREditObjective(config, load_frozen(config))
+    if config.model.model_type == "editar":
+        return editar.EditARObjective(config, *editar.load_frozen(config))
+    return varedit.VAREditObjective(config, varedit.load_frozen(config))

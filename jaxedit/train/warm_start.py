@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import re
 
 import jax
 
@@ -10,13 +11,17 @@ from jaxedit.config import require
 from jaxedit.convert.pretrained import NETWORKS, load_pretrained
 from jaxedit.train.step import TrainState
 
+# EditAR begins with LlamaGen's weights, which have no head for the teacher's features.
+OPTIONAL = re.compile("transformer/align/")
+
 log = logging.getLogger(__name__)
 
 
 def warm_start(state: TrainState, name: str) -> TrainState:
     """Replace the parameters (and their average) of a new run by pretrained ones.
 
-    Networks that no pretrained directory holds, such as a discriminator, stay as they are.
+    Networks that no pretrained directory holds, such as a discriminator, stay as they are, and so
+    do `OPTIONAL` parameters that the weights lack.
 
     Args:
       state: a new run's state.
@@ -34,6 +39,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
         f"{path}: {shape_of(new, path)} there, {shape_of(old, path)} here"
         for path in sorted(new.keys() | old.keys())
         if shape_of(new, path) != shape_of(old, path)
+        and not (path not in new and OPTIONAL.match(path))
     ]
     require(not differ, f"init_from={name!r} does not fit this config:\n  " + "\n  ".join(differ))
 

@@ -1,0 +1,88 @@
+"""EditAR: an autoregressive editor whose prefix is the source picture, then the instruction.
+
+    python -m jaxedit.train --config=configs/editar.py:tiny --workdir=runs/editar
+
+Presets:
+  tiny   3 M parameters, 64 px toy scenes; trains on one CPU core. Its tokenizer is the bundled
+         one's; one of your own: --config.editar.tokenizer=runs/tokenizer/export.
+  xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
+
+The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
+and needs DINOv2's in TEACHER.
+"""
+
+import copy
+
+from jaxedit.config import (
+    EDITAR_PRESETS,
+    DataConfig,
+    EditARTrainConfig,
+    MeshConfig,
+    OptimConfig,
+    TrainConfig,
+    pick_preset,
+)
+
+WEIGHTS = "pretrained/llamagen-t2i-xl-512"  # image tokenizer, transformer and text encoder
+TEACHER = "pretrained/dinov2-base"
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """The run called `preset`."""
+    return pick_preset({"tiny": _tiny, "xl": _xl}, preset)()
+
+
+def _tiny() -> TrainConfig:
+    model = copy.deepcopy(EDITAR_PRESETS["tiny"])
+    return TrainConfig(
+        model=model,
+        data=DataConfig(
+            batch_size=16,
+            text_tokens=model.editar.text_tokens,
+            mixture=(
+                ("edit", 0.84),
+                ("recon", 0.04),
+                ("depth", 0.04),
+                ("canny", 0.04),
+                ("segmentation", 0.04),
+            ),
+        ),
+        optim=OptimConfig(
+            learning_rate=1e-3, warmup_steps=200, beta2=0.95, weight_decay=0.05, clip_norm=1.0
+        ),
+        steps=7_000,
+        dtype="float32",
+        remat=False,
+        ema_decay=0.999,
+        export_dtype="float16",
+        log_every=50,
+        sample_every=500,
+        checkpoint_every=500,
+    )
+
+
+def _xl() -> TrainConfig:
+    return TrainConfig(
+        model=copy.deepcopy(EDITAR_PRESETS["xl"]),
+        editar=EditARTrainConfig(tokenizer=WEIGHTS, text_encoder=WEIGHTS, teacher=TEACHER),
+        init_from=WEIGHTS,
+        data=DataConfig(
+            source="pairs/editar.jsonl",
+            image_size=512,
+            batch_size=64,
+            text_tokens=120,
+            mixture=(
+                ("depth", 0.15),
+                ("canny", 0.15),
+                ("segmentation", 0.15),
+                ("edit", 0.55),  # paper: PIPE 0.25, SEED-Data-Edit-Unsplash 0.30
+            ),
+        ),
+        optim=OptimConfig(
+            learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0
+        ),
+        mesh=MeshConfig(data=1, fsdp=-1),
+        steps=40_000,
+        sample_every=1000,
+        checkpoint_every=1000,
+    )
