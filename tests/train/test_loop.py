@@ -18,6 +18,7 @@ from jaxedit.parallel.mesh import init_distributed
 from jaxedit.train import __main__ as command
 from jaxedit.train import loop, systems
 from jaxedit.train.metrics import TrainingDiverged
+from jaxedit.train.step import Objective
 
 SIZE = 4
 
@@ -34,7 +35,7 @@ def compile_once(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 
-class Line:
+class Line(Objective):
     """Fits target = source @ w + b; with noise from the key, so that keys matter."""
 
     def __init__(self, poison_at=-1):

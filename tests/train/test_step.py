@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxedit import rng
 from jaxedit.config import DataConfig, MeshConfig, OptimConfig, TrainConfig
 from jaxedit.parallel import sharding
 from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.optim import make_optimizer
-from jaxedit.train.step import init_state, make_step, moving_average
+from jaxedit.train.step import Objective, accumulate, init_state, make_step, moving_average
 
 
-class Network:
+class Network(Objective):
     """Two layers with the names of a transformer block, so that every mesh axis cuts something."""
 
     def init(self, key):
@@ -46,8 +47,8 @@ def make_batch(step=0):
     return {k: random.normal(size=(16, 8)).astype(np.float32) for k in ("x", "y")}
 
 
-def run(config, steps=3, mesh=None):
-    network, optimizer = Network(), make_optimizer(config.optim, 10)
+def run(config, steps=3, mesh=None, network=None):
+    network, optimizer = network or Network(), make_optimizer(config.optim, 10)
     state = init_state(network, optimizer, config)
     step = jax.jit(make_step(network, optimizer, config))
     if mesh is not None:
@@ -78,6 +79,31 @@ def test_sharded_step_equals_one_device(axes):
         state, sharded_metrics = run(config, mesh=mesh)
     assert_close(expected.params, state.params, rtol=1e-5, atol=1e-6)
     assert_close(metrics, sharded_metrics, rtol=1e-5)
+
+
+def test_rows_of_micro_batches_are_joined():
+    def loss(params, batch, key):
+        return params * batch["x"].mean(), {"rows": batch["x"], "mean": batch["x"].mean()}
+
+    batch, key = {"x": jnp.arange(8.0).reshape(8, 1)}, rng.key_for(0, "test")
+    grads, metrics = accumulate(loss, jnp.float32(1.0), batch, key, 2)
+    np.testing.assert_allclose(grads, 3.5)
+    np.testing.assert_allclose(metrics["mean"], 3.5)
+    np.testing.assert_array_equal(metrics["rows"][:, 0], [0, 2, 4, 6, 1, 3, 5, 7])
+
+
+def test_the_hook_sees_parameters_average_and_metrics_after_the_update():
+    class Clamped(Network):
+        def after_update(self, params, average, metrics, key, step):
+            def clamp(tree):
+                return jax.tree.map(lambda x: jnp.clip(x, -0.1, 0.1), tree)
+
+            return clamp(params), clamp(average), metrics | {"step": step.astype(jnp.float32)}
+
+    state, metrics = run(make_config(ema_decay=0.9), network=Clamped())
+    leaves = jax.tree.leaves((state.params, state.ema_params))
+    assert max(jnp.abs(leaf).max() for leaf in leaves) <= 0.1
+    assert metrics["step"] == 2  # finished steps before the third one
 
 
 def test_metrics_and_step_counter():
