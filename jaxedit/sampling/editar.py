@@ -187,6 +187,7 @@ def generate(
     *,
     config: EditARConfig,
     segment: int,
+    tokens: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[jax.Array, Any]:
     """Decode all tokens of a picture; caches grow with what has been decoded.
@@ -198,12 +199,13 @@ def generate(
       policy: chooses tokens; a pytree that is callable.
       config: sizes.
       segment: tokens between two calls of `progress`, each a compiled program of its own.
+      tokens: how many; None is N, all.
       progress: called with (tokens done, tokens in all).
 
     Returns:
       Tokens i32[B,R,N] and the policy's records, [N,...].
     """
-    N = config.image_tokens
+    N = config.image_tokens if tokens is None else tokens
     pieces = []
     for first in range(0, N, segment):
         steps = min(segment, N - first)
@@ -214,8 +216,8 @@ def generate(
         if progress:
             jax.block_until_ready(piece)
             progress(first + steps, N)
-    tokens, records = zip(*pieces, strict=True)
-    return jnp.concatenate(tokens, axis=2), jax.tree.map(lambda *r: jnp.concatenate(r), *records)
+    chosen, records = zip(*pieces, strict=True)
+    return jnp.concatenate(chosen, axis=2), jax.tree.map(lambda *r: jnp.concatenate(r), *records)
 
 
 def edit(
