@@ -68,6 +68,7 @@ def _llamagen(config: VQConfig) -> TrainConfig:
     """LlamaGen's tokenizer; with lpips_weights and gan_weight=0.5 its full loss."""
     return TrainConfig(
         model=_tokenizer(config),
+        vq=VQTrainConfig(kmeans_batches=0, restart_after=0),
         data=DataConfig(source="images", image_size=256, batch_size=64),  # pairs: 128 pictures
         optim=OptimConfig(
             learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0

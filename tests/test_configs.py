@@ -4,8 +4,9 @@ import jax
 import pytest
 
 from jaxedit import rng, tree
-from jaxedit.config import ConfigError, TrainConfig, from_dict, to_dict
-from jaxedit.configs import tokenizer_bsq, var_finest, var_full, var_sar
+from jaxedit.config import EDITAR_PRESETS, ConfigError, TrainConfig, from_dict, to_dict
+from jaxedit.configs import tokenizer_bsq, tokenizer_vq, var_finest, var_full, var_sar
+from jaxedit.data import loader
 from jaxedit.models.varedit import init_params
 from jaxedit.train import varedit
 
@@ -48,6 +49,17 @@ def test_tokenizer_configs(preset):
     config.validate()
     h, w = config.bsq.scales[-1]
     assert h == w == config.data.image_size // config.model.bsq.stride
+    assert from_dict(TrainConfig, to_dict(config)) == config
+
+
+@pytest.mark.parametrize("preset", ["tiny", "vq16", "vq8"])
+def test_code_tokenizer_configs(preset):
+    config = tokenizer_vq.get_config(preset)
+    config.validate()
+    if config.data.source == "toy":
+        loader.validate(config.data)
+        assert config.model.vq == EDITAR_PRESETS["tiny"].vq is not config.model.vq
+    assert config.data.image_size % config.model.vq.stride == 0
     assert from_dict(TrainConfig, to_dict(config)) == config
 
 

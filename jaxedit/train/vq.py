@@ -60,6 +60,8 @@ class VQObjective(Objective):
         for name in ("kmeans_batches", "restart_after"):
             value = getattr(self.settings, name)
             require(value >= 0, f"vq.{name}={value}: expected 0 or more")
+        # Codes that were loaded are kept.
+        self.kmeans_batches = 0 if config.init_from else self.settings.kmeans_batches
         # Training needs no exact codes: the encoder's convolutions run at the backend's precision.
         self.tokenizer = VQTokenizer(
             self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat
@@ -119,7 +121,7 @@ class VQObjective(Objective):
         idle = jnp.where(counts > 0, 0, params["usage"]["idle"] + 1)
         codebook = params["vq"]["codebook"]
         drawn = draw_latents(key, latents, self.model.codes)
-        is_start = step < cfg.kmeans_batches
+        is_start = step < self.kmeans_batches
         is_dead = (idle >= cfg.restart_after) & (cfg.restart_after > 0) & ~is_start
 
         def start() -> jax.Array:

@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import ConfigError
-from jaxedit.nn.conv import ResBlock, Upsample, downsample, group_norm
+from jaxedit.nn.conv import AttentionBlock, ResBlock, Upsample, downsample, group_norm
 
 KEY = rng.key_for(0, "test")
 
@@ -51,3 +51,31 @@ def test_block_with_zero_kernels_is_its_skip():
     np.testing.assert_array_equal(ResBlock(32).apply({"params": zeros}, x), x)
     wider = jax.eval_shape(ResBlock(64).init, KEY, x)["params"]
     assert wider["shortcut"]["kernel"].shape == (1, 1, 32, 64)
+
+
+def test_attention_averages_where_all_scores_are_equal():
+    x = jax.random.normal(KEY, (1, 2, 3, 32))
+    block = AttentionBlock()
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(block.init, KEY, x)["params"]
+    )
+    np.testing.assert_array_equal(block.apply({"params": zeros}, x), x)  # the skip
+    identity = jnp.eye(32)[None, None]
+    params = zeros | {
+        "norm": {"scale": jnp.zeros(32), "bias": jnp.arange(32.0)},
+        "v": {"kernel": identity, "bias": jnp.zeros(32)},
+        "proj": {"kernel": 2 * identity, "bias": jnp.ones(32)},
+    }
+    out = block.apply({"params": params}, x) - x
+    expected = jnp.broadcast_to(2 * jnp.arange(32.0) + 1, x.shape)
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+
+
+def test_attention_sees_every_position():
+    x = jax.random.normal(KEY, (1, 2, 3, 32))
+    block = AttentionBlock()
+    params = block.init(KEY, x)
+    turned = block.apply(params, x[:, ::-1, ::-1])[:, ::-1, ::-1]
+    np.testing.assert_allclose(turned, block.apply(params, x), atol=1e-5)  # it knows no places
+    moved = block.apply(params, x.at[0, 0, 0].multiply(-3)) - block.apply(params, x)
+    assert (jnp.abs(moved).max(-1) > 1e-6).all()

@@ -156,6 +156,13 @@ def test_nothing_restarts_when_off(params):
     np.testing.assert_array_equal(new["vq"]["codebook"], params["vq"]["codebook"])
 
 
+def test_loaded_codes_are_kept(params):
+    started = config()
+    started.init_from = "toy-editar"
+    new, _, _ = hook(VQObjective(started), params, {}, 0)
+    np.testing.assert_array_equal(new["vq"]["codebook"], params["vq"]["codebook"])
+
+
 def test_drawn_latents_differ():
     rows = draw_latents(rng.key_for(0, "test"), jnp.arange(8.0)[:, None], 8)[:, 0]
     np.testing.assert_array_equal(jnp.sort(rows), jnp.arange(8.0))
