@@ -64,10 +64,11 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             mlp_hidden=512,
             codes=1024,
             grid=8,
-            text_tokens=32,
+            text_tokens=29,  # the longest caption of level 0
             text_width=64,
             prompts="toy",
             distill_width=64,
+            rope_base=100.0,  # of a small grid: 10000 would leave most pairs unturned
             dropout=0.0,
             token_dropout=0.0,
         ),
