@@ -75,8 +75,10 @@ def _xl() -> TrainConfig:
                 ("depth", 0.15),
                 ("canny", 0.15),
                 ("segmentation", 0.15),
-                ("edit", 0.55),  # paper: PIPE 0.25, SEED-Data-Edit-Unsplash 0.30
+                ("add_remove", 0.25),  # PIPE
+                ("other", 0.30),  # SEED-Data-Edit-Unsplash
             ),
+            crop="editar",
         ),
         optim=OptimConfig(
             learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0

@@ -28,9 +28,10 @@ class DataConfig:
     text_tokens: int = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # bundled name or directory
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
-    # segmentation: a map becomes an image | of the toybox also add_remove and other edits
+    # segmentation: a map becomes an image | add_remove, other: parts of edit
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     prompts: str = "code"  # of a file's depth, canny and segmentation rows: code | paper | toy
+    crop: str = "varedit"  # how a file's pictures become squares: as of varedit | editar | llamagen
     seed: int = 0
     threads: int = 2
     prefetch: int = 4  # batches

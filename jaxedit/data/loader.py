@@ -9,11 +9,13 @@ from fractions import Fraction
 import numpy as np
 
 from jaxedit.config import ConfigError, DataConfig, require
-from jaxedit.data import pair_file, prompts, toy
+from jaxedit.data import prompts, toy
 from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.pair_file import PairFile
 from jaxedit.data.sources import Row, Source, ToySource, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
+from jaxedit.data.transforms import CROPS
 
 _ENDLESS = 2**62  # rows of the mixture
 
@@ -69,6 +71,7 @@ def validate(config: DataConfig) -> None:
         config.prompts in prompts.PROMPTS,
         f"data.prompts={config.prompts!r}: expected one of {', '.join(prompts.PROMPTS)}",
     )
+    require(config.crop in CROPS, f"data.crop={config.crop!r}: expected one of {', '.join(CROPS)}")
     _validate_mixture(config)
     for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
         value = getattr(config, name)
@@ -83,10 +86,9 @@ def _validate_mixture(config: DataConfig) -> None:
         shares = {task: _exact(share) for task, share in config.mixture}
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
-    known = toy.TASKS if config.source == "toy" else pair_file.TASKS
     require(
-        set(shares) <= set(known) and len(shares) == len(config.mixture),
-        f"{where}: expected different tasks of {', '.join(known)}",
+        set(shares) <= set(toy.TASKS) and len(shares) == len(config.mixture),
+        f"{where}: expected different tasks of {', '.join(toy.TASKS)}",
     )
     require(
         min(shares.values(), default=0) > 0 and sum(shares.values()) == 1,
@@ -126,7 +128,7 @@ def _exact(share: float) -> Fraction:
 def _source(config: DataConfig, task: str) -> Source:
     if config.source == "toy":
         return ToySource(config.seed, config.level, config.split, task)
-    return pair_file.PairFile(config.source, config.image_size, task, style=config.prompts)
+    return PairFile(config.source, config.image_size, task, style=config.prompts, crop=config.crop)
 
 
 @dataclasses.dataclass(frozen=True)

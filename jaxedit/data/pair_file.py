@@ -16,7 +16,7 @@ from jaxedit.data.transforms import crop_pair
 
 _REQUIRED = ("source", "target", "instruction")
 _OPTIONAL = ("mask", "task")
-TASKS = ("edit", "recon", *prompts.TASKS)
+_LABELS = ("edit", "add_remove", "other", *prompts.TASKS)  # of a line
 
 
 class PairFile:
@@ -26,21 +26,29 @@ class PairFile:
     optionally `"mask": "m.png"` (white = edited). Paths are relative to the file. Masks are used if
     every edit has one.
 
-    With `"task": "depth"`, "canny" or "segmentation" the source is a map and the instruction is a
-    caption, which `prompts` frames. For "canny" the source may be left out: the target's edges.
+    A line may name its `"task"`, for mixtures: "add_remove" and "other" are edits like those
+    without a name. With "depth", "canny" or "segmentation" the source is a map, for "canny" by
+    default the target's edges, and the instruction is a caption, which `prompts` frames.
     """
 
     def __init__(
-        self, path: str | os.PathLike, size: int, task: str = "edit", *, style: str = "code"
+        self,
+        path: str | os.PathLike,
+        size: int,
+        task: str = "edit",
+        *,
+        style: str = "code",
+        crop: str = "varedit",
     ) -> None:
         """Read and check all lines; pictures are opened when rows are asked for.
 
         Args:
           path: the .jsonl file.
           size: side of the square pictures in pixels.
-          task: whose lines are rows: those of "edit" name no task; "recon" turns each of their
+          task: whose lines are rows. "edit" is all but those of maps; "recon" turns each of their
             sources into itself.
           style: wording of the maps' prompts.
+          crop: whose way of making squares, a key of `CROPS`.
 
         Raises:
           ConfigError: the file or a line is damaged, a picture does not exist, or the task has no
@@ -52,11 +60,13 @@ class PairFile:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: expected a readable text file of pairs: {error}") from error
         rows = [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-        wanted = "edit" if task == "recon" else task
-        self._rows = [row for row in rows if _task(row) == wanted]
-        require(bool(self._rows), f"{path}: expected at least one line of the task {wanted!r}")
-        self._directory, self._size, self._task, self._style = path.parent, size, task, style
-        self._has_masks = all("mask" in row for row in rows if _task(row) == "edit")
+        edits = [row for row in rows if _task(row) not in prompts.TASKS]
+        has_all = task in ("edit", "recon")
+        self._rows = edits if has_all else [row for row in rows if _task(row) == task]
+        require(bool(self._rows), f"{path}: expected at least one line for the task {task!r}")
+        self._directory, self._size, self._task = path.parent, size, task
+        self._style, self._crop = style, crop
+        self._has_masks = all("mask" in row for row in edits)
 
     def __len__(self) -> int:
         """Number of lines."""
@@ -72,7 +82,7 @@ class PairFile:
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
         source = photo.read(self._directory / row["source"]) if "source" in row else target
         mask = self._mask(row, source.size) if self._has_masks else None
-        source, target, mask = crop_pair(source, target, mask, self._size)
+        source, target, mask = crop_pair(source, target, mask, self._size, self._crop)
         pixels = np.asarray(target)
         return Row(
             source=np.asarray(source) if "source" in row else edge_map(pixels),
@@ -114,8 +124,8 @@ def _parse(line: str, path: pathlib.Path, number: int) -> dict[str, str]:
             f"{where}: expected texts for {', '.join(_REQUIRED)} and perhaps mask and task, "
             f"found {sorted(names) or line[:40]}"
         )
-    known = ("edit", *prompts.TASKS)
-    require(_task(row) in known, f"{where}: task {_task(row)!r}: expected one of {known}")
+    known = _task(row) in _LABELS
+    require(known, f"{where}: task {_task(row)!r}: expected one of {', '.join(_LABELS)}")
     for name in names - {"instruction", "task"}:
         if not (path.parent / row[name]).is_file():
             raise ConfigError(f"{where}: {name} {row[name]!r} is not a file beside {path.name}")

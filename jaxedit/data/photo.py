@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
 MAX_PIXELS = 100_000_000
-_STRIP = 64  # rows or columns that are padded to the long side at a time
+_STRIP = 64  # rows or columns that are handled at a time
 
 
 def read(path: str | os.PathLike) -> Image.Image:
@@ -68,9 +68,7 @@ def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
     if image.mode == "F":
         raise ValueError("image of mode F: expected 8 or 16 bits per channel")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        return _over_white(np.asarray(image.convert("RGBA")))
     return image.convert("RGB")
 
 
@@ -118,6 +116,16 @@ def from_square(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
         strip = strip.resize((right - left, side), Image.Resampling.LANCZOS)
         result.paste(strip.crop((0, 0, right - left, height)), (left, 0))
     return result
+
+
+def _over_white(pixels: np.ndarray) -> Image.Image:
+    """RGBA u8[H,W,4] over white, truncated to whole levels as in EditAR's release."""
+    result = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), _STRIP):
+        strip = pixels[top : top + _STRIP].astype(np.float64)
+        alpha = strip[..., 3:] / 255
+        result[top : top + _STRIP] = alpha * strip[..., :3] + 255 * (1 - alpha)
+    return Image.fromarray(result)
 
 
 class _TooLarge(ValueError):

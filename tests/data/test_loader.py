@@ -150,6 +150,7 @@ def test_batch_is_a_pytree(tokenizer):
         ({"mixture": (("edit", 0.5), ("edit", 0.5))}, "expected different tasks"),
         ({"mixture": ("edit", 1.0)}, "expected pairs like"),
         ({"mixture": (("edit", float("nan")),)}, "expected pairs like"),
+        ({"crop": "square"}, "data.crop='square': expected one of varedit, editar, llamagen"),
         ({"prompts": "long"}, "data.prompts='long': expected one of code, paper, toy"),
         ({"batch_size": 0}, "data.batch_size=0: expected a positive number"),
         ({"text_tokens": 20}, "data.text_tokens=20: depth, canny, segmentation rows of level 0"),

@@ -80,6 +80,17 @@ def test_maps_and_captions(pairs):
     assert len(PairFile(path, 32)) == len(PairFile(path, 32, "recon")) == 1
 
 
+def test_parts_of_the_edits(pairs):
+    path = write(pairs.parent, LINE, {**LINE, "task": "other"}, {**LINE, "task": "add_remove"})
+    counts = {task: len(PairFile(path, 32, task)) for task in ("edit", "other", "add_remove")}
+    assert counts == {"edit": 3, "other": 1, "add_remove": 1}
+    shares = (("add_remove", 0.25), ("other", 0.75))
+    config = DataConfig(source=str(path), image_size=32, mixture=shares, crop="editar")
+    assert example_rows(config, 1)[0].task == "add_remove"
+    with pytest.raises(ConfigError, match="at least one line for the task 'canny'"):
+        PairFile(path, 32, "canny")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -101,7 +112,7 @@ def test_damaged_lines(pairs, line, message):
 def test_missing_and_empty_files(tmp_path):
     with pytest.raises(ConfigError, match="none.jsonl: expected a readable text file"):
         PairFile(tmp_path / "none.jsonl", 32)
-    with pytest.raises(ConfigError, match="expected at least one line of the task 'edit'"):
+    with pytest.raises(ConfigError, match="expected at least one line for the task 'edit'"):
         PairFile(write(tmp_path, ""), 32)
 
 

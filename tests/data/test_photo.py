@@ -51,6 +51,8 @@ def test_transparency_becomes_white():
     pixels[..., 3] = [[0, 255, 0, 255]] * 4
     rgb = np.asarray(photo.to_rgb(pixels))
     assert (rgb[:, 0] == 255).all() and (rgb[:, 1] == pixels[:, 1, :3]).all()
+    pixels[0, 0] = (0, 100, 255, 51)  # a fifth: 255 - 51, 255 - 31, 255
+    assert np.asarray(photo.to_rgb(pixels))[0, 0].tolist() == [204, 224, 255]
     palette = Image.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putdata([0, 1])
