@@ -25,11 +25,11 @@ from jaxedit.convert.pretrained import WEIGHTS, load_pretrained
 from jaxedit.data import photo, prompts, provenance
 from jaxedit.data.canny import edge_map
 from jaxedit.data.text import TextTokenizer
-from jaxedit.editor.system import Edited, EditResult, Progress
+from jaxedit.editor.editar import EditARSystem
+from jaxedit.editor.system import Batch, Edited, EditResult, Progress
 from jaxedit.editor.varedit import VAREditSystem
-from jaxedit.sampling.rows import Rows
 
-SYSTEMS = {"varedit": VAREditSystem}  # by model_type
+SYSTEMS = {"varedit": VAREditSystem, "editar": EditARSystem}  # by model_type
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 
@@ -76,7 +76,7 @@ class Editor:
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.rows = slices * rows_per_device  # B, how many pictures are edited at once
         self.system = SYSTEMS[config.model_type](
-            config, params, dtype=dtype, mesh=mesh, rows=self.rows
+            config, params, tokenizer, dtype=dtype, mesh=mesh, rows=self.rows
         )
 
     @classmethod
@@ -200,10 +200,10 @@ class Editor:
         for start in range(0, count, self.rows):
             part = slice(start, min(start + self.rows, count))
             photos = [_open(image) for image in images[part]]
-            rows = self._rows(photos, instructions[part], seeds[part], task)
+            batch = self._batch(photos, instructions[part], seeds[part], task)
             report = progress and _part_of(progress, part.start, part.stop, count)
             begin = time.perf_counter()
-            edits = self.system.run(rows, settings, report)
+            edits = self.system.run(batch, settings, report)
             seconds = time.perf_counter() - begin
             for i, (edited, picture) in enumerate(zip(edits, photos, strict=False), start):
                 record = self._record(method, instructions[i], seeds[i], task, settings)
@@ -254,21 +254,23 @@ class Editor:
         )
         return prompts.prompt(task, instruction, self.config.editar.prompts)
 
-    def _rows(
+    def _batch(
         self,
         photos: Sequence[Image.Image],
         instructions: Sequence[str],
         seeds: Sequence[int],
         task: str | None,
-    ) -> Rows:
-        """At most B edits as arrays of B rows; those left over repeat the last one."""
+    ) -> Batch:
+        """At most B edits as a batch of B; places left over repeat the last one."""
         words = [self._prompt(instruction, task) for instruction in instructions]
-        ids, mask = self.tokenizer(words, self.system.text_tokens)
         squares = [photo.to_square(p, self.size) for p in photos]
         if task == "canny":
             squares = [edge_map(square) for square in squares]
-        rows = Rows(np.stack(squares), ids, mask, np.asarray(seeds, np.int32))
-        return Rows(*(np.concatenate([x, *[x[-1:]] * (self.rows - len(x))]) for x in rows))
+        squares, words, seeds = (
+            [*given, *given[-1:] * (self.rows - len(given))]
+            for given in (squares, words, list(seeds))
+        )
+        return Batch(np.stack(squares), words, np.asarray(seeds, np.int32))
 
     def _record(
         self,

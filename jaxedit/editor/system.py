@@ -1,13 +1,11 @@
 """What `Editor` needs of a kind of model, and what an edit results in."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
-
-from jaxedit.sampling.rows import Rows
 
 Progress = Callable[[int, int], None]  # (done, in all)
 
@@ -30,6 +28,14 @@ class EditResult:
     diagnostics: dict[str, Any]
     tokens: tuple[np.ndarray, ...]
     settings: dict[str, Any]
+
+
+class Batch(NamedTuple):
+    """What is edited together: pixels u8[B,S,S,3], B instructions, seeds i32[B]."""
+
+    pixels: np.ndarray
+    instructions: Sequence[str]
+    seeds: np.ndarray
 
 
 class Edited(NamedTuple):
@@ -59,5 +65,7 @@ class System(Protocol):
     def compile(self, settings: tuple[Any, ...]) -> None:
         """Prepare the programs for these settings, or find them ready."""
 
-    def run(self, rows: Rows, settings: tuple[Any, ...], progress: Progress | None) -> list[Edited]:
-        """Edit B rows."""
+    def run(
+        self, batch: Batch, settings: tuple[Any, ...], progress: Progress | None
+    ) -> list[Edited]:
+        """Edit B pictures."""

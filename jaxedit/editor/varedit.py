@@ -9,10 +9,10 @@ from jax.sharding import Mesh
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig, SampleConfig
-from jaxedit.editor.system import Edited, Progress
+from jaxedit.data.text import TextTokenizer
+from jaxedit.editor.system import Batch, Edited, Progress
 from jaxedit.parallel import sharding
-from jaxedit.sampling.rows import Rows
-from jaxedit.sampling.varedit import Sampling, edit_pixels
+from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
 
 
 class VAREditSystem:
@@ -22,6 +22,7 @@ class VAREditSystem:
         self,
         config: PretrainedConfig,
         params: tree.Tree,
+        tokenizer: TextTokenizer,
         *,
         dtype: str,
         mesh: Mesh | None,
@@ -32,11 +33,13 @@ class VAREditSystem:
         Args:
           config: of model_type varedit.
           params: {"bsq": ..., "transformer": ..., "t5": ...}.
+          tokenizer: of the text encoder.
           dtype: of all networks but the image tokenizer, which stays float32.
           mesh: devices to spread rows and weights over; None: one device.
           rows: B.
         """
-        self.config, self.dtype, self.mesh, self.rows = config, dtype, mesh, rows
+        self.config, self.tokenizer, self.dtype = config, tokenizer, dtype
+        self.mesh, self.rows = mesh, rows
         self.size = config.varedit.latent_scales[-1][0] * config.bsq.stride
         self.text_tokens = config.varedit.max_text_tokens
         params = {
@@ -66,10 +69,12 @@ class VAREditSystem:
             ).compile()
 
     def run(
-        self, rows: Rows, settings: tuple[SampleConfig], progress: Progress | None
+        self, batch: Batch, settings: tuple[SampleConfig], progress: Progress | None
     ) -> list[Edited]:
         """See `System`."""
         (sample,) = settings
+        ids, mask = self.tokenizer(batch.instructions, self.text_tokens)
+        rows = Rows(batch.pixels, ids, mask, batch.seeds)
         program = self._programs[sample.greedy]
         output = program(self.params, self._place(rows), self._sampling(sample))
         pixels, bits = jax.device_get(output)

@@ -12,7 +12,18 @@ from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.sampling import next_scale
-from jaxedit.sampling.rows import Rows
+
+
+class Rows(NamedTuple):
+    """What differs from picture to picture.
+
+    pixels: u8[B,S,S,3]; ids: i32[B,T]; mask: bool[B,T]; seeds: i32[B].
+    """
+
+    pixels: Any
+    ids: Any
+    mask: Any
+    seeds: Any
 
 
 class Sampling(NamedTuple):

@@ -1,0 +1,161 @@
+"""EditAR and ERec behind `Editor`: a picture is read once, then each instruction decoded."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxedit import tree
+from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
+from jaxedit.data.text import TextTokenizer
+from jaxedit.editor.system import Batch, Edited, Progress
+from jaxedit.erec import edit as erec_edit
+from jaxedit.erec import refine
+from jaxedit.parallel import sharding
+from jaxedit.sampling import editar
+
+Settings = tuple[TokenSampleConfig] | tuple[TokenSampleConfig, ERecConfig]
+
+
+class EditARSystem:
+    """Reads B pictures (and remembers them for the next instruction), decodes, and draws."""
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        params: tree.Tree,
+        tokenizer: TextTokenizer,
+        *,
+        dtype: str,
+        mesh: Mesh | None,
+        rows: int,
+    ) -> None:
+        """Put the weights on the devices; with a mesh, all of them on each one.
+
+        Args:
+          config: of model_type editar.
+          params: {"vq": ..., "transformer": ..., "null": ..., "t5": ...}.
+          tokenizer: of the text encoder.
+          dtype: of transformer and text encoder; the image tokenizer stays float32.
+          mesh: devices to spread rows over; None: one device.
+          rows: B.
+        """
+        self.config, self.tokenizer, self.mesh, self.rows = config, tokenizer, mesh, rows
+        self.size = config.editar.grid * config.vq.stride
+        self.text_tokens = config.editar.text_tokens
+        networks = editar.prepare(config, params, dtype)
+        self.params = jax.device_put(networks, mesh and sharding.replicated(mesh))
+        # Tokens per compiled program: caches grow between them, and progress is told.
+        self._segment = max(64, config.editar.image_tokens // 4)
+        self._ready: set[Any] = set()
+        self._read: tuple[str, editar.Source] | None = None
+
+    def compile(self, settings: Settings) -> None:
+        """See `System`; edits blank pictures once."""
+        key = _structure(settings)
+        if key not in self._ready:
+            pixels = np.zeros((self.rows, self.size, self.size, 3), np.uint8)
+            words = ["nothing"] * self.rows
+            self.run(Batch(pixels, words, np.zeros(self.rows, np.int32)), settings, None)
+            self._ready.add(key)
+
+    def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Edited]:
+        """See `System`."""
+        source = self._read_source(batch.pixels)
+        if len(settings) == 1:
+            return self._edit(source, batch, settings[0], progress)
+        return self._edit_by_reconstruction(source, batch, *settings, progress)
+
+    def _edit(
+        self,
+        source: editar.Source,
+        batch: Batch,
+        sample: TokenSampleConfig,
+        progress: Progress | None,
+    ) -> list[Edited]:
+        ids, mask = self._texts([[words] for words in batch.instructions])
+        tokens = editar.edit(
+            *(self.params, source, ids, mask, self._place(batch.seeds)),
+            sample=sample,
+            config=self.config,
+            segment=self._segment,
+            progress=progress,
+        )
+        pixels = editar.draw(self.params.vq, tokens, config=self.config)
+        pixels, tokens = jax.device_get((pixels, self._on_grid(tokens)))
+        return [Edited(p, (t,)) for p, t in zip(pixels, tokens, strict=True)]
+
+    def _edit_by_reconstruction(
+        self,
+        source: editar.Source,
+        batch: Batch,
+        sample: TokenSampleConfig,
+        erec: ERecConfig,
+        progress: Progress | None,
+    ) -> list[Edited]:
+        ids, mask = self._texts([[erec.recon_prompt, words] for words in batch.instructions])
+        paths = erec_edit.decode(
+            *(self.params, source, ids, mask, self._place(batch.seeds)),
+            sample=sample,
+            erec=erec,
+            config=self.config,
+            segment=self._segment,
+            progress=progress,
+        )
+        thresholds, structure = refine.split(erec)
+        refined = erec_edit.refine(
+            *(self.params.vq, self._place(batch.pixels), source.codes, paths, thresholds),
+            erec=structure,
+            config=self.config,
+        )
+        refined = refined._replace(tokens=self._on_grid(refined.tokens))
+        pictures = {
+            "reconstruction": editar.draw(self.params.vq, paths.rec, config=self.config),
+            "raw_edit": editar.draw(self.params.vq, paths.edit, config=self.config),
+        }
+        maps = paths.maps._asdict()
+        refined, maps, pictures = jax.device_get((refined, maps, pictures))
+        return [
+            Edited(
+                pixels=refined.pixels[i],
+                tokens=(refined.tokens[i],),
+                mask=refined.mask[i],
+                maps={name: values[i] for name, values in maps.items()},
+                pictures={name: values[i] for name, values in pictures.items()},
+            )
+            for i in range(self.rows)
+        ]
+
+    def _read_source(self, pixels: np.ndarray) -> editar.Source:
+        """The pictures' codes and prefix; those of the last call are kept."""
+        name = hashlib.sha256(pixels.tobytes()).hexdigest()
+        if self._read is None or self._read[0] != name:
+            source = editar.read_source(self.params, self._place(pixels), config=self.config)
+            self._read = (name, source)
+        return self._read[1]
+
+    def _texts(self, texts: Sequence[Sequence[str]]) -> tuple[jax.Array, jax.Array]:
+        """Ids i32[B,P,T] and mask bool[B,P,T] of P texts per picture."""
+        pairs = [self.tokenizer(row, self.text_tokens) for row in texts]
+        ids, masks = zip(*pairs, strict=True)
+        return self._place(np.stack(ids)), self._place(np.stack(masks))
+
+    def _on_grid(self, tokens: jax.Array) -> jax.Array:
+        g = self.config.editar.grid
+        return tokens.reshape(-1, g, g)
+
+    def _place(self, rows: np.ndarray) -> jax.Array:
+        """Rows on the devices."""
+        return jax.device_put(jnp.asarray(rows), self.mesh and sharding.batch_sharding(self.mesh))
+
+
+def _structure(settings: Settings) -> Any:
+    """What compiled programs depend on."""
+    sample, *erec = settings
+    return (editar.text_rows(sample), sample.guidance_mode, sample.greedy) + tuple(
+        refine.split(config)[1] for config in erec
+    )
