@@ -1,4 +1,4 @@
-"""AdamW as in Infinity's training script: clipping, warm-up, schedule, decay by path."""
+"""AdamW: clipping, warm-up, schedule, decay by path."""
 
 import re
 
@@ -8,7 +8,8 @@ import optax
 from jaxedit import tree
 from jaxedit.config import OptimConfig
 
-# Never decayed: biases, norms, embeddings and scales. Other parameters below rank 2 neither.
+# Never decayed: biases, norms, scales and learnt constants. Other parameters below rank 2 neither.
+# Embeddings of codes and words are decayed, as in LlamaGen.
 NO_DECAY = re.compile(
     r"(.*/)?(bias|[a-z]+_bias|scale|uncond|pos_start|level_embed|pool/query)",
 )

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.train.losses import bitwise_loss, scale_weights
+from jaxedit.train.losses import (
+    bitwise_loss,
+    distillation_loss,
+    mean_where,
+    scale_weights,
+    token_loss,
+)
 
 SCALES = ((1, 1), (2, 2))
 
@@ -44,3 +50,22 @@ def test_gradient_is_finite_for_certain_bits():
     bits = jnp.zeros((1, 5, 2), bool)
     grad = jax.grad(lambda x: bitwise_loss(x, bits, SCALES).loss)(logits)
     assert jnp.isfinite(grad).all() and (grad[..., 1] > 0).all()
+
+
+def test_token_loss_by_hand():
+    logits = jnp.zeros((1, 2, 4)).at[0, 0, 1].set(math.log(3))  # P = 1/6, 3/6, 1/6, 1/6
+    result = token_loss(logits, jnp.array([[1, 2]]))
+    np.testing.assert_allclose(result.loss, (math.log(2) + math.log(4)) / 2, rtol=1e-6)
+    assert result.right.tolist() == [[True, False]]  # of equal ones the first is the likeliest
+
+
+def test_distillation_loss_by_hand():
+    student, teacher = jnp.array([[[1.0, 2.0]]]), jnp.array([[[0.0, 4.0]]])
+    assert distillation_loss(student, teacher) == 2.5
+    assert not jax.grad(distillation_loss, 1)(student, teacher).any()
+
+
+def test_mean_where_by_hand():
+    values = jnp.array([[1.0, 2.0, 6.0]])
+    assert mean_where(values, values > 1) == 4
+    assert mean_where(values, values > 9) == 0
