@@ -12,9 +12,16 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
-from jaxedit.erec import refine as ops
 from jaxedit.erec.decode import Policy, layout
-from jaxedit.erec.refine import Maps, Thresholds
+from jaxedit.erec.refine import (
+    Maps,
+    Thresholds,
+    composite,
+    edit_mask,
+    lock,
+    split,
+    upsample_mask,
+)
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import editar
@@ -70,7 +77,7 @@ def decode(
 
     Source: ERec, algorithm 1, steps 1 to 3.
     """
-    thresholds, erec = ops.split(erec)
+    thresholds, erec = split(erec)
     rows = layout(erec.recon_guidance, len(editar.text_rows(sample)))
     prefix = source.prefix
     if sample.guidance_mode != "text" and len(rows.edit) > 1:  # the last null row of each path
@@ -131,11 +138,11 @@ def refine(
     def draw(codes: jax.Array) -> jax.Array:  # f32[B,S,S,3]
         return VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")
 
-    mask = ops.edit_mask(paths.maps, thresholds, erec)
+    mask = edit_mask(paths.maps, thresholds, erec)
     source, edit = codes.reshape(-1, g, g), paths.edit.reshape(-1, g, g)
     if not erec.refine:
         return Refined(image.to_uint8(draw(edit)), paths.edit, mask)
-    locked = ops.lock(edit, source, mask)
-    large = ops.upsample_mask(mask, pixels.shape[1], erec.upsampling)
-    result = ops.composite(image.to_float(pixels), draw(locked), draw(source), large, erec)
+    locked = lock(edit, source, mask)
+    large = upsample_mask(mask, pixels.shape[1], erec.upsampling)
+    result = composite(image.to_float(pixels), draw(locked), draw(source), large, erec)
     return Refined(image.to_nearest_uint8(result), locked.reshape(codes.shape), mask)

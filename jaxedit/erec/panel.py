@@ -1,14 +1,14 @@
 """One picture that shows what ERec did: four pictures, and the maps behind them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxedit.config import ERecConfig
 
-_SIDE = 256  # pixels, smallest side of a cell
+_SIDES = (256, 512)  # pixels, smallest and largest side of a cell
 _GAP = 12  # pixels between cells
 # Dark to bright, evenly spaced.
 _ANCHORS = (
@@ -22,27 +22,48 @@ _ANCHORS = (
 
 
 class View(NamedTuple):
-    """One edit, as numpy arrays.
+    """One edit.
 
-    source, reconstruction, raw_edit, refined: u8[S,S,3].
+    source, reconstruction, raw_edit, refined: RGB pictures of one size, or u8[H,W,3]; the maps
+    cover the square that one gets by adding to the right or at the bottom.
     nll_rec, nll_edit: f32[g,g], nats; js: f32[g,g], bits; mask: bool[g,g], True = edited.
     """
 
-    source: np.ndarray
-    reconstruction: np.ndarray
-    raw_edit: np.ndarray
-    refined: np.ndarray
+    source: Image.Image | np.ndarray
+    reconstruction: Image.Image | np.ndarray
+    raw_edit: Image.Image | np.ndarray
+    refined: Image.Image | np.ndarray
     nll_rec: np.ndarray
     nll_edit: np.ndarray
     js: np.ndarray
     mask: np.ndarray
 
 
+def panel_of(source: Image.Image, result: Any) -> Image.Image:
+    """The panel of an `EditResult` of method editar+erec.
+
+    Args:
+      source: the picture that was edited.
+      result: what `Editor.edit` returned for it.
+
+    Raises:
+      ValueError: the result is of another method.
+    """
+    settings, found = result.settings, result.diagnostics
+    if "js" not in found:
+        raise ValueError(f"an edit by {settings['method']}: expected one by editar+erec")
+    names = ("nll_rec", "nll_edit", "js")
+    pictures = (source, found["reconstruction"], found["raw_edit"], result.image)
+    view = View(*pictures, *(found[name] for name in names), result.mask)
+    taus = {name: settings[name] for name in ("tau_js", "tau_low", "tau_high")}
+    return panel(view, ERecConfig(**taus), settings["instruction"])
+
+
 def panel(view: View, config: ERecConfig, title: str = "") -> Image.Image:
     """Source, both paths and the refined edit above the maps that the mask was made from.
 
     Args:
-      view: the arrays of one edit.
+      view: pictures and maps of one edit.
       config: its thresholds are marked on the colour scales.
       title: a line above everything, such as the instruction.
 
@@ -50,28 +71,34 @@ def panel(view: View, config: ERecConfig, title: str = "") -> Image.Image:
       RGB, four cells wide and two high; brighter colours are higher values.
 
     Raises:
-      ValueError: a picture is not square, or its side is not a multiple of the maps' side.
+      ValueError: the pictures differ in size.
 
     Source: ERec, figure 3.
     """
-    size, grid = len(view.source), len(view.js)
-    if view.source.shape != (size, size, 3) or size % grid:
-        raise ValueError(
-            f"pictures {list(view.source.shape)}: expected [S,S,3], S a multiple of {grid}"
-        )
-    factor = -(-_SIDE // size)
-    pictures = {
-        "source": view.source,
-        "reconstruction": view.reconstruction,
-        "raw edit": view.raw_edit,
-        "refined edit": view.refined,
-    }
-    above = [_cell(name, _enlarge(picture, factor)) for name, picture in pictures.items()]
-    return _tile([above, _maps(view, config, factor * size // grid)], title)
+    names = ("source", "reconstruction", "raw edit", "refined edit")
+    pictures = [Image.fromarray(p) if isinstance(p, np.ndarray) else p for p in view[:4]]
+    sizes = [picture.size for picture in pictures]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"pictures of {sizes}: expected one size")
+    small, large = _SIDES
+    long = max(sizes[0])
+    side = long * -(-small // long) if long < small else min(long, large)  # whole copies of pixels
+    above = [_cell(n, _square(p, side)) for n, p in zip(names, pictures, strict=True)]
+    return _tile([above, _maps(view, config, side)], title)
 
 
-def _maps(view: View, config: ERecConfig, factor: int) -> list[Image.Image]:
-    """Cells of the three maps and of the mask, `factor` pixels for each token."""
+def _square(picture: Image.Image, side: int) -> Image.Image:
+    """A picture at the top left of a white square of `side` pixels."""
+    long = max(picture.size)
+    square = Image.new("RGB", (long, long), "white")
+    square.paste(picture)
+    is_small = long < side
+    how = Image.Resampling.NEAREST if is_small else Image.Resampling.LANCZOS
+    return square.resize((side, side), how)
+
+
+def _maps(view: View, config: ERecConfig, side: int) -> list[Image.Image]:
+    """Cells of the three maps and of the mask."""
     nll = np.stack([view.nll_rec, view.nll_edit])
     top = max(1.0, nll.max(initial=0, where=np.isfinite(nll)))  # both on one scale
     maps = {
@@ -80,16 +107,11 @@ def _maps(view: View, config: ERecConfig, factor: int) -> list[Image.Image]:
         "JS (bits)": (view.js, 1.0, config.tau_js),
     }
     cells = [
-        _cell(name, _enlarge(_colours(values / highest), factor), (highest, mark))
+        _cell(name, _square(Image.fromarray(_colours(values / highest)), side), (highest, mark))
         for name, (values, highest, mark) in maps.items()
     ]
-    mask = np.where(view.mask[..., None], np.uint8(255), np.uint8(0)).repeat(3, -1)
-    return [*cells, _cell(f"mask: {view.mask.mean():.0%} edited", _enlarge(mask, factor))]
-
-
-def _enlarge(picture: np.ndarray, factor: int) -> np.ndarray:
-    """Each pixel as a square of `factor` pixels."""
-    return picture.repeat(factor, 0).repeat(factor, 1)
+    mask = Image.fromarray(np.where(view.mask, np.uint8(255), np.uint8(0))).convert("RGB")
+    return [*cells, _cell(f"mask: {view.mask.mean():.0%} edited", _square(mask, side))]
 
 
 def _colours(values: np.ndarray) -> np.ndarray:
@@ -100,16 +122,16 @@ def _colours(values: np.ndarray) -> np.ndarray:
 
 
 def _cell(
-    caption: str, picture: np.ndarray, scale: tuple[float, float] | None = None
+    caption: str, picture: Image.Image, scale: tuple[float, float] | None = None
 ) -> Image.Image:
     """A picture under its caption; `scale` (highest value, marked value) adds a colour scale."""
-    side = len(picture)
+    side = picture.width
     line = side // 11  # height of a line of text
     bar = line // 2
     cell = Image.new("RGB", (side, line + side + (0 if scale is None else 3 * bar + 4)), "white")
     draw, font = ImageDraw.Draw(cell), ImageFont.load_default(side // 17)
     draw.text((0, 2), caption, fill="black", font=font)
-    cell.paste(Image.fromarray(picture), (0, line))
+    cell.paste(picture, (0, line))
     if scale is not None:
         highest, mark = scale
         y = line + side + 4
