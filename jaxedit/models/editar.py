@@ -99,8 +99,6 @@ class EditAR(nn.Module):
         self.blocks = stack(block, cfg.layers)(cfg, self.dtype)
         self.norm = RMSNorm(cfg.norm_eps)
         self.head = dense(cfg.codes, 0.0, jnp.float32, use_bias=False)
-        if cfg.distill_width:
-            self.align = Align(cfg, self.dtype)
 
     def __call__(
         self,
@@ -127,7 +125,7 @@ class EditAR(nn.Module):
           deterministic: no dropout; otherwise an rng `dropout` is needed.
 
         Returns:
-          Logits and hidden states; `self.align(hidden)` are the teacher's features, f32[B,N/4,dt].
+          Logits and hidden states, of which `align` makes features.
         """
         cfg = self.config
         rate = None if deterministic or not cfg.dropout else cfg.dropout
@@ -154,6 +152,11 @@ class EditAR(nn.Module):
         if self.is_initializing() and cfg.distill_width:
             self.align(hidden)
         return Output(self.head(hidden), hidden)
+
+    @nn.compact
+    def align(self, hidden: jax.Array) -> jax.Array:
+        """The teacher's features f32[B,N/4,dt] as predicted from hidden states [B,N,D]."""
+        return Align(self.config, self.dtype, name="align")(hidden)
 
     def embed_condition(
         self, condition: jax.Array, drop: jax.Array | None, null: jax.Array | None
