@@ -1,6 +1,7 @@
-"""Time and memory of one VAREdit training step, on this machine or compiled for a TPU topology.
+"""Time and memory of one training step of an editor, here or compiled for a TPU topology.
 
     python benchmarks/train_step.py --config=configs/var_sar.py:tiny
+    python benchmarks/train_step.py --config=configs/editar.py:tiny
     python benchmarks/train_step.py --config=configs/var_sar.py:2b-256 --topology=v5p:4x4x4
 
 Settings are changed as in training: --config.data.batch_size=64 --config.mesh.tensor=2. Weights and
@@ -57,12 +58,11 @@ def compile_step(config, topology: str):
     from jaxedit.train.loop import jit_step
     from jaxedit.train.optim import make_optimizer
     from jaxedit.train.step import init_state
-    from jaxedit.train.varedit import VAREditObjective
 
     devices = topologies.get_topology_desc(topology, "tpu").devices if topology else None
     mesh = make_mesh(config.mesh, devices)
-    frozen, batch = frozen_shapes(config), batch_shapes(config)
-    objective = VAREditObjective(config, frozen)
+    objective, batch = make_objective(config), batch_shapes(config)
+    frozen = objective.frozen()
     with jax.set_mesh(mesh):
         optimizer = make_optimizer(config.optim, config.steps)
         state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
@@ -84,13 +84,26 @@ def laid_out(shapes, layout):
     )
 
 
-def frozen_shapes(config):
-    """Shapes of the networks that the run does not train."""
+def make_objective(config):
+    """The objective of the config with shapes in place of the networks that it does not train."""
+    from jaxedit.config import PretrainedConfig, ViTConfig
     from jaxedit.convert.pretrained import abstract_params
+    from jaxedit.models.vit import seeded_teacher
+    from jaxedit.train.editar import EditARObjective
+    from jaxedit.train.varedit import VAREditObjective
 
-    names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
     shapes = abstract_params(config.model)
-    return {name: shapes[name] for name in names}
+    if config.model.model_type == "varedit":
+        names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
+        return VAREditObjective(config, {name: shapes[name] for name in names})
+    names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
+    frozen, teacher = {name: shapes[name] for name in names}, None
+    if config.editar.distill_weight:
+        model = config.model.editar
+        small, _ = seeded_teacher(model.distill_width, model.grid // 2)
+        teacher = ViTConfig() if config.editar.teacher else small
+        frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
+    return EditARObjective(config, frozen, teacher)
 
 
 def batch_shapes(config):

@@ -17,7 +17,7 @@ from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.ops.teacher import VIEWS, teacher_pixels
 from jaxedit.parallel.sharding import to_host
-from jaxedit.sampling import editar as sampler
+from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
 from jaxedit.train.frozen import read_frozen
 from jaxedit.train.losses import distillation_loss, mean_where, token_loss
@@ -125,24 +125,18 @@ class EditARObjective(Objective):
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
-        networks = sampler.prepare(self.model, frozen | params, self.config.dtype)
-        prefix = Prefix()
+        networks = sampling.prepare(self.model, frozen | params, self.config.dtype)
+        source = sampling.Source(None, Prefix())
         if self.model.editar.prefix == "edit":
-            prefix = sampler.read_source(networks, batch.source, config=self.model).prefix
-        sample, length = self.model.token_sample, self.model.editar.image_tokens
-        rows = sampler.text_rows(sample)
-        if sample.guidance_mode != "text" and len(rows) > 1:
-            prefix = sampler.drop_image(networks.weights, prefix, rows=1, config=self.model.editar)
-        text = batch.text_ids[:, None], batch.text_mask[:, None]
-        state = sampler.begin(
-            networks, prefix, *text, rows=rows, slots=length + 1, config=self.model
-        )
+            source = sampling.read_source(networks, batch.source, config=self.model)
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
-        policy = sampler.EditPolicy(seeds, sampler.Sampling.of(sample), sample.greedy)
-        tokens, _ = sampler.generate(
-            networks.weights, prefix, state, policy, config=self.model.editar, segment=length
+        tokens = sampling.edit(
+            *(networks, source, batch.text_ids[:, None], batch.text_mask[:, None], seeds),
+            sample=self.model.token_sample,
+            config=self.model,
+            segment=self.model.editar.image_tokens,
         )
-        output = sampler.draw(networks.vq, tokens[:, 0], config=self.model)
+        output = sampling.draw(networks.vq, tokens, config=self.model)
         return to_host(jnp.stack([batch.source, output, batch.target], axis=1))
 
     def export(self, params: Tree, directory: str) -> None:
