@@ -165,9 +165,15 @@ def decode(
 
     Returns:
       The new state, tokens i32[B,R,steps], and the policy's records, stacked [steps,...].
+
+    Raises:
+      ValueError: the caches are too short for so many steps.
     """
-    g = config.prefix_tokens
-    table = jnp.asarray(rope.sequence_table(config)[:, g:])  # [2,N,E/2], of the target
+    slots = weights.layout.length(state.caches[0].keys)
+    if slots <= steps:
+        raise ValueError(f"{slots} slots: expected at least {steps + 1} for {steps} steps")
+    first = config.prefix_tokens
+    table = jnp.asarray(rope.sequence_table(config)[:, first:])  # [2,N,E/2], of the target
 
     def step(state: State, _: None) -> tuple[State, tuple[jax.Array, Any]]:
         tokens, record = policy(state.logits, state.position)
