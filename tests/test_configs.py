@@ -5,9 +5,11 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import EDITAR_PRESETS, ConfigError, TrainConfig, from_dict, to_dict
-from jaxedit.configs import tokenizer_bsq, tokenizer_vq, var_finest, var_full, var_sar
+from jaxedit.configs import editar, tokenizer_bsq, tokenizer_vq, var_finest, var_full, var_sar
 from jaxedit.data import loader
+from jaxedit.models import editar as editar_model
 from jaxedit.models.varedit import init_params
+from jaxedit.train import editar as editar_training
 from jaxedit.train import varedit
 
 EDITORS = {"sar": var_sar, "finest": var_finest, "full": var_full}
@@ -61,6 +63,32 @@ def test_code_tokenizer_configs(preset):
         assert config.model.vq == EDITAR_PRESETS["tiny"].vq is not config.model.vq
     assert config.data.image_size % config.model.vq.stride == 0
     assert from_dict(TrainConfig, to_dict(config)) == config
+
+
+@pytest.mark.parametrize("preset", ["tiny", "xl"])
+def test_editar_configs(preset):
+    config = editar.get_config(preset)
+    config.validate()
+    loader.validate(config.data)
+    editar_training.check(config, None)
+    assert from_dict(TrainConfig, to_dict(config)) == config
+    assert config.model == EDITAR_PRESETS[preset] and config.model is not EDITAR_PRESETS[preset]
+    assert (config.optim.beta1, config.optim.beta2, config.optim.weight_decay) == (0.9, 0.95, 0.05)
+
+
+def test_editars_run():
+    c = editar.get_config("xl")
+    found = (c.steps, c.data.image_size, c.data.batch_size, c.optim.learning_rate, c.dtype)
+    assert found == (40_000, 512, 64, 1e-4, "bfloat16")
+    shares = dict(c.data.mixture)
+    assert [shares[t] for t in ("depth", "canny", "segmentation")] == [0.15] * 3
+    assert (shares["add_remove"], shares["other"]) == (0.25, 0.3)
+    assert (c.editar.drop, c.editar.distill_weight, c.ema_decay) == (0.05, 0.5, 0.0)
+    assert (c.optim.clip_norm, c.optim.schedule, c.optim.warmup_steps) == (1.0, "constant", 0)
+    model = c.model.editar
+    assert (model.dropout, model.token_dropout) == (0.1, 0.1)
+    params = jax.eval_shape(lambda: editar_model.init_params(model, rng.key_for(0, "init")))
+    assert tree.count(params) == 781_611_008
 
 
 def test_presets_do_not_share_settings():

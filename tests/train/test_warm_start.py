@@ -1,10 +1,13 @@
+import copy
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxedit import tree
-from jaxedit.config import BSQConfig, ConfigError, PretrainedConfig
+from jaxedit.config import EDITAR_PRESETS, BSQConfig, ConfigError, PretrainedConfig
 from jaxedit.convert.pretrained import abstract_params, save_pretrained
 from jaxedit.train.step import TrainState
 from jaxedit.train.warm_start import warm_start
@@ -54,3 +57,17 @@ def test_all_differences_are_listed(weights):
 def test_weights_that_are_not_there(weights):
     with pytest.raises(FileNotFoundError):
         warm_start(make_state(weights[1]), "nowhere")
+
+
+def test_text_to_image_weights_have_no_head_for_a_teacher(tmp_path):
+    config = copy.deepcopy(EDITAR_PRESETS["tiny"])
+    sizes = {"layers": 1, "width": 8, "heads": 2, "mlp_hidden": 8, "grid": 2, "distill_width": 4}
+    config.editar = dataclasses.replace(config.editar, **sizes)
+    here = jax.tree.map(lambda x: np.ones(x.shape, np.float32), abstract_params(config))
+    align = here["transformer"].pop("align")
+    config.editar.distill_width = 0
+    directory = str(save_pretrained(tmp_path / "t2i", config, here, "toy-tokenizer"))
+    transformer = here["transformer"] | {"align": align}
+    state = warm_start(make_state({"transformer": transformer}), directory)
+    assert state.params["transformer"]["embed"].all()
+    assert not state.params["transformer"]["align"]["kernel"].any()
