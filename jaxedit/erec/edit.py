@@ -116,6 +116,7 @@ def refine(
     codes: jax.Array,
     paths: Paths,
     thresholds: Thresholds,
+    decoded: jax.Array | None = None,
     *,
     erec: ERecConfig,
     config: PretrainedConfig,
@@ -128,21 +129,26 @@ def refine(
       codes: i32[B,N], their tokens.
       paths: from `decode`.
       thresholds: see `split`, of which this and `erec` are the halves.
+      decoded: f32[B,S,S,3], the decoder's pictures of `codes`, if they are at hand.
       erec: which steps there are; without `refine` the edit stays as decoded.
       config: the model.
 
     Source: ERec, algorithm 3.
     """
-    g = config.editar.grid
-
-    def draw(codes: jax.Array) -> jax.Array:  # f32[B,S,S,3]
-        return VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")
-
+    draw = functools.partial(draw_tokens, vq, config=config)
     mask = edit_mask(paths.maps, thresholds, erec)
-    source, edit = codes.reshape(-1, g, g), paths.edit.reshape(-1, g, g)
     if not erec.refine:
-        return Refined(image.to_uint8(draw(edit)), paths.edit, mask)
-    locked = lock(edit, source, mask)
+        return Refined(image.to_uint8(draw(paths.edit)), paths.edit, mask)
+    locked = lock(paths.edit, codes, mask.reshape(codes.shape))
+    decoded = draw(codes) if decoded is None else decoded
     large = upsample_mask(mask, pixels.shape[1], erec.upsampling)
-    result = composite(image.to_float(pixels), draw(locked), draw(source), large, erec)
-    return Refined(image.to_nearest_uint8(result), locked.reshape(codes.shape), mask)
+    result = composite(image.to_float(pixels), draw(locked), decoded, large, erec)
+    return Refined(image.to_nearest_uint8(result), locked, mask)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def draw_tokens(vq: Tree, tokens: jax.Array, *, config: PretrainedConfig) -> jax.Array:
+    """The decoder's pictures f32[B,S,S,3] of tokens i32[B,N], not clamped to [-1,1]."""
+    g = config.editar.grid
+    codes = tokens.reshape(-1, g, g)
+    return VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")

@@ -70,7 +70,7 @@ def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> jax.Arr
 
 
 def lock(edit: jax.Array, source: jax.Array, mask: jax.Array) -> jax.Array:
-    """The edit's tokens where `mask`, the source's elsewhere; i32[B,g,g].
+    """The edit's tokens i32[...] where `mask` bool[...], the source's elsewhere.
 
     Source: ERec, equation 9.
     """

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,3 +63,45 @@ def test_golden_ablations(golden_rows):
     np.testing.assert_array_equal(found.edit, arrays["out/tokens_edit_independent"])
     found = step(cond, guided, noise, source, top_k=24, direct_replacement=True)
     np.testing.assert_array_equal(found.edit, arrays["out/direct_replacement_tokens_js0.3"])
+
+
+def test_rows_by_hand():
+    own = decode.layout("own", 2)
+    assert own == ((0, 1, 0, 1), (0, 2), (1, 3)) and own.texts == (0, 1, None, None)
+    assert decode.layout("own", 3) == ((0, 1, 0, 1, 0, 1), (0, 2, 4), (1, 3, 5))
+    assert decode.layout("shared", 2) == ((0, 1, 1), (0, 2), (1, 2))
+    assert decode.layout("shared", 3) == ((0, 1, 1, 1), (0, 2, 3), (1, 2, 3))
+    assert decode.layout("none", 3) == ((0, 1, 1, 1), (0,), (1, 2, 3))
+    for name in ("own", "shared", "none"):
+        assert decode.layout(name, 1) == ((0, 1), (0,), (1,))
+
+
+def test_noise():
+    seeds = jnp.array([3, 4], jnp.int32)
+    draw = functools.partial(decode.path_noise, seeds, jnp.int32(5), V)
+    shared, independent, batch = (
+        draw(ERecConfig(**settings))
+        for settings in ({}, {"noise": "independent"}, {"gumbel_key": "batch"})
+    )
+    np.testing.assert_array_equal(shared[:, 0], shared[:, 1])
+    np.testing.assert_array_equal(independent[:, 1], shared[:, 1])
+    assert (independent[:, 0] != shared[:, 0]).all(axis=1).all()
+    assert (shared[0] != shared[1]).any()
+    np.testing.assert_array_equal(batch, jnp.stack([shared[0]] * 2))
+
+
+def test_two_codes_by_hand():
+    cond = np.log(np.array([[[0.9, 0.1], [0.9, 0.1]], [[1.0, 1e-30], [1e-30, 1.0]]], np.float32))
+    found = step(cond, cond, np.zeros((2, 2, 2), np.float32), np.array([1, 1], np.int32), top_k=2)
+    np.testing.assert_array_equal(found.rec, [0, 0])
+    np.testing.assert_array_equal(found.edit, [0, 1])
+    np.testing.assert_allclose(found.js, [0, 1], atol=1e-6)
+    np.testing.assert_allclose(found.nll_edit, [-np.log(0.1), 0], atol=1e-6)
+
+
+def test_noise_never_leaves_the_candidates():
+    generator = np.random.default_rng(2)
+    logits = generator.standard_normal((8, 2, V), np.float32)
+    noise = 50 * generator.standard_normal((8, 2, V), np.float32)
+    found = step(logits, logits, noise, np.zeros(8, np.int32), top_k=1)
+    np.testing.assert_array_equal(np.stack([found.rec, found.edit], 1), logits.argmax(-1))
