@@ -40,11 +40,12 @@ def _tiny() -> TrainConfig:
             batch_size=16,
             text_tokens=model.editar.text_tokens,
             mixture=(
-                ("edit", 0.84),
-                ("recon", 0.04),
-                ("depth", 0.04),
-                ("canny", 0.04),
-                ("segmentation", 0.04),
+                ("depth", 0.15),
+                ("canny", 0.15),
+                ("segmentation", 0.15),
+                ("add_remove", 0.25),
+                ("other", 0.25),
+                ("recon", 0.05),  # of the other edits' 0.30: ERec's prompt
             ),
         ),
         optim=OptimConfig(
