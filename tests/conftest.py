@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from jaxedit.config import PRESETS, VAREditConfig
+from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
 from jaxedit.convert import pretrained
 from jaxedit.convert.keymap_varedit import params_from_torch
 
@@ -81,10 +81,29 @@ def tiny_model(tmp_path_factory):
         config.varedit, depth=2, width=32, heads=2, mlp_hidden=64, scales=((1, 1), (2, 2), (4, 4))
     )
     config.t5.layers = 1
+    return save_random(config, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_editar(tmp_path_factory):
+    """The same of EditAR: 16 px pictures of 4x4 tokens."""
+    config = copy.deepcopy(EDITAR_PRESETS["tiny"])
+    config.editar = dataclasses.replace(
+        config.editar, layers=2, width=32, heads=2, mlp_hidden=48, codes=40, grid=4
+    )
+    config.vq = dataclasses.replace(
+        config.vq, codes=40, code_width=4, channel_mult=(1, 1, 1), latent_width=24
+    )
+    config.token_sample = dataclasses.replace(config.token_sample, top_k=20)
+    config.t5.layers = 1
+    return save_random(config, tmp_path_factory.mktemp("models") / "tiny-editar")
+
+
+def save_random(config, directory):
+    """Write a model with random weights."""
     generator = np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: 0.2 * generator.standard_normal(leaf.shape, np.float32),
         pretrained.abstract_params(config),
     )
-    directory = tmp_path_factory.mktemp("models") / "tiny"
     return pretrained.save_pretrained(directory, config, params, "toy-tokenizer")
