@@ -1,6 +1,8 @@
 """Edit pictures from the command line.
 
     python -m jaxedit photo.jpg "make the ball blue" --seed 1 --output edited.png
+    python -m jaxedit photo.jpg "remove the ball" --method editar+erec --diagnostics panel.png
+    python -m jaxedit depth.png "a red ball at night" --task depth
     python -m jaxedit --batch list.jsonl --output edits/
     python -m jaxedit --from_png edited.png
 
@@ -14,7 +16,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.arguments import BAD_INPUT, every_option, make_parser, option_names
@@ -72,7 +74,7 @@ def edit_photo(args: argparse.Namespace) -> int:
             *(picture, args.instruction),
             seed=seed,
             task=args.task,
-            progress=lambda done, steps: bar.reset(steps) or bar.update(done),
+            progress=_follow(bar),
             **options,
         )
     provenance.save_png(output, result.image, result.settings | _origin(editor, args.photo))
@@ -80,7 +82,8 @@ def edit_photo(args: argparse.Namespace) -> int:
     if panel:
         from jaxedit.erec.panel import panel_of
 
-        provenance.save_png(panel[0], panel_of(picture, result), result.settings)
+        settings = result.settings | _origin(editor, args.photo)
+        provenance.save_png(panel[0], panel_of(picture, result), settings)
         print(f"{panel[0]}: maps, mask and paths of the edit")
     return DONE
 
@@ -212,6 +215,16 @@ def _bar(**options: Any) -> Any:
     from tqdm import tqdm
 
     return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
+
+
+def _follow(bar: Any) -> Callable[[int, int], None]:
+    """A report of (done, steps) that moves the bar."""
+
+    def report(done: int, steps: int) -> None:
+        bar.total = steps
+        bar.update(done - bar.n)
+
+    return report
 
 
 def _load(

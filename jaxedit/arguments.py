@@ -68,6 +68,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     """All arguments of the command."""
     parser = _Parser(
         prog="python -m jaxedit",
+        usage="python -m jaxedit [options] [photo] [instruction]",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxedit import __main__ as command
+from jaxedit import arguments
 from jaxedit.data import photo, provenance
 
 WORDS = "make the ball blue"
@@ -27,6 +28,17 @@ def run(here, tiny_model, capsys):
 
     def call(*arguments):
         model = [] if "--from_png" in arguments else ["--model", str(tiny_model)]
+        return command.main([*arguments, *model]), *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def run_editar(here, tiny_editar, capsys):
+    """The same with an EditAR model."""
+
+    def call(*arguments):
+        model = [] if "--from_png" in arguments else ["--model", str(tiny_editar)]
         return command.main([*arguments, *model]), *capsys.readouterr()
 
     return call
@@ -88,6 +100,51 @@ def test_a_list_finishes_its_good_rows(run, here):
     assert run("--from_png", "out/sub/star.png")[0] == 0
 
 
+def test_erec_writes_its_panel_and_is_replayed(run_editar):
+    erec = ("--method", "editar+erec", "--tau_js", "0.1", "--no-use_nll_high")
+    code, out, err = run_editar("photo.png", WORDS, *erec, "--diagnostics", "panel.png")
+    assert (code, err) == (0, "") and "panel.png: maps, mask and paths" in out
+    assert photo.read("panel.png").width > 1000
+    settings = provenance.read_settings("edited.png")
+    assert settings["method"] == "editar+erec" and settings["tau_js"] == 0.1
+    assert settings["use_nll_high"] is False
+    code, out, _ = run_editar("--from_png", "edited.png")
+    assert code == 0 and "equal to edited.png bit for bit" in out
+
+
+def test_a_task_is_recorded_and_replayed(run_editar):
+    assert run_editar("photo.png", "a red ball", "--task", "canny", "--top_k", "3")[0] == 0
+    settings = provenance.read_settings("edited.png")
+    assert settings["task"] == "canny" and settings["instruction"] == "a red ball"
+    assert run_editar("--from_png", "edited.png")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--task", "depth"], "--task=depth: expected a photo and an instruction"),
+        (["photo.png", "--task", "canny"], "--task=canny: photo='photo.png': expected an instr"),
+        (["photo.png", WORDS, "--task", "paint"], "argument --task: invalid choice: 'paint'"),
+        (["photo.png", WORDS, "--top_k", "0"], "top_k=0: expected 1 to 40"),
+        (["photo.png", WORDS, "--top_k", "41"], "top_k=41: expected 1 to 40"),
+        (["photo.png", WORDS, "--top_p", "0"], "top_p=0.0: expected a number in (0, 1]"),
+        (["photo.png", WORDS, "--tau_js", "0.5"], "tau_js=0.5: expected one of"),
+        (["photo.png", WORDS, "--method", "editar+erec", "--tau_low", "nan"], "tau_low=nan"),
+        (["photo.png", WORDS, "--method", "varedit"], "expected one of editar, editar+erec for"),
+        (["photo.png", WORDS, "--diagnostics", "a.png"], "expected --method=editar+erec"),
+        (["--batch", "photo.png", "--task", "canny"], "--task: expected one photo, not a list"),
+    ],
+)
+def test_bad_input_of_editar(run_editar, arguments, message):
+    code, _, err = run_editar(*arguments)
+    assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_erec_with_varedits_weights(run):
+    code, _, err = run("photo.png", WORDS, "--method", "editar+erec")
+    assert code == 2 and "method='editar+erec': expected one of varedit" in err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -118,6 +175,11 @@ def test_bad_input_is_one_line_and_exit_code_2(run, tiny_model, arguments, messa
     code = command.main([*arguments, *model])
     err = capsys.readouterr().err
     assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_every_setting_has_an_option():
+    parser = arguments.make_parser("")
+    assert {action.dest for action in parser._actions} >= set(arguments.every_option())
 
 
 def test_help_is_quick_and_loads_no_jax():
