@@ -2,8 +2,8 @@
 
 EditAR's models know instructions as they are written; theirs are not cleaned.
 
-Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. Its repair of wrongly
-encoded text (ftfy) is left out, but for the composition of accents.
+Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. Its repair of
+wrong encodings (ftfy) is left out, but for the composition of accents.
 """
 
 import html.parser

@@ -74,18 +74,21 @@ class TokenLoss(NamedTuple):
     right: jax.Array
 
 
-def token_loss(logits: jax.Array, codes: jax.Array) -> TokenLoss:
+def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = None) -> TokenLoss:
     """Cross-entropy of the codes, every token weighing the same.
 
     Args:
       logits: f32[B,N,V].
       codes: i32[B,N], the right codes.
+      valid: bool[B], rows that count, the loss is 0 if none does; None is all.
 
     Source: Sun et al. 2024 (LlamaGen), section 2.2.
     """
     logits = logits.astype(jnp.float32)
     entropy = optax.softmax_cross_entropy_with_integer_labels(logits, codes)  # [B,N]
-    return TokenLoss(entropy.mean(), jnp.argmax(logits, axis=-1) == codes)
+    rows = jnp.ones(len(codes), bool) if valid is None else valid
+    loss = mean_where(entropy, jnp.broadcast_to(rows[:, None], codes.shape))
+    return TokenLoss(loss, jnp.argmax(logits, axis=-1) == codes)
 
 
 def distillation_loss(student: jax.Array, teacher: jax.Array) -> jax.Array:
