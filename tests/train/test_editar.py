@@ -183,11 +183,11 @@ def test_begins_with_text_to_image_weights(tokenizer, tmp_path):
     assert objective.frozen()["null"]["image"].shape == (16, 16)
 
 
+@pytest.mark.usefixtures("compile_once")
 def test_trains_resumes_and_exports(tokenizer, tmp_path):
     def run(steps, workdir):
         config = make_config(tokenizer)
         config.steps, config.sample_every, config.checkpoint_every = steps, 4, 2
-        config.init_from = ""
         return loop.train(config, epath.Path(workdir), load(config), batches_from, make_batch(9))
 
     whole = run(4, tmp_path / "whole")

@@ -23,16 +23,8 @@ from jaxedit.train.step import Objective
 SIZE = 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_once(tmp_path_factory):
-    """Every run here compiles the same program: keep it, as every command does."""
-    before = jax.config.jax_compilation_cache_dir
-    directory = str(tmp_path_factory.mktemp("cache"))
-    jax.config.update("jax_compilation_cache_dir", directory)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield directory
-    jax.config.update("jax_compilation_cache_dir", before)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+# Every run here compiles the same program.
+pytestmark = pytest.mark.usefixtures("compile_once")
 
 
 class Line(Objective):
