@@ -114,9 +114,3 @@ def test_missing_and_empty_files(tmp_path):
         PairFile(tmp_path / "none.jsonl", 32)
     with pytest.raises(ConfigError, match="expected at least one line for the task 'edit'"):
         PairFile(write(tmp_path, ""), 32)
-
-
-def test_toy_settings_do_not_fit_a_file(pairs):
-    config = DataConfig(source=str(pairs), mixture=(("add_remove", 1.0),))
-    with pytest.raises(ConfigError, match="expected different tasks of edit, recon, depth, canny"):
-        example_rows(config, 1)
