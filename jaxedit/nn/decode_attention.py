@@ -63,17 +63,27 @@ class ByHead:
 
     def score(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
         """See `Layout`."""
-        P, R, A, E = queries.shape
-        queries = queries.reshape(P, R, keys.shape[1], -1, E).astype(keys.dtype)
-        scores = jnp.einsum("prgae,pgse->prgas", queries, keys, preferred_element_type=jnp.float32)
-        return scores.reshape(P, R, A, -1)
+        rows = self._by_group(queries, keys.shape[1]).astype(keys.dtype)
+        scores = jnp.einsum("pgme,pgse->pgms", rows, keys, preferred_element_type=jnp.float32)
+        return self._by_row(scores, queries.shape[1])
 
     def mix(self, weights: jax.Array, values: jax.Array) -> jax.Array:
         """See `Layout`."""
-        P, R, A, S = weights.shape
-        weights = weights.reshape(P, R, values.shape[1], -1, S).astype(values.dtype)
-        mixed = jnp.einsum("prgas,pgse->prgae", weights, values, preferred_element_type=jnp.float32)
-        return mixed.reshape(P, R, A, -1)
+        rows = self._by_group(weights, values.shape[1]).astype(values.dtype)
+        mixed = jnp.einsum("pgms,pgse->pgme", rows, values, preferred_element_type=jnp.float32)
+        return self._by_row(mixed, weights.shape[1])
+
+    def _by_group(self, x: jax.Array, groups: int) -> jax.Array:
+        """[P,R,A,n] as [P,G,R*A/G,n]."""
+        P, R, A, n = x.shape
+        x = x.reshape(P, R, groups, A // groups, n).transpose(0, 2, 1, 3, 4)
+        return x.reshape(P, groups, -1, n)
+
+    def _by_row(self, x: jax.Array, rows: int) -> jax.Array:
+        """The inverse of `_by_group`."""
+        P, G, M, n = x.shape
+        x = x.reshape(P, G, rows, M // rows, n).transpose(0, 2, 1, 3, 4)
+        return x.reshape(P, rows, -1, n)
 
 
 @jax.tree_util.register_static

@@ -1,0 +1,199 @@
+"""Time and memory of next-token decoding: LlamaGen, EditAR and ERec, without text encoder and VQ.
+
+    python benchmarks/decode.py --shapes=shapes.json --threads=1 --entries=llamagen,editar,erec
+    python benchmarks/decode.py --model=xl --tokens=4          # EditAR's own size
+
+`--shapes` is a JSON file whose entries hold layers, dim, heads, vocab, caption_dim, prefix_tokens
+(LlamaGen) or image_tokens and text_tokens, new_tokens, cfg_scale, top_k, temperature and dtype.
+Weights and inputs are random. With `--threads=1` all times are CPU seconds, which a busy machine
+changes little; otherwise they are wall time. The floor is the time to read the weights, and the
+keys and values of an average step, once from memory, at the bandwidth that is measured first.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import time
+
+MLP_MULTIPLE = 256  # LlamaGen rounds the width of the MLP up to this
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shapes", type=pathlib.Path)
+    parser.add_argument("--model", choices=("xl",), help="EditAR as released, instead of --shapes")
+    parser.add_argument("--entries", default="llamagen,editar,erec")
+    parser.add_argument("--threads", type=int, default=0, help="CPU cores to use; 0 = all")
+    parser.add_argument("--dtype", default="", help="of matrices and caches")
+    parser.add_argument("--segment", type=int, default=64, help="tokens by which caches grow")
+    parser.add_argument("--tokens", type=int, default=0, help="stop after so many; 0 = all")
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print times, tokens per second and memory of each entry."""
+    args = parse()
+    if args.threads:  # before jax makes its thread pool, whose size follows the affinity
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
+    shapes = json.loads(args.shapes.read_text()) if args.shapes else {}
+    clock = time.process_time if args.threads == 1 else time.perf_counter
+    bandwidth = measure_bandwidth(clock)
+    print(f"memory: {bandwidth / 1e9:.1f} GB/s")
+    for entry in ("editar",) if args.model else args.entries.split(","):
+        config, sample, dtype = settings(shapes.get(entry), args.model)
+        report(entry, config, sample, args, args.dtype or dtype, bandwidth, clock)
+
+
+def settings(shape: dict | None, model: str | None):
+    """Sizes of the transformer, sampling and dtype of one entry."""
+    from jaxedit.config import EDITAR_PRESETS, EditARConfig, TokenSampleConfig
+
+    if model:
+        return EDITAR_PRESETS[model].editar, TokenSampleConfig(), "float32"
+    is_edit = "image_tokens" in shape
+    width = shape["dim"]
+    config = EditARConfig(
+        layers=shape["layers"],
+        width=width,
+        heads=shape["heads"],
+        mlp_hidden=-(-(8 * width // 3) // MLP_MULTIPLE) * MLP_MULTIPLE,
+        codes=shape["vocab"],
+        grid=round(shape["new_tokens"] ** 0.5),
+        prefix="edit" if is_edit else "text",
+        text_tokens=shape["text_tokens" if is_edit else "prefix_tokens"],
+        text_width=shape["caption_dim"],
+        distill_width=0,
+    )
+    config.validate()
+    sample = TokenSampleConfig(
+        guidance=shape["cfg_scale"], top_k=shape["top_k"], temperature=shape["temperature"]
+    )
+    return config, sample, shape["dtype"]
+
+
+def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock) -> None:
+    """Compile by a first run, and print the best of `repeats` more."""
+    import jax
+
+    N = args.tokens or config.image_tokens
+    begin, advance, R = build(entry, config, sample, dtype, args.segment, N)
+    runs = []
+    for _ in range(args.repeats + 1):
+        times = [clock()]
+        state = jax.block_until_ready(begin())
+        times.append(clock())
+        tokens = jax.block_until_ready(advance(state))
+        times.append(clock())
+        assert tokens.shape[-1] == N
+        runs.append((times[1] - times[0], times[2] - times[1]))
+    prefill, loop = (min(r) for r in zip(*runs[1:], strict=True))
+    floor = step_bytes(config, R, N, dtype) / bandwidth
+    print(
+        f"{entry} {dtype}: compile {sum(runs[0]) - prefill - loop:.1f} s, prefill {prefill:.3f} s, "
+        f"{1e3 * loop / N:.2f} ms a step, {N / (prefill + loop):.1f} tokens/s, "
+        f"{100 * floor * N / loop:.0f} % of the memory floor ({1e3 * floor:.2f} ms), "
+        f"{peak_memory():.0f} MB at the peak",
+        flush=True,
+    )
+
+
+def build(entry: str, config, sample, dtype: str, segment: int, N: int):
+    """Functions that prefill and that decode N tokens, and the number of rows."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxedit import rng
+    from jaxedit.config import ERecConfig
+    from jaxedit.erec.decode import Policy, layout
+    from jaxedit.sampling import editar, next_token
+
+    weights = random_weights(config, dtype)
+    key = rng.key_for(0, "source")
+    source = jax.random.randint(key, (1, config.image_tokens), 0, config.codes)
+    seeds, sampling = jnp.zeros(1, jnp.int32), editar.Sampling.of(sample)
+    R, policy = 2, editar.EditPolicy(seeds, sampling)
+    if entry == "erec":
+        rows = layout("own", 2)
+        R, erec = 4, ERecConfig()
+        policy = Policy(seeds, source, sampling, erec.tau_replace, rows=rows, config=erec)
+    text = jax.random.normal(rng.key_for(0, "text"), (1, R, config.text_tokens, config.text_width))
+
+    @jax.jit
+    def prefill(weights, source, text):
+        prefix = next_token.Prefix()
+        if config.prefix == "edit":
+            prefix = next_token.prefill_image(weights, config, source)
+        return prefix, next_token.start(weights, config, prefix, text, slots=segment + 1)
+
+    def begin():
+        return prefill(weights, source, text)
+
+    def advance(state):
+        tokens, _ = editar.generate(
+            weights, *state, policy, config=config, segment=segment, tokens=N
+        )
+        return tokens
+
+    return begin, advance, R
+
+
+def random_weights(config, dtype: str):
+    """Weights for decoding, small random numbers."""
+    import jax
+    import numpy as np
+
+    from jaxedit import rng
+    from jaxedit.models.editar import init_null, init_params
+    from jaxedit.sampling.decode_weights import unstack
+
+    def make():
+        key = rng.key_for(0, "init")
+        return unstack(config, init_params(config, key), init_null(config, key), dtype)
+
+    generator = np.random.default_rng(0)
+    return jax.tree.map(
+        lambda x: jax.device_put(
+            (generator.random(x.shape, np.float32) - 0.5).astype(x.dtype) / 15
+        ),
+        jax.eval_shape(make),
+    )
+
+
+def step_bytes(config, rows: int, tokens: int, dtype: str) -> float:
+    """Bytes that a step of average position must read."""
+    import jax.numpy as jnp
+
+    D, F, E, G = config.width, config.mlp_hidden, config.head_width, config.groups
+    layer = D * (D + 2 * G * E) + D * D + 3 * D * F
+    image = config.image_tokens if config.prefix == "edit" else 0
+    cached = 2 * G * E * (image + rows * (1 + tokens / 2))
+    return jnp.dtype(dtype).itemsize * (config.layers * (layer + cached) + D * config.codes)
+
+
+def measure_bandwidth(clock) -> float:
+    """Bytes per second at which a sum over a large array reads memory."""
+    import jax
+    import jax.numpy as jnp
+
+    x = jnp.ones((1 << 26,), jnp.float32)
+    read = jax.jit(jnp.sum)
+    best = float("inf")
+    for _ in range(6):
+        start = clock()
+        read(x).block_until_ready()
+        best = min(best, clock() - start)
+    return x.nbytes / best
+
+
+def peak_memory() -> float:
+    """Largest resident size of this process so far, in MB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+if __name__ == "__main__":
+    main()
