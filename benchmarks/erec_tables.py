@@ -1,0 +1,279 @@
+"""ERec's tables on held-out toybox edits, as a Markdown page with plots.
+
+    python benchmarks/erec_tables.py --model toy-editar --pairs 300 --out docs
+
+Each setting of noise and top-k is decoded once; all refinements start from its tokens and maps.
+Background scores compare with the source outside the true edit mask; success is the verdict of the
+toybox's exact checker. The page is OUT/erec_tables.md.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import erec_report
+import jax
+import jax.numpy as jnp
+import numpy as np
+from erec_plan import Setting, every_k, paper_k, plan
+from erec_scores import Costs, Page, Score, Signals
+from tqdm import tqdm
+
+from jaxedit import compile_cache
+from jaxedit.config import DataConfig, ERecConfig
+from jaxedit.convert.pretrained import load_pretrained
+from jaxedit.data import toy
+from jaxedit.data.loader import held_out_pairs
+from jaxedit.data.text import TextTokenizer
+from jaxedit.erec import edit
+from jaxedit.erec.panel import View, panel
+from jaxedit.erec.refine import split
+from jaxedit.sampling import editar
+
+TRIALS = 10  # of each timing
+DECODING = ("noise", "direct_replacement")  # settings that need a decoding of their own
+
+
+class Chunk(NamedTuple):
+    """Some pairs on the device: pixels u8[B,S,S,3]; ids, mask [B,2,T]; seeds i32[B]."""
+
+    pixels: jax.Array
+    source: editar.Source
+    decoded: jax.Array
+    ids: jax.Array
+    mask: jax.Array
+    seeds: jax.Array
+
+
+class Bench:
+    """A model, pairs, and what has been decoded so far."""
+
+    def __init__(self, model: str, pairs: int, seed: int, batch: int) -> None:
+        """Load the model, draw the pairs, and read all sources, `batch` at a time."""
+        self.config, params, directory = load_pretrained(model, ("vq", "transformer", "null", "t5"))
+        self.networks = jax.device_put(editar.prepare(self.config, params, "float32"))
+        self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
+        self.tokenizer = TextTokenizer.load(directory)
+        self.chunks = [self._chunk(i, i + batch) for i in range(0, pairs, batch)]
+        self.bar = tqdm(unit="chunk", leave=False)
+        self._paths: dict[Any, list[edit.Paths]] = {}
+        self._scores: dict[Any, Score] = {}
+
+    def sample(self, top_k: int) -> Any:
+        """The model's sampling with another top-k."""
+        return dataclasses.replace(self.config.token_sample, top_k=top_k)
+
+    def alone(self, top_k: int) -> np.ndarray:
+        """Tokens i32[n,N] of EditAR alone."""
+        tokens = []
+        for c in self.chunks:
+            self.bar.update()
+            rest = {"sample": self.sample(top_k), **self._rest}
+            tokens.append(
+                editar.edit(self.networks, c.source, c.ids[:, 1:], c.mask[:, 1:], c.seeds, **rest)
+            )
+        return np.concatenate(tokens)
+
+    def decode(self, top_k: int, erec: ERecConfig) -> list[edit.Paths]:
+        """Both paths of every chunk."""
+        key = self._decoding(top_k, erec)
+        if key not in self._paths:
+            self._paths[key] = []
+            for c in self.chunks:
+                self.bar.update()
+                rest = {"sample": self.sample(top_k), "erec": erec, **self._rest}
+                paths = edit.decode(self.networks, c.source, c.ids, c.mask, c.seeds, **rest)
+                self._paths[key].append(jax.block_until_ready(paths))
+        return self._paths[key]
+
+    def refine(self, top_k: int, erec: ERecConfig) -> edit.Refined:
+        """Refined edits of all pairs, numpy."""
+        thresholds, rest = split(erec)
+        found = []
+        for c, paths in zip(self.chunks, self.decode(top_k, erec), strict=True):
+            self.bar.update()
+            given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds, c.decoded)
+            found.append(jax.device_get(edit.refine(*given, erec=rest, config=self.config)))
+        return edit.Refined(*(np.concatenate(x) for x in zip(*found, strict=True)))
+
+    def expect(self, settings: list[Setting]) -> None:
+        """Tell the progress bar how much work they are."""
+        full = {(s.top_k, dataclasses.replace(self.config.erec, **s.changes)) for s in settings}
+        decodings = {self._decoding(*setting) for setting in full}
+        self.bar.reset(len(self.chunks) * (len(full) + len(decodings) + 1))
+
+    def score(self, top_k: int, changes: dict[str, Any]) -> Score:
+        """Scores of all pairs under the model's ERec settings with `changes`."""
+        erec = dataclasses.replace(self.config.erec, **changes)
+        if (top_k, erec) not in self._scores:
+            refined = self.refine(top_k, erec)
+            area = refined.mask.mean((1, 2)) if erec.refine else np.full(len(self.pairs), np.nan)
+            self._scores[top_k, erec] = judge(self.pairs, refined.pixels, area)
+        return self._scores[top_k, erec]
+
+    def signals(self, top_k: int, noise: str) -> Signals:
+        """What the maps say inside and outside the true mask, of edits that have an outside."""
+        erec = dataclasses.replace(self.config.erec, noise=noise)
+        paths = [jax.device_get(p) for p in self.decode(top_k, erec)]
+        rec, tokens = (
+            np.concatenate([getattr(p, name) for p in paths]) for name in ("rec", "edit")
+        )
+        maps = [
+            np.concatenate(m).reshape(len(tokens), -1)
+            for m in zip(*(p.maps for p in paths), strict=True)
+        ]
+        g, stride = self.config.editar.grid, self.config.vq.stride
+        cells = np.stack([p.mask.reshape(g, stride, g, stride) for p in self.pairs])
+        changed = cells.mean((2, 4)).reshape(len(tokens), -1)
+        return Signals(
+            *(
+                np.array([values[where].mean() for values in (rec == tokens, *maps)])
+                for where in (changed == 0, changed > 0.5)
+            )
+        )
+
+    def costs(self, top_k: int) -> Costs:
+        """Seconds of one edit from pixels to pixels, by EditAR and by ERec in turn."""
+        first = jax.tree.map(lambda x: x[:1], self.chunks[0])
+        times: dict[str, list[tuple[float, float]]] = {"editar": [], "erec": []}
+        for trial in range(TRIALS + 1):  # the first one compiles
+            for method, seconds in times.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                jax.block_until_ready(self._whole(first, method, top_k))
+                if trial:
+                    seconds.append((time.perf_counter() - wall, time.process_time() - cpu))
+        return Costs(*(np.array(x) for x in times.values()))
+
+    def _whole(self, c: Chunk, method: str, top_k: int) -> Any:
+        source = editar.read_source(self.networks, c.pixels, config=self.config)
+        rest = {"sample": self.sample(top_k), **self._rest}
+        if method == "editar":
+            tokens = editar.edit(
+                self.networks, source, c.ids[:, 1:], c.mask[:, 1:], c.seeds, **rest
+            )
+            return editar.draw(self.networks.vq, tokens, config=self.config)
+        erec = self.config.erec
+        paths = edit.decode(self.networks, source, c.ids, c.mask, c.seeds, erec=erec, **rest)
+        thresholds, erec = split(erec)
+        given = (self.networks.vq, c.pixels, source.codes, paths, thresholds)
+        return edit.refine(*given, erec=erec, config=self.config).pixels
+
+    def view(self, index: int, top_k: int) -> View:
+        """What the panel shows of one pair."""
+        erec = self.config.erec
+        chunk, row = divmod(index, len(self.chunks[0].seeds))
+        paths = self.decode(top_k, erec)[chunk]
+        refined = self.refine(top_k, erec)
+        pictures = [
+            np.asarray(editar.draw(self.networks.vq, x[row : row + 1], config=self.config))[0]
+            for x in (paths.rec, paths.edit)
+        ]
+        maps = jax.tree.map(lambda m: np.asarray(m[row]), paths.maps)
+        return View(
+            self.pairs[index].source,
+            *pictures,
+            refined.pixels[index],
+            nll_rec=maps.nll_rec,
+            nll_edit=maps.nll_edit,
+            js=maps.js,
+            mask=refined.mask[index],
+        )
+
+    @staticmethod
+    def _decoding(top_k: int, erec: ERecConfig) -> tuple:
+        return (top_k, *(getattr(erec, name) for name in DECODING))
+
+    @property
+    def _rest(self) -> dict[str, Any]:
+        return {"config": self.config, "segment": self.config.editar.image_tokens}
+
+    def _chunk(self, start: int, stop: int) -> Chunk:
+        pairs = self.pairs[start:stop]
+        pixels = jnp.asarray(np.stack([p.source for p in pairs]))
+        source = editar.read_source(self.networks, pixels, config=self.config)
+        words = [[self.config.erec.recon_prompt, p.instruction] for p in pairs]
+        texts = [self.tokenizer(row, self.config.editar.text_tokens) for row in words]
+        ids, mask = (jnp.asarray(np.stack(x)) for x in zip(*texts, strict=True))
+        decoded = edit.draw_tokens(self.networks.vq, source.codes, config=self.config)
+        return Chunk(pixels, source, decoded, ids, mask, jnp.arange(start, start + len(pairs)))
+
+
+def judge(pairs: list[toy.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:
+    """The checker's verdict and background likeness of u8[n,S,S,3]; `area` f[n] is passed on."""
+    checks = [toy.check(p, pair) for p, pair in zip(pixels, pairs, strict=True)]
+
+    def column(name: str) -> np.ndarray:
+        return np.array([getattr(c, name) for c in checks], float)  # None is nan
+
+    names = ("psnr_outside", "ssim_outside", "success", "is_edited")
+    return Score(*map(column, names), area)
+
+
+def measure(bench: Bench) -> Page:
+    """All rows of all tables."""
+    config, tables = bench.config, plan(bench.config)
+    settings = [s for table in tables.values() for s in table.values()]
+    main, ablation, _ = top_k = paper_k(config.editar.codes)
+    bench.expect(settings)
+    scores = {
+        name: {row: bench.score(*setting) for row, setting in table.items()}
+        for name, table in tables.items()
+    }
+    alone = bench.alone(main)
+    both = np.concatenate([p.edit for p in bench.decode(main, config.erec)])
+    return Page(
+        tables=scores,
+        ks=every_k(config.editar.codes),
+        top_k=top_k,
+        agreement=float((alone == both).all(axis=1).mean()),
+        signals={noise: bench.signals(ablation, noise) for noise in ("shared", "independent")},
+        costs=bench.costs(main),
+        config=config,
+    )
+
+
+def tune(bench: Bench) -> str:
+    """Scores of a grid of thresholds, the best first: success, then PSNR."""
+    top_k = bench.config.token_sample.top_k
+    found = []
+    for js in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7):
+        for low in (0.0, 0.5, 1.0, 2.0, 3.0):
+            for high in (5.0, 10.0, 20.0):
+                score = bench.score(top_k, {"tau_js": js, "tau_low": low, "tau_high": high})
+                found.append((score.mean("success"), score.mean("psnr"), js, low, high))
+    found.sort(reverse=True)
+    lines = [f"{s:.3f} {p:.2f} tau_js={j} tau_low={lo} tau_high={h}" for s, p, j, lo, h in found]
+    return "\n".join(["success PSNR", *lines])
+
+
+def main() -> None:
+    """Measure, and write the page or the grid."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="toy-editar")
+    parser.add_argument("--pairs", type=int, default=300, help="a multiple of --batch")
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
+    parser.add_argument("--tune", action="store_true", help="try thresholds instead")
+    args = parser.parse_args()
+    if args.pairs % args.batch:
+        parser.error(f"--pairs={args.pairs}: expected a multiple of --batch={args.batch}")
+    compile_cache.enable()
+    start = time.perf_counter()
+    bench = Bench(args.model, args.pairs, args.seed, args.batch)
+    if args.tune:
+        print(tune(bench))
+        return
+    page = measure(bench)
+    args.out.mkdir(parents=True, exist_ok=True)
+    shown = panel(bench.view(1, page.top_k[0]), bench.config.erec, bench.pairs[1].instruction)
+    shown.save(args.out / "erec_panel.png")
+    command = f"--model {args.model} --pairs {args.pairs} --seed {args.seed}"
+    erec_report.write(args.out, page, command, time.perf_counter() - start)
+    print(f"wrote {args.out / 'erec_tables.md'} in {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
