@@ -45,6 +45,22 @@ def test_block_causal_equals_dense_mask():
     np.testing.assert_allclose(attention.attend_block_causal(q, k, v, DOCUMENTS), dense, atol=1e-6)
 
 
+@pytest.mark.parametrize("length", [1, 300])
+def test_causal_equals_dense_mask(length):
+    q, k, v = random_qkv(length)
+    dense = attention.attend(q, k, v, jnp.tril(jnp.ones((length, length), bool))[None, None])
+    np.testing.assert_allclose(jax.jit(attention.attend_causal)(q, k, v), dense, atol=1e-5)
+
+
+def test_hidden_keys_are_seen_by_themselves_only():
+    q, k, v = random_qkv(40, rows=1)
+    visible = jnp.arange(40)[None] >= 7
+    out = attention.attend_causal(q, k, v, visible)
+    np.testing.assert_allclose(out[:, :, :8], v[:, :, :8], atol=1e-5)
+    alone = attention.attend_causal(q[:, :, 7:], k[:, :, 7:], v[:, :, 7:])
+    np.testing.assert_allclose(out[:, :, 7:], alone, atol=1e-5)
+
+
 def test_extending_a_cache_equals_the_whole_sequence():
     q, k, v = random_qkv(sum(DOCUMENTS))
     whole = attention.attend_block_causal(q, k, v, DOCUMENTS)

@@ -23,3 +23,8 @@ def test_density_at_512_pixels():
 
 def test_empty_document_changes_nothing():
     np.testing.assert_array_equal(masks.block_causal((0, 2)), np.ones((2, 2), bool))
+
+
+def test_causal_rows_by_hand():
+    np.testing.assert_array_equal(masks.causal(1, 3), [[True, True, False], [True, True, True]])
+    np.testing.assert_array_equal(masks.causal(0, 5), masks.block_causal((1,) * 5))

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.config import SQUARE_SCALES
+from jaxedit.config import SQUARE_SCALES, EditARConfig
 from jaxedit.ops import rope
 
 
@@ -86,3 +86,29 @@ def test_products_depend_on_relative_position():
         return float(jnp.sum(turn(q, p) * turn(k, r)))
 
     assert product((3, 5), (1, 9)) == pytest.approx(product((13, 8), (11, 12)), abs=1e-5)
+
+
+def test_target_lies_one_grid_further_along_the_diagonal():
+    config = EditARConfig(width=8, heads=1, grid=4, text_tokens=3)
+    table = rope.sequence_table(config)  # [2,16+3+16,4]
+    assert table.shape == (2, 35, 4) and table.dtype == np.float32
+    angle = np.array([1.0, 0.01], np.float32)  # 10000 ** (-2j / 4)
+    row, column = 1, 2
+    at = 4 * row + column
+    np.testing.assert_allclose(table[1, at], np.sin([*row * angle, *column * angle]), atol=1e-6)
+    target = [*(4 + row) * angle, *(4 + column) * angle]
+    np.testing.assert_allclose(table[0, 19 + at], np.cos(target), atol=1e-6)
+    np.testing.assert_array_equal(table[:, 16:19], 0)
+
+
+@pytest.mark.parametrize("prefix, tokens", [("text", 3), ("class", 1)])
+def test_without_a_source_cells_lie_at_their_own_place(prefix, tokens):
+    config = EditARConfig(width=8, heads=1, grid=2, text_tokens=3, prefix=prefix)
+    table = rope.sequence_table(config)
+    cells = rope.rotary_table(np.array([[0, 0], [0, 1], [1, 0], [1, 1]]), 8, 10000.0)
+    np.testing.assert_array_equal(table[:, :tokens], 0)
+    np.testing.assert_array_equal(table[:, tokens:], cells)
+
+
+def test_zero_rows_make_zero_keys():
+    assert not rope.rotate(jnp.ones((1, 1, 2, 8)), np.zeros((2, 2, 4), np.float32)).any()
