@@ -63,7 +63,7 @@ def plot(
 def _range(values: np.ndarray) -> tuple[float, float, float]:
     """Lowest and highest mark of an axis that holds all values, and the distance of the marks."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
-    width = max(high - low, abs(high) / 50, 1e-6)
+    width = max(high - low, abs(high) / 50, 0.01)
     unit = 10.0 ** np.floor(np.log10(width / 4))
     step = next(unit * m for m in (1, 2, 5, 10) if width / (unit * m) <= 5)
     return np.floor(low / step) * step, np.ceil(high / step) * step + step * (high == low), step

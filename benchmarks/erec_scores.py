@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxedit.config import PretrainedConfig
 
-SIMILAR = 0.02  # smaller differences of success are none
+SIMILAR = 0.02  # a smaller loss of success is none
 CHEAP = 1.25  # times EditAR's time
 
 
@@ -71,7 +71,7 @@ class Page(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """From row a to row b of a table, scores change by these signs (0: not at all)."""
+    """From row a to row b of a table, scores change by these signs (0: they do not fall)."""
 
     text: str
     paper: str
@@ -177,8 +177,8 @@ def judge(page: Page, claim: Claim) -> tuple[str, str]:
 
 
 def _verdict(mean: float, error: float, sign: int) -> str:
-    if sign == 0:
-        return "yes" if abs(mean) <= max(SIMILAR, error) else "no"
+    if sign == 0 and mean >= -SIMILAR:
+        return "yes"
     if abs(mean) <= error:
         return "not resolved"
     return "yes" if mean * sign > 0 else "no"
