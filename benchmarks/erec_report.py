@@ -4,7 +4,7 @@ import pathlib
 
 import erec_plot
 import numpy as np
-from erec_scores import CHEAP, Costs, Page, Signals, claims, judge
+from erec_scores import CHEAP, MAX_PSNR, Costs, Page, Signals, claims, judge
 from PIL import Image
 
 SWEPT = ("tau_js", "tau_low", "tau_high", "dilation")
@@ -78,8 +78,8 @@ def _preface(page: Page) -> str:
     return (
         f"{len(psnr)} held-out pairs of all ten edit types. Background scores are means over the "
         f"{np.isfinite(psnr).sum()} of them that have a background, against the source, outside "
-        "the true mask (at most 100 dB a picture). `success`: the exact checker finds everything "
-        "right; `edited`: what was asked for is there, whatever else changed; `mask`: part of the "
+        f"the true mask (at most {MAX_PSNR:g} dB a picture: less than a grey level of error). "
+        "`success`: the exact checker finds everything right; `edited`: what was asked for is there, whatever else changed; `mask`: part of the "
         "tokens that ERec calls edited. The paper's columns are from PIE-Bench, with 16384 codes "
         "at 512 px: its background PSNR, and the CLIP similarity of the edited part, which "
         "`edited` stands for here. LPIPS, structure distance and CLIP itself need networks that "

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxedit.config import PretrainedConfig
 
+MAX_PSNR = 50.0  # dB, of one picture: less than one grey level of error
 SIMILAR = 0.02  # a smaller loss of success is none
 CHEAP = 1.25  # times EditAR's time
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from erec_plan import Setting, every_k, paper_k, plan
-from erec_scores import Costs, Page, Score, Signals
+from erec_scores import MAX_PSNR, Costs, Page, Score, Signals
 from tqdm import tqdm
 
 from jaxedit import compile_cache
@@ -90,12 +90,10 @@ class Bench:
 
     def refine(self, top_k: int, erec: ERecConfig) -> edit.Refined:
         """Refined edits of all pairs, numpy."""
-        thresholds, rest = split(erec)
         found = []
-        for c, paths in zip(self.chunks, self.decode(top_k, erec), strict=True):
+        for chunk, paths in zip(self.chunks, self.decode(top_k, erec), strict=True):
+            found.append(self._refine(chunk, paths, erec))
             self.bar.update()
-            given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds, c.decoded)
-            found.append(jax.device_get(edit.refine(*given, erec=rest, config=self.config)))
         return edit.Refined(*(np.concatenate(x) for x in zip(*found, strict=True)))
 
     def expect(self, settings: list[Setting]) -> None:
@@ -162,24 +160,21 @@ class Bench:
 
     def view(self, index: int, top_k: int) -> View:
         """What the panel shows of one pair."""
-        erec = self.config.erec
-        chunk, row = divmod(index, len(self.chunks[0].seeds))
-        paths = self.decode(top_k, erec)[chunk]
-        refined = self.refine(top_k, erec)
+        i, row = divmod(index, len(self.chunks[0].seeds))
+        erec, paths = self.config.erec, self.decode(top_k, self.config.erec)[i]
+        refined = self._refine(self.chunks[i], paths, erec)
         pictures = [
             np.asarray(editar.draw(self.networks.vq, x[row : row + 1], config=self.config))[0]
             for x in (paths.rec, paths.edit)
         ]
         maps = jax.tree.map(lambda m: np.asarray(m[row]), paths.maps)
-        return View(
-            self.pairs[index].source,
-            *pictures,
-            refined.pixels[index],
-            nll_rec=maps.nll_rec,
-            nll_edit=maps.nll_edit,
-            js=maps.js,
-            mask=refined.mask[index],
-        )
+        pictures = (self.pairs[index].source, *pictures, refined.pixels[row])
+        return View(*pictures, maps.nll_rec, maps.nll_edit, maps.js, refined.mask[row])
+
+    def _refine(self, c: Chunk, paths: edit.Paths, erec: ERecConfig) -> edit.Refined:
+        thresholds, rest = split(erec)
+        given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds, c.decoded)
+        return jax.device_get(edit.refine(*given, erec=rest, config=self.config))
 
     @staticmethod
     def _decoding(top_k: int, erec: ERecConfig) -> tuple:
@@ -207,8 +202,8 @@ def judge(pairs: list[toy.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Sco
     def column(name: str) -> np.ndarray:
         return np.array([getattr(c, name) for c in checks], float)  # None is nan
 
-    names = ("psnr_outside", "ssim_outside", "success", "is_edited")
-    return Score(*map(column, names), area)
+    psnr = np.minimum(column("psnr_outside"), MAX_PSNR)
+    return Score(psnr, *map(column, ("ssim_outside", "success", "is_edited")), area)
 
 
 def measure(bench: Bench) -> Page:
