@@ -79,13 +79,14 @@ def _preface(page: Page) -> str:
         f"{len(psnr)} held-out pairs of all ten edit types. Background scores are means over the "
         f"{np.isfinite(psnr).sum()} of them that have a background, against the source, outside "
         f"the true mask (at most {MAX_PSNR:g} dB a picture: less than a grey level of error). "
-        "`success`: the exact checker finds everything right; `edited`: what was asked for is there, whatever else changed; `mask`: part of the "
-        "tokens that ERec calls edited. The paper's columns are from PIE-Bench, with 16384 codes "
-        "at 512 px: its background PSNR, and the CLIP similarity of the edited part, which "
-        "`edited` stands for here. LPIPS, structure distance and CLIP itself need networks that "
-        f"mean nothing on toys. This model has {page.config.editar.codes} codes; guidance "
-        f"{page.config.token_sample.guidance:g}; where nothing else is said, tau_js "
-        f"{erec.tau_js:g}, tau_low {erec.tau_low:g}, tau_high {erec.tau_high:g}."
+        "`success`: the exact checker finds everything right; `edited`: what was asked for is "
+        "there, whatever else changed; `mask`: part of the tokens that ERec calls edited. The "
+        "paper's columns are from PIE-Bench, with 16384 codes at 512 px: its background PSNR, and "
+        "the CLIP similarity of the edited part, which `edited` stands for here. LPIPS, structure "
+        "distance and CLIP itself need networks that mean nothing on toys. This model has "
+        f"{page.config.editar.codes} codes; guidance {page.config.token_sample.guidance:g}; where "
+        f"nothing else is said, tau_js {erec.tau_js:g}, tau_low {erec.tau_low:g}, tau_high "
+        f"{erec.tau_high:g}."
     )
 
 
