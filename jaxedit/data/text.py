@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,20 @@ class TextTokenizer:
     Calls leave the tokenizer's own state alone, so threads may share one instance.
     """
 
-    def __init__(self, tokenizer: Any, directory: pathlib.Path) -> None:
+    def __init__(
+        self, tokenizer: Any, directory: pathlib.Path, clean: Callable[[str], str] = str
+    ) -> None:
         """Wrap a loaded tokenizer; `load` is the usual way."""
         self._tokenizer = tokenizer
-        self.directory = directory
+        self.directory, self._clean = directory, clean
 
     @classmethod
-    def load(cls, name: str | os.PathLike) -> "TextTokenizer":
+    def load(cls, name: str | os.PathLike, clean: Callable[[str], str] = str) -> "TextTokenizer":
         """Read the tokenizer of a bundled name or a directory, without torch and network.
+
+        Args:
+          name: bundled name or directory.
+          clean: what is done to each text first, for text encoders that were fed so.
 
         Raises:
           FileNotFoundError: no such name or directory, or no tokenizer file in it.
@@ -40,7 +46,7 @@ class TextTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
         except Exception as error:  # transformers raises many kinds, some of them misleading
             raise ValueError(f"{directory}: {_explain(directory, error)}") from error
-        return cls(tokenizer, directory)
+        return cls(tokenizer, directory, clean)
 
     @property
     def vocab_size(self) -> int:
@@ -55,7 +61,7 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text with its closing </s>, of whatever length."""
-        return self._tokenizer(text)["input_ids"]
+        return self._tokenizer(self._clean(text))["input_ids"]
 
     def __call__(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids padded on the right, or cut so that the closing </s> stays.

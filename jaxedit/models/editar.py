@@ -128,26 +128,20 @@ class EditAR(nn.Module):
           Logits and hidden states, of which `align` makes features.
         """
         cfg = self.config
-        rate = None if deterministic or not cfg.dropout else cfg.dropout
-        thin = 0.0 if deterministic else cfg.token_dropout
+        drop_rate, token_rate = (0, 0) if deterministic else (cfg.dropout, cfg.token_dropout)
         text = self.embed_condition(condition, drop_text, null.text)
+        image = self.embed[target[:, :-1]]
         if cfg.prefix == "edit":
-            text = self._thin(text, thin)
-            parts = [self.embed_source(source, drop_image, null.image), text]
+            source = self.embed_source(source, drop_image, null.image)
+            x = jnp.concatenate([source, self._thin(text, token_rate), image], axis=1)  # [B,S,D]
         else:
-            parts = [text]
-        x = jnp.concatenate([*parts, self.embed[target[:, :-1]]], axis=1)  # [B,S,D]
-        if cfg.prefix != "edit":
-            x = self._thin(x, thin)
-        x = constrain(x, "batch", "length", "embed")
-        S = x.shape[1]
-        visible = None
+            x = self._thin(jnp.concatenate([text, image], axis=1), token_rate)
+        x, S = constrain(x, "batch", "length", "embed"), x.shape[1]
         if text_mask is not None:
-            visible = jnp.pad(
-                text_mask, ((0, 0), (0, S - text_mask.shape[1])), constant_values=True
-            )
+            rest = ((0, 0), (0, S - text_mask.shape[1]))
+            text_mask = jnp.pad(text_mask, rest, constant_values=True)
         table = jnp.asarray(rope.sequence_table(cfg)[:, :S])
-        x, _ = self.blocks(x, table, visible, rate)
+        x, _ = self.blocks(x, table, text_mask, drop_rate or None)
         hidden = self.norm(x[:, cfg.prefix_tokens - 1 :])
         if self.is_initializing() and cfg.distill_width:
             self.align(hidden)

@@ -6,6 +6,7 @@ import jax
 
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.caption_cleaning import clean_caption
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train import editar, varedit
@@ -25,7 +26,9 @@ def build(
     Raises:
       ConfigError, OSError: weights or data that do not exist or do not fit.
     """
-    tokenizer = TextTokenizer.load(config.data.text_tokenizer)
+    is_text_to_image = config.model.editar is not None and config.model.editar.prefix == "text"
+    clean = clean_caption if is_text_to_image else str
+    tokenizer = TextTokenizer.load(config.data.text_tokenizer, clean)
 
     def batches_from(step: int) -> Iterator[EditBatch]:
         return make_loader(

@@ -5,6 +5,7 @@ import pytest
 
 from jaxedit import assets
 from jaxedit.data import build_tokenizer, toy
+from jaxedit.data.caption_cleaning import clean_caption
 from jaxedit.data.text import TextTokenizer
 
 
@@ -30,6 +31,12 @@ def test_pads_right_and_cuts_before_the_end_token(tokenizer):
     assert list(ids[1]) == [*whole[:3], 1] and mask.all()
     ids, mask = tokenizer(["remove the ball"], 6)
     assert list(ids[0, 3:]) == [1, 0, 0] and list(mask[0]) == [True] * 4 + [False] * 2
+
+
+def test_texts_may_be_cleaned_first(tokenizer):
+    cleaning = TextTokenizer.load("toy-tokenizer", clean_caption)
+    text = "remove the ball https://example.com"
+    assert cleaning.encode(text) == tokenizer.encode("remove the ball") != tokenizer.encode(text)
 
 
 def test_every_toy_instruction_is_known_and_short(tokenizer):
