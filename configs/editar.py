@@ -49,9 +49,15 @@ def _tiny() -> TrainConfig:
             ),
         ),
         optim=OptimConfig(
-            learning_rate=1e-3, warmup_steps=200, beta2=0.95, weight_decay=0.05, clip_norm=1.0
+            learning_rate=2e-3,
+            schedule="cosine",
+            end_ratio=0.05,
+            warmup_steps=200,
+            beta2=0.95,
+            weight_decay=0.05,
+            clip_norm=1.0,
         ),
-        steps=7_000,
+        steps=5_000,
         dtype="float32",
         remat=False,
         ema_decay=0.999,
