@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxedit.config import ConfigError, MeshConfig
+from jaxedit.config import EDITAR_PRESETS, ConfigError, MeshConfig, llamagen, method_of
 from jaxedit.data.canny import edge_map
 from jaxedit.editor import Editor
 from jaxedit.parallel.mesh import make_mesh
@@ -146,6 +146,12 @@ def test_every_ablation_runs(editor):
 def test_wrong_options_are_named(editor, options, message):
     with pytest.raises(ConfigError, match=message):
         editor.edit(picture(), WORDS, **options)
+
+
+def test_a_text_to_image_model_is_no_editor():
+    config = dataclasses.replace(EDITAR_PRESETS["xl"], editar=llamagen("b"))
+    with pytest.raises(ConfigError, match="editar.prefix='text': expected 'edit'"):
+        method_of(config, None)
 
 
 def test_erec_needs_editars_weights(tiny_model):

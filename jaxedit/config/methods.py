@@ -21,12 +21,17 @@ def method_of(config: PretrainedConfig, method: str | None) -> str:
     """The method to use: the model's default for None.
 
     Raises:
-      ConfigError: the model has no such method, or none at all.
+      ConfigError: the model has no such method, or none at all, or reads no source picture.
     """
     methods = METHODS.get(config.model_type, ())
     require(
         bool(methods),
         f"model_type={config.model_type!r}: expected an editor, one of {', '.join(METHODS)}",
+    )
+    require(
+        config.editar is None or config.editar.prefix == "edit",
+        f"editar.prefix={config.editar and config.editar.prefix!r}: expected 'edit', "
+        "a model that reads a source picture",
     )
     require(
         method is None or method in methods,
