@@ -23,6 +23,11 @@ SWEEPS: dict[str, tuple[float, ...]] = {
     "tau_high": (5.0, 8.0, 10.0, 12.0, 15.0),
     "dilation": (1, 3, 5),
 }
+GRID: dict[str, tuple[float, ...]] = {  # of `--tune`
+    "tau_js": (0.05, 0.1, 0.2, 0.3, 0.5, 0.7),
+    "tau_low": (0.0, 0.5, 1.0, 2.0, 3.0),
+    "tau_high": (5.0, 10.0, 20.0),
+}
 
 
 class Setting(NamedTuple):

@@ -9,6 +9,7 @@ toybox's exact checker. The page is OUT/erec_tables.md.
 
 import argparse
 import dataclasses
+import itertools
 import pathlib
 import time
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import erec_report
 import jax
 import jax.numpy as jnp
 import numpy as np
-from erec_plan import Setting, every_k, paper_k, plan
+from erec_plan import GRID, Setting, every_k, paper_k, plan
 from erec_scores import MAX_PSNR, Costs, Page, Score, Signals
 from tqdm import tqdm
 
@@ -230,17 +231,16 @@ def measure(bench: Bench) -> Page:
 
 
 def tune(bench: Bench) -> str:
-    """Scores of a grid of thresholds, the best first: success, then PSNR."""
-    top_k = bench.config.token_sample.top_k
+    """Scores of a grid of thresholds, the best first."""
+    top_k, names = bench.config.token_sample.top_k, ("success", "edited", "psnr")
     found = []
-    for js in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7):
-        for low in (0.0, 0.5, 1.0, 2.0, 3.0):
-            for high in (5.0, 10.0, 20.0):
-                score = bench.score(top_k, {"tau_js": js, "tau_low": low, "tau_high": high})
-                found.append((score.mean("success"), score.mean("psnr"), js, low, high))
-    found.sort(reverse=True)
-    lines = [f"{s:.3f} {p:.2f} tau_js={j} tau_low={lo} tau_high={h}" for s, p, j, lo, h in found]
-    return "\n".join(["success PSNR", *lines])
+    for js, low, high in itertools.product(*GRID.values()):
+        score = bench.score(top_k, {"tau_js": js, "tau_low": low, "tau_high": high})
+        found.append(([score.mean(name) for name in names], (js, low, high)))
+    lines = ["  ".join([*names, *GRID])]
+    for scores, taus in sorted(found, reverse=True):
+        lines.append("  ".join([f"{x:.3f}" for x in scores] + [f"{x:g}" for x in taus]))
+    return "\n".join(lines)
 
 
 def main() -> None:
