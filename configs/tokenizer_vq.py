@@ -42,7 +42,7 @@ def tiny() -> TrainConfig:
     """A tokenizer for toy scenes, trained on a laptop."""
     return TrainConfig(
         model=_tokenizer(dataclasses.replace(EDITAR_PRESETS["tiny"].vq)),
-        vq=VQTrainConfig(l1_weight=1.0, restart_after=100),
+        vq=VQTrainConfig(l1_weight=1.0, drift_weight=10.0, restart_after=100),
         data=DataConfig(batch_size=8, mixture=_MIXTURE),
         optim=OptimConfig(
             learning_rate=1e-3,
@@ -53,7 +53,7 @@ def tiny() -> TrainConfig:
             weight_decay=0.0,
             clip_norm=1.0,
         ),
-        steps=3500,
+        steps=3000,
         dtype="float32",
         remat=False,
         ema_decay=0.999,

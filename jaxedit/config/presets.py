@@ -62,25 +62,25 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             width=192,
             heads=6,
             mlp_hidden=512,
-            codes=1024,
+            codes=512,
             grid=8,
             text_tokens=29,  # the longest caption of level 0
             text_width=64,
             prompts="toy",
             distill_width=64,
-            rope_base=100.0,  # of a small grid: 10000 would leave most pairs unturned
+            rope_base=10.0,  # of a small grid: 10000 would leave most pairs unturned
             dropout=0.0,
             token_dropout=0.0,
         ),
         vq=VQConfig(
-            codes=1024,
+            codes=512,
             base_channels=24,
             channel_mult=(1, 1, 2, 4),
             res_blocks=1,
             latent_width=96,
         ),
         t5=T5Config(vocab_size=256, width=64, head_width=16, mlp_hidden=128, layers=2, heads=4),
-        token_sample=TokenSampleConfig(guidance=1.5, top_k=64),
+        token_sample=TokenSampleConfig(guidance=1.5, top_k=32),
         erec=ERecConfig(),
     ),
 }

@@ -106,6 +106,7 @@ class VQTrainConfig:
     mse_weight: float = 1.0
     l1_weight: float = 0.0
     commit_weight: float = 0.25
+    drift_weight: float = 0.0  # ours: latents of a pair stay equal outside the edit mask
     kmeans_batches: int = 4  # batches whose latents the codebook starts from; 0 = random start
     restart_after: int = 100  # steps without use after which an entry starts again; 0 = never
     lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights

@@ -39,6 +39,36 @@ def look_up(codebook: jax.Array, codes: jax.Array, unit_norm: bool) -> jax.Array
     return as_compared(codebook[codes], unit_norm)
 
 
+def squared_distance(points: jax.Array, vectors: jax.Array) -> jax.Array:
+    """f32[...] between f32[...,c] and f32[...,c]."""
+    return jnp.sum((points - vectors) ** 2, axis=-1)
+
+
+def spread(key: jax.Array, points: jax.Array, count: int) -> jax.Array:
+    """Points far from each other: each is drawn with the squared distance to those before it.
+
+    Args:
+      key: key[].
+      points: f32[n,c], as they are compared.
+      count: V.
+
+    Returns:
+      f32[V,c], rows of `points`.
+
+    Source: Arthur and Vassilvitskii 2007 (k-means++), section 2.2.
+    """
+    first, key = jax.random.split(key)
+    start = points[jax.random.randint(first, (), 0, len(points))]
+
+    def add(distance: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        chosen = points[jax.random.categorical(key, jnp.log(distance + 1e-20))]
+        return jnp.minimum(distance, squared_distance(points, chosen[None])), chosen
+
+    distance = squared_distance(points, start[None])
+    _, others = jax.lax.scan(add, distance, jax.random.split(key, count - 1))
+    return jnp.concatenate([start[None], others])
+
+
 def kmeans(points: jax.Array, centres: jax.Array, *, unit_norm: bool, iterations: int) -> jax.Array:
     """Lloyd's algorithm from given centres; a centre without points stays where it is.
 

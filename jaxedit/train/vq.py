@@ -99,9 +99,12 @@ class VQObjective(Objective):
         output, quantized = self._reconstruct(params["vq"], x)
         total, metrics = self.reconstruction(params, frozen, output, x, step)
         total += quantized.codebook + self.settings.commit_weight * quantized.commit
+        if batch.mask is not None:
+            metrics["drift"] = drift(quantized.z, batch.mask)
+            total += self.settings.drift_weight * metrics["drift"]
         metrics |= {
             "commit": quantized.commit,
-            "latents": quantized.z.reshape(-1, self.model.code_width),
+            "latents": jax.lax.stop_gradient(quantized.z).reshape(-1, self.model.code_width),
             "codes": quantized.codes.reshape(-1),
         }
         return total, metrics
@@ -109,10 +112,11 @@ class VQObjective(Objective):
     def after_update(
         self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
     ) -> tuple[Tree, Tree, Metrics]:
-        """Count the codes' use; start them by k-means, and revive dead ones with random latents.
+        """Count the codes' use; start them by k-means, and revive dead ones far from the others.
 
         During the first `kmeans_batches` steps the codes follow k-means, each step from where the
-        one before left them and the first from random latents. The moving average gets the same
+        one before left them and the first from latents far apart. Codes that start or are revived
+        at random latents would crowd where latents are dense. The moving average gets the same
         vectors as the parameters.
         """
         cfg, metrics = self.settings, dict(metrics)
@@ -120,13 +124,15 @@ class VQObjective(Objective):
         counts = ops.count_codes(codes, self.model.codes)
         idle = jnp.where(counts > 0, 0, params["usage"]["idle"] + 1)
         codebook = params["vq"]["codebook"]
-        drawn = draw_latents(key, latents, self.model.codes)
+        norm = self.model.unit_norm
+        distance = ops.squared_distance(latents, ops.look_up(codebook, codes, norm))
+        drawn = draw_latents(key, latents, distance, self.model.codes)
         is_start = step < self.kmeans_batches
         is_dead = (idle >= cfg.restart_after) & (cfg.restart_after > 0) & ~is_start
 
         def start() -> jax.Array:
-            centres = jnp.where(step == 0, drawn, codebook)
-            norm = self.model.unit_norm
+            apart = ops.spread(key, latents, self.model.codes)
+            centres = jnp.where(step == 0, apart, codebook)
             return ops.kmeans(latents, centres, unit_norm=norm, iterations=_LLOYD)
 
         fresh = jax.lax.cond(is_start, start, lambda: drawn)
@@ -178,7 +184,7 @@ def quantize(latent: jax.Array, codebook: jax.Array, unit_norm: bool) -> Quantiz
     codes = stop(ops.nearest_code(z, codebook, unit_norm))
     vectors = ops.look_up(codebook, codes, unit_norm)
     return Quantized(
-        z=stop(z),
+        z=z,
         codes=codes,
         passed=z + stop(vectors - z),
         commit=jnp.mean((stop(vectors) - z) ** 2),
@@ -186,8 +192,40 @@ def quantize(latent: jax.Array, codebook: jax.Array, unit_norm: bool) -> Quantiz
     )
 
 
-def draw_latents(key: jax.Array, latents: jax.Array, count: int) -> jax.Array:
-    """`count` random rows of f32[n,c], all different if there are enough: f32[count,c]."""
+def drift(z: jax.Array, mask: jax.Array) -> jax.Array:
+    """How far latents move where the picture does not change.
+
+    The encoder sees the whole picture, so an edit moves latents, and with them codes, everywhere.
+
+    Args:
+      z: f32[2B,h,w,c], of sources and targets, alternating.
+      mask: bool[B,H,W], True where the edit may change pixels.
+
+    Returns:
+      f32[], mean squared distance over the positions none of whose pixels are in the mask, relative
+      to the variance of all latents: without that, the encoder would only make them smaller.
+    """
+    _, h, w, c = z.shape
+    B, H, W = mask.shape
+    kept = ~mask.reshape(B, h, H // h, w, W // w).any((2, 4))  # [B,h,w]
+    pairs = z.reshape(B, 2, h, w, c)
+    squares = ((pairs[:, 0] - pairs[:, 1]) ** 2).sum(-1)
+    distance = jnp.where(kept, squares, 0).sum() / jnp.maximum(kept.sum(), 1)
+    return distance / (z.var((0, 1, 2)).sum() + 1e-6)
+
+
+def draw_latents(key: jax.Array, latents: jax.Array, distance: jax.Array, count: int) -> jax.Array:
+    """Latents drawn with the squared distance to their codes, all different if there are enough.
+
+    Args:
+      key: key[].
+      latents: f32[n,c].
+      distance: f32[n], squared, of each latent to its code.
+      count: V.
+
+    Returns:
+      f32[V,c].
+    """
     n = len(latents)
-    order = jax.random.permutation(key, max(n, count))
-    return latents[order[:count] % n]
+    ranks = jnp.log(distance + 1e-20) + jax.random.gumbel(key, (n,))
+    return latents[jnp.argsort(-ranks)[jnp.arange(count) % n]]

@@ -56,3 +56,9 @@ def test_counts_and_perplexity_by_hand():
     np.testing.assert_array_equal(counts, [2, 0, 2, 0])
     np.testing.assert_allclose(ops.perplexity(counts), 2, rtol=1e-6)
     np.testing.assert_allclose(ops.perplexity(jnp.array([3.0, 0.0])), 1, rtol=1e-6)
+
+
+def test_spread_points_are_far_apart():
+    points = jnp.array([[0.0, 0.0]] * 50 + [[9.0, 0.0], [0.0, 9.0]])
+    chosen = ops.spread(rng.key_for(0, "test"), points, 3)
+    assert {tuple(row) for row in np.asarray(chosen)} == {(0.0, 0.0), (9.0, 0.0), (0.0, 9.0)}

@@ -21,7 +21,7 @@ from jaxedit.parallel import sharding
 from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import init_state, make_step
-from jaxedit.train.vq import VQObjective, draw_latents, quantize
+from jaxedit.train.vq import VQObjective, draw_latents, drift, quantize
 
 MODEL = VQConfig(
     codes=16, code_width=4, base_channels=24, channel_mult=(1, 1), res_blocks=1, latent_width=8
@@ -163,10 +163,22 @@ def test_loaded_codes_are_kept(params):
     np.testing.assert_array_equal(new["vq"]["codebook"], params["vq"]["codebook"])
 
 
-def test_drawn_latents_differ():
-    rows = draw_latents(rng.key_for(0, "test"), jnp.arange(8.0)[:, None], 8)[:, 0]
+def test_drawn_latents_differ_and_lie_far_from_their_codes():
+    latents, equal = jnp.arange(8.0)[:, None], jnp.ones(8)
+    rows = draw_latents(rng.key_for(0, "test"), latents, equal, 8)[:, 0]
     np.testing.assert_array_equal(jnp.sort(rows), jnp.arange(8.0))
-    assert draw_latents(rng.key_for(0, "test"), rows[:3, None], 8).shape == (8, 1)
+    far = draw_latents(rng.key_for(0, "test"), latents, (latents[:, 0] > 5) * 1.0, 2)[:, 0]
+    np.testing.assert_array_equal(jnp.sort(far), [6, 7])
+    assert draw_latents(rng.key_for(0, "test"), rows[:3, None], equal[:3], 8).shape == (8, 1)
+
+
+def test_drift_by_hand():
+    z = jnp.zeros((2, 2, 2, 1)).at[1].set(jnp.array([[[1.0], [2.0]], [[0.0], [0.0]]]))
+    mask = np.zeros((1, 4, 4), bool)
+    mask[0, 1, 3] = True  # the position whose latents differ by 2
+    variance = float(jnp.var(z))
+    np.testing.assert_allclose(drift(z, mask), 1 / 3 / variance, rtol=1e-4)
+    assert drift(z, np.ones_like(mask)) == 0
 
 
 def test_counts_are_neither_trained_nor_exported(objective, params, tmp_path):
