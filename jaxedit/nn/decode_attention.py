@@ -91,7 +91,8 @@ class ByHead:
 class Flat:
     """[P,S,G*E]: no axis is padded and matrix units do all products. For TPU.
 
-    Each head's query stands in the rows of its own channels of a matrix that is zero elsewhere.
+    Each head's query is a row of G*E numbers that are zero outside its own channels, and of each
+    mixed row only those channels are kept. Channels never leave their places.
     """
 
     head_width: int
@@ -116,25 +117,29 @@ class Flat:
     def score(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
         """See `Layout`."""
         P, R, A, E = queries.shape
-        own = self._own_channels(keys, A)
-        queries = queries.astype(keys.dtype).transpose(0, 1, 3, 2)  # [P,R,E,A]
-        blocks = queries[:, :, None] * own[None, None, :, None].astype(keys.dtype)  # [P,R,G,E,A]
-        blocks = blocks.reshape(P, R, -1, A)
-        return jnp.einsum("psc,prca->pras", keys, blocks, preferred_element_type=jnp.float32)
+        own = self._own_channels(keys)
+        G, C = own.shape
+        rows = queries.reshape(P, R, G, A // G, E).swapaxes(2, 3).reshape(P, R, 1, A // G, C)
+        rows = rows.astype(keys.dtype) * own[None, None, :, None].astype(keys.dtype)
+        rows = rows.reshape(P, R * A, C)
+        scores = jnp.einsum("pmc,psc->pms", rows, keys, preferred_element_type=jnp.float32)
+        return scores.reshape(P, R, A, -1)
 
     def mix(self, weights: jax.Array, values: jax.Array) -> jax.Array:
         """See `Layout`."""
-        P, R, A, _ = weights.shape
-        own = self._own_channels(values, A).T  # [A,G]
-        weights = weights.astype(values.dtype)
-        mixed = jnp.einsum("pras,psc->prac", weights, values, preferred_element_type=jnp.float32)
-        mixed = mixed.reshape(P, R, A, -1, self.head_width)
-        return jnp.sum(mixed * own[None, None, :, :, None], axis=3)
+        P, R, A, S = weights.shape
+        own = self._own_channels(values)
+        G, C = own.shape
+        rows = weights.reshape(P, R * A, S).astype(values.dtype)
+        mixed = jnp.einsum("pms,psc->pmc", rows, values, preferred_element_type=jnp.float32)
+        mixed = jnp.sum(mixed.reshape(P, R, G, A // G, C) * own[None, None, :, None], axis=2)
+        return mixed.reshape(P, R, A // G, G, -1).swapaxes(2, 3).reshape(P, R, A, -1)
 
-    def _own_channels(self, cache: jax.Array, heads: int) -> jax.Array:
-        """Which group of channels belongs to which head: f32[G,A]."""
+    def _own_channels(self, cache: jax.Array) -> jax.Array:
+        """Which channels belong to which group: f32[G,G*E]."""
+        group = jnp.arange(cache.shape[-1]) // self.head_width
         groups = cache.shape[-1] // self.head_width
-        return jnp.repeat(jnp.eye(groups), heads // groups, axis=1)
+        return (group[None] == jnp.arange(groups)[:, None]).astype(jnp.float32)
 
 
 class Span(NamedTuple):

@@ -123,3 +123,25 @@ def rotate(x: jax.Array, table: jax.Array) -> jax.Array:
     cos, sin = table[0][None, None], table[1][None, None]
     a, b = x[..., 0::2], x[..., 1::2]
     return jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
+
+
+def channel_table(table: jax.Array, heads: int) -> jax.Array:
+    """What `rotate_channels` multiplies by: f32[2,S,E/2] to f32[2,S,heads*E]."""
+    cos, sin = jnp.repeat(table[0], 2, axis=-1), jnp.repeat(table[1], 2, axis=-1)
+    sin = jnp.where(jnp.arange(sin.shape[-1])[None] % 2 == 0, -sin, sin)
+    return jnp.tile(jnp.stack([cos, sin]), (1, 1, heads))
+
+
+def rotate_channels(x: jax.Array, table: jax.Array) -> jax.Array:
+    """`rotate` of heads that lie side by side, without moving a channel further than its neighbour.
+
+    Args:
+      x: f32[B,S,A*E].
+      table: f32[2,S,A*E] from `channel_table`, or f32[2,1,A*E] for tokens at one position.
+
+    Returns:
+      f32[B,S,A*E].
+    """
+    is_first = (jnp.arange(x.shape[-1]) % 2 == 0)[None, None]
+    partner = jnp.where(is_first, jnp.roll(x, -1, axis=-1), jnp.roll(x, 1, axis=-1))
+    return x * table[0][None] + partner * table[1][None]

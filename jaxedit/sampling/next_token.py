@@ -199,36 +199,36 @@ def _extend(
     """Run tokens i32[B,R] at `state.position` through all layers."""
     B, R = tokens.shape
     table = jax.lax.dynamic_slice_in_dim(table, state.position, 1, axis=1)  # [2,1,E/2]
+    table = _channel_table(config, table)
     bias = _own_bias(weights, state)
-    x = weights.embed[tokens.reshape(B * R, 1)].astype(jnp.float32)  # [M,1,D]
+    x = weights.embed[tokens.reshape(1, B * R)].astype(jnp.float32)  # [1,M,D]
     caches = []
     for i, (layer, cache) in enumerate(zip(weights.layers, state.caches, strict=True)):
         q, new = _queries_keys_values(layer, config, x, table)
-        cache = KeysValues(
-            *(
-                weights.layout.write(c, t.transpose(0, 2, 1, 3).astype(c.dtype), state.position + 1)
-                for c, t in zip(cache, new, strict=True)
-            )
-        )
+        write = functools.partial(weights.layout.write, position=state.position + 1)
+        new = KeysValues(*(_by_group(config, t, B * R) for t in new))
+        cache = KeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
         q = q.reshape(B, R, config.heads, config.head_width)
         out = attend_newest(weights.layout, q, cache, bias, prefix.spans(i, R))
         x = _finish_layer(layer, config, x, out.reshape(x.shape))
         caches.append(cache)
-    logits = _predict(weights, config, x[:, 0]).reshape(B, R, -1)
+    logits = _predict(weights, config, x[0]).reshape(B, R, -1)
     return State(tuple(caches), state.text_score, logits, state.position + 1)
 
 
 def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[KeysValues, ...]:
     """Keys and values of all layers for embeddings f32[P,N,D] of images."""
     table = jnp.asarray(rope.sequence_table(config)[:, : config.image_tokens])
-    shared = config.heads // config.groups
+    table = _channel_table(config, table)
+    G, shared = config.groups, config.heads // config.groups
     kept = []
     for layer in weights.layers:
         q, new = _queries_keys_values(layer, config, x, table)
-        new = KeysValues(*(t.astype(layer.qkv.dtype) for t in new))
-        k, v = (jnp.repeat(t, shared, axis=1) for t in new)
-        x = _finish_layer(layer, config, x, join_heads(attend_causal(q.astype(k.dtype), k, v)))
-        kept.append(KeysValues(*(weights.layout.store(t.transpose(0, 2, 1, 3)) for t in new)))
+        q = split_heads(q.astype(new.keys.dtype), config.heads)
+        k, v = (jnp.repeat(split_heads(t, G), shared, axis=1) for t in new)
+        x = _finish_layer(layer, config, x, join_heads(attend_causal(q, k, v)))
+        store = (weights.layout.store(_by_group(config, t, len(t))) for t in new)
+        kept.append(KeysValues(*store))
     return tuple(kept)
 
 
@@ -268,7 +268,7 @@ def _by_query_head(x: jax.Array, config: EditARConfig) -> jax.Array:
 def _new_cache(weights: Weights, config: EditARConfig, mean: jax.Array, slots: int) -> KeysValues:
     """A cache whose slot 0 stands for the text: key zero, value `mean` f32[M,1,GE]."""
     layout = weights.layout
-    mean = mean.astype(weights.embed.dtype).reshape(-1, 1, config.groups, config.head_width)
+    mean = _by_group(config, mean.astype(weights.embed.dtype), len(mean))
     values = layout.grow(layout.store(mean), slots)
     return KeysValues(jnp.zeros_like(values), values)
 
@@ -280,16 +280,28 @@ def _own_bias(weights: Weights, state: State) -> jax.Array:
     return jnp.where(slot == 0, state.text_score[:, None], bias)[:, None, None]
 
 
+def _channel_table(config: EditARConfig, table: jax.Array) -> jax.Array:
+    """Rotary table f32[2,S,D+GE] of scaled queries and of keys, from f32[2,S,E/2]."""
+    keys = rope.channel_table(table, config.groups)
+    return jnp.concatenate(
+        [rope.channel_table(table * config.head_width**-0.5, config.heads), keys], axis=-1
+    )
+
+
 def _queries_keys_values(
     layer: Layer, config: EditARConfig, x: jax.Array, table: jax.Array
 ) -> tuple[jax.Array, KeysValues]:
-    """Scaled queries f32[M,A,S,E], keys and values f32[M,G,S,E] of x f32[M,S,D]."""
+    """Scaled queries f32[P,S,D], and keys and values [P,S,GE] as cached, of x f32[P,S,D]."""
     shared = config.groups * config.head_width
     qkv = product(rms_norm(x, layer.attn_norm, config.norm_eps), layer.qkv)
-    q, k, v = jnp.split(qkv, (config.width, config.width + shared), axis=-1)
-    q = rope.rotate(split_heads(q, config.heads), table) * config.head_width**-0.5
-    k = rope.rotate(split_heads(k, config.groups), table)
-    return q, KeysValues(k, split_heads(v, config.groups))
+    turned, v = jnp.split(qkv, (config.width + shared,), axis=-1)
+    q, k = jnp.split(rope.rotate_channels(turned, table), (config.width,), axis=-1)
+    return q, KeysValues(k.astype(layer.qkv.dtype), v.astype(layer.qkv.dtype))
+
+
+def _by_group(config: EditARConfig, x: jax.Array, rows: int) -> jax.Array:
+    """Keys or values [...,GE] as [rows,S,G,E]."""
+    return x.reshape(rows, -1, config.groups, config.head_width)
 
 
 def _finish_layer(

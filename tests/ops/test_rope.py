@@ -112,3 +112,13 @@ def test_without_a_source_cells_lie_at_their_own_place(prefix, tokens):
 
 def test_zero_rows_make_zero_keys():
     assert not rope.rotate(jnp.ones((1, 1, 2, 8)), np.zeros((2, 2, 4), np.float32)).any()
+
+
+def test_rotating_channels_in_place_equals_rotating_heads():
+    generator = np.random.default_rng(0)
+    positions = generator.integers(0, 9, (5, 2))
+    table = jnp.asarray(rope.rotary_table(positions, head_width=8, base=100.0))
+    x = jnp.asarray(generator.standard_normal((2, 5, 3, 8), np.float32))  # [B,S,A,E]
+    expected = rope.rotate(x.swapaxes(1, 2), table).swapaxes(1, 2)
+    got = rope.rotate_channels(x.reshape(2, 5, 24), rope.channel_table(table, 3))
+    np.testing.assert_allclose(got.reshape(x.shape), expected, atol=1e-6)
