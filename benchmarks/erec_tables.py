@@ -4,7 +4,7 @@
 
 Each setting of noise and top-k is decoded once; all refinements start from its tokens and maps.
 Background scores compare with the source outside the true edit mask; success is the verdict of the
-toybox's exact checker. The page is OUT/erec_tables.md.
+toybox's exact checker. The page is OUT/erec_tables.md. The same command goes on after a stop.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from tqdm import tqdm
 
 from jaxedit import compile_cache
 from jaxedit.config import DataConfig, ERecConfig
-from jaxedit.convert.pretrained import load_pretrained
-from jaxedit.data import toy
+from jaxedit.convert.pretrained import CONFIG, WEIGHTS, load_pretrained
+from jaxedit.data import provenance, toy
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.data.text import TextTokenizer
 from jaxedit.erec import edit
 from jaxedit.erec.panel import View, panel
-from jaxedit.erec.refine import split
+from jaxedit.erec.refine import Maps, split
 from jaxedit.sampling import editar
 
 TRIALS = 10  # of each timing
@@ -51,14 +51,20 @@ class Chunk(NamedTuple):
 class Bench:
     """A model, pairs, and what has been decoded so far."""
 
-    def __init__(self, model: str, pairs: int, seed: int, batch: int) -> None:
-        """Load the model, draw the pairs, and read all sources, `batch` at a time."""
+    def __init__(self, model: str, pairs: int, seed: int, batch: int, work: pathlib.Path) -> None:
+        """Load the model, draw the pairs, and read all sources, `batch` at a time.
+
+        What has been decoded is kept in `work`, so that a run that is cut off can go on.
+        """
         self.config, params, directory = load_pretrained(model, ("vq", "transformer", "null", "t5"))
         self.networks = jax.device_put(editar.prepare(self.config, params, "float32"))
         self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
         self.tokenizer = TextTokenizer.load(directory)
         self.chunks = [self._chunk(i, i + batch) for i in range(0, pairs, batch)]
         self.bar = tqdm(unit="chunk", leave=False)
+        hashes = [provenance.sha256(directory / name)[:8] for name in (WEIGHTS, CONFIG)]
+        self.work = work / "-".join([*hashes, str(seed), str(pairs), str(batch)])
+        self.work.mkdir(parents=True, exist_ok=True)
         self._paths: dict[Any, list[edit.Paths]] = {}
         self._scores: dict[Any, Score] = {}
 
@@ -81,12 +87,8 @@ class Bench:
         """Both paths of every chunk."""
         key = self._decoding(top_k, erec)
         if key not in self._paths:
-            self._paths[key] = []
-            for c in self.chunks:
-                self.bar.update()
-                rest = {"sample": self.sample(top_k), "erec": erec, **self._rest}
-                paths = edit.decode(self.networks, c.source, c.ids, c.mask, c.seeds, **rest)
-                self._paths[key].append(jax.block_until_ready(paths))
+            chunks = range(len(self.chunks))
+            self._paths[key] = [self._decode(i, key, top_k, erec) for i in chunks]
         return self._paths[key]
 
     def refine(self, top_k: int, erec: ERecConfig) -> edit.Refined:
@@ -115,7 +117,7 @@ class Bench:
     def signals(self, top_k: int, noise: str) -> Signals:
         """What the maps say inside and outside the true mask, of edits that have an outside."""
         erec = dataclasses.replace(self.config.erec, noise=noise)
-        paths = [jax.device_get(p) for p in self.decode(top_k, erec)]
+        paths = self.decode(top_k, erec)
         rec, tokens = (
             np.concatenate([getattr(p, name) for p in paths]) for name in ("rec", "edit")
         )
@@ -168,14 +170,28 @@ class Bench:
             np.asarray(editar.draw(self.networks.vq, x[row : row + 1], config=self.config))[0]
             for x in (paths.rec, paths.edit)
         ]
-        maps = jax.tree.map(lambda m: np.asarray(m[row]), paths.maps)
+        maps = jax.tree.map(lambda m: m[row], paths.maps)
         pictures = (self.pairs[index].source, *pictures, refined.pixels[row])
         return View(*pictures, maps.nll_rec, maps.nll_edit, maps.js, refined.mask[row])
 
+    def _decode(self, i: int, key: tuple, top_k: int, erec: ERecConfig) -> edit.Paths:
+        self.bar.update()
+        file, names = self.work / f"{'-'.join(map(str, (*key, i)))}.npz", ("rec", "edit")
+        if not file.exists():
+            c, rest = self.chunks[i], {"sample": self.sample(top_k), "erec": erec, **self._rest}
+            paths = edit.decode(self.networks, c.source, c.ids, c.mask, c.seeds, **rest)
+            arrays = {name: getattr(paths, name) for name in names} | paths.maps._asdict()
+            np.savez(file.with_suffix(".part.npz"), **jax.device_get(arrays))
+            file.with_suffix(".part.npz").rename(file)
+        with np.load(file) as stored:
+            maps = Maps(*(stored[name] for name in Maps._fields))
+            return edit.Paths(*(stored[name] for name in names), maps)
+
     def _refine(self, c: Chunk, paths: edit.Paths, erec: ERecConfig) -> edit.Refined:
         thresholds, rest = split(erec)
-        given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds, c.decoded)
-        return jax.device_get(edit.refine(*given, erec=rest, config=self.config))
+        given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds)
+        rest = {"erec": rest, "config": self.config, "decoded": c.decoded}
+        return jax.device_get(edit.refine(*given, **rest))
 
     @staticmethod
     def _decoding(top_k: int, erec: ERecConfig) -> tuple:
@@ -251,13 +267,14 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
+    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/erec_tables"))
     parser.add_argument("--tune", action="store_true", help="try thresholds instead")
     args = parser.parse_args()
     if args.pairs % args.batch:
         parser.error(f"--pairs={args.pairs}: expected a multiple of --batch={args.batch}")
     compile_cache.enable()
     start = time.perf_counter()
-    bench = Bench(args.model, args.pairs, args.seed, args.batch)
+    bench = Bench(args.model, args.pairs, args.seed, args.batch, args.work)
     if args.tune:
         print(tune(bench))
         return

@@ -116,10 +116,10 @@ def refine(
     codes: jax.Array,
     paths: Paths,
     thresholds: Thresholds,
-    decoded: jax.Array | None = None,
     *,
     erec: ERecConfig,
     config: PretrainedConfig,
+    decoded: jax.Array | None = None,
 ) -> Refined:
     """Keep the source outside the edit: its tokens, and the detail that the tokenizer lost.
 
@@ -129,9 +129,9 @@ def refine(
       codes: i32[B,N], their tokens.
       paths: from `decode`.
       thresholds: see `split`, of which this and `erec` are the halves.
-      decoded: f32[B,S,S,3], the decoder's pictures of `codes`, if they are at hand.
       erec: which steps there are; without `refine` the edit stays as decoded.
       config: the model.
+      decoded: f32[B,S,S,3], the decoder's pictures of `codes`, if they are at hand.
 
     Source: ERec, algorithm 3.
     """
