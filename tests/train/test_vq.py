@@ -119,14 +119,15 @@ def test_codes_start_by_kmeans(objective, params):
     """In the first two steps only, from latents drawn of the batch; the average follows."""
     latents = as_compared(jax.random.normal(rng.key_for(0, "test"), (64, 4)), True)
     average = jax.tree.map(lambda x: x + 1, params)
-    new, average, metrics = hook(objective, params, average, 0, latents=latents)
+    seen = {"latents": latents, "codes": (0,) * 64}
+    new, average, metrics = hook(objective, params, average, 0, **seen)
     codes = new["vq"]["codebook"]
     np.testing.assert_array_equal(average["vq"]["codebook"], codes)
-    again, _, _ = hook(objective, new, {}, 1, latents=latents)  # goes on from there
+    again, _, _ = hook(objective, new, {}, 1, **seen)  # goes on from there
     errors = [quantize(latents, c["vq"]["codebook"], True).commit for c in (params, new, again)]
     assert errors[1] < 0.5 * errors[0] and errors[2] <= errors[1]
     assert metrics["restarted"] == 0
-    later, _, _ = hook(objective, new, {}, 2, latents=latents)
+    later, _, _ = hook(objective, new, {}, 2, **seen)
     np.testing.assert_array_equal(later["vq"]["codebook"], codes)
 
 
