@@ -11,7 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read
 setuptools.setup(
     name="jaxedit",
     version=VERSION,
-    description="Autoregressive image editing in JAX: VAREdit on TPU pods, GPUs and CPUs",
+    description="Autoregressive image editing in JAX: VAREdit, EditAR and ERec",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

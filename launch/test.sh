@@ -15,4 +15,4 @@ VENV=${VENV:-.venv-test}
 
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/ruff" check .
-exec "$VENV/bin/python" -m pytest --durations=15 "$@"
+exec "$VENV/bin/python" -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
