@@ -5,6 +5,9 @@
 The model is EditAR as released, in bfloat16. Printed are the sum of the compiler's own estimates of
 the operations of one step, at `--ghz`, and the time to read all arguments once from memory, below
 which a step cannot get. Nothing is executed.
+
+Measured with jax 0.10.2, 2 rows and full caches on v5e: 2.06 ms estimated, 2.58 ms to read all
+arguments (with queries whose channels are moved about for rotation and attention: 4.12 ms).
 """
 
 import argparse
