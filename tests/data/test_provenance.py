@@ -37,7 +37,7 @@ def test_files_without_settings_are_refused(tmp_path):
     with pytest.raises(OSError, match="no such file"):
         provenance.read_settings(tmp_path / "absent.png")
     provenance.save_png(tmp_path / "old.png", Image.new("RGB", (2, 2)), {"model": "x"})
-    with pytest.raises(ValueError, match="lack dtype, rows_per_device"):
+    with pytest.raises(ValueError, match="lack method, dtype, rows_per_device"):
         provenance.read_settings(tmp_path / "old.png")
 
 
