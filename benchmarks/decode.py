@@ -8,6 +8,15 @@
 Weights and inputs are random. With `--threads=1` all times are CPU seconds, which a busy machine
 changes little; otherwise they are wall time. The floor is the time to read the weights, and the
 keys and values of an average step, once from memory, at the bandwidth that is measured first.
+
+Measured with 8 layers x 512, 16384 codes, guidance, 256 tokens, float32, AMD EPYC, one thread:
+
+    llamagen  2 rows, 256 text tokens             8.4 ms a step, 111 tokens/s, 49 % of the floor
+    editar    2 rows, 256 image, 120 text tokens  9.3 to 9.7 ms,  96 to 101 tokens/s, 45 to 49 %
+    erec      4 rows, the same, with JS and NLL  10.7 to 11.4 ms, 81 to 87 tokens/s, 40 to 45 %
+
+Tokens per second include the prefill (0.16 to 0.23 s). Four programs compile in 14 to 22 s. One
+product per row instead of one for all rows costs 1.2 times as much with 2 rows, 1.8 with 4.
 """
 
 import argparse
