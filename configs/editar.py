@@ -36,6 +36,7 @@ def _tiny() -> TrainConfig:
     model = copy.deepcopy(EDITAR_PRESETS["tiny"])
     return TrainConfig(
         model=model,
+        editar=EditARTrainConfig(random_share=0.1),
         data=DataConfig(
             batch_size=16,
             text_tokens=model.editar.text_tokens,

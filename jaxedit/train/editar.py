@@ -91,6 +91,11 @@ class EditARObjective(Objective):
           loss f32[], metrics f32[].
         """
         source, target = self.codes(frozen["vq"], batch)
+        is_random = jnp.zeros(len(target), bool)
+        if self.settings.random_share:
+            random_key, key = jax.random.split(key)
+            share, codes = self.settings.random_share, self.model.editar.codes
+            source, target, is_random = put_random(random_key, source, target, share, codes)
         output = self._predict(frozen | params, batch, (source, target), key)
         result = token_loss(output.logits, target)
         metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
@@ -99,6 +104,7 @@ class EditARObjective(Objective):
         variables = {"params": params["transformer"]}
         student = self.transformer.apply(variables, output.hidden, method="align")
         features = self.teacher_features(frozen["vit"], batch.target)
+        features = jnp.where(is_random[:, None, None], jax.lax.stop_gradient(student), features)
         metrics["distill"] = distillation_loss(student, features)
         return result.loss + self.settings.distill_weight * metrics["distill"], metrics
 
@@ -188,6 +194,31 @@ def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
     return Dropped(text=(u < share) | (u > 1 - share), image=u < 2 * share)
 
 
+def put_random(
+    key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Random codes, the same as source and target, in the place of some rows.
+
+    They can only be predicted by reading the source at the same position, which small models
+    otherwise find out late: of a real picture most codes follow from those before them.
+
+    Args:
+      key: key[].
+      source: i32[B,N].
+      target: i32[B,N].
+      share: of the rows.
+      codes: V.
+
+    Returns:
+      source, target, and which rows are random, bool[B].
+    """
+    row_key, code_key = jax.random.split(key)
+    is_random = jax.random.bernoulli(row_key, share, source.shape[:1])
+    noise = jax.random.randint(code_key, source.shape, 0, codes)
+    source, target = (jnp.where(is_random[:, None], noise, x) for x in (source, target))
+    return source, target, is_random
+
+
 def accuracies(right: jax.Array, source: jax.Array | None, target: jax.Array) -> Metrics:
     """Share of right codes: of all and, with a source, of those to copy and those to change.
 
@@ -270,6 +301,11 @@ def check(config: TrainConfig, teacher: ViTConfig | None) -> None:
     require(
         data.text_tokens == model.text_tokens,
         f"data.text_tokens={data.text_tokens}: expected editar.text_tokens={model.text_tokens}",
+    )
+    require(
+        0 <= settings.random_share <= 1 and (model.prefix == "edit" or not settings.random_share),
+        f"editar.random_share={settings.random_share}: expected 0 <= value <= 1, and 0 without a "
+        "source picture",
     )
     require(0 <= settings.drop <= 1 / 3, f"editar.drop={settings.drop}: expected 0 <= value <= 1/3")
     require(

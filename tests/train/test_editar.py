@@ -21,7 +21,13 @@ from jaxedit.config import (
 from jaxedit.convert.pretrained import abstract_params, load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.train import loop
-from jaxedit.train.editar import EditARObjective, accuracies, draw_dropped, load_frozen
+from jaxedit.train.editar import (
+    EditARObjective,
+    accuracies,
+    draw_dropped,
+    load_frozen,
+    put_random,
+)
 from jaxedit.train.optim import decay_mask, make_optimizer
 
 KEY = rng.key_for(0, "loss")
@@ -152,6 +158,17 @@ def test_dropped_conditions_do_not_matter(tokenizer, params):
     np.testing.assert_allclose(loss(one), loss(other), rtol=1e-6)
 
 
+def test_random_rows_are_copies():
+    source, target = jnp.zeros((400, 9), jnp.int32), jnp.ones((400, 9), jnp.int32)
+    key = rng.key_for(0, "test")
+    new_source, new_target, is_random = put_random(key, source, target, 0.25, 7)
+    assert abs(float(is_random.mean()) - 0.25) < 0.07
+    np.testing.assert_array_equal(new_source[is_random], new_target[is_random])
+    assert set(np.unique(new_source[is_random])) == set(range(7))
+    np.testing.assert_array_equal(new_source[~is_random], 0)
+    np.testing.assert_array_equal(new_target[~is_random], 1)
+
+
 def test_accuracies_by_hand():
     right = jnp.array([[True, False, True, True]])
     source, target = jnp.array([[1, 2, 3, 4]]), jnp.array([[1, 2, 0, 0]])
@@ -220,6 +237,7 @@ def test_sheet(objective, params):
         ({"data.image_size": 64}, "data.image_size=64: editar.grid=4 is 8x8 pixels"),
         ({"data.text_tokens": 9}, "data.text_tokens=9: expected editar.text_tokens=6"),
         ({"editar.drop": 0.5}, "editar.drop=0.5: expected 0 <= value <= 1/3"),
+        ({"editar.random_share": 2.0}, "editar.random_share=2.0: expected 0 <= value <= 1"),
         ({"editar.teacher_view": "no"}, "editar.teacher_view='no': expected one of"),
         ({"model.editar.distill_width": 0}, "editar.distill_weight=0.5: expected 0"),
         ({"model.vq.res_blocks": 2}, "res_blocks is 1 there, 2 here"),
