@@ -280,7 +280,9 @@ def main() -> None:
         return
     page = measure(bench)
     args.out.mkdir(parents=True, exist_ok=True)
-    shown = panel(bench.view(1, page.top_k[0]), bench.config.erec, bench.pairs[1].instruction)
+    area = page.tables["main"]["ERec"].area
+    i = int(np.argmax((area > 0) & (area < 0.5)))  # the first local edit that has a mask
+    shown = panel(bench.view(i, page.top_k[0]), bench.config.erec, bench.pairs[i].instruction)
     shown.save(args.out / "erec_panel.png")
     command = f"--model {args.model} --pairs {args.pairs} --seed {args.seed}"
     erec_report.write(args.out, page, command, time.perf_counter() - start)
