@@ -3,8 +3,8 @@
     python -m jaxedit.train --config=configs/editar.py:tiny --workdir=runs/editar
 
 Presets:
-  tiny   3 M parameters, 64 px toy scenes; trains on one CPU core. Its tokenizer is the bundled
-         one's; one of your own: --config.editar.tokenizer=runs/tokenizer/export.
+  tiny   3 M parameters, 64 px toy scenes; trains on two CPU cores, with the tokenizer that
+         configs/tokenizer_vq.py:tiny leaves in runs/vq.
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
 The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
@@ -36,7 +36,7 @@ def _tiny() -> TrainConfig:
     model = copy.deepcopy(EDITAR_PRESETS["tiny"])
     return TrainConfig(
         model=model,
-        editar=EditARTrainConfig(random_share=0.1),
+        editar=EditARTrainConfig(tokenizer="runs/vq/export", random_share=0.25),
         data=DataConfig(
             batch_size=16,
             text_tokens=model.editar.text_tokens,

@@ -3,9 +3,9 @@
     python -m jaxedit.train --config=configs/tokenizer_vq.py:tiny --workdir=runs/tokenizer
 
 Presets:
-  tiny   1,024 codes, stride 8, 64 px toy scenes and their maps. One CPU core: 27 minutes. On 200
-         held-out targets: 27.8 dB, and the toybox still reads 95 % of them without an error (all
-         but half of the restyled ones).
+  tiny   512 codes, stride 8, 64 px toy scenes and their maps. One CPU core: 27 minutes. After 2600
+         steps, on 200 held-out targets: 26.0 dB; the toybox reads 94 % of them without an error
+         (all but two thirds of the restyled ones); 95 % of the codes outside an edit stay.
   vq16   16,384 codes, stride 16, 256 px: LlamaGen's VQ-16. 8 TPU chips or GPUs.
   vq8    16,384 codes, stride 8, 256 px: LlamaGen's VQ-8. 8 TPU chips or GPUs.
 """
