@@ -58,7 +58,7 @@ def _tiny() -> TrainConfig:
             weight_decay=0.05,
             clip_norm=1.0,
         ),
-        steps=5_000,
+        steps=14_000,
         dtype="float32",
         remat=False,
         ema_decay=0.999,

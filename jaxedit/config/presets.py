@@ -65,7 +65,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             codes=512,
             grid=8,
             text_tokens=29,  # the longest caption of level 0
-            text_width=64,
+            text_width=128,
             prompts="toy",
             distill_width=64,
             rope_base=10.0,  # of a small grid: 10000 would leave most pairs unturned
@@ -79,7 +79,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             res_blocks=1,
             latent_width=96,
         ),
-        t5=T5Config(vocab_size=256, width=64, head_width=16, mlp_hidden=128, layers=2, heads=4),
+        t5=T5Config(vocab_size=256, width=128, head_width=32, mlp_hidden=256, layers=2, heads=4),
         token_sample=TokenSampleConfig(guidance=1.5, top_k=32),
         erec=ERecConfig(),
     ),

@@ -197,7 +197,7 @@ def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
 def put_random(
     key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Random codes, the same in source and target, at half of the positions of some rows.
+    """Random codes, the same in source and target, at any share of the positions of some rows.
 
     They can only be predicted by reading the source at the same position, which small models
     otherwise find out late: of a real picture most codes follow from those before them.
@@ -212,9 +212,10 @@ def put_random(
     Returns:
       source, target, and which rows have random codes, bool[B].
     """
-    row_key, cell_key, code_key = jax.random.split(key, 3)
+    row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
     is_random = jax.random.bernoulli(row_key, share, source.shape[:1])
-    cells = is_random[:, None] & jax.random.bernoulli(cell_key, 0.5, source.shape)
+    rate = jax.random.uniform(rate_key, (len(source), 1))
+    cells = is_random[:, None] & (jax.random.uniform(cell_key, source.shape) < rate)
     noise = jax.random.randint(code_key, source.shape, 0, codes)
     source, target = (jnp.where(cells, noise, x) for x in (source, target))
     return source, target, is_random

@@ -38,7 +38,7 @@ def small_model(**changes):
     """8 px pictures of 4 x 4 codes."""
     model = copy.deepcopy(EDITAR_PRESETS["tiny"])
     sizes = {"layers": 2, "width": 16, "heads": 2, "mlp_hidden": 32, "codes": 8, "grid": 4}
-    sizes |= {"text_tokens": 6, "text_width": 64, "distill_width": 8}
+    sizes |= {"text_tokens": 6, "distill_width": 8}
     model.editar = dataclasses.replace(model.editar, **sizes | changes)
     model.vq = dataclasses.replace(
         model.vq, codes=8, code_width=4, base_channels=32, channel_mult=(1, 1), latent_width=32
@@ -165,7 +165,8 @@ def test_random_rows_are_copies():
     assert abs(float(is_random.mean()) - 0.25) < 0.07
     cells = np.asarray((new_source != 0) | (new_target != 1))
     assert not cells[~is_random].any()
-    assert abs(float(cells[is_random].mean()) - 0.5) < 0.05
+    assert abs(float(cells[is_random].mean()) - 0.5) < 0.1
+    assert float(cells[is_random].mean(1).std()) > 0.2
     np.testing.assert_array_equal(new_source[cells], new_target[cells])
     assert set(np.unique(new_source[cells])) == set(range(7))
 
