@@ -181,17 +181,8 @@ class Editor:
         """
         settings = self.settings(method, **options)
         count = len(images)
-        require(
-            count == len(instructions) and count > 0,
-            f"{count} images and {len(instructions)} instructions: expected one for each",
-        )
         seeds = [seed + i for i in range(count)] if seeds is None else list(seeds)
-        require(
-            len(seeds) == count, f"{len(seeds)} seeds for {count} images: expected one for each"
-        )
-        for one, words in zip(seeds, instructions, strict=True):
-            require_seed(one)
-            self.check_instruction(words, task)
+        self._check_rows(count, instructions, seeds, task)
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
         self.compile(method, **options)
@@ -209,6 +200,21 @@ class Editor:
                 record = self._record(method, instructions[i], seeds[i], task, settings)
                 results.append(_result(edited, picture.size, seconds, record))
         return results
+
+    def _check_rows(
+        self, count: int, instructions: Sequence[str], seeds: Sequence[int], task: str | None
+    ) -> None:
+        """Raise ConfigError unless each of `count` images has an instruction and a seed."""
+        require(
+            count == len(instructions) and count > 0,
+            f"{count} images and {len(instructions)} instructions: expected one for each",
+        )
+        require(
+            len(seeds) == count, f"{len(seeds)} seeds for {count} images: expected one for each"
+        )
+        for seed, words in zip(seeds, instructions, strict=True):
+            require_seed(seed)
+            self.check_instruction(words, task)
 
     def check_instruction(self, instruction: str, task: str | None = None) -> None:
         """Raise ConfigError unless the model can read `instruction` in full, for this task."""

@@ -87,19 +87,13 @@ def decode(
         networks, prefix, ids, mask, rows=rows.texts, slots=segment + 1, config=config
     )
     policy = Policy(
-        seeds,
-        source.codes,
-        Sampling.of(sample),
-        thresholds.tau_replace,
+        *(seeds, source.codes, Sampling.of(sample), thresholds.tau_replace),
         rows=rows,
         config=erec,
         greedy=sample.greedy,
     )
     _, steps = editar.generate(
-        networks.weights,
-        prefix,
-        state,
-        policy,
+        *(networks.weights, prefix, state, policy),
         config=config.editar,
         segment=segment,
         progress=progress,
