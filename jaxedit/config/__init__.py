@@ -7,6 +7,7 @@ after parsing.
 
 from jaxedit.config.as_json import from_dict, to_dict
 from jaxedit.config.checks import ConfigError, require, require_seed
+from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
 from jaxedit.config.models import (
     CONDITIONINGS,
@@ -20,6 +21,7 @@ from jaxedit.config.models import (
     T5Config,
     VAREditConfig,
 )
+from jaxedit.config.official import OFFICIAL, Official, Source, official
 from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen, pick_preset
 from jaxedit.config.tokens import (
     EditARConfig,
@@ -42,6 +44,7 @@ from jaxedit.config.training import (
 __all__ = [
     "BSQConfig",
     "BSQTrainConfig",
+    "CLIPConfig",
     "CONDITIONINGS",
     "ConfigError",
     "DataConfig",
@@ -51,7 +54,9 @@ __all__ = [
     "EditARTrainConfig",
     "METHODS",
     "MeshConfig",
+    "OFFICIAL",
     "OPTIONS",
+    "Official",
     "OptimConfig",
     "PARTS",
     "PRESETS",
@@ -60,8 +65,10 @@ __all__ = [
     "SQUARE_SCALES",
     "SampleConfig",
     "Scales",
+    "Source",
     "T5Config",
     "TokenSampleConfig",
+    "TowerConfig",
     "TrainConfig",
     "VAREditConfig",
     "VAREditTrainConfig",
@@ -72,6 +79,7 @@ __all__ = [
     "from_dict",
     "llamagen",
     "method_of",
+    "official",
     "pick_preset",
     "require",
     "require_seed",

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from jaxedit.config.checks import require
+from jaxedit.config.clip import CLIPConfig
 from jaxedit.config.tokens import (
     EditARConfig,
     ERecConfig,
@@ -17,7 +18,7 @@ Scales = tuple[tuple[int, int], ...]  # ((h_1, w_1), ..., (h_K, w_K)), coarse to
 # The square schedule of Infinity and VAREdit; 7, 10, 12 or 13 entries are 256, 512, 768 or 1024 px.
 SQUARE_SCALES: Scales = tuple((n, n) for n in (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64))
 
-CONDITIONINGS = ("sar", "finest", "full")
+CONDITIONINGS = ("sar", "finest", "full", "none")
 ROPE_MODES = ("grid", "release")
 
 
@@ -34,6 +35,12 @@ class T5Config:
     position_buckets: int = 32
     position_max_distance: int = 128
     norm_eps: float = 1e-6
+
+    def validate(self) -> None:
+        """Raise ConfigError for sizes that cannot work."""
+        for name in ("vocab_size", "width", "head_width", "mlp_hidden", "layers", "heads"):
+            value = getattr(self, name)
+            require(value > 0, f"t5.{name}={value}: expected a positive number")
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -75,7 +82,7 @@ class VAREditConfig:
     text_pool_heads: int = 16
     max_text_tokens: int = 512
     levels: int = 15  # rows of the level embedding
-    conditioning: str = "sar"  # paper: sar; ablations: finest, full
+    conditioning: str = "sar"  # paper: sar; ablations: finest, full; none: Infinity, no editor
     rope_mode: str = "release"  # released weights: release; trained from here: grid
     rope_base: float = 10000.0
     rope_scales: Scales = SQUARE_SCALES  # the 1M schedule from which rotary positions are taken
@@ -174,7 +181,9 @@ PARTS = {
     "varedit": ("varedit", "bsq", "t5", "sample"),
     "vq": ("vq",),
     "editar": ("editar", "vq", "t5", "token_sample", "erec"),
+    "t5": ("t5",),
     "vit": ("vit",),
+    "clip": ("clip",),
 }
 
 
@@ -192,6 +201,7 @@ class PretrainedConfig:
     token_sample: TokenSampleConfig | None = None
     erec: ERecConfig | None = None
     vit: ViTConfig | None = None
+    clip: CLIPConfig | None = None
 
     def validate(self) -> None:
         """Raise ConfigError if a part is missing, invalid, or does not fit another part."""
@@ -205,8 +215,8 @@ class PretrainedConfig:
             self.bsq.validate()
         if self.model_type in ("vq", "editar"):
             self.vq.validate()
-        if self.model_type == "vit":
-            self.vit.validate()
+        if self.model_type in ("t5", "vit", "clip"):
+            getattr(self, self.model_type).validate()
         if self.model_type == "varedit":
             self._validate_varedit()
         if self.model_type == "editar":

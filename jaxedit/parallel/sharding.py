@@ -39,12 +39,14 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"head/kernel", ("embed", None)),
     (r"word_embed/kernel", (None, "embed")),
     (r"(uncond|level_embed|class_embed|ada_bias)", (None, "embed")),
-    (r"(t5|transformer)/embed", ("vocab", "embed")),
+    (r"(t5|transformer|clip/text)/embed", ("vocab", "embed")),
+    (r"clip/(image|text)_proj/kernel", ("embed", None)),
     (r"align/kernel", (None, None, "embed", None)),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"null/(text|image)", _REPLICATED),
-    (r"vit/(class_token|positions|patch/kernel)", _REPLICATED),
+    (r"(vit|clip/image)/(class_token|positions|patch/kernel)", _REPLICATED),
+    (r"clip/(text/positions|logit_scale)", _REPLICATED),
     # convolutions and what belongs to them: small, whole on each device
     (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
 )

@@ -1,0 +1,170 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxedit import rng, tree
+from jaxedit.config import CLIPConfig, ConfigError, TowerConfig
+from jaxedit.convert.keymap_clip import params_from_torch
+from jaxedit.models.clip import CLIP, ImageTower, TextTower, end_of_text, init_params
+
+TINY = CLIPConfig(
+    image=TowerConfig(layers=2, width=16, heads=2, mlp_hidden=24),
+    text=TowerConfig(layers=2, width=16, heads=2, mlp_hidden=24),
+    patch=4,
+    grid=2,
+    vocab_size=20,
+    max_text_tokens=8,
+    projection_width=6,
+)
+IDS = jnp.asarray([[18, 3, 4, 19, 0, 0], [18, 5, 19, 0, 0, 0]])
+
+
+def tower(c):
+    return TowerConfig(
+        layers=c["num_hidden_layers"],
+        width=c["hidden_size"],
+        heads=c["num_attention_heads"],
+        mlp_hidden=c["intermediate_size"],
+        activation=c["hidden_act"],
+        norm_eps=c["layer_norm_eps"],
+    )
+
+
+@pytest.fixture(scope="module")
+def params():
+    return jax.jit(lambda: init_params(TINY, rng.key_for(0, "init")))()
+
+
+@pytest.fixture(scope="module")
+def encode_text(params):
+    apply = jax.jit(
+        lambda ids, mask: CLIP(TINY).apply({"params": params}, ids, mask, method="encode_text")
+    )
+    return lambda ids, mask=None: apply(ids, ids >= 0 if mask is None else mask)
+
+
+@pytest.mark.parametrize("name", ["clip_tiny", "clip_eos_explicit_gelu"])
+def test_release_outputs(golden, name):
+    arrays, description = golden(name)
+    text, vision = (description["config"][f"{part}_config"] for part in ("text", "vision"))
+    config = CLIPConfig(
+        image=tower(vision),
+        text=tower(text),
+        patch=vision["patch_size"],
+        grid=vision["image_size"] // vision["patch_size"],
+        vocab_size=text["vocab_size"],
+        max_text_tokens=text["max_position_embeddings"],
+        eos_id=text["eos_token_id"],
+        projection_width=description["config"]["projection_dim"],
+    )
+    config.validate()
+    state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
+    params = jax.tree.map(jnp.asarray, params_from_torch(state))
+
+    @jax.jit
+    def run(pixels, ids, mask):
+        image, text = ({"params": params[name]} for name in ("image", "text"))
+        whole = {"params": params}
+        return {
+            "vision": ImageTower(config).apply(image, pixels),
+            "text": TextTower(config).apply(text, ids, mask),
+            "image_features": CLIP(config).apply(whole, pixels, method="encode_image"),
+            "text_features": CLIP(config).apply(whole, ids, mask, method="encode_text"),
+            "logits": CLIP(config).apply(whole, pixels, ids, mask),
+        }
+
+    mask = arrays["in/attention_mask"].astype(bool)
+    found = run(arrays["in/pixels"].transpose(0, 2, 3, 1), arrays["in/input_ids"], mask)
+    tolerance = description["tolerance"]
+    for part in ("vision", "text"):
+        for value, kind in zip(found[part], ("last_hidden", "pooled"), strict=True):
+            np.testing.assert_allclose(
+                value, arrays[f"out/{part}_{kind}"], atol=tolerance["hidden"], err_msg=kind
+            )
+    for part in ("image", "text"):
+        features = np.asarray(found[f"{part}_features"])
+        raw, unit = arrays[f"out/{part}_features_unnormalised"], arrays[f"out/{part}_embeds"]
+        np.testing.assert_allclose(features, raw, atol=tolerance["hidden"])
+        features = features / np.linalg.norm(features, axis=1, keepdims=True)
+        np.testing.assert_allclose(features, unit, atol=tolerance["embeds"])
+    np.testing.assert_allclose(
+        found["logits"], arrays["out/logits_per_image"], atol=tolerance["logits"]
+    )
+
+
+def test_the_end_of_a_text(golden):
+    _, bpe = golden("metrics_clip_bpe")
+    ids = np.asarray(bpe["ids"])
+    np.testing.assert_array_equal(end_of_text(ids, 2), [15, 10, 1, 12, 76])
+    np.testing.assert_array_equal(end_of_text(ids, 49407), [15, 10, 1, 12, 76])
+    ids = np.asarray([[9, 5, 5, 7, 0]])  # the first of the named id, whatever is larger
+    assert end_of_text(ids, 5) == 1 and end_of_text(ids, 2) == 0
+
+
+def test_what_follows_the_end_changes_nothing(encode_text):
+    after = IDS.at[:, 4:].set(7)
+    np.testing.assert_allclose(encode_text(after), encode_text(IDS), atol=1e-6)
+    before = IDS.at[:, 1].set(7)
+    assert np.abs(encode_text(before) - encode_text(IDS)).max() > 1e-3
+
+
+def test_masked_tokens_are_not_seen(encode_text):
+    mask = jnp.ones(IDS.shape, bool).at[:, 1].set(False)
+    changed = encode_text(IDS.at[:, 1].set(7), mask)
+    np.testing.assert_allclose(changed, encode_text(IDS, mask), atol=1e-6)
+
+
+def test_bfloat16_stays_close_to_float32(params):
+    pixels = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    exact, rounded = (
+        jax.jit(CLIP(TINY, dtype).apply)({"params": params}, pixels, IDS, IDS >= 0)
+        for dtype in ("float32", "bfloat16")
+    )
+    assert rounded.dtype == jnp.float32 and rounded.shape == (2, 2)
+    np.testing.assert_allclose(rounded, exact, atol=0.5)  # of logits up to 14
+
+
+@pytest.mark.parametrize(
+    "config, count",
+    [
+        (CLIPConfig(), 427_616_513),
+        (
+            CLIPConfig(
+                image=TowerConfig(layers=12, width=768, heads=12, mlp_hidden=3072),
+                text=TowerConfig(layers=12, width=512, heads=8, mlp_hidden=2048),
+                patch=32,
+                grid=7,
+                projection_width=512,
+            ),
+            151_277_313,
+        ),
+    ],
+)
+def test_published_sizes(config, count):
+    shapes = jax.eval_shape(lambda: init_params(config, rng.key_for(0, "init")))
+    assert tree.count(shapes) == count
+
+
+def test_pictures_and_texts_of_another_size():
+    def run(pixels, ids):
+        return jax.eval_shape(CLIP(TINY).init, rng.key_for(0, "init"), pixels, ids, ids == 0)
+
+    with pytest.raises(ValueError, match="image 8x12: expected 8x8 pixels"):
+        run(jnp.zeros((1, 8, 12, 3)), IDS)
+    with pytest.raises(ValueError, match="text of 9 tokens: expected at most 8"):
+        run(jnp.zeros((1, 8, 8, 3)), jnp.zeros((1, 9), jnp.int32))
+
+
+def test_sizes_that_cannot_work():
+    def replaced(**changes):
+        return dataclasses.replace(TINY, text=dataclasses.replace(TINY.text, **changes))
+
+    with pytest.raises(ConfigError, match="clip.text.width=16: expected a multiple of .*heads=3"):
+        replaced(heads=3).validate()
+    with pytest.raises(ConfigError, match="clip.text.activation='relu': expected one of"):
+        replaced(activation="relu").validate()
+    with pytest.raises(ConfigError, match="clip.patch=0: expected a positive number"):
+        dataclasses.replace(TINY, patch=0).validate()
