@@ -30,8 +30,7 @@ def locate(name: str | os.PathLike, markers: tuple[str, ...]) -> pathlib.Path:
         return ROOT / text
     if not os.path.isdir(text):
         raise FileNotFoundError(
-            f"{text!r}: expected a bundled name ({', '.join(known) or 'none'}) or a local "
-            "directory; Hub names and gs:// paths are not read yet, download the files first"
+            f"{text!r}: expected a bundled name ({', '.join(known) or 'none'}) or a directory"
         )
     directory = pathlib.Path(text)
     if not any((directory / marker).is_file() for marker in markers):

@@ -34,6 +34,11 @@ def method_of(config: PretrainedConfig, method: str | None) -> str:
         "a model that reads a source picture",
     )
     require(
+        config.varedit is None or config.varedit.conditioning != "none",
+        "varedit.conditioning='none': expected a model that reads a source picture; these weights "
+        "are to begin training with (--config.init_from)",
+    )
+    require(
         method is None or method in methods,
         f"method={method!r}: expected one of {', '.join(methods)} for {config.model_type} weights",
     )

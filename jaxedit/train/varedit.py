@@ -163,6 +163,10 @@ def load_frozen(config: TrainConfig) -> Tree:
 def check(config: TrainConfig) -> None:
     """Raise ConfigError unless data, tokenizer and transformer fit each other."""
     model, data = config.model, config.data
+    require(
+        model.varedit.conditioning != "none",
+        "model.varedit.conditioning='none': expected sar, finest or full",
+    )
     h, w = model.varedit.latent_scales[-1]
     height, width = h * model.bsq.stride, w * model.bsq.stride
     require(
