@@ -38,6 +38,7 @@ class Stored:
     dtype: np.dtype
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    __iter__ = None  # entry by entry, each would open the file
 
     def __post_init__(self) -> None:
         """Check the numbers, which come from somebody's file."""
