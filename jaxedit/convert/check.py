@@ -1,0 +1,241 @@
+"""Is a pretrained directory sound? Its numbers, its settings, a picture through its tokenizer."""
+
+import dataclasses
+import functools
+import hashlib
+import math
+import pathlib
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxedit import assets, tree
+from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
+from jaxedit.convert import hub, pretrained
+from jaxedit.convert.stored import Stored
+from jaxedit.data import photo
+from jaxedit.models.bsq import BSQTokenizer
+from jaxedit.models.vqgan import VQTokenizer
+from jaxedit.ops import image, quantize
+
+SCENE = assets.ROOT / "scene.png"
+PIECE = 1 << 24  # scalars that are looked at together
+ALONE = 16  # side of the latent grid on which a tokenizer without an editor is tried
+
+Progress = Callable[[int], None]  # bytes that were read since the last call
+
+
+class Statistics(NamedTuple):
+    """The numbers of one network; lowest, highest, mean and std leave out what is not finite."""
+
+    arrays: int
+    parameters: int
+    dtypes: tuple[str, ...]
+    lowest: float
+    highest: float
+    mean: float
+    std: float
+    not_finite: tuple[str, ...]  # paths
+    digest: str  # SHA-256 over path, dtype, shape and bytes of every array
+
+
+class RoundTrip(NamedTuple):
+    """A picture, what the image tokenizer makes of it, and how far they are apart."""
+
+    source: np.ndarray  # u8[S,S,3]
+    reconstruction: np.ndarray  # u8[S,S,3]
+    psnr: float  # dB
+
+
+def check(
+    directory: hub.Directory,
+    *,
+    picture: pathlib.Path = SCENE,
+    output: pathlib.Path,
+    say: Callable[[str], Any] = print,
+    progress: Progress = lambda count: None,
+) -> list[str]:
+    """Look at all of a pretrained directory and say what is in it.
+
+    Args:
+      directory: the one.
+      picture: goes through the image tokenizer, if there is one.
+      output: PNG of the picture and its reconstruction.
+      say: takes each line of the report.
+      progress: told how many bytes were read.
+
+    Returns:
+      What is wrong; nothing if it is sound.
+
+    Raises:
+      ConfigError: the config cannot work, or the weights do not fit it.
+      ValueError: a file is damaged.
+      OSError: a file is missing, or `output` cannot be written.
+    """
+    config, stored = pretrained.open_pretrained(directory)
+    for line in describe(config):
+        say(line)
+    found = {
+        name: statistics(of_network(stored, name), progress)
+        for name in pretrained.networks_of(config)
+    }
+    for line in table(found):
+        say(line)
+    digests = "".join(numbers.digest for numbers in found.values())
+    say(f"digest {hashlib.sha256(digests.encode()).hexdigest()}")
+    faults = [
+        f"{name}: values that are not finite in {', '.join(numbers.not_finite)}"
+        for name, numbers in found.items()
+        if numbers.not_finite
+    ]
+    if not faults and tokenizer_of(config):
+        trip = round_trip(config, stored, photo.read(picture))
+        side_by_side(trip).save(output)
+        say(f"{output}: {picture.name} and its reconstruction, PSNR {trip.psnr:.1f} dB")
+    return faults
+
+
+def describe(config: PretrainedConfig) -> Iterator[str]:
+    """The settings, part by part, in lines."""
+    yield f"{config.model_type}: {', '.join(pretrained.networks_of(config))}"
+    for part in PARTS[config.model_type]:
+        settings = dataclasses.asdict(getattr(config, part))
+        words = ", ".join(f"{name}={value}" for name, value in settings.items())
+        yield from textwrap.wrap(
+            f"{part:<12} {words}", 100, initial_indent="  ", subsequent_indent=" " * 15
+        )
+
+
+def table(found: Mapping[str, Statistics]) -> Iterator[str]:
+    """The statistics as aligned rows."""
+    titles = ("network", "arrays", "parameters", "dtype", "min", "max", "mean", "std", "sha256")
+    rows = [
+        (
+            *(name, str(n.arrays), f"{n.parameters:,}", "+".join(n.dtypes)),
+            *(f"{value:.4g}" for value in (n.lowest, n.highest, n.mean, n.std)),
+            n.digest[:12],
+        )
+        for name, n in found.items()
+    ]
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    for row in (titles, *rows):
+        first, *others = zip(row, widths, strict=True)
+        cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]
+        yield "  ".join(cells)
+
+
+def of_network(stored: Mapping[str, Stored], name: str) -> dict[str, Stored]:
+    """The arrays of one network, by path."""
+    return {path: stored[path] for path in sorted(stored) if path.split("/")[0] == name}
+
+
+def statistics(stored: Mapping[str, Stored], progress: Progress = lambda count: None) -> Statistics:
+    """Read every array once, a piece at a time."""
+    lowest, highest, total, squares, count = math.inf, -math.inf, 0.0, 0.0, 0
+    not_finite, digest = [], hashlib.sha256()
+    for path, array in stored.items():
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        is_finite = True
+        for piece in pieces(array):
+            digest.update(piece.view(np.uint8).data)
+            values = piece.astype(np.float32, copy=False)
+            good = values[np.isfinite(values)]
+            is_finite &= good.size == values.size
+            if good.size:
+                lowest, highest = min(lowest, good.min()), max(highest, good.max())
+                total += good.sum(dtype=np.float64)
+                squares += np.square(good, dtype=np.float64).sum()
+                count += good.size
+            progress(piece.nbytes)
+        if not is_finite:
+            not_finite.append(path)
+    mean = total / max(count, 1)
+    return Statistics(
+        arrays=len(stored),
+        parameters=sum(array.size for array in stored.values()),
+        dtypes=tuple(sorted({str(array.dtype) for array in stored.values()})),
+        lowest=float(lowest),
+        highest=float(highest),
+        mean=mean,
+        std=math.sqrt(max(squares / max(count, 1) - mean**2, 0)),
+        not_finite=tuple(not_finite),
+        digest=digest.hexdigest(),
+    )
+
+
+def pieces(array: Stored) -> Iterator[np.ndarray]:
+    """All numbers in C order, flat, in pieces of about `PIECE` or one row of the first axis."""
+    if not array.shape:
+        yield array[...].reshape(1)
+        return
+    rows = max(1, PIECE * array.shape[0] // max(array.size, 1))
+    for start in range(0, array.shape[0], rows):
+        yield array[start : start + rows].reshape(-1)
+
+
+def tokenizer_of(config: PretrainedConfig) -> str | None:
+    """Name of the network that draws pictures, if the model has one."""
+    networks = pretrained.networks_of(config)
+    return next((name for name in ("bsq", "vq") if name in networks), None)
+
+
+def round_trip(
+    config: PretrainedConfig, stored: Mapping[str, Stored], picture: Image.Image
+) -> RoundTrip:
+    """A picture through the image tokenizer, in the size of the model."""
+    name = tokenizer_of(config)
+    flat = {path: array[...] for path, array in of_network(stored, name).items()}
+    params = tree.cast(tree.unflatten(flat)[name], "float32")
+    if name == "bsq":
+        scales = latent_scales(config)
+        size = scales[-1][0] * config.bsq.stride
+        draw = functools.partial(_bsq, config=config, scales=scales)
+    else:
+        size = (config.editar.grid if config.editar else ALONE) * config.vq.stride
+        draw = functools.partial(_vq, config=config)
+    source = photo.to_square(picture, size)
+    drawn = np.asarray(jax.jit(draw)(params, source[None]))[0]
+    error = np.mean((source.astype(np.float64) - drawn) ** 2)
+    return RoundTrip(source, drawn, 10 * math.log10(255**2 / max(error, 1e-10)))
+
+
+def latent_scales(config: PretrainedConfig) -> Scales:
+    """The editor's schedule; of a tokenizer alone the square one up to `ALONE`."""
+    if config.varedit:
+        return config.varedit.latent_scales
+    return tuple(size for size in SQUARE_SCALES if size[0] <= ALONE)
+
+
+def side_by_side(trip: RoundTrip) -> Image.Image:
+    """Source and reconstruction in one picture, with their names below."""
+    side = max(len(trip.source), 256)  # small pictures are enlarged, so that pixels can be seen
+    gap, line = side // 32, side // 12
+    sheet = Image.new("RGB", (2 * side + 3 * gap, side + 3 * gap + line), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(line * 3 // 4)
+    captions = ("source", f"reconstruction, {trip.psnr:.1f} dB")
+    for i, (pixels, text) in enumerate(zip(trip[:2], captions, strict=True)):
+        cell = Image.fromarray(pixels).resize((side, side), Image.Resampling.NEAREST)
+        left = gap + i * (side + gap)
+        sheet.paste(cell, (left, gap))
+        draw.text((left, side + 2 * gap), text, fill="black", font=font)
+    return sheet
+
+
+def _bsq(
+    params: tree.Tree, pixels: jax.Array, *, config: PretrainedConfig, scales: Scales
+) -> jax.Array:
+    """u8[1,S,S,3] as its bits draw it."""
+    model, variables = BSQTokenizer(config.bsq), {"params": params}
+    raw = model.apply(variables, image.to_float(pixels), method="encode")
+    _, features = quantize.encode_scales(raw, scales)
+    return image.to_uint8(model.apply(variables, features[-1], method="decode"))
+
+
+def _vq(params: tree.Tree, pixels: jax.Array, *, config: PretrainedConfig) -> jax.Array:
+    """u8[1,S,S,3] as its codes draw it."""
+    model = VQTokenizer(config.vq)
+    return image.to_uint8(model.apply({"params": params}, image.to_float(pixels)))
