@@ -72,8 +72,9 @@ def read_index(path: epath.PathLike) -> Any:
     try:
         with path.open("rb") as file:
             _require_zip(file)
-            members = _members(file)
-            archive = _Archive(path, members)
+            size = file.seek(0, io.SEEK_END)
+            members = _members(file, size)
+            archive = _Archive(path, size, members)
             program = archive.read(file, "data.pkl")
             if f"{archive.root}/byteorder" in members:
                 order = archive.read(file, "byteorder")
@@ -87,11 +88,11 @@ def read_index(path: epath.PathLike) -> Any:
 class _Archive:
     """The members of one file, and how its pickle may refer to them."""
 
-    def __init__(self, path: epath.Path, members: dict[str, Member]) -> None:
+    def __init__(self, path: epath.Path, size: int, members: dict[str, Member]) -> None:
         roots = [match[1] for name in members if (match := re.fullmatch("([^/]+)/data.pkl", name))]
         if len(roots) != 1:
             raise ValueError(f"a zip with {len(roots)} members NAME/data.pkl: expected one")
-        self.path, self.members, self.root = path, members, roots[0]
+        self.path, self.size, self.members, self.root = path, size, members, roots[0]
 
     def read(self, file: BinaryIO, name: str) -> bytes:
         """The bytes of a small member.
@@ -104,7 +105,7 @@ class _Archive:
             raise ValueError(f"{name} of {member.size} bytes: at most {torch_pickle.MAX_BYTES}")
         file.seek(member.offset)
         data = file.read(member.size)
-        if zlib.crc32(data) != member.checksum:
+        if member.checksum and zlib.crc32(data) != member.checksum:  # 0: saved without
             raise ValueError(f"damaged: the checksum of {name} differs")
         return data
 
@@ -145,9 +146,9 @@ class _Archive:
             raise TypeError("a tensor of something else than a storage and whole numbers")
         offset = storage.offset + offset * storage.dtype.itemsize
         array = Stored(self.path, offset, storage.dtype, shape, strides)
-        room = storage.end - storage.offset
-        if offset < storage.offset or array.end > storage.end or array.nbytes > room:
-            raise ValueError(f"a tensor of shape {array.shape} exceeds its {room} bytes of storage")
+        inside = storage.offset <= offset and array.end <= storage.end
+        if not inside or array.nbytes > self.size:  # as of an expanded tensor without end
+            raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds its storage")
         return array
 
 
@@ -183,7 +184,7 @@ def _require_zip(file: BinaryIO) -> None:
         raise ValueError(f"not a PyTorch file: it begins with {start!r}")
 
 
-def _members(file: BinaryIO) -> dict[str, Member]:
+def _members(file: BinaryIO, file_size: int) -> dict[str, Member]:
     """Every member of a zip, by name.
 
     Raises:
@@ -208,7 +209,7 @@ def _members(file: BinaryIO) -> dict[str, Member]:
         if name in members or entry.flag_bits & 1:
             raise ValueError(f"{name[:100]!r} is there twice or encrypted")
         members[name] = Member(offset, size, entry.CRC)
-    if free > file.seek(0, io.SEEK_END):
+    if free > file_size:
         raise ValueError("cut short: its members exceed the file")
     return members
 
