@@ -57,16 +57,17 @@ def every_option() -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in vars(part)))
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
         self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
     """All arguments of the command."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m jaxedit",
         usage="python -m jaxedit [options] [photo] [instruction]",
         description=description,

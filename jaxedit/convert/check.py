@@ -17,6 +17,7 @@ from jaxedit import assets, tree
 from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
 from jaxedit.convert import hub, pretrained
 from jaxedit.convert.stored import Stored
+from jaxedit.convert.watch import Watch
 from jaxedit.data import photo
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.vqgan import VQTokenizer
@@ -25,8 +26,6 @@ from jaxedit.ops import image, quantize
 SCENE = assets.ROOT / "scene.png"
 PIECE = 1 << 24  # scalars that are looked at together
 ALONE = 16  # side of the latent grid on which a tokenizer without an editor is tried
-
-Progress = Callable[[int], None]  # bytes that were read since the last call
 
 
 class Statistics(NamedTuple):
@@ -56,8 +55,8 @@ def check(
     *,
     picture: pathlib.Path = SCENE,
     output: pathlib.Path,
+    watch: Watch,
     say: Callable[[str], Any] = print,
-    progress: Progress = lambda count: None,
 ) -> list[str]:
     """Look at all of a pretrained directory and say what is in it.
 
@@ -65,8 +64,8 @@ def check(
       directory: the one.
       picture: goes through the image tokenizer, if there is one.
       output: PNG of the picture and its reconstruction.
+      watch: told how many bytes were read.
       say: takes each line of the report.
-      progress: told how many bytes were read.
 
     Returns:
       What is wrong; nothing if it is sound.
@@ -79,9 +78,11 @@ def check(
     config, stored = pretrained.open_pretrained(directory)
     for line in describe(config):
         say(line)
+    networks = {name: of_network(stored, name) for name in pretrained.networks_of(config)}
+    watch.expect({name: sum(a.nbytes for a in part.values()) for name, part in networks.items()})
     found = {
-        name: statistics(of_network(stored, name), progress)
-        for name in pretrained.networks_of(config)
+        name: statistics(part, functools.partial(watch.seen, name))
+        for name, part in networks.items()
     }
     for line in table(found):
         say(line)
@@ -133,8 +134,8 @@ def of_network(stored: Mapping[str, Stored], name: str) -> dict[str, Stored]:
     return {path: stored[path] for path in sorted(stored) if path.split("/")[0] == name}
 
 
-def statistics(stored: Mapping[str, Stored], progress: Progress = lambda count: None) -> Statistics:
-    """Read every array once, a piece at a time."""
+def statistics(stored: Mapping[str, Stored], seen: Callable[[int], Any]) -> Statistics:
+    """Read every array once, a piece at a time; `seen` is told the bytes of each."""
     lowest, highest, total, squares, count = math.inf, -math.inf, 0.0, 0.0, 0
     not_finite, digest = [], hashlib.sha256()
     for path, array in stored.items():
@@ -150,7 +151,7 @@ def statistics(stored: Mapping[str, Stored], progress: Progress = lambda count: 
                 total += good.sum(dtype=np.float64)
                 squares += np.square(good, dtype=np.float64).sum()
                 count += good.size
-            progress(piece.nbytes)
+            seen(piece.nbytes)
         if not is_finite:
             not_finite.append(path)
     mean = total / max(count, 1)

@@ -1,0 +1,76 @@
+"""How far reading or writing weights has come: a bar on a terminal, else a line per network."""
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+
+class Watch:
+    """Sees arrays go by and tells how far they are, on stderr; a context that clears its bar."""
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self._left: dict[str, int] = {}
+        self._started = time.perf_counter()
+        self._bar: Any = None
+
+    def __enter__(self) -> "Watch":
+        """Begin to watch."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar, also after an error."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def expect(self, bytes_of: Mapping[str, int]) -> None:
+        """Say how many bytes of every network will go by."""
+        from tqdm import tqdm
+
+        self._left = dict(bytes_of)
+        self._started = time.perf_counter()
+        if sys.stderr.isatty():
+            total = sum(bytes_of.values())
+            self._bar = tqdm(total=total, unit="B", unit_scale=True, leave=False)
+
+    def seen(self, network: str, count: int) -> None:
+        """Count bytes of a network that went by."""
+        self._left[network] -= count
+        if self._bar is not None:
+            self._bar.set_description(network, refresh=False)
+            self._bar.update(count)
+        elif not self._left[network]:
+            seconds = time.perf_counter() - self._started
+            print(f"{network}: done after {seconds:.1f} s", file=sys.stderr, flush=True)
+
+    def arrays(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The same arrays by path, which are seen as their chunks are taken."""
+        sizes: dict[str, int] = {}
+        for path, array in arrays.items():
+            network = path.split("/")[0]
+            sizes[network] = sizes.get(network, 0) + nbytes(array)
+        self.expect(sizes)
+        return {path: _Watched(array, path.split("/")[0], self) for path, array in arrays.items()}
+
+
+def nbytes(array: Any) -> int:
+    """Bytes of anything with a shape and a dtype."""
+    return math.prod(array.shape) * np.dtype(array.dtype).itemsize
+
+
+class _Watched:
+    """An array whose chunks are counted."""
+
+    def __init__(self, array: Any, network: str, watch: Watch) -> None:
+        self.shape, self.dtype = tuple(array.shape), array.dtype
+        self._array, self._network, self._watch = array, network, watch
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        chunks = self._array.chunks() if hasattr(self._array, "chunks") else (self._array[...],)
+        for chunk in chunks:
+            yield chunk
+            self._watch.seen(self._network, chunk.nbytes)
