@@ -98,9 +98,9 @@ class ImageTower(nn.Module):
         )(pixels)
         B, h, w, D = patches.shape
         init = nn.initializers.normal(INIT_STD)
-        first = self.param("class_token", init, (1, D))
+        first = self.param("class_token", init, (D,))
         table = self.param("positions", init, (1 + c.grid**2, D))
-        first = jnp.broadcast_to(first[None], (B, 1, D))
+        first = jnp.broadcast_to(first[None, None], (B, 1, D))
         patches = patches.reshape(B, h * w, D).astype(jnp.float32)
         x = jnp.concatenate([first, patches], axis=1) + table[None]
         x = LayerNorm(tower.norm_eps, name="pre_norm")(x)

@@ -7,7 +7,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import CLIPConfig, ConfigError, TowerConfig
-from jaxedit.convert.keymap_clip import params_from_torch
+from jaxedit.convert.keymap_clip import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.clip import CLIP, ImageTower, TextTower, end_of_text, init_params
 
 TINY = CLIPConfig(
@@ -62,7 +63,8 @@ def test_release_outputs(golden, name):
     )
     config.validate()
     state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
-    params = jax.tree.map(jnp.asarray, params_from_torch(state))
+    state["logit_scale"] = state["logit_scale"].reshape(())
+    params = jax.tree.map(jnp.asarray, from_torch(KEYMAP, state))
 
     @jax.jit
     def run(pixels, ids, mask):
