@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from jaxedit import compile_cache
 from jaxedit.config import DataConfig, ERecConfig
-from jaxedit.convert.pretrained import CONFIG, WEIGHTS, load_pretrained
+from jaxedit.convert.pretrained import CONFIG, load_pretrained
+from jaxedit.convert.shards import WEIGHTS
 from jaxedit.data import provenance, toy
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.data.text import TextTokenizer

@@ -1,50 +1,50 @@
 """Pretrained directories: one holds the weights and every setting that running them needs.
 
 config.json         PretrainedConfig, and the version of jaxedit that wrote it
-model.safetensors   all parameters by '/'-path; the first component names the network
-tokenizer.json ...  the text tokenizer (editors only)
+model*.safetensors  all parameters by '/'-path, see `shards`; the first component is the network
+tokenizer.json ...  the text tokenizer (of models with a text encoder)
 README.md           the model card
 """
 
+import contextlib
 import json
 import os
 import pathlib
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from jaxedit import __version__, assets, rng, tree
-from jaxedit.config import ConfigError, PretrainedConfig, from_dict, require, to_dict
-from jaxedit.convert import safetensors
+from jaxedit import __version__, rng, tree
+from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, require, to_dict
+from jaxedit.convert import safetensors, shards
+from jaxedit.convert.card import model_card
+from jaxedit.convert.hub import resolve
+from jaxedit.convert.replacing import replacing
+from jaxedit.convert.stored import Stored
 from jaxedit.data.text import TextTokenizer
-from jaxedit.models import editar, vit
+from jaxedit.models import clip, editar, vit
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import init_params
 from jaxedit.models.vqgan import VQTokenizer
 
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, CARD = "config.json", "README.md"
+DTYPES = ("float32", "bfloat16", "float16")
 # model_type -> its networks; see also `networks_of`
 NETWORKS = {
     "bsq": ("bsq",),
     "varedit": ("bsq", "transformer", "t5"),
     "editar": ("vq", "transformer", "null", "t5"),
     "vq": ("vq",),
+    "t5": ("t5",),
     "vit": ("vit",),
+    "clip": ("clip",),
 }
-TEXTLESS = ("bsq", "vq", "vit")  # model_types without a text tokenizer
-
-
-def resolve(name: str | os.PathLike) -> pathlib.Path:
-    """The directory of a bundled name or a path.
-
-    Raises:
-      FileNotFoundError: nothing is there, or it holds no config.json; lists the bundled names.
-    """
-    return assets.locate(name, (CONFIG,))
+FINE = ("bsq", "vq")  # image tokenizers run in float32: bfloat16 would show in the pictures
 
 
 def networks_of(config: PretrainedConfig) -> tuple[str, ...]:
@@ -80,9 +80,64 @@ def abstract_params(config: PretrainedConfig) -> tree.Tree:
         "t5": t5,
         "vq": vq,
         "vit": lambda: vit.init_params(config.vit, key),
+        "clip": lambda: clip.init_params(config.clip, key),
         "null": lambda: editar.init_null(config.editar, key),
     }
     return {name: jax.eval_shape(makers[name]) for name in networks_of(config)}
+
+
+def write_pretrained(
+    directory: str | os.PathLike,
+    config: PretrainedConfig,
+    arrays: Mapping[str, Any],
+    tokenizer: str | os.PathLike | None = None,
+    *,
+    dtype: str = "bfloat16",
+    sources: Sequence[Source] = (),
+) -> epath.Path:
+    """Write a pretrained directory, piece by piece; never more than one layer is in memory.
+
+    An earlier directory is replaced only once the new one is complete. On gs://, which cannot
+    rename, it is overwritten, and is no model until its config.json, the last file, is there.
+
+    Args:
+      directory: to create or replace, local or gs://.
+      config: what the weights are.
+      arrays: parameters by path, see `safetensors.write`.
+      tokenizer: name or directory of the text tokenizer; needed by models with a text encoder.
+      dtype: of the files, float32, bfloat16 or float16; image tokenizers keep float32 where the
+        others get bfloat16.
+      sources: the files that the weights were converted from, for the model card.
+
+    Returns:
+      The directory.
+
+    Raises:
+      ConfigError: config, weights and tokenizer do not fit each other.
+      ValueError: a weight is not finite.
+      FileExistsError: `directory` is something else than a pretrained directory.
+      OSError: it cannot be written, for instance because the disk is full.
+    """
+    config.validate()
+    require(dtype in DTYPES, f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
+    target = _path_of(directory)
+    if target.exists() and not is_one(target) and not _is_empty(target):
+        raise FileExistsError(f"{target}: exists and is not a pretrained directory")
+    shapes = {path: tuple(array.shape) for path, array in arrays.items()}
+    _compare(config, shapes, "the given parameters")
+    files = _tokenizer_files(config, tokenizer)
+    dtypes = {path: _dtype_in_file(path, dtype) for path in shapes}
+    try:
+        with _place_of(target) as new:
+            shards.require_room(new, shapes, dtypes)
+            shards.write(new, arrays, dtypes)
+            for file in files:
+                (new / file.name).write_bytes(file.read_bytes())
+            (new / CARD).write_text(model_card(target.name, config, shapes, dtypes, sources))
+            _write_config(new, to_dict(config))
+    except OSError as error:
+        raise OSError(f"{target}: not written: {error.strerror or error}") from error
+    return target
 
 
 def save_pretrained(
@@ -92,51 +147,15 @@ def save_pretrained(
     tokenizer: str | os.PathLike | None = None,
     *,
     dtype: str = "float32",
-) -> pathlib.Path:
-    """Write a pretrained directory. An earlier one is replaced only once the new one is complete.
-
-    Args:
-      directory: to create or replace.
-      config: what the weights are.
-      params: {"bsq": ..., "transformer": ..., "t5": ...}, arrays that this process can read.
-      tokenizer: name or directory of the text tokenizer; needed by editors.
-      dtype: of the file, float32, bfloat16 or float16.
-
-    Returns:
-      The directory.
-
-    Raises:
-      ConfigError: config, weights and tokenizer do not fit each other.
-      ValueError: a weight is not finite.
-      FileExistsError: `directory` is something else than a pretrained directory.
-    """
-    config.validate()
-    dtypes = ("float32", "bfloat16", "float16")
-    require(dtype in dtypes, f"dtype={dtype!r}: expected one of {', '.join(dtypes)}")
-    target = pathlib.Path(directory).expanduser().absolute()
-    if target.is_file() or (target.is_dir() and any(target.iterdir()) and not is_one(target)):
-        raise FileExistsError(f"{target}: exists and is not a pretrained directory")
-    flat = {path: np.asarray(leaf) for path, leaf in tree.flatten(params).items()}
-    _compare(config, {path: leaf.shape for path, leaf in flat.items()}, "the given parameters")
-    files = _tokenizer_files(config, tokenizer)
-
-    def write(new: pathlib.Path) -> None:
-        weights = {path: leaf.astype(jnp.dtype(dtype)) for path, leaf in flat.items()}
-        safetensors.write(new / WEIGHTS, weights)
-        settings = {"jaxedit": __version__, **to_dict(config)}
-        (new / CONFIG).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-        (new / CARD).write_text(_card(config, target.name, flat), encoding="utf-8")
-        for file in files:
-            shutil.copyfile(file, new / file.name)
-
-    _replace(target, write)
-    return target
+) -> epath.Path:
+    """`write_pretrained` of parameters that are in memory, {"bsq": ..., "transformer": ...}."""
+    return write_pretrained(directory, config, tree.flatten(params), tokenizer, dtype=dtype)
 
 
 def load_pretrained(
     name: str | os.PathLike, networks: Sequence[str] | None = None
-) -> tuple[PretrainedConfig, tree.Tree, pathlib.Path]:
-    """Read a pretrained directory and check all of it.
+) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
+    """Read a pretrained directory into memory and check all of it.
 
     Args:
       name: bundled name or directory.
@@ -151,17 +170,33 @@ def load_pretrained(
       OSError: a file is missing.
     """
     directory = resolve(name)
+    config, stored = open_pretrained(directory, networks)
+    arrays = {path: array[...] for path, array in stored.items()}
+    safetensors.require_finite(arrays, directory)
+    return config, tree.unflatten(arrays), directory
+
+
+def open_pretrained(
+    directory: epath.Path, networks: Sequence[str] | None = None
+) -> tuple[PretrainedConfig, dict[str, Stored]]:
+    """The settings of a pretrained directory, and its parameters by path, not read yet.
+
+    Raises:
+      ConfigError: the config cannot work, or does not fit the weights; lists what differs.
+      ValueError: a file is damaged.
+      OSError: a file is missing.
+    """
     config = read_config(directory)
-    shapes = safetensors.read_shapes(directory / WEIGHTS)
-    _compare(config, shapes, str(directory / WEIGHTS))
-    wanted = networks or networks_of(config)
-    absent = sorted(set(wanted) - set(networks_of(config)))
+    stored = shards.read(directory)
+    safetensors.require_floats(stored, directory)
+    _compare(config, {path: array.shape for path, array in stored.items()}, str(directory))
+    absent = sorted(set(networks or ()) - set(networks_of(config)))
     require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
-    paths = [path for path in shapes if path.split("/")[0] in wanted]
-    return config, tree.unflatten(safetensors.read(directory / WEIGHTS, paths)), directory
+    wanted = networks or networks_of(config)
+    return config, {path: a for path, a in stored.items() if path.split("/")[0] in wanted}
 
 
-def read_config(directory: pathlib.Path) -> PretrainedConfig:
+def read_config(directory: epath.Path) -> PretrainedConfig:
     """The validated settings of a pretrained directory.
 
     Raises:
@@ -169,7 +204,7 @@ def read_config(directory: pathlib.Path) -> PretrainedConfig:
     """
     path = directory / CONFIG
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text())
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     if not isinstance(settings, dict) or "jaxedit" not in settings:
@@ -183,9 +218,12 @@ def read_config(directory: pathlib.Path) -> PretrainedConfig:
     return config
 
 
-def is_one(directory: pathlib.Path) -> bool:
-    """Whether a pretrained directory lies there."""
-    return (directory / CONFIG).is_file() and (directory / WEIGHTS).is_file()
+def is_one(directory: epath.Path) -> bool:
+    """Whether a pretrained directory lies there, complete or interrupted."""
+    try:
+        return "jaxedit" in json.loads((directory / CONFIG).read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -203,46 +241,58 @@ def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], whe
     require(not differences, f"{where} do not fit the config: {'; '.join(differences)}")
 
 
+def _path_of(directory: str | os.PathLike) -> epath.Path:
+    text = os.fspath(directory)
+    if "://" not in text:
+        return pathlib.Path(text).expanduser().absolute()
+    path = epath.Path(text)
+    try:
+        path.exists()
+    except ImportError as error:
+        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
+    return path
+
+
 def _tokenizer_files(
     config: PretrainedConfig, tokenizer: str | os.PathLike | None
-) -> list[pathlib.Path]:
-    if config.model_type in TEXTLESS:
+) -> list[epath.Path]:
+    part = next((n for n in networks_of(config) if n in ("t5", "clip")), None)
+    is_editor = part is not None and config.model_type != part
+    require(tokenizer is not None or not is_editor, "tokenizer=None: an editor needs its tokenizer")
+    if part is None or tokenizer is None:
         return []
-    require(tokenizer is not None, "tokenizer=None: an editor needs its text tokenizer")
     loaded = TextTokenizer.load(tokenizer)
+    limit = getattr(config, part).vocab_size
     require(
-        loaded.vocab_size <= config.t5.vocab_size,
-        f"the tokenizer has {loaded.vocab_size} ids, but t5.vocab_size={config.t5.vocab_size}",
+        loaded.vocab_size <= limit,
+        f"the tokenizer has {loaded.vocab_size} ids, but {part}.vocab_size={limit}",
     )
     return loaded.files
 
 
-def _replace(target: pathlib.Path, write: Callable[[pathlib.Path], None]) -> None:
-    new, old = (target.with_name(f".{target.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
-    new.mkdir(parents=True)
-    try:
-        write(new)
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+def _dtype_in_file(path: str, dtype: str) -> np.dtype:
+    is_fine = path.split("/")[0] in FINE
+    return np.dtype(jnp.dtype("float32" if is_fine and dtype == "bfloat16" else dtype))
 
 
-def _card(config: PretrainedConfig, name: str, flat: Iterable[str]) -> str:
-    networks = ", ".join(networks_of(config))
-    use = (
-        f'jaxedit.Editor.from_pretrained("{name}")'
-        if config.model_type in ("varedit", "editar")
-        else f'jaxedit.convert.pretrained.load_pretrained("{name}")'
-    )
-    return (
-        "---\nlibrary_name: jaxedit\npipeline_tag: image-to-image\n---\n\n"
-        f"# {name}\n\nA `{config.model_type}` model of jaxedit {__version__} ({networks}; "
-        f"{len(list(flat))} arrays).\n`config.json` holds every setting.\n\n```python\n{use}\n```\n"
-    )
+def _is_empty(directory: epath.Path) -> bool:
+    return directory.is_dir() and not any(directory.iterdir())
+
+
+@contextlib.contextmanager
+def _place_of(target: epath.Path) -> Iterator[epath.Path]:
+    """Where to write what is to be `target`."""
+    if isinstance(target, pathlib.Path):
+        with replacing(target) as new:
+            yield new
+        return
+    target.mkdir(parents=True, exist_ok=True)
+    _write_config(target, {})
+    for file in target.glob("model*"):
+        file.unlink()
+    yield target
+
+
+def _write_config(directory: epath.Path, settings: Mapping[str, Any]) -> None:
+    text = json.dumps({"jaxedit": __version__, **settings}, indent=1) + "\n"
+    (directory / CONFIG).write_text(text)

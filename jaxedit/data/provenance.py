@@ -7,6 +7,7 @@ import pathlib
 import tempfile
 from typing import Any
 
+from etils import epath
 from PIL import Image, PngImagePlugin
 
 CHUNK = "jaxedit"
@@ -16,10 +17,14 @@ NEEDED = (  # to make an edit again
 )
 
 
-def sha256(path: str | os.PathLike) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(*paths: str | os.PathLike) -> str:
+    """Hexadecimal SHA-256 of the bytes of files, local or on gs://, one after another."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with epath.Path(path).open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def require_writable(path: str | os.PathLike) -> pathlib.Path:

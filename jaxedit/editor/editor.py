@@ -1,6 +1,7 @@
 """Editor: a loaded model with its text tokenizer."""
 
 import functools
+import hashlib
 import os
 import pathlib
 import time
@@ -21,12 +22,14 @@ from jaxedit.config import (
     require_seed,
     settings_of,
 )
-from jaxedit.convert.pretrained import WEIGHTS, load_pretrained
-from jaxedit.data import photo, prompts, provenance
+from jaxedit.convert import shards
+from jaxedit.convert.pretrained import load_pretrained, networks_of, read_config, resolve
+from jaxedit.data import photo, provenance
 from jaxedit.data.canny import edge_map
 from jaxedit.data.text import TextTokenizer
 from jaxedit.editor.editar import EditARSystem
-from jaxedit.editor.system import Batch, Edited, EditResult, Progress
+from jaxedit.editor.system import Batch, Edited, EditResult, Progress, part_of
+from jaxedit.editor.text import TextFeatures, prompt_of
 from jaxedit.editor.varedit import VAREditSystem
 
 SYSTEMS = {"varedit": VAREditSystem, "editar": EditARSystem}  # by model_type
@@ -52,12 +55,15 @@ class Editor:
         dtype: str | None = None,
         mesh: Mesh | None = None,
         rows_per_device: int = 1,
+        text_on_host: bool = False,
+        text_features: str | os.PathLike | None = None,
     ) -> None:
         """Put the weights on the devices; `from_pretrained` is the usual way.
 
         Args:
           config: the model, of type varedit or editar.
-          params: its networks, see `convert.pretrained`.
+          params: its networks, see `convert.pretrained`; without the text encoder, this is loaded
+            from `directory` when it is needed.
           tokenizer: the text tokenizer of the model.
           directory: of the model's files.
           name: recorded in the settings of each edit; None: the directory.
@@ -65,18 +71,29 @@ class Editor:
           mesh: devices to spread rows (and weights) over; None: one device.
           rows_per_device: more edit a batch faster on an accelerator, but one picture no faster;
             rounding, and with it an occasional token, differs between values.
+          text_on_host: the text encoder stays on the host's CPU, out of the devices' memory.
+          text_features: file of the instructions' features; those that it lacks are computed and
+            added. The text encoder is not even loaded while it lacks none.
         """
         name = name or str(directory)
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         require(dtype in ("float32", "bfloat16"), f"dtype={dtype!r}: float32 or bfloat16")
         self.config, self.tokenizer, self.name, self.dtype = config, tokenizer, name, dtype
-        self.directory = directory
+        self.directory, self.text_on_host = directory, text_on_host
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
         self.rows_per_device = rows_per_device
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.rows = slices * rows_per_device  # B, how many pictures are edited at once
+        self.text = TextFeatures(
+            *(config, params.get("t5"), tokenizer),
+            directory=directory,
+            dtype=dtype,
+            mesh=mesh,
+            on_host=text_on_host,
+            file=text_features,
+        )
         self.system = SYSTEMS[config.model_type](
-            config, params, tokenizer, dtype=dtype, mesh=mesh, rows=self.rows
+            config, params, self.text, dtype=dtype, mesh=mesh, rows=self.rows
         )
 
     @classmethod
@@ -86,17 +103,25 @@ class Editor:
         *,
         dtype: str | None = None,
         mesh: Mesh | None = None,
-        rows_per_device: int = 1,
+        text_on_host: bool = False,
+        text_features: str | os.PathLike | None = None,
+        **options: Any,
     ) -> "Editor":
         """Load a bundled model or one from a directory, and keep its compiled programs on disk.
+
+        The arguments are those of `Editor`.
 
         Raises:
           ConfigError: the config cannot work or does not fit the weights.
           ValueError: a file is damaged.
           OSError: no such model; lists the bundled names.
         """
-        config, params, directory = load_pretrained(name)
+        directory = resolve(name)
+        config = read_config(directory)
         method_of(config, None)
+        later = ("t5",) if text_on_host or text_features else ()
+        networks = [network for network in networks_of(config) if network not in later]
+        _, params, _ = load_pretrained(name, networks)
         compile_cache.enable()
         return cls(
             config,
@@ -106,7 +131,9 @@ class Editor:
             name=os.fspath(name) if directory.parent == assets.ROOT else str(directory.absolute()),
             dtype=dtype,
             mesh=mesh,
-            rows_per_device=rows_per_device,
+            text_on_host=text_on_host,
+            text_features=text_features,
+            **options,
         )
 
     @property
@@ -116,13 +143,16 @@ class Editor:
 
     @property
     def params(self) -> Any:
-        """The weights as they lie on the devices."""
+        """The weights as they lie on the devices, without the text encoder."""
         return self.system.params
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights' file, as it is when first asked for."""
-        return provenance.sha256(self.directory / WEIGHTS)
+        """SHA-256 of the weights' file, or of those of its shards; when first asked for."""
+        digests = [provenance.sha256(file) for file in shards.files_of(self.directory)]
+        return (
+            digests[0] if len(digests) == 1 else hashlib.sha256(str(digests).encode()).hexdigest()
+        )
 
     def edit(
         self, image: Picture, instruction: str, *, seed: int = 0, **options: Any
@@ -186,13 +216,14 @@ class Editor:
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
         self.compile(method, **options)
+        self.text.prepare(self._prompts(instructions, task))
         method = method_of(self.config, method)
         results: list[EditResult] = []
         for start in range(0, count, self.rows):
             part = slice(start, min(start + self.rows, count))
             photos = [_open(image) for image in images[part]]
             batch = self._batch(photos, instructions[part], seeds[part], task)
-            report = progress and _part_of(progress, part.start, part.stop, count)
+            report = progress and part_of(progress, part.start, part.stop, count)
             begin = time.perf_counter()
             edits = self.system.run(batch, settings, report)
             seconds = time.perf_counter() - begin
@@ -222,8 +253,8 @@ class Editor:
             isinstance(instruction, str) and bool(instruction.strip()),
             f"instruction={instruction!r}: expected some words",
         )
-        words = self._prompt(instruction, task)
-        tokens, limit = len(self.tokenizer.encode(words)), self.system.text_tokens
+        (words,) = self._prompts([instruction], task)
+        tokens, limit = len(self.tokenizer.encode(words)), self.text.length
         require(
             tokens <= limit,
             f"instruction of {tokens} tokens: expected at most {limit}, which {self.name} can read",
@@ -247,18 +278,13 @@ class Editor:
           Seconds that it took.
         """
         start = time.perf_counter()
+        self.text.compile()
         self.system.compile(self.settings(method, **options))
         return time.perf_counter() - start
 
-    def _prompt(self, instruction: str, task: str | None) -> str:
+    def _prompts(self, instructions: Sequence[str], task: str | None) -> list[str]:
         """What the text encoder reads."""
-        if task is None:
-            return instruction
-        require(
-            self.config.editar is not None,
-            f"task={task!r}: expected EditAR's weights, found {self.config.model_type}",
-        )
-        return prompts.prompt(task, instruction, self.config.editar.prompts)
+        return [prompt_of(self.config, instruction, task) for instruction in instructions]
 
     def _batch(
         self,
@@ -268,7 +294,7 @@ class Editor:
         task: str | None,
     ) -> Batch:
         """At most B edits as a batch of B; places left over repeat the last one."""
-        words = [self._prompt(instruction, task) for instruction in instructions]
+        words = self._prompts(instructions, task)
         squares = [photo.to_square(p, self.size) for p in photos]
         if task == "canny":
             squares = [edge_map(square) for square in squares]
@@ -295,6 +321,7 @@ class Editor:
             "seed": int(seed),
             **as_options(settings),
             "dtype": self.dtype,
+            **({"text_on_host": True} if self.text_on_host else {}),
             "rows_per_device": self.rows_per_device,
             "backend": jax.default_backend(),
             "versions": {"jaxedit": __version__, "jax": jax.__version__},
@@ -303,15 +330,6 @@ class Editor:
 
 def _open(image: Picture) -> Image.Image:
     return photo.read(image) if isinstance(image, str | os.PathLike) else photo.to_rgb(image)
-
-
-def _part_of(progress: Progress, start: int, stop: int, count: int) -> Progress:
-    """`progress` of the whole, told from the progress of the pictures `start` ... `stop`."""
-
-    def report(done: int, steps: int) -> None:
-        progress(start * steps + (stop - start) * done, count * steps)
-
-    return report
 
 
 def _result(
