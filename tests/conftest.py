@@ -13,7 +13,8 @@ from safetensors.numpy import load_file
 
 from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
 from jaxedit.convert import pretrained
-from jaxedit.convert.keymap_varedit import params_from_torch
+from jaxedit.convert.keymap_varedit import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -69,7 +70,7 @@ def varedit_case(request, golden) -> VAREditCase:
     text = np.full((len(lengths), max(lengths) + 2, config.text_width), 99.0, np.float32)
     mask = np.arange(text.shape[1])[None, :] < lengths[:, None]
     text[mask] = arrays["in.text_feat"]
-    params = params_from_torch({k[3:]: v for k, v in arrays.items() if k.startswith("sd.")})
+    params = from_torch(KEYMAP, {k[3:]: v for k, v in arrays.items() if k.startswith("sd.")})
     return VAREditCase(arrays, description, config, params, text, mask)
 
 

@@ -1,39 +1,41 @@
-"""Hugging Face's T5 encoder keys to the parameter paths of `models/t5.py`."""
+"""PyTorch key map of Hugging Face's T5 encoders, with gated MLPs as in Flan-T5."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
-import numpy as np
+from jaxedit.convert.keymaps import LINEAR, TABLE, KeyMap, Rule, under
 
-from jaxedit import tree
-from jaxedit.convert.keymaps import Rule, from_torch, linear, same
-
-_BLOCK = r"encoder\.block\.(\d+)\."
-_ATTENTION = _BLOCK + r"layer\.0\.SelfAttention\."
-_MLP = _BLOCK + r"layer\.1\.DenseReluDense\."
-
-RULES = (
-    Rule(r"shared\.weight", "embed", same),
-    Rule(
-        r"encoder\.block\.0\.layer\.0\.SelfAttention\.relative_attention_bias\.weight",
-        "position_bias",
-        same,
-    ),
-    Rule(_ATTENTION + r"([qkvo])\.weight", "blocks[{0}]/attn/{1}/kernel", linear),
-    Rule(_MLP + r"wi_0\.weight", "blocks[{0}]/mlp/gate/kernel", linear),
-    Rule(_MLP + r"wi_1\.weight", "blocks[{0}]/mlp/up/kernel", linear),
-    Rule(_MLP + r"wo\.weight", "blocks[{0}]/mlp/down/kernel", linear),
-    Rule(_BLOCK + r"layer\.0\.layer_norm\.weight", "blocks[{0}]/attn_norm/scale", same),
-    Rule(_BLOCK + r"layer\.1\.layer_norm\.weight", "blocks[{0}]/mlp_norm/scale", same),
-    Rule(r"encoder\.final_layer_norm\.weight", "norm/scale", same),
+_ATTENTION = (
+    Rule("q.weight", "q/kernel", LINEAR),
+    Rule("k.weight", "k/kernel", LINEAR),
+    Rule("v.weight", "v/kernel", LINEAR),
+    Rule("o.weight", "o/kernel", LINEAR),
 )
-# Older files repeat the embedding; whole T5 models also hold the decoder, which no editor uses.
-IGNORED = (r"encoder\.embed_tokens\.weight", r"decoder\..*", r"lm_head\.weight")
+_MLP = (
+    Rule("wi_0.weight", "gate/kernel", LINEAR),
+    Rule("wi_1.weight", "up/kernel", LINEAR),
+    Rule("wo.weight", "down/kernel", LINEAR),
+)
+_BLOCK = (
+    Rule("layer.0.layer_norm.weight", "attn_norm/scale"),
+    *under("layer.0.SelfAttention.", "attn/", _ATTENTION),
+    Rule("layer.1.layer_norm.weight", "mlp_norm/scale"),
+    *under("layer.1.DenseReluDense.", "mlp/", _MLP),
+)
+_POSITIONS = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
 
 
-def params_from_torch(state: Mapping[str, np.ndarray]) -> tree.Tree:
-    """Parameters of `T5Encoder` from a state dict of Hugging Face's T5.
+def _embedding(keys: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Older files hold the embedding twice, and some encoders only under its second name."""
+    return {"encoder.embed_tokens.weight": () if "shared.weight" in keys else ("shared.weight",)}
 
-    Raises:
-      ValueError: unknown keys or missing layers.
-    """
-    return from_torch(state, RULES, IGNORED)
+
+KEYMAP = KeyMap(
+    rules=(
+        Rule("shared.weight", "embed", TABLE),
+        Rule(_POSITIONS, "position_bias", TABLE),
+        *under("encoder.block.{}.", "blocks[{}]/", _BLOCK),
+        Rule("encoder.final_layer_norm.weight", "norm/scale"),
+    ),
+    ignored=(r"decoder\..*", r"lm_head\.weight"),  # of whole models; no editor uses the decoder
+    canonical=_embedding,
+)

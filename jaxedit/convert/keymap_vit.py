@@ -1,71 +1,59 @@
-"""Keys of DINOv2 (Hugging Face's files and its models in memory) and of DINO to `models/vit.py`."""
+"""PyTorch key map of DINO and DINOv2, in the names of DINOv2's files on the Hub.
 
-import re
-from collections.abc import Mapping
+Other names are read as well: those of the Hub's DINO files, of Hugging Face's models in memory, and
+of the authors' own files, where queries, keys and values are one map.
+"""
 
-import numpy as np
+from jaxedit.convert.keymaps import KeyMap, Layout, Rule, conv, dense, norm, renaming, under
 
-from jaxedit import tree
-from jaxedit.convert.keymaps import Rule, conv, from_torch, linear, same
-
-_BLOCK = r"(?:encoder\.layer|blocks)\.(\d+)\."
-_QKV = _BLOCK + r"attention\.(?:attention\.)?([qkv])(?:uery|ey|alue|_proj)\."
-_DENSE = {  # of a layer
-    r"(?:attention\.output\.dense|attention\.o_proj|attn\.proj)": "attn/proj",
-    r"mlp\.fc1": "mlp/up",
-    r"mlp\.fc2": "mlp/down",
-}
-
-
-def _drop_first(array: np.ndarray) -> np.ndarray:
-    return array[0]
-
-
-RULES = (
-    Rule(r"(?:embeddings\.)?cls_token", "class_token", _drop_first),
-    Rule(r"(?:embeddings\.position_embeddings|pos_embed)", "positions", _drop_first),
-    Rule(
-        r"(?:embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
-        "patch/kernel",
-        conv,
-    ),
-    Rule(
-        r"(?:embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.bias",
-        "patch/bias",
-        same,
-    ),
-    Rule(_QKV + "weight", "blocks[{0}]/attn/{1}/kernel", linear),
-    Rule(_QKV + "bias", "blocks[{0}]/attn/{1}/bias", same),
-    *(
-        Rule(rf"{_BLOCK}{key}\.{end}", f"blocks[{{0}}]/{path}/{name}", layout)
-        for key, path in _DENSE.items()
-        for end, name, layout in (("weight", "kernel", linear), ("bias", "bias", same))
-    ),
-    *(
-        Rule(rf"{_BLOCK}norm{i}\.{end}", f"blocks[{{0}}]/{part}_norm/{name}", same)
-        for i, part in ((1, "attn"), (2, "mlp"))
-        for end, name in (("weight", "scale"), ("bias", "bias"))
-    ),
-    Rule(_BLOCK + r"layer_scale1\.lambda1", "blocks[{0}]/attn/scale", same),
-    Rule(_BLOCK + r"layer_scale2\.lambda1", "blocks[{0}]/mlp/scale", same),
-    Rule(r"(?:layernorm|norm)\.weight", "norm/scale", same),
-    Rule(r"(?:layernorm|norm)\.bias", "norm/bias", same),
+_ROWS = Layout((1, 2), 3)  # (1, rows, D) to (rows, D)
+_BLOCK = (
+    *norm("norm1", "attn_norm"),
+    *dense("attention.attention.query", "attn/q"),
+    *dense("attention.attention.key", "attn/k"),
+    *dense("attention.attention.value", "attn/v"),
+    *dense("attention.output.dense", "attn/proj"),
+    Rule("layer_scale1.lambda1", "attn/scale"),
+    *norm("norm2", "mlp_norm"),
+    *dense("mlp.fc1", "mlp/up"),
+    *dense("mlp.fc2", "mlp/down"),
+    Rule("layer_scale2.lambda1", "mlp/scale"),
 )
-IGNORED = (r"embeddings\.mask_token",)  # of DINOv2's own training
-_FUSED = re.compile(r"(blocks\.\d+)\.attn\.qkv\.(weight|bias)")
+_LAYER = r"(encoder\.layer\.\d+)"
+_QKV = ("query", "key", "value")
 
-
-def params_from_torch(state: Mapping[str, np.ndarray]) -> tree.Tree:
-    """Parameters of `ViT` from a state dict of Hugging Face's DINOv2 or of DINO's own code.
-
-    Raises:
-      ValueError: unknown keys or missing layers.
-    """
-    apart: dict[str, np.ndarray] = {}
-    for key, array in state.items():
-        if match := _FUSED.fullmatch(key):
-            parts = zip("qkv", np.split(array, 3), strict=True)
-            apart |= {f"{match[1]}.attention.{n}_proj.{match[2]}": part for n, part in parts}
-        else:
-            apart[key] = array
-    return from_torch(apart, RULES, IGNORED)
+KEYMAP = KeyMap(
+    rules=(
+        Rule("embeddings.cls_token", "class_token", _ROWS),
+        Rule("embeddings.position_embeddings", "positions", _ROWS),
+        *conv("embeddings.patch_embeddings.projection", "patch"),
+        *under("encoder.layer.{}.", "blocks[{}]/", _BLOCK),
+        *norm("layernorm", "norm"),
+    ),
+    ignored=(r"(embeddings\.)?mask_token",),  # of DINOv2's own training
+    canonical=renaming(
+        # Models in memory.
+        *(
+            (rf"{_LAYER}\.attention\.{n[0]}_proj\.(.*)", rf"\1.attention.attention.{n}.\2")
+            for n in _QKV
+        ),
+        (rf"{_LAYER}\.attention\.o_proj\.(.*)", r"\1.attention.output.dense.\2"),
+        # DINO on the Hub.
+        (rf"{_LAYER}\.layernorm_before\.(.*)", r"\1.norm1.\2"),
+        (rf"{_LAYER}\.layernorm_after\.(.*)", r"\1.norm2.\2"),
+        (rf"{_LAYER}\.intermediate\.dense\.(.*)", r"\1.mlp.fc1.\2"),
+        (rf"{_LAYER}\.output\.dense\.(.*)", r"\1.mlp.fc2.\2"),
+        # The authors' files.
+        (
+            r"blocks\.(\d+)\.attn\.qkv\.(.*)",
+            *(rf"encoder.layer.\1.attention.attention.{name}.\2" for name in _QKV),
+        ),
+        (r"blocks\.(\d+)\.attn\.proj\.(.*)", r"encoder.layer.\1.attention.output.dense.\2"),
+        (r"blocks\.(\d+)\.ls([12])\.gamma", r"encoder.layer.\1.layer_scale\2.lambda1"),
+        (r"blocks\.(\d+)\.(.*)", r"encoder.layer.\1.\2"),
+        (r"cls_token", "embeddings.cls_token"),
+        (r"pos_embed", "embeddings.position_embeddings"),
+        (r"patch_embed\.proj\.(.*)", r"embeddings.patch_embeddings.projection.\1"),
+        (r"norm\.(.*)", r"layernorm.\1"),
+    ),
+)

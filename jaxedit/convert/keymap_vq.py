@@ -1,48 +1,52 @@
-"""PyTorch key map of LlamaGen's VQ tokenizers (`vq_ds16_*.pt`, `vq_ds8_*.pt`, under "model")."""
+"""PyTorch key map of LlamaGen's VQ tokenizers (`vq_ds16_*.pt`, `vq_ds8_*.pt`, under "model").
 
-from collections.abc import Mapping
+In both halves level 0 runs first.
+"""
 
-import numpy as np
+from jaxedit.convert.keymaps import TABLE, KeyMap, Rule, conv, norm, under
 
-from jaxedit.convert.keymaps import Rule, conv, from_torch, same
-from jaxedit.tree import Tree
-
-# Layers: regex of the PyTorch prefix, path. In both halves level 0 runs first.
-_DOWN = (r"encoder\.conv_blocks\.(\d+)", "encoder/down_{0}")
-_UP = (r"decoder\.conv_blocks\.(\d+)", "decoder/up_{0}")
-_BLOCKS = (
-    (rf"{_DOWN[0]}\.res\.(\d+)\.(?:nin_)?", f"{_DOWN[1]}_block_{{1}}/{{2}}"),
-    (rf"{_UP[0]}\.res\.(\d+)\.(?:nin_)?", f"{_UP[1]}_block_{{1}}/{{2}}"),
-    (r"(encoder|decoder)\.(mid)\.0\.", "{0}/{1}_block_1/{2}"),
-    (r"(encoder|decoder)\.(mid)\.2\.", "{0}/{1}_block_2/{2}"),
-    (rf"{_DOWN[0]}\.attn\.(\d+)\.", f"{_DOWN[1]}_attn_{{1}}/{{2}}"),
-    (rf"{_UP[0]}\.attn\.(\d+)\.", f"{_UP[1]}_attn_{{1}}/{{2}}"),
-    (r"(encoder|decoder)\.(mid)\.1\.", "{0}/{1}_attn/{2}"),
+_BLOCK = (
+    *norm("norm1", "norm1"),
+    *conv("conv1", "conv1"),
+    *norm("norm2", "norm2"),
+    *conv("conv2", "conv2"),
+    *conv("nin_shortcut", "shortcut"),
 )
-_CONVS = (
-    *((rf"{key}(conv[12]|shortcut|[qkv]|proj(?=_out))(?:_out)?", path) for key, path in _BLOCKS),
-    (r"(encoder|decoder)\.(conv_in|conv_out)", "{0}/{1}"),
-    (rf"{_DOWN[0]}\.downsample\.conv", f"{_DOWN[1]}_downsample"),
-    (rf"{_UP[0]}\.upsample\.conv", f"{_UP[1]}_upsample/conv"),
-    (r"((?:post_)?quant_conv)", "{0}"),
+_ATTENTION = (
+    *norm("norm", "norm"),
+    *conv("q", "q"),
+    *conv("k", "k"),
+    *conv("v", "v"),
+    *conv("proj_out", "proj"),
 )
-_NORMS = (
-    *((rf"{key}(norm[12]?)", path) for key, path in _BLOCKS),
-    (r"(encoder|decoder)\.(norm_out)", "{0}/{1}"),
+_HALF = (
+    *conv("conv_in", "conv_in"),
+    *under("mid.0.", "mid_block_1/", _BLOCK),
+    *under("mid.1.", "mid_attn/", _ATTENTION),
+    *under("mid.2.", "mid_block_2/", _BLOCK),
+    *norm("norm_out", "norm_out"),
+    *conv("conv_out", "conv_out"),
 )
-RULES = (
-    *(Rule(rf"{key}\.weight", f"{path}/kernel", conv) for key, path in _CONVS),
-    *(Rule(rf"{key}\.weight", f"{path}/scale", same) for key, path in _NORMS),
-    *(Rule(rf"{key}\.bias", f"{path}/bias", same) for key, path in (*_CONVS, *_NORMS)),
-    Rule(r"quantize\.embedding\.weight", "codebook", same),
+_ENCODER = (
+    *_HALF,
+    *under("conv_blocks.{}.res.{}.", "down_{}_block_{}/", _BLOCK),
+    *under("conv_blocks.{}.attn.{}.", "down_{}_attn_{}/", _ATTENTION),
+    *conv("conv_blocks.{}.downsample.conv", "down_{}_downsample"),
 )
-IGNORED = (r"quantize\.codebook_used",)  # bookkeeping of the release's training
+_DECODER = (
+    *_HALF,
+    *under("conv_blocks.{}.res.{}.", "up_{}_block_{}/", _BLOCK),
+    *under("conv_blocks.{}.attn.{}.", "up_{}_attn_{}/", _ATTENTION),
+    *conv("conv_blocks.{}.upsample.conv", "up_{}_upsample/conv"),
+)
 
-
-def params_from_torch(state: Mapping[str, np.ndarray]) -> Tree:
-    """Parameters of `VQTokenizer` from the release's state dict.
-
-    Raises:
-      ValueError: keys that belong to no layer of the tokenizer.
-    """
-    return from_torch(state, RULES, IGNORED)
+KEYMAP = KeyMap(
+    rules=(
+        *under("encoder.", "encoder/", _ENCODER),
+        *under("decoder.", "decoder/", _DECODER),
+        *conv("quant_conv", "quant_conv"),
+        *conv("post_quant_conv", "post_quant_conv"),
+        Rule("quantize.embedding.weight", "codebook", TABLE),
+    ),
+    ignored=(r"quantize\.codebook_used",),  # bookkeeping of the release's training
+)

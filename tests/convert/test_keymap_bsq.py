@@ -5,7 +5,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import PRESETS
-from jaxedit.convert.keymap_bsq import params_from_torch
+from jaxedit.convert.keymap_bsq import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.bsq import BSQTokenizer
 
 MODELS = [("d32_f16 (2B)", "2b", 110_118_051), ("d14_f8_patchify (8B)", "8b", 81_624_209)]
@@ -23,7 +24,7 @@ def shapes(params):
 
 @pytest.mark.parametrize("name, preset, count", MODELS)
 def test_published_keys_fill_the_model(golden, name, preset, count):
-    params = params_from_torch(published(golden, name))
+    params = from_torch(KEYMAP, published(golden, name))
     model = BSQTokenizer(PRESETS[preset].bsq)
     pixels = jnp.zeros((1, 64, 64, 3))
     expected = jax.eval_shape(model.init, rng.key_for(0, "init"), pixels)["params"]
@@ -38,16 +39,16 @@ def test_wrapper_names_may_be_missing(golden):
     bare = {k.replace(".conv.w", ".w").replace(".conv.b", ".b"): v for k, v in state.items()}
     bare = {k.replace(".norm.", "."): v for k, v in bare.items()}
     assert bare.keys() != state.keys()
-    assert shapes(params_from_torch(bare)) == shapes(params_from_torch(state))
+    assert shapes(from_torch(KEYMAP, bare)) == shapes(from_torch(KEYMAP, state))
 
 
 def test_kernels_are_transposed():
     kernel = np.arange(2 * 3 * 3 * 3, dtype=np.float32).reshape(2, 3, 3, 3)
-    params = params_from_torch({"encoder.conv_in.conv.weight": kernel})
+    params = from_torch(KEYMAP, {"encoder.conv_in.conv.weight": kernel})
     assert params["encoder"]["conv_in"]["kernel"][1, 2, 0, 1] == kernel[1, 0, 1, 2]
 
 
 def test_foreign_keys_are_errors():
     state = {"encoder.conv_in.conv.bias": np.zeros(3), "perceptual_model.net.weight": np.zeros(3)}
     with pytest.raises(ValueError, match="unexpected keys: perceptual_model.net.weight"):
-        params_from_torch(state)
+        from_torch(KEYMAP, state)

@@ -7,7 +7,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import EditARConfig, llamagen
-from jaxedit.convert.keymap_editar import params_from_torch
+from jaxedit.convert.keymap_editar import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.editar import init_null, init_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -27,7 +28,7 @@ def expected_shapes(config: EditARConfig) -> dict[str, tuple[int, ...]]:
 
 def converted_shapes(state: dict[str, list[int]]) -> dict[str, tuple[int, ...]]:
     """Shapes by path of a state dict whose shapes are given."""
-    params = params_from_torch({key: np.zeros(shape, NOTHING) for key, shape in state.items()})
+    params = from_torch(KEYMAP, {key: np.zeros(shape, NOTHING) for key, shape in state.items()})
     return {path: leaf.shape for path, leaf in tree.flatten(params).items()}
 
 
@@ -51,15 +52,15 @@ def test_class_models_have_a_table_and_no_constants():
 
 def test_gate_comes_before_up():
     state = {f"{MLP}w1.weight": np.ones((3, 2)), f"{MLP}w3.weight": np.zeros((3, 2))}
-    flat = tree.flatten(params_from_torch(state))
+    flat = tree.flatten(from_torch(KEYMAP, state))
     expected = [[[1, 1, 1, 0, 0, 0]] * 2]
     np.testing.assert_array_equal(flat["transformer/blocks/mlp/gate_up/kernel"], expected)
 
 
 def test_unknown_and_missing_keys_are_errors():
     with pytest.raises(ValueError, match="unexpected keys: extra, layers.0.attention.bias"):
-        params_from_torch({"extra": np.zeros(1), "layers.0.attention.bias": np.zeros(1)})
+        from_torch(KEYMAP, {"extra": np.zeros(1), "layers.0.attention.bias": np.zeros(1)})
     with pytest.raises(ValueError, match="layers.0.feed_forward.w3.weight is missing"):
-        params_from_torch({f"{MLP}w1.weight": np.zeros((3, 2))})
+        from_torch(KEYMAP, {f"{MLP}w1.weight": np.zeros((3, 2))})
     with pytest.raises(ValueError, match=r"attn_norm/scale: layers \[0\] are missing"):
-        params_from_torch({"layers.1.attention_norm.weight": np.zeros(2)})
+        from_torch(KEYMAP, {"layers.1.attention_norm.weight": np.zeros(2)})

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jaxedit.convert.keymap_lpips import params_from_torch, read
+from jaxedit.convert.keymap_lpips import KEYMAP, read
+from jaxedit.convert.keymaps import from_torch
 
 CONVS = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256}
 CONVS |= {n: 512 for n in (17, 19, 21, 24, 26, 28)}
@@ -35,6 +36,6 @@ def test_missing_and_foreign_arrays_are_named(tmp_path):
     with pytest.raises(ValueError, match="missing or of another shape: weight_2"):
         read(tmp_path / "vgg.safetensors")
     with pytest.raises(ValueError, match="unexpected keys: head.weight"):
-        params_from_torch({"head.weight": np.zeros(1)})
+        from_torch(KEYMAP, {"head.weight": np.zeros(1)})
     with pytest.raises(FileNotFoundError, match="no such file"):
         read(tmp_path / "none.safetensors")

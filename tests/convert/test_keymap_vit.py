@@ -4,7 +4,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, ViTConfig
-from jaxedit.convert.keymap_vit import params_from_torch
+from jaxedit.convert.keymap_vit import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.models.vit import init_params
 from jaxedit.parallel.sharding import axes_of
@@ -24,7 +25,7 @@ def shapes(params):
 
 def test_keys_of_the_hub_fill_the_model(state):
     assert "embeddings.mask_token" in state
-    params = params_from_torch(state)
+    params = from_torch(KEYMAP, state)
     expected = jax.eval_shape(lambda: init_params(CONFIG, rng.key_for(0, "init")))
     assert shapes(params) == shapes(expected)
     query = state["encoder.layer.1.attention.attention.query.weight"]
@@ -41,7 +42,7 @@ def test_names_in_memory_mean_the_same(state):
         renamed[key.replace("attention.output.dense", "attention.o_proj")] = array
     assert renamed.keys() != state.keys()
     jax.tree.map(
-        np.testing.assert_array_equal, params_from_torch(renamed), params_from_torch(state)
+        np.testing.assert_array_equal, from_torch(KEYMAP, renamed), from_torch(KEYMAP, state)
     )
 
 
@@ -67,19 +68,19 @@ def test_names_of_dino(state):
     for start, _, end in list(parts):
         fused = [parts[start, name, end] for name in ("query", "key", "value")]
         dino[f"{start}.qkv.{end}"] = np.concatenate(fused)
-    expected = params_from_torch(state)
+    expected = from_torch(KEYMAP, state)
     for part in ("attn", "mlp"):
         del expected["blocks"][part]["scale"]
-    jax.tree.map(np.testing.assert_array_equal, params_from_torch(dino), expected)
+    jax.tree.map(np.testing.assert_array_equal, from_torch(KEYMAP, dino), expected)
 
 
 def test_foreign_keys_are_errors():
     with pytest.raises(ValueError, match="unexpected keys: encoder.layer.0.mlp.weights_in.weight"):
-        params_from_torch({"encoder.layer.0.mlp.weights_in.weight": np.zeros((2, 2))})
+        from_torch(KEYMAP, {"encoder.layer.0.mlp.weights_in.weight": np.zeros((2, 2))})
 
 
 def test_a_directory_of_it(state, tmp_path):
-    params = {"vit": params_from_torch(state)}
+    params = {"vit": from_torch(KEYMAP, state)}
     config = PretrainedConfig(model_type="vit", vit=CONFIG)
     read, loaded, _ = load_pretrained(save_pretrained(tmp_path / "vit", config, params))
     assert read == config
@@ -87,7 +88,7 @@ def test_a_directory_of_it(state, tmp_path):
 
 
 def test_every_parameter_has_a_sharding(state):
-    paths = [f"vit/{path}" for path in tree.flatten(params_from_torch(state))]
+    paths = [f"vit/{path}" for path in tree.flatten(from_torch(KEYMAP, state))]
     named = {path: axes_of(path) for path in paths}
     assert named["vit/blocks/attn/q/kernel"] == ("embed", "heads")
     assert named["vit/blocks/mlp/down/kernel"] == ("mlp", "embed")

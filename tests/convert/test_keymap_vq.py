@@ -5,7 +5,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import VQConfig
-from jaxedit.convert.keymap_vq import params_from_torch
+from jaxedit.convert.keymap_vq import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.vqgan import VQTokenizer
 
 
@@ -25,7 +26,7 @@ def shapes(params):
 
 
 def test_published_keys_fill_the_model(golden):
-    params = params_from_torch(published(golden))
+    params = from_torch(KEYMAP, published(golden))
     assert shapes(params) == shapes(expected(VQConfig()))
     assert tree.count(params) == 71_883_403
     assert tree.count(params["encoder"]) == 29_298_176
@@ -38,13 +39,14 @@ def test_size_of_vq8():
 
 def test_layers_are_transposed_and_named():
     kernel = np.arange(2 * 3 * 3 * 3, dtype=np.float32).reshape(2, 3, 3, 3)
-    params = params_from_torch(
+    params = from_torch(
+        KEYMAP,
         {
             "decoder.conv_blocks.0.res.1.nin_shortcut.weight": kernel,
             "decoder.conv_blocks.0.attn.1.proj_out.bias": np.ones(2),
             "encoder.mid.2.norm1.weight": np.ones(3),
             "quantize.codebook_used": np.zeros(4),
-        }
+        },
     )
     assert params["decoder"]["up_0_block_1"]["shortcut"]["kernel"][1, 2, 0, 1] == kernel[1, 0, 1, 2]
     assert shapes(params) == {
@@ -57,4 +59,4 @@ def test_layers_are_transposed_and_named():
 def test_foreign_keys_are_errors():
     state = {"quant_conv.bias": np.zeros(8), "encoder.mid.3.norm.bias": np.zeros(3)}
     with pytest.raises(ValueError, match="unexpected keys: encoder.mid.3.norm.bias"):
-        params_from_torch(state)
+        from_torch(KEYMAP, state)

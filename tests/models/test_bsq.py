@@ -7,7 +7,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import PRESETS, BSQConfig, ConfigError
-from jaxedit.convert.keymap_bsq import params_from_torch
+from jaxedit.convert.keymap_bsq import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import quantize
 from jaxedit.ops.image import to_float, to_uint8
@@ -41,7 +42,7 @@ def test_encoder_and_decoder_match_the_release(golden, fixture):
         res_blocks=c["nrb"],
     )
     state = {k[3:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("sd.")}
-    params = params_from_torch(state)
+    params = from_torch(KEYMAP, state)
     assert tree.count(params) == description["params"]
     raw = apply(config, "encode")(params, to_float(nhwc(arrays["img.image_u8"])))
     np.testing.assert_allclose(raw, nhwc(arrays["img.h"]), atol=5e-5)
@@ -62,7 +63,7 @@ def test_full_size_matches_the_release(golden, case, preset):
     _, keys = golden("bsq_tokenizer_state_dict")
     name = next(name for name in keys if name.startswith(case))
     shapes = {k: s for k, s in keys[name]["keys"].items() if not k.endswith("mask")}
-    params = params_from_torch({k: seeded_weight(k, shape) for k, shape in shapes.items()})
+    params = from_torch(KEYMAP, {k: seeded_weight(k, shape) for k, shape in shapes.items()})
     config = PRESETS[preset].bsq
     raw = apply(config, "encode")(params, to_float(nhwc(arrays[f"{case}.image_u8"])))
     np.testing.assert_allclose(raw, nhwc(arrays[f"{case}.h"]), atol=5e-5)

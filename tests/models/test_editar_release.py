@@ -13,7 +13,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import EditARConfig, llamagen
-from jaxedit.convert.keymap_editar import params_from_torch
+from jaxedit.convert.keymap_editar import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.editar import EditAR, Null, init_params, left_pad
 from jaxedit.nn.attention import attend_causal
 from jaxedit.ops import rope
@@ -51,7 +52,7 @@ def golden_config(description: dict, **settings) -> EditARConfig:
 def golden_params(arrays: dict) -> tuple[tree.Tree, Null]:
     """Parameters and constants of a golden model."""
     state = {key[7:]: array for key, array in arrays.items() if key.startswith("params/")}
-    params = params_from_torch({key: x.astype(np.float32) for key, x in state.items()})
+    params = from_torch(KEYMAP, {key: x.astype(np.float32) for key, x in state.items()})
     return params["transformer"], Null(**params["null"])
 
 
@@ -192,7 +193,7 @@ def test_full_geometry_matches_release(golden):
     config = golden_config({"config": c})
     shapes = json.loads((GOLDEN / "editar_state_dict.json").read_text())
     kept = {key: shape for key, shape in shapes.items() if layer_of(key) < c["n_layer"]}
-    params = params_from_torch({key: seeded(key, shape) for key, shape in kept.items()})
+    params = from_torch(KEYMAP, {key: seeded(key, shape) for key, shape in kept.items()})
     text = np.random.RandomState(5).standard_normal((1, 120, 2048)).astype(np.float32)
     out, features = forward(config)(
         *(params["transformer"], text, arrays["in/target_tokens"]),

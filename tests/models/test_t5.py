@@ -5,7 +5,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import T5Config
-from jaxedit.convert.keymap_t5 import params_from_torch
+from jaxedit.convert.keymap_t5 import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.ops.relative_position import position_buckets
 
@@ -27,7 +28,7 @@ def reference(golden, name):
         norm_eps=c["layer_norm_epsilon"],
     )
     state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
-    return arrays, config, params_from_torch(state), description["tolerance"]["hidden"]
+    return arrays, config, from_torch(KEYMAP, state), description["tolerance"]["hidden"]
 
 
 @pytest.mark.parametrize("name", ["t5_encoder_tiny", "t5_encoder_dkv_mismatch_long"])
@@ -81,4 +82,4 @@ def test_flan_t5_xl_has_its_published_size():
 
 def test_unknown_key_is_named():
     with pytest.raises(ValueError, match="unexpected keys: encoder.block.0.layer.2.x"):
-        params_from_torch({"encoder.block.0.layer.2.x": np.zeros(1)})
+        from_torch(KEYMAP, {"encoder.block.0.layer.2.x": np.zeros(1)})

@@ -8,7 +8,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import PRESETS, VAREditConfig
-from jaxedit.convert.keymap_varedit import params_from_torch
+from jaxedit.convert.keymap_varedit import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.block import Context, PerLayer
 from jaxedit.models.sar import ScaleAligned
 from jaxedit.models.varedit import VAREdit, init_params
@@ -158,7 +159,7 @@ def test_loss_and_gradients_match_release(varedit_case):
     expected = {k[11:]: v for k, v in arrays.items() if k.startswith("train.grad.")}
     assert len(expected) >= 6
     flat = tree.flatten(grads)
-    for path, value in tree.flatten(params_from_torch(expected)).items():
+    for path, value in tree.flatten(from_torch(KEYMAP, expected)).items():
         np.testing.assert_allclose(flat[path], value, rtol=1e-3, atol=1e-6, err_msg=path)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import ConfigError, ViTConfig
-from jaxedit.convert.keymap_vit import params_from_torch
+from jaxedit.convert.keymap_vit import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.vit import ViT, init_params, positions, seeded_teacher
 
 TINY = ViTConfig(layers=2, width=16, heads=2, mlp_hidden=24, patch=4, grid=3)
@@ -33,7 +34,7 @@ def reference(golden, name):
         grid=c["image_size"] // c["patch_size"],
     )
     state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
-    return arrays, config, params_from_torch(state), description["tolerance"]
+    return arrays, config, from_torch(KEYMAP, state), description["tolerance"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import ConfigError, VQConfig
-from jaxedit.convert.keymap_vq import params_from_torch
+from jaxedit.convert.keymap_vq import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.vqgan import VQTokenizer
 
 SMALL = VQConfig(
@@ -56,7 +57,7 @@ def test_matches_the_release(golden, fixture):
     arrays, description = golden(fixture)
     config, tolerance = config_of(description["config"]), description["tolerance"]
     state = {k[7:]: v.astype(np.float32) for k, v in arrays.items() if k.startswith("params/")}
-    params, x = params_from_torch(state), nhwc(arrays["in/image"])
+    params, x = from_torch(KEYMAP, state), nhwc(arrays["in/image"])
     latent = apply(config, "encode")(params, x)
     np.testing.assert_allclose(
         latent, nhwc(arrays["out/latent_pre_quant"]), atol=tolerance["latent"]
@@ -72,7 +73,7 @@ def test_full_size_matches_the_release(golden):
     arrays, description = golden("vq_tokenizer_vq16_fullsize_seeded")
     _, keys = golden("vq16_state_dict")
     keys = {k: shape for k, shape in keys.items() if k != "quantize.codebook_used"}
-    params = params_from_torch({k: seeded_weight(k, shape) for k, shape in keys.items()})
+    params = from_torch(KEYMAP, {k: seeded_weight(k, shape) for k, shape in keys.items()})
     config, tolerance = config_of(description["config"]), description["tolerance"]
     assert config == VQConfig()
     x = nhwc(arrays["in/image"])

@@ -11,7 +11,8 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import EditARConfig
-from jaxedit.convert.keymap_editar import params_from_torch
+from jaxedit.convert.keymap_editar import KEYMAP
+from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.editar import EditAR, Null, init_params
 from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import unstack
@@ -38,7 +39,7 @@ def golden_case(golden, name: str):
         distill_width=c.get("teacher_dim", 0),
     )
     state = {key[7:]: x for key, x in arrays.items() if key.startswith("params/")}
-    params = params_from_torch({k: np.float32(x) for k, x in state.items()})
+    params = from_torch(KEYMAP, {k: np.float32(x) for k, x in state.items()})
     return arrays, c, config, jax.tree.map(jnp.asarray, params)
 
 
