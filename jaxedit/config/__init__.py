@@ -22,7 +22,13 @@ from jaxedit.config.models import (
     VAREditConfig,
 )
 from jaxedit.config.official import OFFICIAL, Official, Source, official
-from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen, pick_preset
+from jaxedit.config.presets import (
+    EDITAR_PRESETS,
+    LLAMAGEN_SIZES,
+    PRESETS,
+    llamagen,
+    pick_preset,
+)
 from jaxedit.config.tokens import (
     EditARConfig,
     ERecConfig,
@@ -52,6 +58,7 @@ __all__ = [
     "ERecConfig",
     "EditARConfig",
     "EditARTrainConfig",
+    "LLAMAGEN_SIZES",
     "METHODS",
     "MeshConfig",
     "OFFICIAL",

@@ -86,7 +86,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
 }
 
 # LlamaGen's sizes: layers, width, heads, hidden width of the MLP.
-_SIZES = {
+LLAMAGEN_SIZES = {
     "b": (12, 768, 12, 2048),
     "l": (24, 1024, 16, 2816),
     "xl": (36, 1280, 20, 3584),
@@ -109,7 +109,7 @@ def llamagen(size: str, *, prefix: str = "text", grid: int = 16) -> EditARConfig
     Raises:
       ConfigError: there is no such size.
     """
-    layers, width, heads, mlp_hidden = pick_preset(_SIZES, size)
+    layers, width, heads, mlp_hidden = pick_preset(LLAMAGEN_SIZES, size)
     return EditARConfig(
         layers=layers,
         width=width,
