@@ -89,9 +89,8 @@ def test_greedy_ignores_the_seed(editor):
 
 
 def test_the_function_below_is_pure_and_public(editor):
-    ids, mask = editor.tokenizer(["remove the ball"], 32)
     square = np.full((1, editor.size, editor.size, 3), 255, np.uint8)
-    rows = varedit.Rows(square, ids, mask, np.array([3], np.int32))
+    rows = varedit.Rows(square, *editor.text(["remove the ball"]), np.array([3], np.int32))
     ones = np.ones(3, np.float32)
     pixels, bits = varedit.edit_pixels(
         *(editor.params, rows, varedit.Sampling(ones, ones, np.float32(1))),

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,22 @@ from jax.sharding import Mesh
 
 from jaxedit import tree
 from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
-from jaxedit.data.text import TextTokenizer
 from jaxedit.editor.system import Batch, Edited, Progress
+from jaxedit.editor.text import TextFeatures
 from jaxedit.erec import edit as erec_edit
 from jaxedit.erec import refine
 from jaxedit.parallel import sharding
 from jaxedit.sampling import editar
+
+
+class Rows(NamedTuple):
+    """Pictures u8[B,S,S,3]; features f32[B,P,T,Ct], mask bool[B,P,T] of P texts; seeds i32[B]."""
+
+    pixels: np.ndarray
+    text: np.ndarray
+    mask: np.ndarray
+    seeds: np.ndarray
+
 
 Settings = tuple[TokenSampleConfig] | tuple[TokenSampleConfig, ERecConfig]
 
@@ -28,7 +38,7 @@ class EditARSystem:
         self,
         config: PretrainedConfig,
         params: tree.Tree,
-        tokenizer: TextTokenizer,
+        text: TextFeatures,
         *,
         dtype: str,
         mesh: Mesh | None,
@@ -38,15 +48,14 @@ class EditARSystem:
 
         Args:
           config: of model_type editar.
-          params: {"vq": ..., "transformer": ..., "null": ..., "t5": ...}.
-          tokenizer: of the text encoder.
-          dtype: of transformer and text encoder; the image tokenizer stays float32.
+          params: {"vq": ..., "transformer": ..., "null": ...}.
+          text: the text encoder.
+          dtype: of the transformer; the image tokenizer stays float32.
           mesh: devices to spread rows over; None: one device.
           rows: B.
         """
-        self.config, self.tokenizer, self.mesh, self.rows = config, tokenizer, mesh, rows
+        self.config, self.text, self.mesh, self.rows = config, text, mesh, rows
         self.size = config.editar.grid * config.vq.stride
-        self.text_tokens = config.editar.text_tokens
         networks = editar.prepare(config, params, dtype)
         self.params = jax.device_put(networks, mesh and sharding.replicated(mesh))
         # Tokens per compiled program: caches grow between them, and progress is told.
@@ -59,27 +68,32 @@ class EditARSystem:
         key = _structure(settings)
         if key not in self._ready:
             pixels = np.zeros((self.rows, self.size, self.size, 3), np.uint8)
-            words = ["nothing"] * self.rows
-            self.run(Batch(pixels, words, np.zeros(self.rows, np.int32)), settings, None)
+            rows = Rows(pixels, *self._no_texts(len(settings)), np.zeros(self.rows, np.int32))
+            self._run(rows, settings, None)
             self._ready.add(key)
 
     def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Edited]:
         """See `System`."""
-        source = self._read_source(batch.pixels)
+        words = [[words] for words in batch.instructions]
+        if len(settings) > 1:
+            words = [[settings[1].recon_prompt, *row] for row in words]
+        return self._run(Rows(batch.pixels, *self._texts(words), batch.seeds), settings, progress)
+
+    def _run(self, rows: Rows, settings: Settings, progress: Progress | None) -> list[Edited]:
+        source = self._read_source(rows.pixels)
         if len(settings) == 1:
-            return self._edit(source, batch, settings[0], progress)
-        return self._edit_by_reconstruction(source, batch, *settings, progress)
+            return self._edit(source, rows, settings[0], progress)
+        return self._edit_by_reconstruction(source, rows, *settings, progress)
 
     def _edit(
         self,
         source: editar.Source,
-        batch: Batch,
+        rows: Rows,
         sample: TokenSampleConfig,
         progress: Progress | None,
     ) -> list[Edited]:
-        ids, mask = self._texts([[words] for words in batch.instructions])
         tokens = editar.edit(
-            *(self.params, source, ids, mask, self._place(batch.seeds)),
+            *(self.params, source, *map(self._place, rows[1:])),
             sample=sample,
             config=self.config,
             segment=self._segment,
@@ -92,14 +106,13 @@ class EditARSystem:
     def _edit_by_reconstruction(
         self,
         source: editar.Source,
-        batch: Batch,
+        rows: Rows,
         sample: TokenSampleConfig,
         erec: ERecConfig,
         progress: Progress | None,
     ) -> list[Edited]:
-        ids, mask = self._texts([[erec.recon_prompt, words] for words in batch.instructions])
         paths = erec_edit.decode(
-            *(self.params, source, ids, mask, self._place(batch.seeds)),
+            *(self.params, source, *map(self._place, rows[1:])),
             sample=sample,
             erec=erec,
             config=self.config,
@@ -108,7 +121,7 @@ class EditARSystem:
         )
         thresholds, structure = refine.split(erec)
         refined = erec_edit.refine(
-            *(self.params.vq, self._place(batch.pixels), source.codes, paths, thresholds),
+            *(self.params.vq, self._place(rows.pixels), source.codes, paths, thresholds),
             erec=structure,
             config=self.config,
         )
@@ -138,11 +151,15 @@ class EditARSystem:
             self._read = (name, source)
         return self._read[1]
 
-    def _texts(self, texts: Sequence[Sequence[str]]) -> tuple[jax.Array, jax.Array]:
-        """Ids i32[B,P,T] and mask bool[B,P,T] of P texts per picture."""
-        pairs = [self.tokenizer(row, self.text_tokens) for row in texts]
-        ids, masks = zip(*pairs, strict=True)
-        return self._place(np.stack(ids)), self._place(np.stack(masks))
+    def _texts(self, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Features f32[B,P,T,Ct] and mask bool[B,P,T] of P texts per picture."""
+        parts = zip(*(self.text(row) for row in texts), strict=True)
+        return [np.stack(part) for part in parts]
+
+    def _no_texts(self, count: int) -> list[np.ndarray]:
+        """What `_texts` returns, for `count` texts per picture that say nothing."""
+        parts = self.text.zeros(self.rows * count)
+        return [part.reshape(self.rows, count, *part.shape[1:]) for part in parts]
 
     def _on_grid(self, tokens: jax.Array) -> jax.Array:
         g = self.config.editar.grid

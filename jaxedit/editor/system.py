@@ -59,7 +59,6 @@ class System(Protocol):
     """
 
     size: int  # S, side of the square that the model sees, in pixels
-    text_tokens: int  # T, longest instruction
     params: Any  # on the devices
 
     def compile(self, settings: tuple[Any, ...]) -> None:
@@ -69,3 +68,12 @@ class System(Protocol):
         self, batch: Batch, settings: tuple[Any, ...], progress: Progress | None
     ) -> list[Edited]:
         """Edit B pictures."""
+
+
+def part_of(progress: Progress, start: int, stop: int, count: int) -> Progress:
+    """`progress` of `count` pictures, told from the progress of those from `start` to `stop`."""
+
+    def report(done: int, steps: int) -> None:
+        progress(start * steps + (stop - start) * done, count * steps)
+
+    return report

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig, SampleConfig
-from jaxedit.data.text import TextTokenizer
 from jaxedit.editor.system import Batch, Edited, Progress
+from jaxedit.editor.text import TextFeatures
 from jaxedit.parallel import sharding
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
 
@@ -22,7 +22,7 @@ class VAREditSystem:
         self,
         config: PretrainedConfig,
         params: tree.Tree,
-        tokenizer: TextTokenizer,
+        text: TextFeatures,
         *,
         dtype: str,
         mesh: Mesh | None,
@@ -32,19 +32,18 @@ class VAREditSystem:
 
         Args:
           config: of model_type varedit.
-          params: {"bsq": ..., "transformer": ..., "t5": ...}.
-          tokenizer: of the text encoder.
-          dtype: of all networks but the image tokenizer, which stays float32.
+          params: {"bsq": ..., "transformer": ...}.
+          text: the text encoder.
+          dtype: of the transformer; the image tokenizer stays float32.
           mesh: devices to spread rows and weights over; None: one device.
           rows: B.
         """
-        self.config, self.tokenizer, self.dtype = config, tokenizer, dtype
+        self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
         self.size = config.varedit.latent_scales[-1][0] * config.bsq.stride
-        self.text_tokens = config.varedit.max_text_tokens
         params = {
             name: tree.cast(params[name], "float32" if name == "bsq" else dtype)
-            for name in ("bsq", "transformer", "t5")
+            for name in ("bsq", "transformer")
         }
         self.params = jax.device_put(params, mesh and sharding.state_shardings(params, mesh))
         self._programs: dict[bool, Callable] = {}
@@ -55,9 +54,8 @@ class VAREditSystem:
         if sample.greedy in self._programs:
             return
         rows = Rows(
-            pixels=np.zeros((self.rows, self.size, self.size, 3), np.uint8),
-            ids=np.zeros((self.rows, self.text_tokens), np.int32),
-            mask=np.zeros((self.rows, self.text_tokens), bool),
+            np.zeros((self.rows, self.size, self.size, 3), np.uint8),
+            *self.text.zeros(self.rows),
             seeds=np.zeros(self.rows, np.int32),
         )
         with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
@@ -73,8 +71,7 @@ class VAREditSystem:
     ) -> list[Edited]:
         """See `System`."""
         (sample,) = settings
-        ids, mask = self.tokenizer(batch.instructions, self.text_tokens)
-        rows = Rows(batch.pixels, ids, mask, batch.seeds)
+        rows = Rows(batch.pixels, *self.text(batch.instructions), batch.seeds)
         program = self._programs[sample.greedy]
         output = program(self.params, self._place(rows), self._sampling(sample))
         pixels, bits = jax.device_get(output)

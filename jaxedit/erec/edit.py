@@ -1,7 +1,7 @@
 """ERec from pixels to pixels: EditAR's decoding with two paths, then the refinement.
 
 source = editar.read_source(networks, pixels, ...)              # once per picture
-paths = decode(networks, source, ids, mask, seeds, ...)         # once per instruction
+paths = decode(networks, source, text, mask, seeds, ...)        # once per instruction
 refined = refine(networks.vq, pixels, source.codes, paths, ...) # once per set of thresholds
 """
 
@@ -48,7 +48,7 @@ class Refined(NamedTuple):
 def decode(
     networks: Networks,
     source: Source,
-    ids: jax.Array,
+    text: jax.Array,
     mask: jax.Array,
     seeds: jax.Array,
     *,
@@ -63,7 +63,7 @@ def decode(
     Args:
       networks: see `editar.prepare`.
       source: B pictures.
-      ids: i32[B,2,T], the reconstruction prompt and the instruction of each picture.
+      text: f32[B,2,T,Ct], features of the reconstruction prompt and of each instruction.
       mask: bool[B,2,T], True at tokens.
       seeds: i32[B].
       sample: how tokens are drawn.
@@ -84,7 +84,10 @@ def decode(
         without = 2 if erec.recon_guidance == "own" else 1
         prefix = editar.drop_image(networks.weights, prefix, rows=without, config=config.editar)
     state = editar.begin(
-        networks, prefix, ids, mask, rows=rows.texts, slots=segment + 1, config=config
+        *(networks.weights, prefix, text, mask),
+        rows=rows.texts,
+        slots=segment + 1,
+        config=config.editar,
     )
     policy = Policy(
         *(seeds, source.codes, Sampling.of(sample), thresholds.tau_replace),

@@ -2,7 +2,7 @@
 
 networks = prepare(config, params, dtype)                 # once
 codes, prefix = read_source(networks, pixels, ...)        # once per picture
-state = begin(networks, prefix, ids, mask, ...)           # once per instruction
+state = begin(networks.weights, prefix, text, mask, ...)  # once per instruction
 tokens, _ = generate(networks.weights, prefix, state, policy, ...)
 pixels = draw(networks.vq, tokens, ...)
 """
@@ -18,7 +18,6 @@ import numpy as np
 
 from jaxedit.config import EditARConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.models.editar import left_pad
-from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import next_token
@@ -30,10 +29,9 @@ from jaxedit.tree import Tree, cast
 
 
 class Networks(NamedTuple):
-    """Parameters as sampling reads them: vq f32, t5, and the transformer's `Weights`."""
+    """Parameters as sampling reads them: vq f32 and the transformer's `Weights`."""
 
     vq: Any
-    t5: Any
     weights: Weights
 
 
@@ -106,16 +104,15 @@ def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
 
 
 def prepare(config: PretrainedConfig, params: Tree, dtype: Any) -> Networks:
-    """Networks from {"vq", "transformer", "null", "t5"}; once, outside `jit`.
+    """Networks from {"vq", "transformer", "null"}; once, outside `jit`.
 
     Args:
       config: of model_type editar.
       params: as loaded or trained.
-      dtype: of transformer and text encoder; the image tokenizer stays float32.
+      dtype: of the transformer; the image tokenizer stays float32.
     """
     return Networks(
         vq=cast(params["vq"], "float32"),
-        t5=cast(params.get("t5", {}), dtype),
         weights=unstack(config.editar, params["transformer"], params.get("null", {}), dtype),
     )
 
@@ -139,40 +136,35 @@ def drop_image(weights: Weights, prefix: Prefix, *, rows: int, config: EditARCon
 
 @functools.partial(jax.jit, static_argnames=("config", "rows", "slots"))
 def begin(
-    networks: Networks,
+    weights: Weights,
     prefix: Prefix,
-    ids: jax.Array,
+    text: jax.Array,
     mask: jax.Array,
     *,
     rows: tuple[int | None, ...],
     slots: int,
-    config: PretrainedConfig,
+    config: EditARConfig,
 ) -> State:
     """Read the instructions of B pictures.
 
     Args:
-      networks: see `prepare`.
+      weights: of the transformer.
       prefix: of the source pictures; empty for models that read none.
-      ids: i32[B,P,T], P instructions per picture.
+      text: f32[B,P,T,Ct], features of P instructions per picture, see `encode_text`.
       mask: bool[B,P,T], True at tokens.
       rows: per row of a picture the instruction that it reads, or None for no text (static).
       slots: of the caches, one more than the tokens before the first `grow` (static).
       config: the model.
     """
-    weights, c = networks.weights, config.editar
-    B, P, T = ids.shape
-    encoder = T5Encoder(config.t5, weights.embed.dtype)
-    ids, mask = ids.reshape(B * P, T), mask.reshape(B * P, T)
-    text = encoder.apply({"params": networks.t5}, ids, mask).astype(jnp.float32)
+    B, P, T, _ = text.shape
     seen = None
-    if c.prefix == "text":  # padding is on the left and unseen, also where the text is dropped
-        text, mask = left_pad(text, mask)
-        mask = mask.reshape(B, P, T)
+    if config.prefix == "text":  # padding is on the left, unseen, also where the text is dropped
+        text, mask = left_pad(text.reshape(B * P, T, -1), mask.reshape(B * P, T))
+        text, mask = text.reshape(B, P, T, -1), mask.reshape(B, P, T)
         seen = jnp.stack([mask[:, r or 0] for r in rows], axis=1)
-    text = text.reshape(B, P, T, -1)
     null = jnp.broadcast_to(weights.null.text[None], text[:, 0].shape)
     text = jnp.stack([null if r is None else text[:, r] for r in rows], axis=1)  # [B,R,T,Ct]
-    return next_token.start(weights, c, prefix, text, seen, slots=slots)
+    return next_token.start(weights, config, prefix, text, seen, slots=slots)
 
 
 _grow = jax.jit(next_token.grow, static_argnames="slots")
@@ -223,7 +215,7 @@ def generate(
 def edit(
     networks: Networks,
     source: Source,
-    ids: jax.Array,
+    text: jax.Array,
     mask: jax.Array,
     seeds: jax.Array,
     *,
@@ -237,7 +229,7 @@ def edit(
     Args:
       networks: see `prepare`.
       source: B pictures.
-      ids: i32[B,1,T], the instruction of each picture.
+      text: f32[B,1,T,Ct], features of each picture's instruction, see `encode_text`.
       mask: bool[B,1,T], True at tokens.
       seeds: i32[B].
       sample: how tokens are drawn.
@@ -249,12 +241,13 @@ def edit(
       i32[B,N], tokens of the edit.
     """
     rows, prefix = text_rows(sample), source.prefix
+    weights, c = networks.weights, config.editar
     if sample.guidance_mode != "text" and len(rows) > 1:
-        prefix = drop_image(networks.weights, prefix, rows=1, config=config.editar)
-    state = begin(networks, prefix, ids, mask, rows=rows, slots=segment + 1, config=config)
+        prefix = drop_image(weights, prefix, rows=1, config=c)
+    state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
     tokens, _ = generate(
-        *(networks.weights, prefix, state, EditPolicy(seeds, Sampling.of(sample), sample.greedy)),
-        config=config.editar,
+        *(weights, prefix, state, EditPolicy(seeds, Sampling.of(sample), sample.greedy)),
+        config=c,
         segment=segment,
         progress=progress,
     )

@@ -1,4 +1,4 @@
-"""VAREdit from pixels to pixels: the one function that runs on the device."""
+"""VAREdit from pixels and text features to pixels: the one function that runs on the device."""
 
 import functools
 from typing import Any, NamedTuple
@@ -8,7 +8,6 @@ import jax
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, VAREditConfig
 from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.sampling import next_scale
@@ -17,11 +16,11 @@ from jaxedit.sampling import next_scale
 class Rows(NamedTuple):
     """What differs from picture to picture.
 
-    pixels: u8[B,S,S,3]; ids: i32[B,T]; mask: bool[B,T]; seeds: i32[B].
+    pixels: u8[B,S,S,3]; text: f32[B,T,Ct], see `encode_text`; mask: bool[B,T]; seeds: i32[B].
     """
 
     pixels: Any
-    ids: Any
+    text: Any
     mask: Any
     seeds: Any
 
@@ -47,12 +46,12 @@ def edit_pixels(
     """Edit B square pictures: a pure function, each row of which depends on that row alone.
 
     Args:
-      params: {"bsq": ..., "transformer": ..., "t5": ...}.
-      rows: pictures, instructions and seeds.
+      params: {"bsq": ..., "transformer": ...}.
+      rows: pictures, instructions' features and seeds.
       sampling: numbers that may change without compiling again.
       config: the model.
       greedy: take the likelier value of each bit.
-      dtype: of the matrix products in the transformer and the text encoder.
+      dtype: of the matrix products in the transformer.
 
     Returns:
       (u8[B,S,S,3], per scale bool[B,n_k,Q]).
@@ -61,12 +60,11 @@ def edit_pixels(
     """
     c = config.varedit
     bsq = BSQTokenizer(config.bsq)
-    text = T5Encoder(config.t5, dtype).apply({"params": params["t5"]}, rows.ids, rows.mask)
     raw = bsq.apply({"params": params["bsq"]}, image.to_float(rows.pixels), method="encode")
     bits, feature = next_scale.generate(
         VAREdit(c, dtype),
         params["transformer"],
-        text,
+        rows.text,
         rows.mask,
         source_tokens(raw, c),
         jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds),

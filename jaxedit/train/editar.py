@@ -19,6 +19,7 @@ from jaxedit.ops.teacher import VIEWS, teacher_pixels
 from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
+from jaxedit.sampling.text import encode_text
 from jaxedit.train.frozen import read_frozen
 from jaxedit.train.losses import distillation_loss, mean_where, token_loss
 from jaxedit.train.step import Metrics, Objective
@@ -131,13 +132,18 @@ class EditARObjective(Objective):
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
+        text = encode_text(
+            *((frozen | params)["t5"], batch.text_ids, batch.text_mask),
+            config=self.model.t5,
+            dtype=self.config.dtype,
+        )
         networks = sampling.prepare(self.model, frozen | params, self.config.dtype)
         source = sampling.Source(None, Prefix())
         if self.model.editar.prefix == "edit":
             source = sampling.read_source(networks, batch.source, config=self.model)
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
         tokens = sampling.edit(
-            *(networks, source, batch.text_ids[:, None], batch.text_mask[:, None], seeds),
+            *(networks, source, text[:, None], batch.text_mask[:, None], seeds),
             sample=self.model.token_sample,
             config=self.model,
             segment=self.model.editar.image_tokens,

@@ -12,6 +12,7 @@ from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import image, quantize
 from jaxedit.parallel.sharding import to_host
+from jaxedit.sampling.text import encode_text
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
 from jaxedit.train.frozen import read_frozen
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
@@ -126,9 +127,15 @@ class VAREditObjective(Objective):
             np.float32(sample.top_p),
         )
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
+        networks = frozen | params
+        text = encode_text(
+            *(networks["t5"], batch.text_ids, batch.text_mask),
+            config=self.model.t5,
+            dtype=self.config.dtype,
+        )
         output, _ = edit_pixels(
-            frozen | params,
-            Rows(batch.source, batch.text_ids, batch.text_mask, seeds),
+            networks,
+            Rows(batch.source, text, batch.text_mask, seeds),
             sampling,
             config=self.model,
             greedy=sample.greedy,
