@@ -22,7 +22,7 @@ from erec_plan import GRID, Setting, every_k, paper_k, plan
 from erec_scores import MAX_PSNR, Costs, Page, Score, Signals
 from tqdm import tqdm
 
-from jaxedit import compile_cache
+from jaxedit import compile_cache, tree
 from jaxedit.config import DataConfig, ERecConfig
 from jaxedit.convert.pretrained import CONFIG, load_pretrained
 from jaxedit.convert.shards import WEIGHTS
@@ -33,18 +33,19 @@ from jaxedit.erec import edit
 from jaxedit.erec.panel import View, panel
 from jaxedit.erec.refine import Maps, split
 from jaxedit.sampling import editar
+from jaxedit.sampling.text import encode_text
 
 TRIALS = 10  # of each timing
 DECODING = ("noise", "direct_replacement")  # settings that need a decoding of their own
 
 
 class Chunk(NamedTuple):
-    """Some pairs on the device: pixels u8[B,S,S,3]; ids, mask [B,2,T]; seeds i32[B]."""
+    """Some pairs on the device: pixels u8[B,S,S,3]; text, mask [B,2,T,...]; seeds."""
 
     pixels: jax.Array
     source: editar.Source
     decoded: jax.Array
-    ids: jax.Array
+    text: jax.Array
     mask: jax.Array
     seeds: jax.Array
 
@@ -59,6 +60,7 @@ class Bench:
         """
         self.config, params, directory = load_pretrained(model, ("vq", "transformer", "null", "t5"))
         self.networks = jax.device_put(editar.prepare(self.config, params, "float32"))
+        self.t5 = jax.device_put(tree.cast(params["t5"], "float32"))
         self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
         self.tokenizer = TextTokenizer.load(directory)
         self.chunks = [self._chunk(i, i + batch) for i in range(0, pairs, batch)]
@@ -80,7 +82,7 @@ class Bench:
             self.bar.update()
             rest = {"sample": self.sample(top_k), **self._rest}
             tokens.append(
-                editar.edit(self.networks, c.source, c.ids[:, 1:], c.mask[:, 1:], c.seeds, **rest)
+                editar.edit(self.networks, c.source, c.text[:, 1:], c.mask[:, 1:], c.seeds, **rest)
             )
         return np.concatenate(tokens)
 
@@ -153,11 +155,11 @@ class Bench:
         rest = {"sample": self.sample(top_k), **self._rest}
         if method == "editar":
             tokens = editar.edit(
-                self.networks, source, c.ids[:, 1:], c.mask[:, 1:], c.seeds, **rest
+                self.networks, source, c.text[:, 1:], c.mask[:, 1:], c.seeds, **rest
             )
             return editar.draw(self.networks.vq, tokens, config=self.config)
         erec = self.config.erec
-        paths = edit.decode(self.networks, source, c.ids, c.mask, c.seeds, erec=erec, **rest)
+        paths = edit.decode(self.networks, source, c.text, c.mask, c.seeds, erec=erec, **rest)
         thresholds, erec = split(erec)
         given = (self.networks.vq, c.pixels, source.codes, paths, thresholds)
         return edit.refine(*given, erec=erec, config=self.config).pixels
@@ -180,7 +182,7 @@ class Bench:
         file, names = self.work / f"{'-'.join(map(str, (*key, i)))}.npz", ("rec", "edit")
         if not file.exists():
             c, rest = self.chunks[i], {"sample": self.sample(top_k), "erec": erec, **self._rest}
-            paths = edit.decode(self.networks, c.source, c.ids, c.mask, c.seeds, **rest)
+            paths = edit.decode(self.networks, c.source, c.text, c.mask, c.seeds, **rest)
             arrays = {name: getattr(paths, name) for name in names} | paths.maps._asdict()
             np.savez(file.with_suffix(".part.npz"), **jax.device_get(arrays))
             file.with_suffix(".part.npz").rename(file)
@@ -207,10 +209,11 @@ class Bench:
         pixels = jnp.asarray(np.stack([p.source for p in pairs]))
         source = editar.read_source(self.networks, pixels, config=self.config)
         words = [[self.config.erec.recon_prompt, p.instruction] for p in pairs]
-        texts = [self.tokenizer(row, self.config.editar.text_tokens) for row in words]
-        ids, mask = (jnp.asarray(np.stack(x)) for x in zip(*texts, strict=True))
+        ids, mask = self.tokenizer(sum(words, []), self.config.editar.text_tokens)
+        text = encode_text(self.t5, ids, mask, config=self.config.t5, dtype="float32")
+        text, mask = (x.reshape(len(words), 2, *x.shape[1:]) for x in (text, mask))
         decoded = edit.draw_tokens(self.networks.vq, source.codes, config=self.config)
-        return Chunk(pixels, source, decoded, ids, mask, jnp.arange(start, start + len(pairs)))
+        return Chunk(pixels, source, decoded, text, mask, jnp.arange(start, start + len(pairs)))
 
 
 def judge(pairs: list[toy.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:

@@ -30,7 +30,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def model(config):
-    """Networks with random weights, pictures, their source, instructions and seeds."""
+    """Networks with random weights, pictures, their source, texts and seeds."""
     generator = np.random.default_rng(0)
     params = jax.tree.map(
         lambda leaf: 0.4 * generator.standard_normal(leaf.shape, np.float32),
@@ -39,8 +39,9 @@ def model(config):
     networks = editar.prepare(config, params, "float32")
     pixels = jnp.asarray(generator.integers(0, 256, (B, 8, 8, 3), np.uint8))
     source = editar.read_source(networks, pixels, config=config)
-    ids = generator.integers(1, 256, (B, 2, config.editar.text_tokens), np.int32)
-    return networks, pixels, source, (jnp.asarray(ids), jnp.ones(ids.shape, bool), jnp.arange(B))
+    shape = (B, 2, config.editar.text_tokens)
+    text = jnp.asarray(generator.standard_normal((*shape, config.t5.width), np.float32))
+    return networks, pixels, source, (text, jnp.ones(shape, bool), jnp.arange(B))
 
 
 def run(config, model, sample=None, **changes):
@@ -68,9 +69,15 @@ def paths(config, model):
 
 
 def test_editing_path_is_editar(config, model, paths):
-    networks, _, source, (ids, mask, seeds) = model
+    networks, _, source, (text, mask, seeds) = model
     state = editar.begin(
-        networks, source.prefix, ids[:, 1:], mask[:, 1:], rows=(0, None), slots=N + 1, config=config
+        networks.weights,
+        source.prefix,
+        text[:, 1:],
+        mask[:, 1:],
+        rows=(0, None),
+        slots=N + 1,
+        config=config.editar,
     )
     policy = editar.EditPolicy(seeds, editar.Sampling.of(config.token_sample))
     tokens, _ = editar.generate(
@@ -81,8 +88,8 @@ def test_editing_path_is_editar(config, model, paths):
 
 
 def test_the_same_words_on_both_paths_agree(config, model):
-    networks, pixels, source, (ids, mask, seeds) = model
-    same = (networks, pixels, source, (ids.at[:, 0].set(ids[:, 1]), mask, seeds))
+    networks, pixels, source, (text, mask, seeds) = model
+    same = (networks, pixels, source, (text.at[:, 0].set(text[:, 1]), mask, seeds))
     shared = run(config, same)
     np.testing.assert_array_equal(shared.rec, shared.edit)
     np.testing.assert_allclose(shared.maps.js, 0, atol=1e-5)
