@@ -4,7 +4,7 @@ Every convolution and norm sits in a wrapper module of its own, whose name (`.co
 may leave out.
 """
 
-from jaxedit.convert.keymaps import KeyMap, conv, norm, renaming, under
+from jaxedit.convert.rules import KeyMap, conv, norm, renaming, under
 
 _BLOCK = (
     *norm("norm1.norm", "norm1"),

@@ -1,6 +1,6 @@
 """PyTorch key map of Hugging Face's CLIP."""
 
-from jaxedit.convert.keymaps import CONV, LINEAR, TABLE, KeyMap, Layout, Rule, dense, norm, under
+from jaxedit.convert.rules import CONV, LINEAR, TABLE, KeyMap, Layout, Rule, dense, norm, under
 
 _BLOCK = (
     *norm("layer_norm1", "attn_norm"),

@@ -4,7 +4,7 @@ The parameters of `EditAR` are under `transformer/`, the constants of guidance u
 of classes have none.
 """
 
-from jaxedit.convert.keymaps import LINEAR, TABLE, KeyMap, Rule, conv, under
+from jaxedit.convert.rules import LINEAR, TABLE, KeyMap, Rule, conv, under
 
 _BLOCK = (
     Rule("attention_norm.weight", "attn_norm/scale"),

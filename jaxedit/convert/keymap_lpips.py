@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxedit import rng
 from jaxedit.convert import safetensors
-from jaxedit.convert.keymaps import KeyMap, Layout, Rule, conv, from_torch
+from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.rules import KeyMap, Layout, Rule, conv
 from jaxedit.models.lpips import LPIPS
 from jaxedit.tree import Tree, flatten
 

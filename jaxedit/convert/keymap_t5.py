@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from jaxedit.convert.keymaps import LINEAR, TABLE, KeyMap, Rule, under
+from jaxedit.convert.rules import LINEAR, TABLE, KeyMap, Rule, under
 
 _ATTENTION = (
     Rule("q.weight", "q/kernel", LINEAR),

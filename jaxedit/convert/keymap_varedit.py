@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Collection
 
-from jaxedit.convert.keymaps import LINEAR, TABLE, KeyMap, Layout, Rule, dense, norm, under
+from jaxedit.convert.rules import LINEAR, TABLE, KeyMap, Layout, Rule, dense, norm, under
 
 CHUNKS = 8  # of the releases
 

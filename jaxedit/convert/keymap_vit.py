@@ -4,7 +4,7 @@ Other names are read as well: those of the Hub's DINO files, of Hugging Face's m
 of the authors' own files, where queries, keys and values are one map.
 """
 
-from jaxedit.convert.keymaps import KeyMap, Layout, Rule, conv, dense, norm, renaming, under
+from jaxedit.convert.rules import KeyMap, Layout, Rule, conv, dense, norm, renaming, under
 
 _ROWS = Layout((1, 2), 3)  # (1, rows, D) to (rows, D)
 _BLOCK = (

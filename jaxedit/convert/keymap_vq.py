@@ -3,7 +3,7 @@
 In both halves level 0 runs first.
 """
 
-from jaxedit.convert.keymaps import TABLE, KeyMap, Rule, conv, norm, under
+from jaxedit.convert.rules import TABLE, KeyMap, Rule, conv, norm, under
 
 _BLOCK = (
     *norm("norm1", "norm1"),

@@ -129,8 +129,11 @@ class Joined(_Lazy):
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All elements in C order: layer by layer where layers are stacked."""
-        for start, stop in dict.fromkeys((box[0].start, box[0].stop) for box, _ in self.pieces):
+        rows = dict.fromkeys((part.start, part.stop) for box, _ in self.pieces for part in box[:1])
+        for start, stop in rows:
             yield self[start:stop]
+        if not self.shape:
+            yield self[...]
 
 
 def whole(shape: tuple[int, ...]) -> Box:
