@@ -24,7 +24,6 @@ from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image, quantize
 
 SCENE = assets.ROOT / "scene.png"
-PIECE = 1 << 24  # scalars that are looked at together
 ALONE = 16  # side of the latent grid on which a tokenizer without an editor is tried
 
 
@@ -141,8 +140,8 @@ def statistics(stored: Mapping[str, Stored], seen: Callable[[int], Any]) -> Stat
     for path, array in stored.items():
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         is_finite = True
-        for piece in pieces(array):
-            digest.update(piece.view(np.uint8).data)
+        for piece in array.chunks():
+            digest.update(piece.reshape(-1).view(np.uint8).data)
             values = piece.astype(np.float32, copy=False)
             good = values[np.isfinite(values)]
             is_finite &= good.size == values.size
@@ -166,16 +165,6 @@ def statistics(stored: Mapping[str, Stored], seen: Callable[[int], Any]) -> Stat
         not_finite=tuple(not_finite),
         digest=digest.hexdigest(),
     )
-
-
-def pieces(array: Stored) -> Iterator[np.ndarray]:
-    """All numbers in C order, flat, in pieces of about `PIECE` or one row of the first axis."""
-    if not array.shape:
-        yield array[...].reshape(1)
-        return
-    rows = max(1, PIECE * array.shape[0] // max(array.size, 1))
-    for start in range(0, array.shape[0], rows):
-        yield array[start : start + rows].reshape(-1)
 
 
 def tokenizer_of(config: PretrainedConfig) -> str | None:

@@ -1,10 +1,12 @@
 """Where a model's name leads: bundled, a directory, gs://, an official release, or the Hub."""
 
+import functools
 import json
 import os
 import pathlib
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 
 from etils import epath
@@ -132,8 +134,11 @@ def _released(name: str) -> pathlib.Path:
         return directory
     # Not at the top: conversion writes pretrained directories, whose module asks this one.
     from jaxedit.convert.convert import Order, convert
+    from jaxedit.convert.watch import Watch
 
-    return convert(Order(src=(name,), dst=str(directory)))
+    say = functools.partial(print, file=sys.stderr)
+    with Watch() as watch:
+        return convert(Order(src=(name,), dst=str(directory)), watch, say)
 
 
 def _published(repo: str) -> pathlib.Path:

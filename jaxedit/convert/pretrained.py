@@ -120,8 +120,8 @@ def write_pretrained(
     """
     config.validate()
     require(dtype in DTYPES, f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
-    target = _path_of(directory)
-    if target.exists() and not is_one(target) and not _is_empty(target):
+    target = path_of(directory)
+    if target.exists() and not is_one(target) and not is_empty(target):
         raise FileExistsError(f"{target}: exists and is not a pretrained directory")
     shapes = {path: tuple(array.shape) for path, array in arrays.items()}
     _compare(config, shapes, "the given parameters")
@@ -226,6 +226,28 @@ def is_one(directory: epath.Path) -> bool:
         return False
 
 
+def is_empty(directory: epath.Path) -> bool:
+    """Whether a directory with nothing in it is there."""
+    return directory.is_dir() and not any(directory.iterdir())
+
+
+def path_of(directory: str | os.PathLike) -> epath.Path:
+    """A directory to write, absolute or on gs://.
+
+    Raises:
+      OSError: a package that reads gs:// is missing.
+    """
+    text = os.fspath(directory)
+    if "://" not in text:
+        return pathlib.Path(text).expanduser().absolute()
+    path = epath.Path(text)
+    try:
+        path.exists()
+    except ImportError as error:
+        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
+    return path
+
+
 def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
     flat = tree.flatten(abstract_params(config))
     expected = {path: leaf.shape for path, leaf in flat.items()}
@@ -239,18 +261,6 @@ def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], whe
         ),
     ]
     require(not differences, f"{where} do not fit the config: {'; '.join(differences)}")
-
-
-def _path_of(directory: str | os.PathLike) -> epath.Path:
-    text = os.fspath(directory)
-    if "://" not in text:
-        return pathlib.Path(text).expanduser().absolute()
-    path = epath.Path(text)
-    try:
-        path.exists()
-    except ImportError as error:
-        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
-    return path
 
 
 def _tokenizer_files(
@@ -273,10 +283,6 @@ def _tokenizer_files(
 def _dtype_in_file(path: str, dtype: str) -> np.dtype:
     is_fine = path.split("/")[0] in FINE
     return np.dtype(jnp.dtype("float32" if is_fine and dtype == "bfloat16" else dtype))
-
-
-def _is_empty(directory: epath.Path) -> bool:
-    return directory.is_dir() and not any(directory.iterdir())
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import pathlib
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from etils import epath
 
 MAX_AXES = 32
 LARGEST = 2**48  # of one axis or stride: beyond it numpy's 64-bit byte offsets could overflow
+PIECE = 1 << 24  # elements that `chunks` reads at once
 Index = int | slice | types.EllipsisType
 
 
@@ -92,6 +94,15 @@ class Stored:
             raise ValueError(f"{self.file}: cut short: an array ends at byte {self.end}")
         part = np.ndarray(view.shape, self.dtype, data, before, view.strides)
         return np.ascontiguousarray(part).reshape(view.shape)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All of it in C order, `PIECE` elements or one entry of the first axis at a time."""
+        if not self.shape:
+            yield self[...]
+            return
+        rows = max(1, PIECE * self.shape[0] // max(self.size, 1))
+        for start in range(0, self.shape[0], rows):
+            yield self[start : start + rows]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of it, for `numpy.asarray`."""

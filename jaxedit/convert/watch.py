@@ -28,14 +28,14 @@ class Watch:
             self._bar.close()
 
     def expect(self, bytes_of: Mapping[str, int]) -> None:
-        """Say how many bytes of every network will go by."""
+        """Say how many bytes of further networks will go by."""
         from tqdm import tqdm
 
-        self._left = dict(bytes_of)
-        self._started = time.perf_counter()
-        if sys.stderr.isatty():
-            total = sum(bytes_of.values())
-            self._bar = tqdm(total=total, unit="B", unit_scale=True, leave=False)
+        self._left |= bytes_of
+        if self._bar is None and sys.stderr.isatty():
+            self._bar = tqdm(total=0, unit="B", unit_scale=True, leave=False)
+        if self._bar is not None:
+            self._bar.total += sum(bytes_of.values())
 
     def seen(self, network: str, count: int) -> None:
         """Count bytes of a network that went by."""
@@ -47,14 +47,21 @@ class Watch:
             seconds = time.perf_counter() - self._started
             print(f"{network}: done after {seconds:.1f} s", file=sys.stderr, flush=True)
 
-    def arrays(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """The same arrays by path, which are seen as their chunks are taken."""
+    def arrays(self, arrays: Mapping[str, Any], network: str = "") -> dict[str, Any]:
+        """The same arrays, which are seen as their chunks are taken.
+
+        Args:
+          arrays: by name; each has a shape, a dtype and `chunks()`.
+          network: to which they belong; empty: the first component of each name.
+        """
         sizes: dict[str, int] = {}
-        for path, array in arrays.items():
-            network = path.split("/")[0]
-            sizes[network] = sizes.get(network, 0) + nbytes(array)
+        seen = {}
+        for name, array in arrays.items():
+            owner = network or name.split("/")[0]
+            sizes[owner] = sizes.get(owner, 0) + nbytes(array)
+            seen[name] = _Seen(array, owner, self)
         self.expect(sizes)
-        return {path: _Watched(array, path.split("/")[0], self) for path, array in arrays.items()}
+        return seen
 
 
 def nbytes(array: Any) -> int:
@@ -62,7 +69,7 @@ def nbytes(array: Any) -> int:
     return math.prod(array.shape) * np.dtype(array.dtype).itemsize
 
 
-class _Watched:
+class _Seen:
     """An array whose chunks are counted."""
 
     def __init__(self, array: Any, network: str, watch: Watch) -> None:
@@ -70,7 +77,6 @@ class _Watched:
         self._array, self._network, self._watch = array, network, watch
 
     def chunks(self) -> Iterator[np.ndarray]:
-        chunks = self._array.chunks() if hasattr(self._array, "chunks") else (self._array[...],)
-        for chunk in chunks:
+        for chunk in self._array.chunks():
             yield chunk
             self._watch.seen(self._network, chunk.nbytes)

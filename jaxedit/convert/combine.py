@@ -1,0 +1,154 @@
+"""The settings of a model from the settings of its parts, and from a release that it is like."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jaxedit.config import (
+    OFFICIAL,
+    EditARConfig,
+    ERecConfig,
+    PretrainedConfig,
+    SampleConfig,
+    T5Config,
+    TokenSampleConfig,
+    official,
+    require,
+)
+from jaxedit.convert import hub, pretrained
+from jaxedit.convert.part import EDITORS, Part
+
+# What two transformers of the same shapes agree in; heads of EditAR's are no shape.
+SIZES = {
+    "varedit": (
+        *("depth", "width", "heads", "mlp_hidden", "token_bits", "text_width"),
+        *("text_pool_heads", "max_text_tokens", "levels"),
+    ),
+    "editar": (
+        *("layers", "width", "mlp_hidden", "codes", "prefix", "classes", "text_width"),
+        "text_tokens",
+    ),
+}
+PLACES = {  # kind -> the official name that brings it
+    "bsq": "infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
+    "vq": "llamagen-vq16-t2i or llamagen-vq16-c2i",
+    "t5": "flan-t5-xl",
+}
+
+
+class Combined(NamedTuple):
+    """All settings of a model, and where those of inference come from."""
+
+    config: PretrainedConfig
+    origin: str
+
+
+def combine(parts: Sequence[Part], settings: str = "") -> Combined:
+    """The settings of the model that the parts make together.
+
+    Args:
+      parts: of an editor, or a single one.
+      settings: official name, or name or directory of a model of ours, from which the settings
+        come that no shape tells; empty: a release of that file name or, if it is the only one, of
+        these shapes.
+
+    Raises:
+      ConfigError: the parts make no model, or not the one that is named, or several releases fit.
+    """
+    kinds = _by_kind(parts)
+    editor = next((kind for kind in EDITORS if kind in kinds), None)
+    if editor is None:
+        require(
+            len(parts) == 1,
+            f"{', '.join(kinds)} make no model: expected one of them, or a transformer as well "
+            f"({' or '.join(EDITORS)})",
+        )
+        (part,) = parts
+        require(not settings, f"--settings={settings}: a {part.kind} alone has no such settings")
+        return Combined(PretrainedConfig(model_type=part.kind, **{part.kind: part.config}), "")
+    config, origin = _like(kinds[editor], settings)
+    needed = [kind for kind in pretrained.networks_of(config) if kind in PLACES]
+    missing = [kind for kind in needed if kind not in kinds]
+    require(
+        not missing,
+        f"{kinds[editor].where}: an editor also needs "
+        + " and ".join(f"a {kind}: --src={PLACES[kind]}" for kind in missing),
+    )
+    unused = sorted(kinds.keys() - {editor, *needed})
+    require(not unused, f"a {config.model_type} model has no {', '.join(unused)}")
+    config = dataclasses.replace(config, **{kind: kinds[kind].config for kind in needed})
+    config.validate()
+    return Combined(config, origin)
+
+
+def _by_kind(parts: Sequence[Part]) -> dict[str, Part]:
+    kinds: dict[str, Part] = {}
+    for part in parts:
+        other = kinds.setdefault(part.kind, part)
+        require(other is part, f"{other.where} and {part.where} both hold {part.kind}")
+    return kinds
+
+
+def _like(part: Part, settings: str) -> Combined:
+    """A transformer's settings, completed by those of a model of the same shapes."""
+    if settings:
+        config = _named(settings)
+        found = _differences(part, config)
+        require(not found, f"--settings={settings} does not fit {part.where}: {', '.join(found)}")
+        return Combined(_with(config, part), settings)
+    if part.model:
+        return Combined(part.model, str(part.where))
+    fitting = {n: r for n, r in OFFICIAL.items() if not _differences(part, r.config)}
+    named = [n for n, r in fitting.items() if r.sources[0] == part.source]
+    names = named or list(fitting)
+    require(
+        len(names) < 2,
+        f"{part.where}: no shape tells the schedule and the sampling; expected "
+        f"--settings={' or '.join(names)}",
+    )
+    if names:
+        return Combined(_with(official(names[0]).config, part), names[0])
+    return Combined(_default(part), "defaults: no official release has these shapes")
+
+
+def _named(settings: str) -> PretrainedConfig:
+    if settings in OFFICIAL:
+        return official(settings).config
+    return pretrained.read_config(hub.resolve(settings))
+
+
+def _differences(part: Part, config: PretrainedConfig) -> list[str]:
+    """In which sizes a transformer differs from the one of a config."""
+    other = getattr(config, part.kind)
+    if other is None or config.model_type != part.kind:
+        return [f"it is a {config.model_type} model, expected {part.kind}"]
+    names = SIZES[part.kind]
+    if part.kind == "editar" and part.config.prefix == "edit":
+        names = (*names, "grid")
+    return [
+        f"{name}={getattr(other, name)}, but {getattr(part.config, name)} in the file"
+        for name in names
+        if getattr(other, name) != getattr(part.config, name)
+    ]
+
+
+def _with(config: PretrainedConfig, part: Part) -> PretrainedConfig:
+    """A config for a transformer that may lack, or have, the head for a teacher's features."""
+    if part.kind == "editar":
+        head = part.config.distill_width
+        config.editar = dataclasses.replace(config.editar, distill_width=head)
+    return config
+
+
+def _default(part: Part) -> PretrainedConfig:
+    if part.kind == "varedit":
+        return PretrainedConfig(varedit=part.config, sample=SampleConfig())
+    editar: EditARConfig = part.config
+    top_k = min(TokenSampleConfig.top_k, editar.codes)
+    return PretrainedConfig(
+        model_type="editar",
+        editar=editar,
+        t5=T5Config(),
+        token_sample=TokenSampleConfig(top_k=top_k),
+        erec=ERecConfig(),
+    )

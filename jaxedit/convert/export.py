@@ -1,0 +1,93 @@
+"""Write a model of ours as the files of its release: the original names, as safetensors."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit.config import PretrainedConfig, TowerConfig
+from jaxedit.convert import hub, pretrained, safetensors
+from jaxedit.convert.keymaps import to_torch
+from jaxedit.convert.kinds import KINDS
+from jaxedit.convert.part import open_parts
+from jaxedit.convert.replacing import replacing
+from jaxedit.convert.watch import Watch
+
+
+def export(
+    src: str | os.PathLike,
+    dst: str | os.PathLike,
+    dtype: str | None,
+    watch: Watch,
+    say: Callable[[str], Any] = print,
+) -> None:
+    """Write one file per kind of network: varedit.safetensors, bsq.safetensors, t5.safetensors.
+
+    A config.json beside them says what no shape tells, so that `convert` reads them again.
+
+    Args:
+      src: name or directory of a model of ours.
+      dst: local directory, new or empty; appears only once it is complete.
+      dtype: of the files; None keeps that of the weights.
+      watch: sees the weights go by.
+      say: takes a line for each file.
+
+    Raises:
+      ValueError: the model is damaged, or a value is not finite.
+      FileExistsError: there is something at `dst`.
+      OSError: a file cannot be read or written.
+    """
+    target = pretrained.path_of(dst)
+    if target.exists() and not pretrained.is_empty(target):
+        raise FileExistsError(f"{target}: exists; expected a new directory for the exported files")
+    parts = open_parts(hub.resolve(src))
+    with replacing(target) as new:
+        for part in parts:
+            prefix = KINDS[part.kind].prefix
+            params = {path.removeprefix(prefix): array for path, array in part.arrays.items()}
+            state = to_torch(KINDS[part.kind].keymap, params)
+            dtypes = {key: np.dtype(jnp.dtype(dtype or a.dtype)) for key, a in state.items()}
+            file = f"{part.kind}.safetensors"
+            safetensors.write(new / file, watch.arrays(state, part.kind), dtypes=dtypes)
+            say(f"{target / file}: {len(state)} arrays")
+        text = json.dumps(told(parts[0].model), indent=1) + "\n"
+        (new / "config.json").write_text(text, encoding="utf-8")
+
+
+def told(config: PretrainedConfig) -> dict[str, Any]:
+    """What no shape tells of the networks, under the names of the releases' own settings."""
+    settings: dict[str, Any] = {}
+    if config.varedit:
+        settings["apply_spatial_patchify"] = int(config.varedit.patchify)
+    if config.editar:
+        settings |= {
+            "n_head": config.editar.heads,
+            "image_size": config.editar.grid * config.vq.stride,
+            "downsample_size": config.vq.stride,
+        }
+    if config.vq:
+        settings["codebook_l2_norm"] = config.vq.unit_norm
+    if config.t5:
+        settings["relative_attention_max_distance"] = config.t5.position_max_distance
+        settings["layer_norm_epsilon"] = config.t5.norm_eps
+    if config.vit:
+        settings |= {
+            "num_attention_heads": config.vit.heads,
+            "layer_norm_eps": config.vit.norm_eps,
+            **({} if config.vit.position_offset else {"model_type": "dinov2"}),
+        }
+    if config.clip:
+        settings["vision_config"] = _tower(config.clip.image)
+        settings["text_config"] = _tower(config.clip.text) | {"eos_token_id": config.clip.eos_id}
+    return settings
+
+
+def _tower(tower: TowerConfig) -> dict[str, Any]:
+    return {
+        "num_attention_heads": tower.heads,
+        "hidden_act": tower.activation,
+        "layer_norm_eps": tower.norm_eps,
+    }

@@ -1,0 +1,121 @@
+"""One part of a model that is being converted: recognised, but not read yet."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, Source, require
+from jaxedit.convert import hub, pretrained
+from jaxedit.convert.keymaps import assemble
+from jaxedit.convert.kinds import KINDS, detect
+from jaxedit.convert.state_dict import open_state
+from jaxedit.convert.views import ArrayLike
+
+EDITORS = ("varedit", "editar")
+
+
+class Part(NamedTuple):
+    """The networks of one kind, from one file or directory.
+
+    Attributes:
+      kind: see `kinds`.
+      config: the settings of the network, as far as its shapes tell them.
+      arrays: by PyTorch key or, of a model of ours, by parameter path.
+      where: the file or directory.
+      model: all settings, of a model of ours; else None.
+    """
+
+    kind: str
+    config: Any
+    arrays: dict[str, ArrayLike]
+    where: hub.Directory
+    model: PretrainedConfig | None = None
+
+    @property
+    def files(self) -> list[hub.Directory]:
+        """The files in which the numbers lie."""
+        return sorted({array.file for array in self.arrays.values()})
+
+    @property
+    def source(self) -> Source:
+        """Where it comes from, for the model card; official files are known by their names."""
+        for release in OFFICIAL.values():
+            for source in release.sources:
+                if source.kind == self.kind and self.where.name == _name_of(source):
+                    return source
+        return Source(self.kind, "", self.where.name, "as its origin says", "a file of its owner")
+
+    def parameters(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ArrayLike]:
+        """The parameters by path, the first component of which is the network.
+
+        Args:
+          shapes: of all parameters of the model, by path.
+
+        Raises:
+          ValueError: a key is missing, unexpected or of another shape; lists all of them.
+        """
+        if self.model:
+            return self.arrays
+        keymap, prefix = KINDS[self.kind].keymap, KINDS[self.kind].prefix
+        names = networks_of(self.kind)
+        expected = {
+            path.removeprefix(prefix): shape
+            for path, shape in shapes.items()
+            if path.split("/")[0] in names
+        }
+        try:
+            joined = assemble(keymap, self.arrays, expected)
+        except ValueError as error:
+            raise ValueError(f"{self.where}: {error}") from error
+        return {prefix + path: array for path, array in joined.items()}
+
+
+def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) -> list[Part]:
+    """What a file or directory holds: one part of a release, or all of a model of ours.
+
+    Args:
+      path: local or gs://.
+      kind: what is expected there; "auto" takes whatever it is.
+      ema: take the moving average of a training run's weights.
+
+    Raises:
+      ConfigError: something else than `kind` is there.
+      ValueError: no known network, or a damaged file.
+      OSError: it cannot be read.
+    """
+    known = ("auto", *KINDS)
+    require(kind in known, f"--kind={kind}: expected one of {', '.join(known)}")
+    if pretrained.is_one(path):
+        parts = _parts_of_ours(path)
+    else:
+        state = open_state(path, ema=ema)
+        try:
+            found = detect({key: a.shape for key, a in state.arrays.items()}, state.settings)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        parts = [Part(found.kind, found.settings, state.arrays, path)]
+    for part in parts:
+        require(
+            kind in ("auto", part.kind), f"--kind={kind}: {path} holds {part.kind} by its shapes"
+        )
+    return parts
+
+
+def networks_of(kind: str) -> tuple[str, ...]:
+    """The networks, by their names in parameter paths, that a file of a kind holds."""
+    return {"varedit": ("transformer",), "editar": ("transformer", "null")}.get(kind, (kind,))
+
+
+def _parts_of_ours(path: hub.Directory) -> list[Part]:
+    config, stored = pretrained.open_pretrained(path)
+    parts = []
+    for kind in PARTS[config.model_type]:
+        names = networks_of(kind)
+        arrays = {p: a for p, a in stored.items() if p.split("/")[0] in names}
+        if arrays:
+            parts.append(Part(kind, getattr(config, kind), arrays, path, config))
+    return parts
+
+
+def _name_of(source: Source) -> str:
+    return pathlib.PurePosixPath(source.file or source.repo).name
