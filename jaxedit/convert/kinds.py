@@ -16,7 +16,8 @@ from jaxedit.convert import (
     keymap_vq,
     sizes,
 )
-from jaxedit.convert.keymaps import KeyMap, assemble
+from jaxedit.convert.keymaps import assemble
+from jaxedit.convert.rules import KeyMap
 
 
 class Kind(NamedTuple):

@@ -1,14 +1,18 @@
 import dataclasses
+import functools
+import math
+import zlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxedit import rng, tree
 from jaxedit.config import CLIPConfig, ConfigError, TowerConfig
 from jaxedit.convert.keymap_clip import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps import from_torch, to_torch
 from jaxedit.models.clip import CLIP, ImageTower, TextTower, end_of_text, init_params
 
 TINY = CLIPConfig(
@@ -20,6 +24,16 @@ TINY = CLIPConfig(
     max_text_tokens=8,
     projection_width=6,
 )
+B32 = CLIPConfig(
+    image=TowerConfig(layers=12, width=768, heads=12, mlp_hidden=3072),
+    text=TowerConfig(layers=12, width=512, heads=8, mlp_hidden=2048),
+    patch=32,
+    grid=7,
+    projection_width=512,
+)
+# Of the pixels that CLIP was trained on.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 IDS = jnp.asarray([[18, 3, 4, 19, 0, 0], [18, 5, 19, 0, 0, 0]])
 
 
@@ -133,21 +147,51 @@ def test_bfloat16_stays_close_to_float32(params):
     "config, count",
     [
         (CLIPConfig(), 427_616_513),
-        (
-            CLIPConfig(
-                image=TowerConfig(layers=12, width=768, heads=12, mlp_hidden=3072),
-                text=TowerConfig(layers=12, width=512, heads=8, mlp_hidden=2048),
-                patch=32,
-                grid=7,
-                projection_width=512,
-            ),
-            151_277_313,
-        ),
+        (B32, 151_277_313),
     ],
 )
 def test_published_sizes(config, count):
     shapes = jax.eval_shape(lambda: init_params(config, rng.key_for(0, "init")))
     assert tree.count(shapes) == count
+
+
+def seeded(path, shape):
+    """The weights of the golden full-size model: normal numbers from a hash of the key."""
+    numbers = np.random.RandomState(zlib.crc32(path.encode()))
+    numbers = numbers.standard_normal(shape).astype(np.float32)
+    if "norm" in path and path.endswith("weight"):
+        return 1 + 0.2 * numbers
+    if len(shape) < 2 or "embedding" in path:
+        return 0.1 * numbers
+    return numbers / np.float32(math.sqrt(math.prod(shape[1:])))
+
+
+@pytest.mark.slow
+def test_release_outputs_at_full_size(golden):
+    arrays, description = golden("metrics_clip_b32_seeded")
+    shapes = tree.flatten(jax.eval_shape(lambda: init_params(B32, rng.key_for(0, "init"))))
+    shapes = {key: view.shape for key, view in to_torch(KEYMAP, shapes).items()}
+    params = from_torch(KEYMAP, {key: seeded(key, shape) for key, shape in shapes.items()})
+
+    @functools.partial(jax.jit, static_argnames="method")
+    def unit(params, *args, method):
+        features = CLIP(B32).apply({"params": params}, *args, method=method)[0]
+        return features, features / jnp.linalg.norm(features)
+
+    params = jax.tree.map(jnp.asarray, params)
+    large = Image.fromarray(arrays["image_small"].repeat(4, axis=0).repeat(4, axis=1))
+    large = large.resize((298, 224), Image.Resampling.BICUBIC).crop((37, 0, 261, 224))
+    pixels = (np.asarray(large) / 255 - MEAN) / DEVIATION
+    found = {"image": unit(params, pixels[None].astype(np.float32), method="encode_image")}
+    for name in "ab":
+        ids = jnp.asarray(arrays[f"ids_{name}"])[None]
+        found[f"text_{name}"] = unit(params, ids, ids >= 0, method="encode_text")
+    for name, (features, _) in found.items():
+        key = "image_features" if name == "image" else name.replace("text", "text_features")
+        np.testing.assert_allclose(features, arrays[key], atol=1e-3)
+    for a, b in (("image", "text_a"), ("image", "text_b"), ("text_a", "text_b")):
+        expected = description[f"cos_{a}_{b}".replace("text_a_text_b", "text_a_b")]
+        np.testing.assert_allclose(found[a][1] @ found[b][1], expected, atol=1e-5)
 
 
 def test_pictures_and_texts_of_another_size():
