@@ -59,7 +59,7 @@ def assemble(
     published = keymap.published(places)
     _complain(
         missing=[published.get(name, name) for name in shapes if name not in found],
-        unexpected=sorted({origin[name] for name in found if name not in places}),
+        unexpected=list({origin[name] for name in found if name not in places}),
         misshapen=[
             f"{origin[name]} {tuple(found[name].shape)} instead of {shape}"
             for name, shape in shapes.items()
@@ -208,6 +208,6 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 def _complain(**problems: list[str]) -> None:
     """Raise ValueError with all problems, if there is any."""
-    lists = [f"{kind} keys: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+    lists = [f"{kind} keys: {', '.join(sorted(keys))}" for kind, keys in problems.items() if keys]
     if lists:
         raise ValueError("; ".join(lists))
