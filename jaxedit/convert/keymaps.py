@@ -6,7 +6,7 @@ parameters, are views that read what they are indexed with.
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ def assemble(
     published = keymap.published(places)
     _complain(
         missing=[published.get(name, name) for name in shapes if name not in found],
-        unexpected=list({origin[name] for name in found if name not in places}),
+        unexpected={origin[name] for name in found if name not in places},
         misshapen=[
             f"{origin[name]} {tuple(found[name].shape)} instead of {shape}"
             for name, shape in shapes.items()
@@ -120,7 +120,7 @@ def _cut(key: str, array: ArrayLike, names: tuple[str, ...]) -> Iterator[tuple[s
     if len(names) == 1:
         yield names[0], array
     elif names:
-        step = _share(key, (*array.shape, 1)[0], len(names))
+        step = _share(key, (*array.shape, 1)[0], len(names))  # a scalar has one row
         (_, *others), axes = whole(array.shape), tuple(range(len(array.shape)))
         for n, name in enumerate(names):
             yield name, View(array, axes, (slice(n * step, (n + 1) * step), *others))
@@ -206,7 +206,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.escape(template).replace(r"\{\}", _NUMBER))
 
 
-def _complain(**problems: list[str]) -> None:
+def _complain(**problems: Collection[str]) -> None:
     """Raise ValueError with all problems, if there is any."""
     lists = [f"{kind} keys: {', '.join(sorted(keys))}" for kind, keys in problems.items() if keys]
     if lists:
