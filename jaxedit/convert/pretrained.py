@@ -23,6 +23,7 @@ from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, req
 from jaxedit.convert import safetensors, shards
 from jaxedit.convert.card import model_card
 from jaxedit.convert.hub import resolve
+from jaxedit.convert.parameter import Parameter
 from jaxedit.convert.replacing import replacing
 from jaxedit.convert.stored import Stored
 from jaxedit.data.text import TextTokenizer
@@ -155,31 +156,47 @@ def save_pretrained(
 def load_pretrained(
     name: str | os.PathLike, networks: Sequence[str] | None = None
 ) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
-    """Read a pretrained directory into memory and check all of it.
+    """`open_params`, with the parameters read: numpy arrays in the file's dtype.
+
+    Raises:
+      ValueError: also if a weight is not finite.
+    """
+    config, params, directory = open_params(name, networks)
+    return config, jax.tree.map(np.asarray, params), directory
+
+
+def open_params(
+    name: str | os.PathLike, networks: Sequence[str] | None = None
+) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
+    """Networks of a pretrained directory as trees of `Parameter`: read where they are used.
 
     Args:
-      name: bundled name or directory.
-      networks: the ones to read ("bsq", "transformer", "t5"); None reads all.
+      name: see `hub.resolve`.
+      networks: the ones wanted ("bsq", "transformer", "t5"); None: all.
 
     Returns:
-      (config, {network: numpy parameters in the file's dtype}, the directory).
+      (config, {network: parameters in the file's dtype}, the directory).
 
     Raises:
       ConfigError: the config cannot work, or does not fit the weights; lists what differs.
-      ValueError: a file is damaged or a weight is not finite.
+      ValueError: a file is damaged.
       OSError: a file is missing.
     """
     directory = resolve(name)
-    config, stored = open_pretrained(directory, networks)
-    arrays = {path: array[...] for path, array in stored.items()}
-    safetensors.require_finite(arrays, directory)
-    return config, tree.unflatten(arrays), directory
+    config, stored = open_pretrained(directory)
+    wanted = networks or networks_of(config)
+    absent = sorted(set(wanted) - set(networks_of(config)))
+    require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
+    params = {
+        path: Parameter(array, array.dtype, path)
+        for path, array in stored.items()
+        if path.split("/")[0] in wanted
+    }
+    return config, tree.unflatten(params), directory
 
 
-def open_pretrained(
-    directory: epath.Path, networks: Sequence[str] | None = None
-) -> tuple[PretrainedConfig, dict[str, Stored]]:
-    """The settings of a pretrained directory, and its parameters by path, not read yet.
+def open_pretrained(directory: epath.Path) -> tuple[PretrainedConfig, dict[str, Stored]]:
+    """The settings of a pretrained directory and its arrays by path, checked to fit each other.
 
     Raises:
       ConfigError: the config cannot work, or does not fit the weights; lists what differs.
@@ -190,10 +207,7 @@ def open_pretrained(
     stored = shards.read(directory)
     safetensors.require_floats(stored, directory)
     _compare(config, {path: array.shape for path, array in stored.items()}, str(directory))
-    absent = sorted(set(networks or ()) - set(networks_of(config)))
-    require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
-    wanted = networks or networks_of(config)
-    return config, {path: a for path, a in stored.items() if path.split("/")[0] in wanted}
+    return config, stored
 
 
 def read_config(directory: epath.Path) -> PretrainedConfig:

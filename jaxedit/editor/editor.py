@@ -23,7 +23,7 @@ from jaxedit.config import (
     settings_of,
 )
 from jaxedit.convert import shards
-from jaxedit.convert.pretrained import load_pretrained, networks_of, read_config, resolve
+from jaxedit.convert.pretrained import open_params
 from jaxedit.data import photo, provenance
 from jaxedit.data.canny import edge_map
 from jaxedit.data.text import TextTokenizer
@@ -62,8 +62,8 @@ class Editor:
 
         Args:
           config: the model, of type varedit or editar.
-          params: its networks, see `convert.pretrained`; without the text encoder, this is loaded
-            from `directory` when it is needed.
+          params: its networks, see `convert.pretrained`, in memory or still in their files;
+            without the text encoder, this is loaded from `directory` when it is needed.
           tokenizer: the text tokenizer of the model.
           directory: of the model's files.
           name: recorded in the settings of each edit; None: the directory.
@@ -116,12 +116,10 @@ class Editor:
           ValueError: a file is damaged.
           OSError: no such model; lists the bundled names.
         """
-        directory = resolve(name)
-        config = read_config(directory)
+        config, params, directory = open_params(name)
         method_of(config, None)
-        later = ("t5",) if text_on_host or text_features else ()
-        networks = [network for network in networks_of(config) if network not in later]
-        _, params, _ = load_pretrained(name, networks)
+        if text_on_host or text_features:
+            del params["t5"]  # loaded when it is needed
         compile_cache.enable()
         return cls(
             config,

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxedit import tree
 from jaxedit.config import ConfigError, PretrainedConfig, require
 from jaxedit.convert.hub import Directory
-from jaxedit.convert.pretrained import load_pretrained
+from jaxedit.convert.pretrained import open_params
 from jaxedit.data import prompts
 from jaxedit.data.text import TextTokenizer
 from jaxedit.editor.text_file import TextFile, origin_of
@@ -118,7 +118,7 @@ class TextFeatures:
     def _ready(self) -> jax.stages.Compiled:
         """The compiled program, its weights loaded."""
         if self._params is None:
-            self._params = self._place(load_pretrained(self._directory, ["t5"])[1]["t5"])
+            self._params = self._place(open_params(self._directory, ["t5"])[1]["t5"])
         if self._program is None:
             blank = np.zeros((1, self.length), np.int32)
             self._program = encode_text.lower(
@@ -127,9 +127,11 @@ class TextFeatures:
         return self._program
 
     def _place(self, params: tree.Tree) -> tree.Tree:
-        params = {"t5": tree.cast(params, self._dtype)}
-        shardings = self._mesh and sharding.state_shardings(params, self._mesh)
-        return jax.device_put(params, self._host or shardings)["t5"]
+        params = tree.cast(params, self._dtype)
+        if self._host:
+            host = jax.sharding.SingleDeviceSharding(self._host)
+            return jax.tree.map(lambda x: sharding.put(x, host), params)
+        return sharding.place({"t5": params}, self._mesh)["t5"]
 
 
 def text_tokens(config: PretrainedConfig) -> int:

@@ -45,7 +45,7 @@ class VAREditSystem:
             name: tree.cast(params[name], "float32" if name == "bsq" else dtype)
             for name in ("bsq", "transformer")
         }
-        self.params = jax.device_put(params, mesh and sharding.state_shardings(params, mesh))
+        self.params = sharding.place(params, mesh)
         self._programs: dict[bool, Callable] = {}
 
     def compile(self, settings: tuple[SampleConfig]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 # axis name -> mesh axes that cut it, together
 AXIS_RULES: dict[str, tuple[str, ...]] = {
@@ -159,13 +159,45 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def place(values: Any, mesh: Mesh) -> Any:
-    """Put whole numpy arrays, equal on every process, on the mesh as `PARAM_AXES` says."""
+def place(values: Any, mesh: Mesh | None) -> Any:
+    """Put arrays, equal on every process, on the mesh as `PARAM_AXES` says, one after another.
 
-    def put(x: Any, sharding: NamedSharding) -> jax.Array:
-        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+    Args:
+      values: pytree of whatever `put` takes.
+      mesh: the device mesh; None: the default device.
 
+    Returns:
+      The pytree of jax arrays.
+    """
+    if mesh is None:
+        return jax.tree.map(lambda x: put(x, None), values)
     return jax.tree.map(put, values, state_shardings(values, mesh))
+
+
+def put(x: Any, layout: Sharding | None) -> jax.Array:
+    """Lay one array out over devices; when it returns, the host's copy may go.
+
+    Args:
+      x: numpy or jax array, or anything with `shape` and `dtype` that gives numpy arrays for
+        `x[slices]`; of that, no more is read than holds all slices of this process.
+      layout: where it shall lie; None: on the default device.
+    """
+    if layout is None or isinstance(x, jax.Array):
+        x = x if isinstance(x, jax.Array) else np.asarray(x)
+        return jax.block_until_ready(jax.device_put(x, layout))
+    places = layout.addressable_devices_indices_map(x.shape).values()
+    bounds = [[s.indices(n)[:2] for s, n in zip(i, x.shape, strict=True)] for i in places]
+    begins = [min(start for start, _ in axis) for axis in zip(*bounds, strict=True)]
+    ends = [max(stop for _, stop in axis) for axis in zip(*bounds, strict=True)]
+    block = x[tuple(map(slice, begins, ends))]
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        starts = [s.indices(n)[0] - b for s, n, b in zip(index, x.shape, begins, strict=True)]
+        lengths = layout.shard_shape(x.shape)
+        return block[tuple(slice(a, a + n) for a, n in zip(starts, lengths, strict=True))]
+
+    array = jax.make_array_from_callback(x.shape, layout, part)
+    return jax.block_until_ready(array)
 
 
 def to_host(x: jax.Array) -> np.ndarray:

@@ -112,7 +112,7 @@ def prepare(config: PretrainedConfig, params: Tree, dtype: Any) -> Networks:
       dtype: of the transformer; the image tokenizer stays float32.
     """
     return Networks(
-        vq=cast(params["vq"], "float32"),
+        vq=jax.tree.map(jnp.asarray, cast(params["vq"], "float32")),
         weights=unstack(config.editar, params["transformer"], params.get("null", {}), dtype),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxedit import rng, tree
 from jaxedit.config import EditARConfig, PretrainedConfig, TrainConfig, ViTConfig, require
-from jaxedit.convert.pretrained import load_pretrained, save_pretrained
+from jaxedit.convert.pretrained import load_pretrained, open_params, save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.editar import EditAR, Null, Output, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
@@ -277,7 +277,7 @@ def read_teacher(name: str, student: EditARConfig) -> tuple[ViTConfig, Tree]:
     """
     if not name:
         return seeded_teacher(student.distill_width, student.grid // 2)
-    found, loaded, _ = load_pretrained(name, ["vit"])
+    found, loaded, _ = open_params(name, ["vit"])
     return found.vit, tree.cast(loaded["vit"], "float32")
 
 

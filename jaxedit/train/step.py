@@ -25,7 +25,10 @@ class Objective(Protocol):
         """All trained parameters, f32."""
 
     def frozen(self) -> Tree:
-        """numpy arrays that the loss needs and that are not trained, an argument of the step."""
+        """Arrays that the loss needs and that are not trained, an argument of the step.
+
+        They are what `sharding.put` takes: numpy arrays, or parameters still in their files.
+        """
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array

@@ -5,10 +5,12 @@ import logging
 import re
 
 import jax
+import jax.numpy as jnp
 
 from jaxedit import tree
 from jaxedit.config import require
-from jaxedit.convert.pretrained import NETWORKS, load_pretrained
+from jaxedit.convert.pretrained import NETWORKS, open_params
+from jaxedit.parallel import sharding
 from jaxedit.train.step import TrainState
 
 # EditAR begins with LlamaGen's weights, which have no head for the teacher's features.
@@ -20,20 +22,22 @@ log = logging.getLogger(__name__)
 def warm_start(state: TrainState, name: str) -> TrainState:
     """Replace the parameters (and their average) of a new run by pretrained ones.
 
-    Networks that no pretrained directory holds, such as a discriminator, stay as they are, and so
-    do `OPTIONAL` parameters that the weights lack.
+    Each process reads only the slices that its devices hold, one array after another. Networks that
+    no pretrained directory holds, such as a discriminator, stay as they are, and so do `OPTIONAL`
+    parameters that the weights lack.
 
     Args:
-      state: a new run's state.
-      name: bundled name or directory of the weights.
+      state: a new run's state; its arrays are given back as they are replaced.
+      name: of the weights, see `hub.resolve`.
 
     Raises:
       ConfigError: shapes differ; all of them are listed.
+      ValueError: a file is damaged or a weight is not finite.
       OSError: there are no such weights.
     """
     known = {network for networks in NETWORKS.values() for network in networks}
     wanted = [network for network in state.params if network in known]
-    _, loaded, directory = load_pretrained(name, wanted)
+    _, loaded, directory = open_params(name, wanted)
     new, old = tree.flatten(loaded), tree.flatten({n: state.params[n] for n in wanted})
     differ = [
         f"{path}: {shape_of(new, path)} there, {shape_of(old, path)} here"
@@ -43,15 +47,23 @@ def warm_start(state: TrainState, name: str) -> TrainState:
     ]
     require(not differ, f"init_from={name!r} does not fit this config:\n  " + "\n  ".join(differ))
 
-    def put(path: str, leaf: jax.Array) -> jax.Array:
+    def read(path: str, leaf: jax.Array) -> jax.Array:
         if path not in new:
             return leaf
-        values = new[path].astype(leaf.dtype)
-        return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda i: values[i])
+        dtype, layout = leaf.dtype, leaf.sharding
+        leaf.delete()  # there may be no room for both
+        return sharding.put(new[path].astype(dtype), layout)
+
+    def copy(path: str, leaf: jax.Array) -> jax.Array:
+        if path not in new:
+            return leaf
+        leaf.delete()
+        return jnp.copy(placed[path])
 
     log.info("starting from the weights in %s", directory)
-    params = tree.map_with_path(put, state.params)
-    average = tree.map_with_path(put, state.ema_params)
+    params = tree.map_with_path(read, state.params)
+    placed = tree.flatten(params)
+    average = tree.map_with_path(copy, state.ema_params)
     return dataclasses.replace(state, params=params, ema_params=average)
 
 

@@ -20,6 +20,7 @@ from jaxedit.config import (
 )
 from jaxedit.convert.pretrained import abstract_params, load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.parallel import sharding
 from jaxedit.train import loop
 from jaxedit.train.editar import (
     EditARObjective,
@@ -83,6 +84,10 @@ def make_batch(seed=0, rows=8):
     return EditBatch(source, target, ids, np.tile(np.arange(6) < 4, (rows, 1)), None)
 
 
+def frozen_of(objective):
+    return sharding.place(objective.frozen(), None)
+
+
 def load(config):
     return EditARObjective(config, *load_frozen(config))
 
@@ -101,7 +106,7 @@ def params(objective):
 
 def test_untrained_loss_is_that_of_guessing(objective):
     params = jax.jit(objective.init)(rng.key_for(0, "init"))
-    loss, metrics = jax.jit(objective.loss)(params, objective.frozen(), make_batch(), KEY, STEP)
+    loss, metrics = jax.jit(objective.loss)(params, frozen_of(objective), make_batch(), KEY, STEP)
     np.testing.assert_allclose(metrics["ce"], math.log(8), rtol=1e-5)
     np.testing.assert_allclose(loss, metrics["ce"] + 0.5 * metrics["distill"], rtol=1e-6)
     names = {"ce", "distill", "accuracy", "accuracy_copy", "accuracy_edit"}
@@ -112,7 +117,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(objective, params):
     def loss(params, frozen):
         return objective.loss(params, frozen, make_batch(), KEY, STEP)[0]
 
-    trained, frozen = jax.jit(jax.grad(loss, (0, 1)))(params, objective.frozen())
+    trained, frozen = jax.jit(jax.grad(loss, (0, 1)))(params, frozen_of(objective))
     assert frozen.keys() == {"vq", "null", "vit"}
     for path, grad in tree.flatten(trained).items():
         assert jnp.isfinite(grad).all() and jnp.abs(grad).max() > 0, path
@@ -154,7 +159,8 @@ def test_dropped_conditions_do_not_matter(tokenizer, params):
         None,
     )
     assert text.any() and image.any() and not (text & image).all()
-    loss = jax.jit(lambda batch: dropped.loss(params, dropped.frozen(), batch, KEY, STEP)[0])
+    frozen = frozen_of(dropped)
+    loss = jax.jit(lambda batch: dropped.loss(params, frozen, batch, KEY, STEP)[0])
     np.testing.assert_allclose(loss(one), loss(other), rtol=1e-6)
 
 
@@ -183,11 +189,11 @@ def test_accuracies_by_hand():
 def test_text_to_image(tokenizer):
     model = small_model(prefix="text", distill_width=0)
     objective = load(make_config(tokenizer, model, distill_weight=0.0))
-    assert objective.frozen()["null"].keys() == {"text"}
+    assert frozen_of(objective)["null"].keys() == {"text"}
     params = jax.jit(objective.init)(rng.key_for(0, "init"))
-    one = make_batch()
+    one, frozen = make_batch(), frozen_of(objective)
     other = dataclasses.replace(one, source=255 - one.source)
-    loss = jax.jit(lambda batch: objective.loss(params, objective.frozen(), batch, KEY, STEP))
+    loss = jax.jit(lambda batch: objective.loss(params, frozen, batch, KEY, STEP))
     assert loss(one)[0] == loss(other)[0] and loss(one)[1].keys() == {"ce", "accuracy"}
 
 
@@ -198,8 +204,8 @@ def test_begins_with_text_to_image_weights(tokenizer, tmp_path):
     config.init_from = str(tmp_path / "t2i")
     objective = load(config)
     _, there, _ = load_pretrained(tmp_path / "t2i")
-    np.testing.assert_array_equal(objective.frozen()["null"]["text"], there["null"]["text"])
-    assert objective.frozen()["null"]["image"].shape == (16, 16)
+    np.testing.assert_array_equal(frozen_of(objective)["null"]["text"], there["null"]["text"])
+    assert frozen_of(objective)["null"]["image"].shape == (16, 16)
 
 
 @pytest.mark.usefixtures("compile_once")
@@ -215,7 +221,7 @@ def test_trains_resumes_and_exports(tokenizer, tmp_path):
     assert (tmp_path / "whole" / "samples" / "0000004.png").is_file()
     config, exported, _ = load_pretrained(tmp_path / "whole" / "export")
     assert config == small_model() and exported.keys() == {"vq", "transformer", "null", "t5"}
-    null = load(make_config(tokenizer)).frozen()["null"]
+    null = frozen_of(load(make_config(tokenizer)))["null"]
     jax.tree.map(np.testing.assert_array_equal, exported["null"], null)
 
 
@@ -227,7 +233,7 @@ def batches_from(step):
 
 def test_sheet(objective, params):
     batch = make_batch(rows=2)
-    sheet = objective.sheet(params, objective.frozen(), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sheet(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)

@@ -20,6 +20,7 @@ from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, quantize
+from jaxedit.parallel import sharding
 from jaxedit.train.varedit import VAREditObjective, load_frozen
 
 SCALES = ((1, 1), (2, 2), (4, 4))
@@ -62,6 +63,10 @@ def make_batch(seed=0):
     return EditBatch(source, target, ids, ids > 20, None)
 
 
+def frozen_of(objective):
+    return sharding.place(objective.frozen(), None)
+
+
 def load(config):
     return VAREditObjective(config, load_frozen(config))
 
@@ -81,7 +86,7 @@ KEY = rng.key_for(0, "loss")
 
 def test_untrained_loss_is_one_bit_and_everything_trained_has_a_gradient(objective, params):
     step = jax.jit(jax.value_and_grad(objective.loss, has_aux=True))
-    (loss, metrics), grads = step(params, objective.frozen(), make_batch(), KEY, jnp.int32(0))
+    (loss, metrics), grads = step(params, frozen_of(objective), make_batch(), KEY, jnp.int32(0))
     np.testing.assert_allclose(loss, math.log(2), rtol=0.02)
     assert metrics.keys() == {"accuracy"} | {
         f"{n}_{k}" for n in ("loss", "accuracy") for k in (1, 2, 3)
@@ -95,7 +100,7 @@ def test_untrained_loss_is_one_bit_and_everything_trained_has_a_gradient(objecti
 
 
 def test_labels_are_the_tokenizers_bits(tokenizer, objective):
-    batch, frozen = make_batch(), objective.frozen()["bsq"]
+    batch, frozen = make_batch(), frozen_of(objective)["bsq"]
     clean = load(make_config(tokenizer, bit_noise=0.0))
     source, labels = jax.jit(clean.tokens)(frozen, batch, KEY)
     encode = jax.jit(functools.partial(clean.tokenizer.apply, method="encode"))
@@ -113,26 +118,26 @@ def test_dropped_text_does_not_matter(tokenizer, params):
     one = make_batch()
     two = EditBatch(one.source, one.target, one.text_ids[::-1], one.text_mask, None)
     loss = jax.jit(dropped.loss)
-    losses = [loss(params, dropped.frozen(), b, KEY, jnp.int32(0))[0] for b in (one, two)]
+    losses = [loss(params, frozen_of(dropped), b, KEY, jnp.int32(0))[0] for b in (one, two)]
     assert losses[0] == losses[1]
 
 
 def test_sheet_and_export(objective, params, tmp_path):
     batch = make_batch()
-    sheet = objective.sheet(params, objective.frozen(), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sheet(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)
     objective.export(jax.tree.map(np.asarray, params), str(tmp_path / "weights"))
     config, loaded, _ = load_pretrained(tmp_path / "weights")
     assert config == objective.model
-    jax.tree.map(np.testing.assert_array_equal, loaded, objective.frozen() | params)
+    jax.tree.map(np.testing.assert_array_equal, loaded, frozen_of(objective) | params)
 
 
 def test_text_encoder_of_another_model_is_frozen(objective, params, tokenizer, tmp_path):
     objective.export(jax.tree.map(np.asarray, params), str(tmp_path / "weights"))
     other = load(make_config(tokenizer, text_encoder=str(tmp_path / "weights")))
-    assert other.frozen().keys() == {"bsq", "t5"}
+    assert frozen_of(other).keys() == {"bsq", "t5"}
     assert jax.eval_shape(other.init, rng.key_for(0, "init")).keys() == {"transformer"}
 
 
@@ -140,7 +145,7 @@ def test_full_conditioning_has_a_token_for_every_scale(tokenizer):
     config = make_config(tokenizer)
     config.model.varedit.conditioning = "full"
     objective = load(config)
-    bsq = objective.frozen()["bsq"]
+    bsq = frozen_of(objective)["bsq"]
     source, _ = jax.eval_shape(objective.tokens, bsq, make_batch(), KEY)
     assert source.shape == (2, 21, 4)
 
