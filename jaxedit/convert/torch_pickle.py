@@ -5,13 +5,34 @@ the program mentions is a key of the caller's table, whose values are inert or t
 builders, and every other name and every other instruction ends the reading.
 """
 
-import io
 import pickletools
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 MAX_BYTES = 1 << 24  # of a pickle; tensors lie outside it, and each takes some hundred bytes of it
 MAX_STEPS = 5_000_000
+MAX_NAME = 256  # bytes of a module and a name in it
+NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
+FIXED = {  # formats of arguments of a fixed size
+    "PROTO": struct.Struct("<B"),
+    "FRAME": struct.Struct("<Q"),
+    "BININT": struct.Struct("<i"),
+    "BININT1": struct.Struct("<B"),
+    "BININT2": struct.Struct("<H"),
+    "BINFLOAT": struct.Struct(">d"),
+    "BINPUT": struct.Struct("<B"),
+    "LONG_BINPUT": struct.Struct("<I"),
+    "BINGET": struct.Struct("<B"),
+    "LONG_BINGET": struct.Struct("<I"),
+}
+SIZED = {  # formats of the number of bytes that an argument has
+    "LONG1": struct.Struct("<B"),
+    "SHORT_BINUNICODE": struct.Struct("<B"),
+    "BINUNICODE": struct.Struct("<I"),
+    "SHORT_BINBYTES": struct.Struct("<B"),
+    "BINBYTES": struct.Struct("<I"),
+}
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 Key = str | int | None
 
@@ -46,15 +67,43 @@ def load(
         raise ValueError(f"a pickle of {len(data)} bytes: expected at most {MAX_BYTES}")
     machine = _Machine(names, stored_elsewhere)
     try:
-        for step, (operation, argument, _) in enumerate(pickletools.genops(io.BytesIO(data))):
-            if operation.name == "STOP":
+        for step, (operation, argument) in enumerate(_instructions(data)):
+            if operation == "STOP":
                 return machine.stack.pop()
             if step > MAX_STEPS:
                 raise ValueError(f"more than {MAX_STEPS} instructions")
-            machine.step(operation.name, argument)
-    except (IndexError, KeyError, TypeError) as error:
+            machine.step(operation, argument)
+    except (IndexError, KeyError, TypeError, struct.error, UnicodeError) as error:
         raise ValueError(f"a damaged pickle: {type(error).__name__} {error}") from error
-    raise ValueError("a pickle without an end")
+    raise ValueError("a damaged pickle: it has no end")
+
+
+def _instructions(data: bytes) -> Iterator[tuple[str, Any]]:
+    """Each instruction by its name in `pickletools`, with its argument if it may have one."""
+    position = 0
+    while position < len(data):
+        operation, argument = NAMES.get(data[position], f"{data[position]:#x}"), None
+        position += 1
+        if operation in FIXED:
+            (argument,) = FIXED[operation].unpack_from(data, position)
+            position += FIXED[operation].size
+        elif operation in SIZED:
+            (size,) = SIZED[operation].unpack_from(data, position)
+            position += SIZED[operation].size + size
+            if position > len(data):
+                raise IndexError(f"{operation} of {size} bytes")
+            argument = _decode(operation, data[position - size : position])
+        elif operation == "GLOBAL":
+            module, name, _ = data[position : position + MAX_NAME].split(b"\n", 2)
+            position += len(module) + len(name) + 2
+            argument = f"{module.decode()} {name.decode()}"
+        yield operation, argument
+
+
+def _decode(operation: str, data: bytes) -> int | str | bytes:
+    if operation == "LONG1":
+        return int.from_bytes(data, "little", signed=True)
+    return data.decode() if operation.endswith("UNICODE") else data
 
 
 class _Machine:
