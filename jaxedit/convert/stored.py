@@ -9,7 +9,7 @@ import math
 import pathlib
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from etils import epath
@@ -17,6 +17,7 @@ from etils import epath
 MAX_AXES = 32
 LARGEST = 2**48  # of one axis or stride: beyond it numpy's 64-bit byte offsets could overflow
 PIECE = 1 << 24  # elements that `chunks` reads at once
+WORTHWHILE = 512  # bytes: what is less is read together with what lies between
 Index = int | slice | types.EllipsisType
 
 
@@ -47,8 +48,8 @@ class Stored:
         sound = all(0 <= n < LARGEST for n in (*self.shape, *self.strides)) and self.offset >= 0
         if not sound or not len(self.shape) == len(self.strides) <= MAX_AXES:
             raise ValueError(
-                f"{self.file}: no array has shape {self.shape}, strides {self.strides} and "
-                f"offset {self.offset}"
+                f"{self.file}: no array has shape {str(self.shape)[:100]}, "
+                f"strides {str(self.strides)[:100]} and offset {str(self.offset)[:100]}"
             )
 
     @property
@@ -70,8 +71,8 @@ class Stored:
     def __getitem__(self, index: Index | tuple[Index, ...]) -> np.ndarray:
         """Read a part: `stored[...]` all of it, `stored[2:4]` and `stored[:, 1]` as in numpy.
 
-        Reads from the first byte of the part to its last, in one piece; so a part of the leading
-        axis costs only itself, one of a later axis the rows around it too.
+        Reads from the first byte of the part to its last, in one piece, where most of that is the
+        part; where it is not, as of columns, piece by piece.
 
         Returns:
           The part, C-contiguous; not to be written into.
@@ -84,16 +85,8 @@ class Stored:
         start, view = self._locate(index if isinstance(index, tuple) else (index,))
         if view.size == 0:
             return np.empty(view.shape, self.dtype)
-        steps = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
-        before = sum(-step for step in steps if step < 0)  # of a slice that runs backwards
-        length = before + sum(step for step in steps if step > 0) + self.dtype.itemsize
         with epath.Path(self.file).open("rb") as file:
-            file.seek(self.offset + start - before)
-            data = file.read(length)
-        if len(data) != length:
-            raise ValueError(f"{self.file}: cut short: an array ends at byte {self.end}")
-        part = np.ndarray(view.shape, self.dtype, data, before, view.strides)
-        return np.ascontiguousarray(part).reshape(view.shape)
+            return self._read(file, self.offset + start, view)
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All of it in C order, `PIECE` elements or one entry of the first axis at a time."""
@@ -108,6 +101,23 @@ class Stored:
         """All of it, for `numpy.asarray`."""
         return self[...] if dtype is None else self[...].astype(dtype, copy=False)
 
+    def _read(self, file: BinaryIO, offset: int, view: np.ndarray) -> np.ndarray:
+        """The numbers of a view, the first of which lies at `offset`."""
+        before, after = _reach(view)
+        if view.ndim > 1 and before + after > 1.5 * view.nbytes:
+            apart = abs(view.strides[0]) >= sum(_reach(view[0]))
+            if apart and view[0].nbytes >= WORTHWHILE:
+                step = view.strides[0]
+                return np.stack(
+                    [self._read(file, offset + i * step, v) for i, v in enumerate(view)]
+                )
+        file.seek(offset - before)
+        data = file.read(before + after)
+        if len(data) != before + after:
+            raise ValueError(f"{self.file}: cut short: an array ends at byte {self.end}")
+        part = np.ndarray(view.shape, self.dtype, data, before, view.strides)
+        return np.ascontiguousarray(part).reshape(view.shape)
+
     def _locate(self, index: tuple[Index, ...]) -> tuple[int, np.ndarray]:
         """(first byte, view) of a part; the view has its shape and strides but no numbers."""
         for item in index:
@@ -119,6 +129,13 @@ class Stored:
         array = np.lib.stride_tricks.as_strided(nothing, self.shape, strides, writeable=False)
         view = array[whole]
         return view.ctypes.data - nothing.ctypes.data if view.size else 0, view
+
+
+def _reach(view: np.ndarray) -> tuple[int, int]:
+    """Bytes that a view takes before its first element (of slices that run backwards) and from it
+    on."""
+    steps = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+    return -sum(s for s in steps if s < 0), sum(s for s in steps if s > 0) + view.itemsize
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,11 +1,14 @@
 """Instructions to token ids, by the tokenizer files that lie beside the text encoder's weights."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from jaxedit import assets
 
@@ -20,7 +23,7 @@ class TextTokenizer:
     """
 
     def __init__(
-        self, tokenizer: Any, directory: pathlib.Path, clean: Callable[[str], str] = str
+        self, tokenizer: Any, directory: epath.Path, clean: Callable[[str], str] = str
     ) -> None:
         """Wrap a loaded tokenizer; `load` is the usual way."""
         self._tokenizer = tokenizer
@@ -28,22 +31,24 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, name: str | os.PathLike, clean: Callable[[str], str] = str) -> "TextTokenizer":
-        """Read the tokenizer of a bundled name or a directory, without torch and network.
+        """Read the tokenizer of a bundled name or a directory, without torch.
 
         Args:
-          name: bundled name or directory.
+          name: bundled name or directory, local or gs://.
           clean: what is done to each text first, for text encoders that were fed so.
 
         Raises:
           FileNotFoundError: no such name or directory, or no tokenizer file in it.
           ValueError: the files are damaged, or `spiece.model` lacks the packages that read it.
         """
-        directory = assets.locate(name, FILES)
+        is_remote = "://" in os.fspath(name)
+        directory = epath.Path(name) if is_remote else assets.locate(name, FILES)
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no "PyTorch was not found"
         from transformers import AutoTokenizer
 
         try:
-            tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+            with _local(directory) as folder:
+                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         except Exception as error:  # transformers raises many kinds, some of them misleading
             raise ValueError(f"{directory}: {_explain(directory, error)}") from error
         return cls(tokenizer, directory, clean)
@@ -54,10 +59,9 @@ class TextTokenizer:
         return len(self._tokenizer)
 
     @property
-    def files(self) -> list[pathlib.Path]:
+    def files(self) -> list[epath.Path]:
         """The files that a copy of this tokenizer consists of."""
-        paths = [self.directory / name for name in FILES + EXTRA_FILES]
-        return [path for path in paths if path.is_file()]
+        return _files_in(self.directory)
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text with its closing </s>, of whatever length."""
@@ -84,7 +88,24 @@ class TextTokenizer:
         return ids, mask
 
 
-def _explain(directory: pathlib.Path, error: Exception) -> str:
+def _files_in(directory: epath.Path) -> list[epath.Path]:
+    paths = [directory / name for name in FILES + EXTRA_FILES]
+    return [path for path in paths if path.is_file()]
+
+
+@contextlib.contextmanager
+def _local(directory: epath.Path) -> Iterator[str]:
+    """A directory of this machine with the tokenizer's files, for as long as they are read."""
+    if isinstance(directory, pathlib.Path):
+        yield str(directory)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for file in _files_in(directory):
+            (pathlib.Path(folder) / file.name).write_bytes(file.read_bytes())
+        yield folder
+
+
+def _explain(directory: epath.Path, error: Exception) -> str:
     if not (directory / "tokenizer.json").is_file():
         return (
             "spiece.model was not read: it needs the packages sentencepiece and protobuf "
