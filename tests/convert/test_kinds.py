@@ -222,11 +222,14 @@ def test_dino(width, heads):
     assert detect(dino(12, width, 8, 28)) == Found("vit", config)
 
 
-@pytest.mark.parametrize("width, heads", [(768, 12), (384, 6)])
-def test_dinov2(width, heads):
-    config = ViTConfig(width=width, heads=heads, mlp_hidden=4 * width)
+def test_dinov2():
+    config = ViTConfig()
     shapes = own("vit", config)
-    assert detect(shapes | {"embeddings.mask_token": (1, width)}) == Found("vit", config)
+    assert detect(shapes | {"embeddings.mask_token": (1, 768)}) == Found("vit", config)
+    original = {
+        f"blocks.{n}.ls{i}.gamma": (768,) for n in range(config.layers) for i in (1, 2)
+    } | dino(12, 768, 14, 37)
+    assert detect(original) == Found("vit", config)
     told = {"model_type": "dinov2", "num_attention_heads": 4, "layer_norm_eps": 1e-5}
     changed = dataclasses.replace(config, heads=4, norm_eps=1e-5)
     assert detect(shapes, told).settings == changed
