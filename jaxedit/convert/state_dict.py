@@ -107,6 +107,8 @@ def _read(file: epath.Path, *, ema: bool) -> StateDict:
     arrays: dict[str, Stored] = {}
     for name, array in _unwrap(content, file, ema=ema).items():
         if isinstance(array, Stored) and isinstance(name, str):
+            if not name.isprintable():
+                raise ValueError(f"{file}: {name[:50]!r} is no name of weights")
             _add(arrays, {WRAPPERS.sub("", name): array}, file)
     run = content.get("args")
     return StateDict(arrays, dict(run) if isinstance(run, dict) else {}, str(file))
@@ -125,7 +127,7 @@ def _unwrap(content: Any, file: epath.Path, *, ema: bool) -> Mapping[str, Any]:
     if not isinstance(content, dict) or not any(isinstance(v, Stored) for v in content.values()):
         keys = list(content)[:20] if isinstance(content, dict) else [type(content).__name__]
         inside = f" under {'/'.join(way)}" if way else ""
-        shown = ", ".join(str(key)[:50] for key in keys) or "nothing"
+        shown = ", ".join(ascii(str(key)[:50])[1:-1] for key in keys) or "nothing"
         raise ValueError(f"{file}: found no weights{inside}, but {shown}")
     if ema and not set(way) & set(AVERAGE):
         raise ValueError(f"{file}: holds no moving average of weights ({', '.join(AVERAGE)})")

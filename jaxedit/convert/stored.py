@@ -132,8 +132,7 @@ class Stored:
 
 
 def _reach(view: np.ndarray) -> tuple[int, int]:
-    """Bytes that a view takes before its first element (of slices that run backwards) and from it
-    on."""
+    """Bytes of a view before its first element (of slices that run backwards), and from it on."""
     steps = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
     return -sum(s for s in steps if s < 0), sum(s for s in steps if s > 0) + view.itemsize
 

@@ -135,7 +135,7 @@ class _Archive:
         if member is None:
             raise ValueError(f"storage {key[:50]!r} is not in the file")
         if size * dtype.itemsize != member.size:
-            raise ValueError(f"storage {key} has {member.size} bytes, expected {size} of {dtype}")
+            raise ValueError(f"{member.size} bytes are no storage of {str(size)[:50]} {dtype}")
         return Storage(member.offset, member.offset + member.size, dtype)
 
     def tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Stored:

@@ -95,6 +95,8 @@ def test_only_tensors_are_weights(save):
         ({"model": {"encoder": {"w": ONE}}}, "found no weights under model, but encoder"),
         ([ONE], "found no weights, but list"),
         (ONE, "found no weights, but Stored"),
+        ({"a\nb": 1}, r"found no weights, but a\\nb"),
+        ({"w\x1b[2J": ONE}, r"'w\\x1b\[2J' is no name of weights"),
     ],
 )
 def test_no_weights(save, content, message):

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
+from jaxedit.convert import stored as stored_module
 from jaxedit.convert.stored import Stored, contiguous
 
 
@@ -52,7 +55,40 @@ def test_every_index_is_numpys(store):
         assert np.array_equal(part, array[tuple(index)])
 
 
-def test_reads_only_the_rows_of_an_index(store, monkeypatch):
+def test_columns_are_read_one_by_one(store):
+    array = np.arange(20 * 3 * 1000, dtype=np.float32).reshape(20, 3, 1000)
+    stored = store(array)
+    indices = [
+        (slice(None), 1),
+        (slice(None), 1, slice(0, 200)),
+        (..., slice(100, 400)),
+        (slice(None, None, -3), slice(None, 2), slice(None, None, -1)),
+        (..., slice(0, 10)),
+    ]
+    for index in indices:
+        assert np.array_equal(stored[index], array[index])
+    assert np.array_equal(
+        Stored(stored.file, 3, stored.dtype, (1000, 20), (1, 1000))[...],
+        array.reshape(-1)[:20000].reshape(20, 1000).T,
+    )
+    tracemalloc.start()
+    assert stored[:, 1, :200].shape == (20, 200)
+    assert tracemalloc.get_traced_memory()[1] < array.nbytes / 2
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(7, 10), (70,), (), (0, 3), (1, 2, 35)])
+def test_chunks_are_all_of_it_in_order(store, monkeypatch, shape):
+    monkeypatch.setattr(stored_module, "PIECE", 20)
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    chunks = list(store(array).chunks())
+    assert np.array_equal(
+        np.concatenate([c.reshape(-1) for c in chunks] or [[]]), array.reshape(-1)
+    )
+    assert all(chunk.size <= max(20, array[:1].size if shape else 1) for chunk in chunks)
+
+
+def test_reads_only_the_rows_of_an_index(store):
     stored = store(np.zeros((100, 10), np.float32))
     stored.file.write_bytes(stored.file.read_bytes()[:-2000])  # row 50 on is gone
     assert stored[10:20, :2].shape == (10, 2)
