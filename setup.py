@@ -31,6 +31,7 @@ setuptools.setup(
         "importlib_resources>=6.4",
         "grain>=0.2.15",
         "numpy>=2.1",
+        "ml_dtypes>=0.5",
         "pillow>=11.3",
         "ml-collections>=1.1",
         "absl-py>=2.3",
