@@ -1,11 +1,15 @@
 """Small layers: norms, adaptive modulation, dense maps, the MLP, stochastic depth."""
 
+import dataclasses
 import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
+
+from jaxedit.ops.int8 import Int8, product
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
@@ -83,15 +87,33 @@ class LayerNorm(nn.Module):
 def dense(
     features: int, std: float, dtype: Any, *, name: str | None = None, use_bias: bool = True
 ) -> nn.Dense:
-    """A dense map whose kernel starts normal with deviation `std`, its bias at zero."""
-    init = nn.initializers.normal(std)
+    """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
+
+    It also takes a kernel that is `Int8`.
+    """
     return nn.Dense(
-        features, use_bias, dtype=dtype, kernel_init=init, dot_general=_dot_rows, name=name
+        features,
+        use_bias,
+        dtype=dtype,
+        kernel_init=nn.initializers.normal(std),
+        promote_dtype=_promote,
+        dot_general=_dot_rows,
+        name=name,
     )
 
 
-def _dot_rows(x: jax.Array, kernel: jax.Array, *args: Any, **kwargs: Any) -> jax.Array:
+def _promote(x: jax.Array, kernel: Any, bias: jax.Array | None, *, dtype: Any) -> tuple[Any, ...]:
+    """All in `dtype`; integers stay integers."""
+    if not isinstance(kernel, Int8):
+        return promote_dtype(x, kernel, bias, dtype=dtype)
+    x, bias = promote_dtype(x, bias, dtype=dtype)
+    return x, dataclasses.replace(kernel, dtype=x.dtype), bias
+
+
+def _dot_rows(x: jax.Array, kernel: Any, *args: Any, **kwargs: Any) -> jax.Array:
     """`dot_general` of [..., C] as one matrix: on CPU its backward pass is twice as fast."""
+    if isinstance(kernel, Int8):
+        return product(x, kernel, **kwargs).astype(x.dtype)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs)
     return out.reshape(*x.shape[:-1], kernel.shape[-1])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import Null
 from jaxedit.nn.decode_attention import ByHead, Flat, Layout
+from jaxedit.ops.int8 import Int8
 from jaxedit.tree import Tree
 
 
@@ -19,11 +20,11 @@ class Layer(NamedTuple):
     """One layer: norms f32[D]; qkv [D,D+2GE], proj [D,D], gate_up [D,2F], down [F,D]."""
 
     attn_norm: jax.Array
-    qkv: jax.Array
-    proj: jax.Array
+    qkv: jax.Array | Int8
+    proj: jax.Array | Int8
     mlp_norm: jax.Array
-    gate_up: jax.Array
-    down: jax.Array
+    gate_up: jax.Array | Int8
+    down: jax.Array | Int8
 
 
 @jax.tree_util.register_dataclass
@@ -62,14 +63,14 @@ def unstack(
 
     Args:
       config: sizes.
-      transformer: parameters as trained, blocks stacked.
+      transformer: parameters as trained, blocks stacked; `Int8` kernels stay as they are.
       null: {"text", "image"} as far as the kind of prefix has them.
       dtype: of matrices and caches; norms and constants are f32.
       backend: cpu, gpu or tpu, which decides the layout of the caches; None: the default one.
     """
 
-    def matrix(x: jax.Array) -> jax.Array:
-        return jnp.asarray(x, dtype)
+    def matrix(x: jax.Array | Int8) -> jax.Array | Int8:
+        return x if isinstance(x, Int8) else jnp.asarray(x, dtype)
 
     def layer(i: int) -> Layer:
         cut = jax.tree.map(lambda x: x[i], transformer["blocks"])

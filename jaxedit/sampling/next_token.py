@@ -27,6 +27,7 @@ from jaxedit.nn.attention import KeysValues, attend_causal, join_heads, split_he
 from jaxedit.nn.decode_attention import Span, attend_newest, over_spans
 from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
+from jaxedit.ops.int8 import Int8, product
 from jaxedit.sampling.decode_weights import Layer, Weights
 
 # (logits f32[B,R,V], position i32[]) -> (tokens i32[B,R], record): any pytree of callables
@@ -183,11 +184,6 @@ def decode(
     return state, tokens.transpose(1, 2, 0), records
 
 
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """x[...,D] times kernel [D,F], in the kernel's dtype, as f32."""
-    return jnp.matmul(x.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
-
-
 def _extend(
     weights: Weights,
     config: EditARConfig,
@@ -241,9 +237,10 @@ def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Arra
     return text.apply({"params": weights.condition}, features).astype(jnp.float32)
 
 
-def _value_columns(layer: Layer, config: EditARConfig) -> jax.Array:
+def _value_columns(layer: Layer, config: EditARConfig) -> jax.Array | Int8:
     """The part [D,GE] of `qkv` that makes values."""
-    return layer.qkv[:, config.width + config.groups * config.head_width :]
+    start = config.width + config.groups * config.head_width
+    return jax.tree.map(lambda x: x[:, start:], layer.qkv)
 
 
 def _sum_of_image(
