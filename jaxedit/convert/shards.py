@@ -8,6 +8,7 @@ model.safetensors.index.json             {"metadata": {"total_size"}, "weight_ma
 import json
 import math
 import pathlib
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from jaxedit.convert import safetensors
 from jaxedit.convert.stored import Stored
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = re.compile(r"[\w.-]+\.safetensors")  # the only names that are read: beside the index
 SHARD_BYTES = 5_000_000_000  # of one file, as on the Hub
 
 
@@ -121,7 +123,7 @@ def _read_index(path: epath.Path) -> dict[str, str]:
         pairs = {str(name): str(shard) for name, shard in weight_map.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: expected an index with a weight_map of names") from error
-    strange = sorted({shard for shard in pairs.values() if epath.Path(shard).name != shard})
+    strange = sorted({shard for shard in pairs.values() if not SHARD.fullmatch(shard)})
     if strange or not pairs:
         raise ValueError(f"{path}: expected names of files beside it, found {strange}")
     return pairs
