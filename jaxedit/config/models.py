@@ -38,7 +38,10 @@ class T5Config:
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that cannot work."""
-        for name in ("vocab_size", "width", "head_width", "mlp_hidden", "layers", "heads"):
+        for name in (
+            *("vocab_size", "width", "head_width", "mlp_hidden", "layers", "heads"),
+            *("position_buckets", "position_max_distance"),
+        ):
             value = getattr(self, name)
             require(value > 0, f"t5.{name}={value}: expected a positive number")
 

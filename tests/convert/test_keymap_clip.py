@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from jaxedit import rng, tree
-from jaxedit.config import CLIPConfig, TowerConfig
+from jaxedit.config import CLIPConfig, PretrainedConfig, TowerConfig
 from jaxedit.convert.keymap_clip import KEYMAP
 from jaxedit.convert.keymaps import from_torch, to_torch
+from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.models.clip import init_params
 from jaxedit.parallel.sharding import axes_of
 
@@ -45,6 +46,14 @@ def test_keys_of_the_hub_fill_the_model_and_come_back(state, expected):
     assert back.keys() == state.keys()
     for key, array in back.items():
         np.testing.assert_array_equal(array[...], state[key], err_msg=key)
+
+
+def test_a_directory_of_it(state, tmp_path):
+    params = {"clip": from_torch(KEYMAP, state)}
+    config = PretrainedConfig(model_type="clip", clip=CONFIG)
+    read, loaded, _ = load_pretrained(save_pretrained(tmp_path / "clip", config, params))
+    assert read == config
+    jax.tree.map(np.testing.assert_array_equal, loaded, params)
 
 
 def test_every_parameter_has_a_sharding(expected):

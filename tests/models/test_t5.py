@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxedit import tree
-from jaxedit.config import T5Config
+from jaxedit.config import ConfigError, PretrainedConfig, T5Config
 from jaxedit.convert.keymap_t5 import KEYMAP
 from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.t5 import T5Encoder
@@ -83,3 +83,10 @@ def test_flan_t5_xl_has_its_published_size():
 def test_unknown_key_is_named():
     with pytest.raises(ValueError, match="unexpected keys: encoder.block.0.layer.2.x"):
         from_torch(KEYMAP, {"encoder.block.0.layer.2.x": np.zeros(1)})
+
+
+def test_sizes_that_cannot_work():
+    with pytest.raises(ConfigError, match="t5.heads=0: expected a positive number"):
+        PretrainedConfig(model_type="t5", t5=T5Config(heads=0)).validate()
+    with pytest.raises(ConfigError, match="t5 config lacks 't5'"):
+        PretrainedConfig(model_type="t5").validate()
