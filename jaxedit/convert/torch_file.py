@@ -147,8 +147,10 @@ class _Archive:
         offset = storage.offset + offset * storage.dtype.itemsize
         array = Stored(self.path, offset, storage.dtype, shape, strides)
         inside = storage.offset <= offset and array.end <= storage.end
-        if not inside or array.nbytes > self.size:  # as of an expanded tensor without end
+        if array.size and not inside:  # an empty view may begin anywhere
             raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds its storage")
+        if array.nbytes > self.size:
+            raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds the file")
         return array
 
 
