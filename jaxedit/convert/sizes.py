@@ -90,7 +90,7 @@ def editar(shapes: Shapes, settings: Settings) -> EditARConfig:
     """
     codes, width = shapes["transformer/embed"]
     layers, _, rows = shapes["transformer/blocks/attn/qkv/kernel"]
-    heads = _number(settings, "n_head", TOKEN_HEADS.get((layers, width), 0))
+    heads = _value(settings, "n_head", TOKEN_HEADS.get((layers, width), 0))
     require(
         heads > 0,
         f"{layers} layers of width {width} are no released size, and weights do not tell the "
@@ -171,7 +171,7 @@ def t5(shapes: Shapes, settings: Settings) -> T5Config:
         layers=layers,
         heads=heads,
         position_buckets=buckets,
-        position_max_distance=_number(settings, "relative_attention_max_distance", 128),
+        position_max_distance=_value(settings, "relative_attention_max_distance", 128),
         norm_eps=_value(settings, "layer_norm_epsilon", T5Config().norm_eps),
     )
 
@@ -204,7 +204,7 @@ def clip(shapes: Shapes, settings: Settings) -> CLIPConfig:
     the same sizes with another); eps; the end of a text is its largest id.
     """
     vocab_size, _ = shapes["text/embed"]
-    image, text = (_section(settings, f"{name}_config") for name in ("vision", "text"))
+    image, text = (_value(settings, f"{name}_config", {}) for name in ("vision", "text"))
     return CLIPConfig(
         image=_tower("image", shapes, image),
         text=_tower("text", shapes, text),
@@ -212,7 +212,7 @@ def clip(shapes: Shapes, settings: Settings) -> CLIPConfig:
         grid=_side(shapes["image/positions"][0] - 1),
         vocab_size=vocab_size,
         max_text_tokens=shapes["text/positions"][0],
-        eos_id=_number(text, "eos_token_id", CLIPConfig().eos_id),
+        eos_id=_value(text, "eos_token_id", CLIPConfig().eos_id),
         projection_width=shapes["image_proj/kernel"][1],
     )
 
@@ -244,12 +244,12 @@ def _levels(shapes: Shapes) -> tuple[int, tuple[int, ...], int]:
 def _token_grid(shapes: Shapes, settings: Settings) -> int:
     if "null/image" in shapes:
         return _side(shapes["null/image"][0])
-    pixels, stride = (_number(settings, n, 0) for n in ("image_size", "downsample_size"))
+    pixels, stride = (_value(settings, n, 0) for n in ("image_size", "downsample_size"))
     return pixels // stride if pixels > 0 and stride > 0 else 16
 
 
 def _heads(settings: Settings, width: int) -> int:
-    heads = _number(settings, "num_attention_heads", HEADS.get(width, 0))
+    heads = _value(settings, "num_attention_heads", HEADS.get(width, 0))
     require(
         heads > 0,
         f"width {width} is no released size, and weights do not tell the number of heads: {_TELL}, "
@@ -264,10 +264,6 @@ def _side(positions: int) -> int:
     return side
 
 
-def _number(settings: Settings, name: str, default: int) -> int:
-    return _value(settings, name, default)
-
-
 def _value(settings: Settings, name: str, default: Any) -> Any:
     """A setting of the file, of the same type as `default`."""
     value = settings.get(name)
@@ -277,7 +273,3 @@ def _value(settings: Settings, name: str, default: Any) -> Any:
     expected = type(default).__name__
     require(is_one, f"{name}={value!r} in the file's settings: expected {expected}")
     return value
-
-
-def _section(settings: Settings, name: str) -> Settings:
-    return _value(settings, name, {})
