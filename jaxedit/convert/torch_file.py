@@ -89,7 +89,9 @@ class _Archive:
     """The members of one file, and how its pickle may refer to them."""
 
     def __init__(self, path: epath.Path, size: int, members: dict[str, Member]) -> None:
-        roots = [match[1] for name in members if (match := re.fullmatch("([^/]+)/data.pkl", name))]
+        roots = [
+            match[1] for name in members if (match := re.fullmatch(r"([^/]+)/data\.pkl", name))
+        ]
         if len(roots) != 1:
             raise ValueError(f"a zip with {len(roots)} members NAME/data.pkl: expected one")
         self.path, self.size, self.members, self.root = path, size, members, roots[0]

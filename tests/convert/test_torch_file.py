@@ -61,7 +61,6 @@ def test_what_our_writer_writes(tmp_path):
         "views": [base.T, base[1:, ::2], base[3]],
         "fortran": np.asfortranarray(base + 1),
         "scalar": np.array(2.5),
-        "nothing": base[4:],
         "empty": np.zeros((0, 3), np.int64),
         "parameter": torch_writer.Parameter(np.ones(2, np.float16)),
         "ordered": collections.OrderedDict(a=np.array([True, False])),
