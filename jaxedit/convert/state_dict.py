@@ -21,8 +21,11 @@ MAX_JSON = 1 << 26  # bytes
 # Keys under which training programs save the weights, and the moving average of them.
 LIVE = ("model", "module", "state_dict", "vae", "trainer", "gpt_fsdp")
 AVERAGE = ("ema", "model_ema", "gpt_ema_fsdp")
-# What wrappers of modules add to the names; "module." may also be a module's own name inside.
-WRAPPERS = re.compile(r"^module\.|(?:^|(?<=\.))_(?:orig_mod|(?:fsdp|checkpoint)_wrapped_module)\.")
+# What wrappers of modules add to the names; inside, "module" may also be a module's own name.
+WRAPPERS = re.compile(
+    r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
+    r"|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
 
 
 class StateDict(NamedTuple):
@@ -59,7 +62,7 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
     settings: dict[str, Any] = {}
     for file, expected in files.items():
         found = _read(file, ema=ema)
-        missing = sorted(set(expected or ()) - found.arrays.keys())
+        missing = sorted({WRAPPERS.sub("", n) for n in expected or ()} - found.arrays.keys())
         if missing:
             raise ValueError(f"{file}: has no {', '.join(missing)}, which {model.name} expects")
         _add(arrays, found.arrays, file)
@@ -69,7 +72,7 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
 
 def _only_model(directory: epath.Path) -> epath.Path:
     """The index, or the only weights file, of a directory."""
-    files = {file.name: file for file in directory.iterdir()}
+    files = {file.name: file for file in directory.iterdir() if file.name[0] != "."}
     indexes = [name for name in files if name.endswith(INDEX)]
     shards = {shard.name for name in indexes for shard in _shards(files[name])}
     models = [n for n in files if n.endswith(SUFFIXES) and n not in shards] + indexes

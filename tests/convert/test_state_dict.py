@@ -74,6 +74,7 @@ def test_names_lose_their_wrappers(save):
         "module._orig_mod.c.d": "c.d",
         "_fsdp_wrapped_module.e._fsdp_wrapped_module.f": "e.f",
         "g._checkpoint_wrapped_module.weight": "g.weight",
+        "_orig_mod.module.i._orig_mod._fsdp_wrapped_module.j": "i.j",
         "chunks.0.module.1.weight": "chunks.0.module.1.weight",  # VAREdit's own
         "my_orig_mod.h": "my_orig_mod.h",
     }
@@ -140,6 +141,8 @@ def test_shards_with_an_index(tmp_path, suffix):
     assert state.settings == {"layers": 2} and state.where == str(tmp_path)
     (index,) = tmp_path.glob("*.index.json")
     assert values(open_state(index)) == values(state)
+    index.write_text(index.read_text().replace('"a"', '"module.a"'))
+    assert values(open_state(index)) == values(state)
 
 
 def test_both_formats_of_the_hub_are_one_model(tmp_path):
@@ -149,6 +152,7 @@ def test_both_formats_of_the_hub_are_one_model(tmp_path):
 
 def test_a_directory_with_one_file(tmp_path):
     save_file({"w": ONE}, tmp_path / "any.safetensors")
+    (tmp_path / "._any.safetensors").write_bytes(b"of a Mac")
     assert values(open_state(tmp_path)) == {"w": [1.0]}
 
 
