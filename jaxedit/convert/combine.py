@@ -121,7 +121,7 @@ def _differences(part: Part, config: PretrainedConfig) -> list[str]:
     """In which sizes a transformer differs from the one of a config."""
     other = getattr(config, part.kind)
     if other is None or config.model_type != part.kind:
-        return [f"it is a {config.model_type} model, expected {part.kind}"]
+        return [f"it is of type {config.model_type}, expected {part.kind}"]
     names = SIZES[part.kind]
     if part.kind == "editar" and part.config.prefix == "edit":
         names = (*names, "grid")

@@ -1,0 +1,133 @@
+import math
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file, save_file
+
+from jaxedit.config import PretrainedConfig, VQConfig
+from jaxedit.convert import __main__ as command
+from jaxedit.convert import check, pretrained, safetensors
+from jaxedit.convert.watch import Watch
+from jaxedit.data import photo
+
+
+def stored(path, arrays):
+    save_file(arrays, path)
+    return safetensors.read_stored(path)
+
+
+def statistics(path, arrays):
+    return check.statistics(stored(path, arrays), lambda count: None)
+
+
+@pytest.fixture
+def model(tiny_model, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(tiny_model, tmp_path / "model")
+
+
+def run(*arguments, capsys):
+    code = command.main(["--check", *map(str, arguments)])
+    return code, *capsys.readouterr()
+
+
+def test_numbers_by_hand(tmp_path):
+    arrays = {"a/x": np.float32([[1, 2], [3, 6]]), "a/y": np.array(-2, np.float16)}
+    found = statistics(tmp_path / "a", arrays)
+    assert (found.arrays, found.parameters, found.dtypes) == (2, 5, ("float16", "float32"))
+    assert (found.lowest, found.highest, found.mean) == (-2, 6, 2)
+    assert math.isclose(found.std, math.sqrt((1 + 0 + 1 + 16 + 16) / 5))
+
+
+def test_pieces_change_nothing(tmp_path, monkeypatch):
+    arrays = {"a": np.random.default_rng(0).standard_normal((7, 30), np.float32)}
+    whole = statistics(tmp_path / "a", arrays)
+    monkeypatch.setattr("jaxedit.convert.stored.PIECE", 64)
+    pieces = statistics(tmp_path / "a", arrays)
+    assert pieces.digest == whole.digest and math.isclose(pieces.std, whole.std)
+
+
+def test_what_is_not_finite_is_named_and_left_out(tmp_path):
+    found = statistics(tmp_path / "a", {"x": np.float32([1, np.nan, 3]), "y": np.float32([2])})
+    assert found.not_finite == ("x",) and (found.lowest, found.highest, found.mean) == (1, 3, 2)
+    nothing = statistics(tmp_path / "b", {"x": np.float32([np.inf])})
+    assert nothing.not_finite == ("x",) and nothing.mean == 0
+
+
+def test_the_digest_tells_names_shapes_types_and_bits(tmp_path):
+    base = {"x": np.zeros((2, 3), np.float32)}
+    others = [
+        base,
+        {"y": base["x"]},
+        {"x": base["x"].T.copy()},
+        {"x": np.zeros((2, 3), np.int32)},
+        {"x": np.float32([[0, 0, 0], [0, 0, 1e-45]])},
+    ]
+    digests = {statistics(tmp_path / str(n), arrays).digest for n, arrays in enumerate(others)}
+    assert len(digests) == len(others)
+    assert statistics(tmp_path / "again", dict(base)).digest in digests
+
+
+def test_a_bundled_model_is_sound(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("toy-varedit", capsys=capsys)
+    assert code == 0 and out.splitlines()[-1].endswith("toy-varedit: sound")
+    assert "rope_mode=grid" in out
+    rows = [line.split()[:4] for line in out.splitlines()]
+    assert ["transformer", "59", "1,788,024", "float16"] in rows
+    picture = photo.read("toy-varedit-check.png")
+    assert picture.size == (2 * 256 + 3 * 8, 256 + 3 * 8 + 21)
+    assert float(out.split("PSNR ")[1].split()[0]) > 25
+    left, right = (np.asarray(picture, float)[8:264, x : x + 256] for x in (8, 272))
+    assert 0 < np.abs(left - right).mean() < 8
+
+
+def test_the_picture_lies_beside_a_directory_and_has_the_models_size(tiny_editar, tmp_path, capsys):
+    model = shutil.copytree(tiny_editar, tmp_path / "model")
+    Image.new("RGB", (30, 50), "teal").save(tmp_path / "photo.png")
+    code, out, _ = run(model, "--picture", tmp_path / "photo.png", capsys=capsys)
+    assert code == 0 and "photo.png and its reconstruction" in out
+    assert photo.read(tmp_path / "model-check.png").width == 2 * 256 + 3 * 8
+    assert "grid=4" in out and "null" in out
+
+
+def test_a_model_with_a_value_that_is_not_finite(model, tmp_path, capsys):
+    weights = load_file(model / "model.safetensors")
+    weights["t5/norm/scale"][3] = np.nan
+    save_file(weights, model / "model.safetensors")
+    code, out, err = run(model, capsys=capsys)
+    assert code == 2 and out.splitlines()[-1] == f"{model}: not sound"
+    assert f"error: {model}: t5: values that are not finite in t5/norm/scale" in err
+    assert not (tmp_path / "model-check.png").exists()
+
+
+def test_damage_is_one_line(model, capsys):
+    weights = model / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    code, _, err = run(model, capsys=capsys)
+    assert code == 2 and "not a complete safetensors file" in err and err.count("\n") == 1
+    weights.unlink()
+    code, _, err = run(model, capsys=capsys)
+    assert code == 2 and "no such file" in err and err.count("\n") == 1
+
+
+def test_a_tokenizer_of_codes_alone(tmp_path):
+    vq = VQConfig(
+        codes=8, code_width=4, base_channels=24, channel_mult=(1, 1), res_blocks=1, latent_width=8
+    )
+    config = PretrainedConfig(model_type="vq", vq=vq)
+    generator = np.random.default_rng(0)
+    params = pretrained.abstract_params(config)
+    flat = {
+        f"vq/{path}": generator.standard_normal(leaf.shape, np.float32)
+        for path, leaf in check.tree.flatten(params["vq"]).items()
+    }
+    pretrained.write_pretrained(tmp_path / "vq", config, flat, dtype="float32")
+    lines = []
+    faults = check.check(
+        tmp_path / "vq", output=tmp_path / "a.png", watch=Watch(), say=lines.append
+    )
+    assert not faults and lines[0] == "vq: vq" and "PSNR" in lines[-1]
+    assert photo.read(tmp_path / "a.png").width > 512
