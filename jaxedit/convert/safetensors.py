@@ -183,7 +183,8 @@ def _read_header(path: epath.Path) -> tuple[dict[str, Any], int, int]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         text = file.read(length) if length <= MAX_HEADER else b""
-        size = file.seek(0, 2)
+        file.seek(0, 2)
+        size = file.tell()  # not every file system's `seek` tells
     try:
         header = json.loads(text) if len(text) == length else None
     except (ValueError, RecursionError):

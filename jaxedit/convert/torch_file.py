@@ -6,7 +6,6 @@ directory and the pickle are read here, and the pickle's checksum is always comp
 read when it is indexed, and its checksum is not: that would mean to read all of its storage.
 """
 
-import io
 import re
 import struct
 import zipfile
@@ -72,7 +71,8 @@ def read_index(path: epath.PathLike) -> Any:
     try:
         with path.open("rb") as file:
             _require_zip(file)
-            size = file.seek(0, io.SEEK_END)
+            file.seek(0, 2)
+            size = file.tell()  # not every file system's `seek` tells
             members = _members(file, size)
             archive = _Archive(path, size, members)
             program = archive.read(file, "data.pkl")

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 import torch_writer
+from etils import epath
 from safetensors.numpy import save_file
 
 from jaxedit.convert.state_dict import open_state
@@ -143,6 +144,31 @@ def test_shards_with_an_index(tmp_path, suffix):
     assert values(open_state(index)) == values(state)
     index.write_text(index.read_text().replace('"a"', '"module.a"'))
     assert values(open_state(index)) == values(state)
+
+
+class Remote:
+    """As little of a file as TensorFlow's file systems offer."""
+
+    def __init__(self, file):
+        self.read, self.tell, self.file = file.read, file.tell, file
+
+    def seek(self, offset, whence=0):
+        self.file.seek(offset, whence)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+def test_remote_files(tmp_path, monkeypatch, suffix):
+    shard(tmp_path, suffix)
+    path = type(epath.Path(tmp_path))
+    local = path.open
+    monkeypatch.setattr(path, "open", lambda self, mode: Remote(local(self, mode)))
+    assert values(open_state(tmp_path)) == {"a": [1.0], "b": [2.0], "c": [1.0]}
 
 
 def test_both_formats_of_the_hub_are_one_model(tmp_path):
