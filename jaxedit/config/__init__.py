@@ -6,7 +6,7 @@ after parsing.
 """
 
 from jaxedit.config.as_json import from_dict, to_dict
-from jaxedit.config.checks import ConfigError, require, require_seed
+from jaxedit.config.checks import ConfigError, require, require_int8, require_seed
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
 from jaxedit.config.models import (
@@ -89,6 +89,7 @@ __all__ = [
     "official",
     "pick_preset",
     "require",
+    "require_int8",
     "require_seed",
     "settings_of",
     "to_dict",

@@ -1,5 +1,9 @@
 """The error that a wrong setting raises, and the checks shared by all settings."""
 
+from collections.abc import Sequence
+
+INT8 = ("t5", "transformer")  # networks whose large kernels can be 8-bit integers
+
 
 class ConfigError(ValueError):
     """A setting has a value that cannot work; the message names it and says what was expected."""
@@ -9,6 +13,12 @@ def require(condition: bool, message: str) -> None:
     """Raise `ConfigError(message)` unless `condition` holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def require_int8(networks: Sequence[str]) -> None:
+    """Raise ConfigError unless all of these networks can have 8-bit kernels."""
+    given, names = ",".join(networks), ", ".join(INT8)
+    require(set(networks) <= set(INT8), f"int8={given}: expected some of {names}")
 
 
 def require_seed(seed: int) -> None:

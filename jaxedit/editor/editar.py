@@ -43,6 +43,7 @@ class EditARSystem:
         dtype: str,
         mesh: Mesh | None,
         rows: int,
+        int8: bool = False,
     ) -> None:
         """Put the weights on the devices; with a mesh, all of them on each one.
 
@@ -53,13 +54,13 @@ class EditARSystem:
           dtype: of the transformer; the image tokenizer stays float32.
           mesh: devices to spread rows over; None: one device.
           rows: B.
+          int8: the matrices of the transformer's layers become `Int8`.
         """
         self.config, self.text, self.mesh, self.rows = config, text, mesh, rows
         self.size = config.editar.grid * config.vq.stride
-        networks = editar.prepare(config, params, dtype)
+        networks = editar.prepare(config, params, dtype, int8=int8)
         self.params = jax.device_put(networks, mesh and sharding.replicated(mesh))
-        # Tokens per compiled program: caches grow between them, and progress is told.
-        self._segment = max(64, config.editar.image_tokens // 4)
+        self._segment = editar.segment_of(config.editar)
         self._ready: set[Any] = set()
         self._read: tuple[str, editar.Source] | None = None
 

@@ -19,6 +19,7 @@ from jaxedit.config import (
     as_options,
     method_of,
     require,
+    require_int8,
     require_seed,
     settings_of,
 )
@@ -57,6 +58,7 @@ class Editor:
         rows_per_device: int = 1,
         text_on_host: bool = False,
         text_features: str | os.PathLike | None = None,
+        int8: Sequence[str] = (),
     ) -> None:
         """Put the weights on the devices; `from_pretrained` is the usual way.
 
@@ -74,6 +76,7 @@ class Editor:
           text_on_host: the text encoder stays on the host's CPU, out of the devices' memory.
           text_features: file of the instructions' features; those that it lacks are computed and
             added. The text encoder is not even loaded while it lacks none.
+          int8: networks, "t5" and "transformer", whose large kernels are kept as 8-bit integers.
         """
         name = name or str(directory)
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
@@ -82,18 +85,20 @@ class Editor:
         self.directory, self.text_on_host = directory, text_on_host
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
         self.rows_per_device = rows_per_device
+        require_int8(int8)
+        self.int8, options = tuple(int8), {"dtype": dtype, "mesh": mesh}
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.rows = slices * rows_per_device  # B, how many pictures are edited at once
         self.text = TextFeatures(
             *(config, params.get("t5"), tokenizer),
             directory=directory,
-            dtype=dtype,
-            mesh=mesh,
             on_host=text_on_host,
             file=text_features,
+            int8="t5" in int8,
+            **options,
         )
         self.system = SYSTEMS[config.model_type](
-            config, params, self.text, dtype=dtype, mesh=mesh, rows=self.rows
+            *(config, params, self.text), rows=self.rows, int8="transformer" in int8, **options
         )
 
     @classmethod
@@ -320,6 +325,7 @@ class Editor:
             **as_options(settings),
             "dtype": self.dtype,
             **({"text_on_host": True} if self.text_on_host else {}),
+            **({"int8": list(self.int8)} if self.int8 else {}),
             "rows_per_device": self.rows_per_device,
             "backend": jax.default_backend(),
             "versions": {"jaxedit": __version__, "jax": jax.__version__},

@@ -15,6 +15,7 @@ from jaxedit.convert.pretrained import open_params
 from jaxedit.data import prompts
 from jaxedit.data.text import TextTokenizer
 from jaxedit.editor.text_file import TextFile, origin_of
+from jaxedit.ops.int8 import compress
 from jaxedit.parallel import sharding
 from jaxedit.sampling.text import encode_text
 
@@ -41,6 +42,7 @@ class TextFeatures:
         mesh: Mesh | None = None,
         on_host: bool = False,
         file: str | os.PathLike | None = None,
+        int8: bool = False,
     ) -> None:
         """Put the weights where they will be used.
 
@@ -53,6 +55,7 @@ class TextFeatures:
           mesh: devices to spread the weights over; None: one device.
           on_host: weights and program stay on the host's CPU instead.
           file: features of earlier runs, to which new ones are added; need not exist.
+          int8: the kernels of the blocks become `Int8`.
 
         Raises:
           ConfigError: there is no CPU backend, or the file is of another text encoder.
@@ -61,6 +64,7 @@ class TextFeatures:
         self.tokenizer, self.length = tokenizer, text_tokens(config)
         self._config, self._directory, self._dtype, self._mesh = config, directory, dtype, mesh
         self._host = host_device() if on_host else None
+        self._finish = compress if int8 else None
         self._params = None if params is None else self._place(params)
         self._program: jax.stages.Compiled | None = None
         # EditAR attends to padding; where it is never read it is zero, and not in the file.
@@ -68,7 +72,8 @@ class TextFeatures:
         self._file = None
         if file is not None:
             origin = origin_of(config, directory, tokenizer, tokens=self.length, dtype=dtype)
-            self._file = TextFile(file, origin)
+            kernels = {"kernels": "int8" if int8 else dtype}
+            self._file = TextFile(file, origin | kernels)
         self._features = functools.lru_cache(KEPT)(self._find)
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -127,11 +132,10 @@ class TextFeatures:
         return self._program
 
     def _place(self, params: tree.Tree) -> tree.Tree:
-        params = tree.cast(params, self._dtype)
-        if self._host:
-            host = jax.sharding.SingleDeviceSharding(self._host)
-            return jax.tree.map(lambda x: sharding.put(x, host), params)
-        return sharding.place({"t5": params}, self._mesh)["t5"]
+        params = {"t5": tree.cast(params, self._dtype)}
+        with jax.default_device(self._host):
+            mesh = None if self._host else self._mesh
+            return sharding.place(params, mesh, self._finish)["t5"]
 
 
 def text_tokens(config: PretrainedConfig) -> int:

@@ -11,6 +11,7 @@ from jaxedit import tree
 from jaxedit.config import PretrainedConfig, SampleConfig
 from jaxedit.editor.system import Batch, Edited, Progress
 from jaxedit.editor.text import TextFeatures
+from jaxedit.ops.int8 import compress
 from jaxedit.parallel import sharding
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels
 
@@ -27,6 +28,7 @@ class VAREditSystem:
         dtype: str,
         mesh: Mesh | None,
         rows: int,
+        int8: bool = False,
     ) -> None:
         """Put the weights on the devices.
 
@@ -37,6 +39,7 @@ class VAREditSystem:
           dtype: of the transformer; the image tokenizer stays float32.
           mesh: devices to spread rows and weights over; None: one device.
           rows: B.
+          int8: the kernels of the transformer's blocks become `Int8`.
         """
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
@@ -45,7 +48,7 @@ class VAREditSystem:
             name: tree.cast(params[name], "float32" if name == "bsq" else dtype)
             for name in ("bsq", "transformer")
         }
-        self.params = sharding.place(params, mesh)
+        self.params = sharding.place(params, mesh, compress if int8 else None)
         self._programs: dict[bool, Callable] = {}
 
     def compile(self, settings: tuple[SampleConfig]) -> None:

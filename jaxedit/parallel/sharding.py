@@ -9,6 +9,7 @@ import functools
 import logging
 import math
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -55,11 +56,12 @@ log = logging.getLogger(__name__)
 
 
 def axes_of(path: str) -> tuple[str | None, ...]:
-    """Axis names of the parameter (or moment, or average) at `path`.
+    """Axis names of the parameter (or moment, or average) at `path`; `Int8` has its kernel's.
 
     Raises:
       ValueError: no rule of `PARAM_AXES` matches; the message names the path.
     """
+    path = re.sub(r"(/kernel)/(values|scale)$", r"\1", path)
     for pattern, axes in PARAM_AXES:
         if re.fullmatch(rf"(?:.*/)?(?:{pattern})", path):
             return axes
@@ -114,7 +116,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
     """
 
     def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
-        path = jax.tree_util.keystr(keys, simple=True, separator="/")
+        path = _path(keys)
         return NamedSharding(mesh, spec(path, leaf.shape, axes_of(path), mesh, AXIS_RULES))
 
     return jax.tree_util.tree_map_with_path(one, abstract)
@@ -159,19 +161,26 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
 
 
-def place(values: Any, mesh: Mesh | None) -> Any:
+def place(
+    values: Any, mesh: Mesh | None, finish: Callable[[str, jax.Array], Any] | None = None
+) -> Any:
     """Put arrays, equal on every process, on the mesh as `PARAM_AXES` says, one after another.
 
     Args:
       values: pytree of whatever `put` takes.
       mesh: the device mesh; None: the default device.
+      finish: makes of a path and its array what is kept, before the next array is put.
 
     Returns:
       The pytree of jax arrays.
     """
-    if mesh is None:
-        return jax.tree.map(lambda x: put(x, None), values)
-    return jax.tree.map(put, values, state_shardings(values, mesh))
+
+    def one(keys: tuple[Any, ...], x: Any, layout: Sharding | None = None) -> Any:
+        array = put(x, layout)
+        return finish(_path(keys), array) if finish else array
+
+    layouts = () if mesh is None else (state_shardings(values, mesh),)
+    return jax.tree_util.tree_map_with_path(one, values, *layouts)
 
 
 def put(x: Any, layout: Sharding | None) -> jax.Array:
@@ -185,19 +194,23 @@ def put(x: Any, layout: Sharding | None) -> jax.Array:
     if layout is None or isinstance(x, jax.Array):
         x = x if isinstance(x, jax.Array) else np.asarray(x)
         return jax.block_until_ready(jax.device_put(x, layout))
-    places = layout.addressable_devices_indices_map(x.shape).values()
-    bounds = [[s.indices(n)[:2] for s, n in zip(i, x.shape, strict=True)] for i in places]
-    begins = [min(start for start, _ in axis) for axis in zip(*bounds, strict=True)]
-    ends = [max(stop for _, stop in axis) for axis in zip(*bounds, strict=True)]
-    block = x[tuple(map(slice, begins, ends))]
+    block = hull(layout.addressable_devices_indices_map(x.shape).values(), x.shape)
+    values = x[block]
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
-        starts = [s.indices(n)[0] - b for s, n, b in zip(index, x.shape, begins, strict=True)]
-        lengths = layout.shard_shape(x.shape)
-        return block[tuple(slice(a, a + n) for a, n in zip(starts, lengths, strict=True))]
+        starts = [b.start for b in block]
+        bounds = [s.indices(n)[:2] for s, n in zip(index, x.shape, strict=True)]
+        return values[tuple(slice(a - s, b - s) for (a, b), s in zip(bounds, starts, strict=True))]
 
     array = jax.make_array_from_callback(x.shape, layout, part)
     return jax.block_until_ready(array)
+
+
+def hull(parts: Iterable[tuple[slice, ...]], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest block of an array of that shape that holds all of these parts."""
+    bounds = [[s.indices(n)[:2] for s, n in zip(part, shape, strict=True)] for part in parts]
+    axes = zip(*bounds, strict=True)
+    return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in axes)
 
 
 def to_host(x: jax.Array) -> np.ndarray:
@@ -205,6 +218,10 @@ def to_host(x: jax.Array) -> np.ndarray:
     if not x.is_fully_addressable:
         x = jax.jit(lambda x: x, out_shardings=replicated(x.sharding.mesh))(x)
     return np.asarray(x)
+
+
+def _path(keys: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import Null
 from jaxedit.nn.decode_attention import ByHead, Flat, Layout
-from jaxedit.ops.int8 import Int8
+from jaxedit.ops.int8 import Int8, quantize
 from jaxedit.tree import Tree
 
 
@@ -57,30 +57,35 @@ def unstack(
     null: Tree,
     dtype: Any,
     *,
+    int8: bool = False,
     backend: str | None = None,
 ) -> Weights:
     """Weights for decoding; to be called once, outside `jit`.
 
     Args:
       config: sizes.
-      transformer: parameters as trained, blocks stacked; `Int8` kernels stay as they are.
+      transformer: parameters as trained, blocks stacked.
       null: {"text", "image"} as far as the kind of prefix has them.
       dtype: of matrices and caches; norms and constants are f32.
+      int8: the matrices of the layers become `Int8`.
       backend: cpu, gpu or tpu, which decides the layout of the caches; None: the default one.
     """
 
-    def matrix(x: jax.Array | Int8) -> jax.Array | Int8:
-        return x if isinstance(x, Int8) else jnp.asarray(x, dtype)
+    def matrix(x: jax.Array) -> jax.Array:
+        return jnp.asarray(x, dtype)
+
+    def kernel(x: jax.Array) -> jax.Array | Int8:
+        return quantize(matrix(x)) if int8 else matrix(x)
 
     def layer(i: int) -> Layer:
         cut = jax.tree.map(lambda x: x[i], transformer["blocks"])
         return Layer(
             attn_norm=jnp.asarray(cut["attn_norm"]["scale"], jnp.float32),
-            qkv=matrix(cut["attn"]["qkv"]["kernel"]),
-            proj=matrix(cut["attn"]["proj"]["kernel"]),
+            qkv=kernel(cut["attn"]["qkv"]["kernel"]),
+            proj=kernel(cut["attn"]["proj"]["kernel"]),
             mlp_norm=jnp.asarray(cut["mlp_norm"]["scale"], jnp.float32),
-            gate_up=matrix(cut["mlp"]["gate_up"]["kernel"]),
-            down=matrix(cut["mlp"]["down"]["kernel"]),
+            gate_up=kernel(cut["mlp"]["gate_up"]["kernel"]),
+            down=kernel(cut["mlp"]["down"]["kernel"]),
         )
 
     is_class = config.prefix == "class"

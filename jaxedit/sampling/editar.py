@@ -103,17 +103,19 @@ def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
     return (0,) if sample.guidance == 1 else (0, None)
 
 
-def prepare(config: PretrainedConfig, params: Tree, dtype: Any) -> Networks:
+def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = False) -> Networks:
     """Networks from {"vq", "transformer", "null"}; once, outside `jit`.
 
     Args:
       config: of model_type editar.
       params: as loaded or trained.
       dtype: of the transformer; the image tokenizer stays float32.
+      int8: the matrices of its layers become `Int8`.
     """
+    null = params.get("null", {})
     return Networks(
         vq=jax.tree.map(jnp.asarray, cast(params["vq"], "float32")),
-        weights=unstack(config.editar, params["transformer"], params.get("null", {}), dtype),
+        weights=unstack(config.editar, params["transformer"], null, dtype, int8=int8),
     )
 
 
@@ -210,6 +212,11 @@ def generate(
             progress(first + steps, N)
     chosen, records = zip(*pieces, strict=True)
     return jnp.concatenate(chosen, axis=2), jax.tree.map(lambda *r: jnp.concatenate(r), *records)
+
+
+def segment_of(config: EditARConfig) -> int:
+    """Tokens per compiled program, between which caches grow and progress is told."""
+    return max(64, config.image_tokens // 4)
 
 
 def edit(
