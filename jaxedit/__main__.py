@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.arguments import BAD_INPUT, every_option, make_parser, option_names
-from jaxedit.config import PretrainedConfig, require, require_seed, settings_of
+from jaxedit.config import PretrainedConfig, require, require_int8, require_seed, settings_of
 
 if TYPE_CHECKING:
     from jaxedit.editor import Editor
@@ -32,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
     try:
         args = make_parser(__doc__).parse_args(argv)
+        require_int8(args.int8 or ())
         require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
         if args.batch:
             return edit_list(args)
@@ -66,7 +67,7 @@ def edit_photo(args: argparse.Namespace) -> int:
     output, *panel = map(provenance.require_writable, outputs)
     picture = photo.read(args.photo)
     name, options = _checked(args)
-    editor = _load(name)
+    editor = _load(name, int8=args.int8 or ())
     editor.check_instruction(args.instruction, args.task)
     _compile(editor, options)
     with _bar(unit="step") as bar:
@@ -104,7 +105,8 @@ def edit_list(args: argparse.Namespace) -> int:
         open(folder / "manifest.jsonl", "w", encoding="utf-8") as manifest,
         _bar(total=len(rows), unit="edit") as bar,
     ):
-        editor = _load(name, rows_per_device=args.rows_per_device, every_device=True)
+        several = {"rows_per_device": args.rows_per_device, "every_device": True}
+        editor = _load(name, int8=args.int8 or (), **several)
         _compile(editor, options)
         for i in range(0, len(rows), editor.rows):
             for entry in _edit_rows(editor, rows[i : i + editor.rows], folder, options):
@@ -155,7 +157,7 @@ def replay(args: argparse.Namespace) -> int:
     """An edited picture again, from the settings in it."""
     from jaxedit.data import photo, provenance
 
-    fixed = ("instruction", "seed", "method", "task", "diagnostics", *every_option())
+    fixed = ("instruction", "seed", "method", "task", "int8", "diagnostics", *every_option())
     given = [name for name in fixed if getattr(args, name) is not None]
     require(not given, f"--from_png takes {', '.join(given)} from the file: leave that out")
     earlier = pathlib.Path(args.from_png)
@@ -175,6 +177,7 @@ def replay(args: argparse.Namespace) -> int:
         args.model or settings["model"],
         dtype=settings["dtype"],
         rows_per_device=settings["rows_per_device"],
+        int8=settings.get("int8", ()),
     )
     where = f"{editor.name}: the weights"
     _require_same(where, editor.fingerprint, settings["weights_sha256"])
@@ -227,9 +230,7 @@ def _follow(bar: Any) -> Callable[[int, int], None]:
     return report
 
 
-def _load(
-    name: str, *, dtype: str | None = None, rows_per_device: int = 1, every_device: bool = False
-) -> "Editor":
+def _load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":
     """The editor, ready to run."""
     import jax
 
@@ -240,7 +241,7 @@ def _load(
     several = every_device and jax.local_device_count() > 1
     mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
     start = time.perf_counter()
-    editor = Editor.from_pretrained(name, dtype=dtype, mesh=mesh, rows_per_device=rows_per_device)
+    editor = Editor.from_pretrained(name, mesh=mesh, **options)
     device = jax.devices()[0].device_kind
     print(f"{editor.name}: loaded in {time.perf_counter() - start:.1f} s on {device}", flush=True)
     return editor

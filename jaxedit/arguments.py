@@ -78,7 +78,10 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     methods = ", ".join(method for names in METHODS.values() for method in names)
     add("photo", nargs="?", help="picture to edit, or the map of a --task")
     add("instruction", nargs="?", help="what to change, in words; with --task a description")
-    add("--model", help="bundled name or directory (default toy-varedit)")
+    add(
+        "--model",
+        help="bundled or official name, directory, gs://, org/name on the Hub (default toy-varedit)",
+    )
     add("--method", help=f"{methods} (default: the first that fits the weights)")
     add("--task", choices=TASKS, help="make a picture from a map; canny takes a photo's edges")
     add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
@@ -89,6 +92,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--batch", metavar="LIST", help="edit every row of a JSONL list")
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
     add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
+    add(
+        "--int8",
+        type=lambda names: tuple(names.split(",")),
+        metavar="NETWORKS",
+        help="keep the large kernels of t5, transformer or t5,transformer as 8-bit integers",
+    )
     add("--version", action="version", version=f"jaxedit {__version__}")
     for title, options in (
         ("sampling", SAMPLING),
