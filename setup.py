@@ -51,6 +51,7 @@ setuptools.setup(
         "console_scripts": [
             "jaxedit = jaxedit.__main__:run",
             "jaxedit-train = jaxedit.train.__main__:run",
+            "jaxedit-convert = jaxedit.convert.__main__:run",
         ]
     },
 )

@@ -80,7 +80,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("instruction", nargs="?", help="what to change, in words; with --task a description")
     add(
         "--model",
-        help="bundled or official name, directory, gs://, org/name on the Hub (default toy-varedit)",
+        help="bundled or official name, folder, gs://, org/name of the Hub (default toy-varedit)",
     )
     add("--method", help=f"{methods} (default: the first that fits the weights)")
     add("--task", choices=TASKS, help="make a picture from a map; canny takes a photo's edges")

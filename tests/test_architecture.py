@@ -69,7 +69,13 @@ def test_random_keys_come_from_one_file():
 
 
 @pytest.mark.parametrize(
-    "command", ["import jaxedit", "import jaxedit.__main__", "import jaxedit.train.__main__"]
+    "command",
+    [
+        "import jaxedit",
+        "import jaxedit.__main__",
+        "import jaxedit.train.__main__",
+        "import jaxedit.convert.__main__",
+    ],
 )
 def test_heavy_packages_are_lazy(command):
     code = f"{command}, sys; print([m for m in {HEAVY} if m in sys.modules])"

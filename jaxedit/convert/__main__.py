@@ -138,6 +138,7 @@ def _check(args: argparse.Namespace) -> int:
     from jaxedit.convert.watch import Watch
     from jaxedit.data.provenance import require_writable
 
+    require(not (args.src or args.dst), "--check: expected no --src and no --dst beside it")
     directory = hub.resolve(args.check)
     is_local = pathlib.Path(args.check).is_dir()
     beside = pathlib.Path(args.check).absolute() if is_local else pathlib.Path(directory.name)

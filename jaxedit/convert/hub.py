@@ -57,7 +57,10 @@ def converted(name: str) -> pathlib.Path:
 
 
 def locate(text: str | os.PathLike) -> Directory:
-    """A file or directory to convert: a path, gs://, "org/name" or "org/name/file" on the Hub.
+    """A file or directory to convert.
+
+    Args:
+      text: a path, gs://, bundled name, or "org/name" or "org/name/file" on the Hub.
 
     Raises:
       FileNotFoundError: there is no such path, and the Hub has or gives none either.
@@ -67,6 +70,8 @@ def locate(text: str | os.PathLike) -> Directory:
         return _remote(text)
     if os.path.exists(text):
         return pathlib.Path(text)
+    if text in assets.bundled((CONFIG,)):
+        return assets.locate(text, (CONFIG,))
     match = re.fullmatch(rf"({_HUB_ID.pattern})(?:/(.+))?", text)
     if match is None:
         raise FileNotFoundError(
@@ -94,7 +99,9 @@ def fetch(repo: str, file: str = "") -> pathlib.Path:
     if file:
         found = _download(repo, [file, f"{file}/*"]) / file
         if not found.exists():
-            raise FileNotFoundError(f"{repo}/{file}: the Hub has no such file or folder there")
+            raise FileNotFoundError(
+                f"{repo}/{file}: the Hub (offline: its cache here) has no such file or folder"
+            )
         return found
     for kind in ("safetensors", "bin"):
         patterns = (CONFIG, *TOKENIZER, f"*.{kind}", f"*.{kind}.index.json")
