@@ -95,6 +95,7 @@ class EditARTrainConfig:
     text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
     drop: float = 0.05  # share of rows without text, without image, and without either (each)
     random_share: float = 0.0  # ours: share of rows with random codes to be copied; paper 0
+    spoilt_share: float = 0.0  # ours: share of rows that see a spoilt target; paper 0
     distill_weight: float = 0.5  # of the teacher's features; 0 = no teacher
     teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: seeded random ones
     teacher_view: str = "resize256_crop224"  # or resize224: the teacher sees the whole picture

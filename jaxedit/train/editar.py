@@ -97,7 +97,12 @@ class EditARObjective(Objective):
             random_key, key = jax.random.split(key)
             share, codes = self.settings.random_share, self.model.editar.codes
             source, target, is_random = put_random(random_key, source, target, share, codes)
-        output = self._predict(frozen | params, batch, (source, target), key)
+        seen = target
+        if self.settings.spoilt_share:
+            spoil_key, key = jax.random.split(key)
+            share, codes = self.settings.spoilt_share, self.model.editar.codes
+            seen = spoil(spoil_key, target, share, codes)
+        output = self._predict(frozen | params, batch, (source, seen), key)
         result = token_loss(output.logits, target)
         metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
         if self.teacher is None:
@@ -225,6 +230,28 @@ def put_random(
     noise = jax.random.randint(code_key, source.shape, 0, codes)
     source, target = (jnp.where(cells, noise, x) for x in (source, target))
     return source, target, is_random
+
+
+def spoil(key: jax.Array, target: jax.Array, share: float, codes: int) -> jax.Array:
+    """Random codes in place of any share of the target that some rows read, not predict.
+
+    A target tells most of itself: its first blue code says that the ball is to be blue. Where that
+    is spoilt, only the instruction and the source tell, and a small model learns to read them.
+
+    Args:
+      key: key[].
+      target: i32[B,N].
+      share: of the rows.
+      codes: V.
+
+    Returns:
+      i32[B,N].
+    """
+    row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
+    is_spoilt = jax.random.bernoulli(row_key, share, target.shape[:1])
+    rate = jax.random.uniform(rate_key, (len(target), 1))
+    cells = is_spoilt[:, None] & (jax.random.uniform(cell_key, target.shape) < rate)
+    return jnp.where(cells, jax.random.randint(code_key, target.shape, 0, codes), target)
 
 
 def accuracies(right: jax.Array, source: jax.Array | None, target: jax.Array) -> Metrics:

@@ -28,6 +28,7 @@ from jaxedit.train.editar import (
     draw_dropped,
     load_frozen,
     put_random,
+    spoil,
 )
 from jaxedit.train.optim import decay_mask, make_optimizer
 
@@ -175,6 +176,15 @@ def test_random_rows_are_copies():
     assert float(cells[is_random].mean(1).std()) > 0.2
     np.testing.assert_array_equal(new_source[cells], new_target[cells])
     assert set(np.unique(new_source[cells])) == set(range(7))
+
+
+def test_spoilt_rows_keep_some_of_the_target():
+    target = jnp.full((400, 16), 7, jnp.int32)
+    seen = np.asarray(spoil(rng.key_for(4, "loss"), target, 0.5, 7))
+    spoilt = (seen != 7).mean(1)
+    assert abs((spoilt > 0).mean() - 0.5 * 16 / 17) < 0.07  # one rate in 17 spoils nothing
+    assert abs(spoilt[spoilt > 0].mean() - 0.5 * 17 / 16) < 0.06
+    assert set(np.unique(seen)) == set(range(8))
 
 
 def test_accuracies_by_hand():
