@@ -5,10 +5,12 @@
     python -m jaxedit depth.png "a red ball at night" --task depth
     python -m jaxedit --batch list.jsonl --output edits/
     python -m jaxedit --from_png edited.png
+    python -m jaxedit --model varedit-8b-512 --dry_run --memory_gb 16
 
 A list has one JSON object per line: {"image": ..., "instruction": ...}, perhaps with "seed" and
 "output". Each picture written carries its settings; --from_png makes it again from them.
-Exit codes: 0 done; 1 a replayed picture came out differently; 2 bad input.
+--dry_run prints what would be in the memory of each device; an official name needs no weights then.
+Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does not fit; 2 bad input.
 """
 
 import argparse
@@ -20,12 +22,20 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.arguments import BAD_INPUT, every_option, make_parser, option_names
-from jaxedit.config import PretrainedConfig, require, require_int8, require_seed, settings_of
+from jaxedit.config import (
+    OFFICIAL,
+    PretrainedConfig,
+    official,
+    require,
+    require_int8,
+    require_seed,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from jaxedit.editor import Editor
 
-DONE, DIFFERENT = 0, 1
+DONE, DIFFERENT, TOO_LARGE = 0, 1, 1
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         args = make_parser(__doc__).parse_args(argv)
         require_int8(args.int8 or ())
         require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
+        if args.dry_run:
+            return dry_run(args)
         if args.batch:
             return edit_list(args)
         if args.from_png:
@@ -66,8 +78,8 @@ def edit_photo(args: argparse.Namespace) -> int:
     outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
     output, *panel = map(provenance.require_writable, outputs)
     picture = photo.read(args.photo)
-    name, options = _checked(args)
-    editor = _load(name, int8=args.int8 or ())
+    name, _, options = _checked(args)
+    editor = _load(name, **_placement(args))
     editor.check_instruction(args.instruction, args.task)
     _compile(editor, options)
     with _bar(unit="step") as bar:
@@ -98,7 +110,7 @@ def edit_list(args: argparse.Namespace) -> int:
     require(args.task is None, "--task: expected one photo, not a list")
     folder = pathlib.Path(args.output or "edits")
     rows = edit_list.read(pathlib.Path(args.batch), args.seed or 0)
-    name, options = _checked(args)
+    name, _, options = _checked(args)
     folder.mkdir(parents=True, exist_ok=True)
     failed, start = 0, time.perf_counter()
     with (
@@ -106,8 +118,9 @@ def edit_list(args: argparse.Namespace) -> int:
         _bar(total=len(rows), unit="edit") as bar,
     ):
         several = {"rows_per_device": args.rows_per_device, "every_device": True}
-        editor = _load(name, int8=args.int8 or (), **several)
+        editor = _load(name, **_placement(args), **several)
         _compile(editor, options)
+        editor.read_texts([row.instruction for row in rows if not row.error])
         for i in range(0, len(rows), editor.rows):
             for entry in _edit_rows(editor, rows[i : i + editor.rows], folder, options):
                 manifest.write(json.dumps(entry) + "\n")
@@ -157,7 +170,16 @@ def replay(args: argparse.Namespace) -> int:
     """An edited picture again, from the settings in it."""
     from jaxedit.data import photo, provenance
 
-    fixed = ("instruction", "seed", "method", "task", "int8", "diagnostics", *every_option())
+    fixed = (
+        "instruction",
+        "seed",
+        "method",
+        "task",
+        "int8",
+        "diagnostics",
+        "dtype",
+        *every_option(),
+    )
     given = [name for name in fixed if getattr(args, name) is not None]
     require(not given, f"--from_png takes {', '.join(given)} from the file: leave that out")
     earlier = pathlib.Path(args.from_png)
@@ -176,6 +198,8 @@ def replay(args: argparse.Namespace) -> int:
     editor = _load(
         args.model or settings["model"],
         dtype=settings["dtype"],
+        text_on_host=settings.get("text_on_host", args.text_on_host),
+        text_features=args.text_features,
         rows_per_device=settings["rows_per_device"],
         int8=settings.get("int8", ()),
     )
@@ -196,13 +220,51 @@ def replay(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _checked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The model's name and the options that were given, checked before its weights are read."""
+def dry_run(args: argparse.Namespace) -> int:
+    """The table of what would be in memory, from the settings alone."""
+    require(not args.from_png, "--dry_run: expected no --from_png")
+    require(
+        args.rows_per_device > 0, f"--rows_per_device={args.rows_per_device}: expected 1 or more"
+    )
+    name, config, options = _checked(args)
+    import jax
+
+    from jaxedit.editor import memory
+    from jaxedit.parallel.memory import fits, room_of, table
+
+    settings = settings_of(config, options.pop("method"), options)
+    is_here = args.memory_gb is None and jax.default_backend() == "cpu"
+    plan = memory.Plan(
+        dtype=args.dtype or ("float32" if is_here else "bfloat16"),
+        rows=args.rows_per_device,
+        text="host" if args.text_on_host else "file" if args.text_features else "device",
+        int8=args.int8 or (),
+    )
+    room = room_of(jax.local_devices()[0], args.memory_gb)
+    found = memory.entries(config, settings, plan)
+    changes = [] if fits(found, room) else memory.levers(config, settings, plan)
+    print(table(f"{name}, on each device:", found, room, changes))
+    return DONE if fits(found, room) else TOO_LARGE
+
+
+def _placement(args: argparse.Namespace) -> dict[str, Any]:
+    """How the weights are kept."""
+    return {
+        "dtype": args.dtype,
+        "int8": args.int8 or (),
+        "text_on_host": args.text_on_host,
+        "text_features": args.text_features,
+    }
+
+
+def _checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, Any]]:
+    """The model's name and settings and the given options, checked before weights are read."""
     from jaxedit.convert.pretrained import read_config, resolve
 
     is_editar = args.task or (args.method or "").startswith("editar")
     name = args.model or ("toy-editar" if is_editar else "toy-varedit")
-    config: PretrainedConfig = read_config(resolve(name))
+    is_known = args.dry_run and name in OFFICIAL
+    config = official(name).config if is_known else read_config(resolve(name))
     options = {key: getattr(args, key) for key in every_option()}
     given = {key: value for key, value in options.items() if value is not None}
     settings_of(config, args.method, given)
@@ -210,7 +272,7 @@ def _checked(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         args.diagnostics is None or args.method == "editar+erec",
         f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
     )
-    return name, {"method": args.method, **given}
+    return name, config, {"method": args.method, **given}
 
 
 def _bar(**options: Any) -> Any:

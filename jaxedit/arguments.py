@@ -9,6 +9,7 @@ from jaxedit.config.models import SampleConfig
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 
 BAD_INPUT = 2
+DTYPES = ("float32", "bfloat16")
 TASKS = ("depth", "canny", "segmentation")
 
 # The options of all methods: name, type, help.
@@ -92,6 +93,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--batch", metavar="LIST", help="edit every row of a JSONL list")
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
     add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
+    add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
+    add("--text_on_host", action="store_true", help="keep the text encoder on the host's CPU")
+    add("--text_features", metavar="FILE", help="read instructions' features; add those it lacks")
+    add("--dry_run", action="store_true", help="tell how much memory it takes, and edit nothing")
+    add("--memory_gb", type=float, help="of another device than this one, for --dry_run")
     add(
         "--int8",
         type=lambda names: tuple(names.split(",")),

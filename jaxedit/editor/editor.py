@@ -106,34 +106,33 @@ class Editor:
         cls,
         name: str | os.PathLike = "toy-varedit",
         *,
-        dtype: str | None = None,
-        mesh: Mesh | None = None,
         text_on_host: bool = False,
         text_features: str | os.PathLike | None = None,
         **options: Any,
     ) -> "Editor":
-        """Load a bundled model or one from a directory, and keep its compiled programs on disk.
+        """Load a model, straight onto the devices, and keep its compiled programs on disk.
 
-        The arguments are those of `Editor`.
+        Args:
+          name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
+          text_on_host, text_features, **options: see `Editor`.
 
         Raises:
           ConfigError: the config cannot work or does not fit the weights.
           ValueError: a file is damaged.
-          OSError: no such model; lists the bundled names.
+          OSError: no such model; says what was expected, or what to fetch from where.
         """
         config, params, directory = open_params(name)
         method_of(config, None)
         if text_on_host or text_features:
             del params["t5"]  # loaded when it is needed
         compile_cache.enable()
+        is_path = os.path.isdir(name) and directory.parent != assets.ROOT
         return cls(
             config,
             params,
             TextTokenizer.load(directory),
             directory=directory,
-            name=os.fspath(name) if directory.parent == assets.ROOT else str(directory.absolute()),
-            dtype=dtype,
-            mesh=mesh,
+            name=str(directory.absolute()) if is_path else os.fspath(name),
             text_on_host=text_on_host,
             text_features=text_features,
             **options,
@@ -219,7 +218,7 @@ class Editor:
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
         self.compile(method, **options)
-        self.text.prepare(self._prompts(instructions, task))
+        self.read_texts(instructions, task)
         method = method_of(self.config, method)
         results: list[EditResult] = []
         for start in range(0, count, self.rows):
@@ -234,6 +233,10 @@ class Editor:
                 record = self._record(method, instructions[i], seeds[i], task, settings)
                 results.append(_result(edited, picture.size, seconds, record))
         return results
+
+    def read_texts(self, instructions: Sequence[str], task: str | None = None) -> None:
+        """Add to the file of text features what it lacks of them, all at once."""
+        self.text.prepare([prompt_of(self.config, words, task) for words in instructions])
 
     def _check_rows(
         self, count: int, instructions: Sequence[str], seeds: Sequence[int], task: str | None
@@ -256,7 +259,7 @@ class Editor:
             isinstance(instruction, str) and bool(instruction.strip()),
             f"instruction={instruction!r}: expected some words",
         )
-        (words,) = self._prompts([instruction], task)
+        words = prompt_of(self.config, instruction, task)
         tokens, limit = len(self.tokenizer.encode(words)), self.text.length
         require(
             tokens <= limit,
@@ -285,10 +288,6 @@ class Editor:
         self.system.compile(self.settings(method, **options))
         return time.perf_counter() - start
 
-    def _prompts(self, instructions: Sequence[str], task: str | None) -> list[str]:
-        """What the text encoder reads."""
-        return [prompt_of(self.config, instruction, task) for instruction in instructions]
-
     def _batch(
         self,
         photos: Sequence[Image.Image],
@@ -297,7 +296,7 @@ class Editor:
         task: str | None,
     ) -> Batch:
         """At most B edits as a batch of B; places left over repeat the last one."""
-        words = self._prompts(instructions, task)
+        words = [prompt_of(self.config, instruction, task) for instruction in instructions]
         squares = [photo.to_square(p, self.size) for p in photos]
         if task == "canny":
             squares = [edge_map(square) for square in squares]

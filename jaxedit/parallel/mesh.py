@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from jaxedit.config import MeshConfig, require
 
@@ -26,6 +26,26 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
       ConfigError: the sizes do not multiply to the number of devices.
     """
     devices = jax.devices() if devices is None else list(devices)
+    shape = mesh_shape(config, len(devices))
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def abstract_mesh(config: MeshConfig, devices: int) -> AbstractMesh:
+    """A mesh without devices, for shardings alone; see `make_mesh`.
+
+    Raises:
+      ConfigError: the sizes do not multiply to the number of devices.
+    """
+    shape = mesh_shape(config, devices)
+    return AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
+    """Devices per axis of `AXES`.
+
+    Raises:
+      ConfigError: the sizes do not multiply to the number of devices.
+    """
     sizes = {axis: getattr(config, axis) for axis in AXES}
     described = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
     require(
@@ -34,12 +54,12 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         f"{described}: expected positive numbers, at most one of them -1",
     )
     known = math.prod(size for size in sizes.values() if size > 0)
-    shape = tuple(len(devices) // known if size == -1 else size for size in sizes.values())
+    shape = tuple(devices // known if size == -1 else size for size in sizes.values())
     require(
-        math.prod(shape) == len(devices),
-        f"{described}: does not divide the {len(devices)} devices of this run",
+        math.prod(shape) == devices,
+        f"{described}: does not divide the {devices} devices of this run",
     )
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return shape
 
 
 def init_distributed(

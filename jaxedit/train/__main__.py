@@ -3,7 +3,10 @@
 WORKDIR gets config.json, log.txt, metrics.jsonl, samples/, checkpoints/ and, at the end, export/
 with the weights for `python -m jaxedit`. The same command resumes a run that was stopped.
 
-Exit codes: 0 finished; 2 bad input; 3 the loss is not finite; 42 stopped by SIGTERM and saved.
+With --dry_run it prints instead what a step would hold in the memory of each device.
+
+Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input; 3 the loss is not finite; 42 stopped
+by SIGTERM and saved.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ from jaxedit.train import command
 
 log = logging.getLogger("jaxedit")
 
-BAD_INPUT, DIVERGED, INTERRUPTED = 2, 3, 42
+TOO_LARGE, BAD_INPUT, DIVERGED, INTERRUPTED = 1, 2, 3, 42
 CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
 JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
@@ -28,7 +31,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{__doc__}\n{command.help_text()}")
         return 0
     try:
-        return _train(command.parse(argv))
+        args = command.parse(argv)
+        return _dry_run(args) if args.dry_run else _train(args)
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -70,6 +74,20 @@ def _train(args: command.Command) -> int:
             log.warning("%s", error)
             return INTERRUPTED
     return 0
+
+
+def _dry_run(args: command.Command) -> int:
+    import jax
+
+    from jaxedit.parallel.memory import fits, room_of, table
+    from jaxedit.train import memory
+
+    devices = jax.device_count()
+    room = room_of(jax.local_devices()[0], args.memory_gb)
+    found = memory.entries(args.config, devices)
+    changes = [] if fits(found, room) else memory.levers(args.config, devices)
+    print(table(f"training, on each of {devices} devices:", found, room, changes))
+    return 0 if fits(found, room) else TOO_LARGE
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ INSTALLED = pathlib.Path(configs.__file__).parent
 FLAGS = {
     "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
     "workdir": "directory of this run, local or gs://...",
+    "dry_run": "tell how much memory each device needs, and train nothing; needs no --workdir",
+    "memory_gb": "memory of a device for --dry_run, if it is not one of these",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
 }
 
@@ -33,6 +35,8 @@ class Command(NamedTuple):
     workdir: str
     distributed: str  # auto | on | off
     overrides: dict[str, Any]  # settings given as --config.x.y=value
+    dry_run: bool
+    memory_gb: float | None
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -62,14 +66,20 @@ def parse(argv: Sequence[str]) -> Command:
         raise ConfigError(str(error)) from error
     for argument in left:
         raise ConfigError(f"unknown argument {argument!r}: settings start with --config.")
-    require(bool(values.workdir), "--workdir is missing: the directory of this run")
+    require(
+        values.dry_run or bool(values.workdir), "--workdir is missing: the directory of this run"
+    )
     config = holder.value
     for name, value in loose.items():
         parent = functools.reduce(getattr, name.split(".")[:-1], config)
         setattr(parent, name.rsplit(".", 1)[-1], value)
     config.validate()
     overrides = config_flags.get_override_values(values["config"]) | loose
-    return Command(config, values.workdir, values.distributed, overrides)
+    return Command(
+        *(config, values.workdir or "", values.distributed, overrides),
+        dry_run=values.dry_run,
+        memory_gb=values.memory_gb,
+    )
 
 
 def asks_for_help(argv: Sequence[str]) -> bool:
@@ -90,6 +100,8 @@ def _define() -> flags.FlagValues:
     """The flags, on their own and not in absl's global table, so that `parse` is a function."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, FLAGS["workdir"], flag_values=values)
+    flags.DEFINE_bool("dry_run", False, FLAGS["dry_run"], flag_values=values)
+    flags.DEFINE_float("memory_gb", None, FLAGS["memory_gb"], flag_values=values)
     choices = ["auto", "on", "off"]
     flags.DEFINE_enum("distributed", "auto", choices, FLAGS["distributed"], flag_values=values)
     return values

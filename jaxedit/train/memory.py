@@ -1,0 +1,132 @@
+"""What a training step will hold in the memory of each device, told from the settings alone.
+
+State is exact: shapes and shardings of what `loop.first_state` makes. What the step computes on the
+way is an estimate, see `live_memory`, of one device's rows of a micro-batch.
+"""
+
+import copy
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh
+
+from jaxedit import rng, tree
+from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
+from jaxedit.convert.pretrained import abstract_params
+from jaxedit.data.batch import EditBatch
+from jaxedit.models.vit import seeded_teacher
+from jaxedit.parallel.live_memory import peak_bytes
+from jaxedit.parallel.memory import Entry, Lever, on_device, total
+from jaxedit.parallel.mesh import abstract_mesh
+from jaxedit.train.bsq import BSQObjective
+from jaxedit.train.editar import EditARObjective
+from jaxedit.train.loop import check_batch
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import Objective, init_state
+from jaxedit.train.varedit import VAREditObjective
+from jaxedit.train.vq import VQObjective
+
+Shape = jax.ShapeDtypeStruct
+
+
+def entries(config: TrainConfig, devices: int) -> list[Entry]:
+    """Everything that is in the memory of a device during a step.
+
+    Args:
+      config: the run.
+      devices: of the mesh; none of them is needed.
+
+    Raises:
+      ConfigError: the mesh does not fit them, or the batch does not fit the mesh.
+    """
+    mesh = abstract_mesh(config.mesh, devices)
+    check_batch(config, mesh)
+    objective = abstract_objective(config)
+    optimizer = make_optimizer(config.optim, config.steps)
+    state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
+    params, parts = on_device(state.params, mesh), config.optim.accumulate
+    frozen = on_device(objective.frozen(), mesh)
+    rows = _rows(config, mesh)
+    found = [
+        Entry("parameters", params, f"{tree.count(state.params):,} in float32"),
+        Entry("Adam's moments", on_device(state.opt_state, mesh)),
+        Entry("gradients", params * min(parts, 2), "and their sum" if parts > 1 else ""),
+        Entry("moving average", on_device(state.ema_params, mesh)),
+        Entry("frozen networks", frozen, ", ".join(objective.frozen())),
+        Entry("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
+    ]
+    return [entry for entry in found if entry.nbytes]
+
+
+def levers(config: TrainConfig, devices: int) -> list[Lever]:
+    """What saves memory, the cheapest first, each with the bytes that are needed from then on."""
+    config = copy.deepcopy(config)
+    sizes = dict(abstract_mesh(config.mesh, devices).shape)
+    copies, found = sizes["data"], []
+
+    def lever(change: str) -> None:
+        found.append(Lever(change, total(entries(config, devices))))
+
+    if not config.remat:
+        config.remat = True
+        lever("--config.remat=true")
+    if copies > 1:
+        config.mesh.data, config.mesh.fsdp = 1, sizes["fsdp"] * copies
+        lever(f"--config.mesh.data=1 --config.mesh.fsdp={config.mesh.fsdp}")
+    rows = _rows(config, abstract_mesh(config.mesh, devices))
+    if rows > 1:
+        config.optim.accumulate *= rows
+        lever(f"--config.optim.accumulate={config.optim.accumulate}")
+    if config.ema_decay:
+        config.ema_decay = 0.0
+        lever("--config.ema_decay=0")
+    least = found[-1].nbytes if found else total(entries(config, devices))
+    return [*found, Lever("more devices (mesh.fsdp), or some with more memory", least)]
+
+
+def abstract_objective(config: TrainConfig) -> Objective:
+    """The objective of the config with shapes in place of the networks that it does not train."""
+    model, shapes = config.model, abstract_params(config.model)
+    if model.model_type == "bsq":
+        return BSQObjective(config)
+    if model.model_type == "vq":
+        return VQObjective(config)
+    if model.model_type == "varedit":
+        names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
+        return VAREditObjective(config, {name: shapes[name] for name in names})
+    names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
+    frozen, teacher = {name: shapes[name] for name in names}, None
+    if config.editar.distill_weight:
+        small, _ = seeded_teacher(model.editar.distill_width, model.editar.grid // 2)
+        teacher = ViTConfig() if config.editar.teacher else small
+        frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
+    return EditARObjective(config, frozen, teacher)
+
+
+def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
+    """Shapes of a batch."""
+    size, tokens = config.data.image_size, config.data.text_tokens
+    pictures = Shape((rows, size, size, 3), jnp.uint8)
+    ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))
+    return EditBatch(pictures, pictures, ids, mask, None)
+
+
+def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:
+    """Rows of a micro-batch on each device."""
+    slices = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
+    return math.ceil(config.data.batch_size / slices)
+
+
+def _activations(config: TrainConfig, objective: Objective, rows: int) -> int:
+    """Bytes of what one micro-batch of `rows` needs beside the gradients, on one device."""
+    key = jax.eval_shape(lambda: rng.key_for(0, "init"))
+    params = jax.eval_shape(objective.init, key)
+
+    def gradients(params: tree.Tree, *arguments: Any) -> tree.Tree:
+        return jax.grad(objective.loss, has_aux=True)(params, *arguments)[0]
+
+    arguments = (objective.frozen(), batch_shapes(config, rows), key, Shape((), jnp.int32))
+    return peak_bytes(gradients, params, *arguments, count_results=False)
