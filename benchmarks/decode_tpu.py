@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2, help="of the picture; ERec has 4")
     parser.add_argument("--slots", type=int, default=1025, help="of each row's cache")
     parser.add_argument("--backend", default="tpu", help="whose layout of caches: cpu or tpu")
+    parser.add_argument("--int8", action="store_true", help="matrices of 8-bit integers")
     parser.add_argument("--ghz", type=float, default=1.5, help="clock that turns cycles into time")
     args = parser.parse_args()
     os.environ.update(WHERE)
@@ -62,11 +63,12 @@ def lower(sharding, args: argparse.Namespace):
     from jaxedit.sampling.decode_weights import unstack
 
     config = EDITAR_PRESETS["xl"].editar
+    options = {"int8": args.int8, "backend": args.backend}
 
     def arguments():
         key = rng.key_for(0, "init")
         params, null = init_params(config, key), init_null(config, key)
-        weights = unstack(config, params, null, jnp.bfloat16, backend=args.backend)
+        weights = unstack(config, params, null, jnp.bfloat16, **options)
         source = jnp.zeros((1, config.image_tokens), jnp.int32)
         prefix = next_token.prefill_image(weights, config, source)
         text = jnp.zeros((1, args.rows, config.text_tokens, config.text_width))
