@@ -3,6 +3,8 @@
 import os
 import pathlib
 
+from etils import epath
+
 ROOT = pathlib.Path(__file__).parent
 
 
@@ -36,3 +38,22 @@ def locate(name: str | os.PathLike, markers: tuple[str, ...]) -> pathlib.Path:
     if not any((directory / marker).is_file() for marker in markers):
         raise FileNotFoundError(f"{text!r}: expected a directory with {' or '.join(markers)} in it")
     return directory
+
+
+def remote(name: str | os.PathLike) -> epath.Path:
+    """A path on gs:// or another file system of `etils.epath`; something may lie there or not.
+
+    Raises:
+      OSError: the file system does not answer, or its package is missing; one line.
+    """
+    text = os.fspath(name)
+    try:
+        path = epath.Path(text)
+        path.exists()
+    except ImportError as error:
+        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
+    except KeyError as error:
+        raise FileNotFoundError(f"{text}: expected gs:// or a path on this machine") from error
+    except Exception as error:  # each file system raises its own kinds
+        raise OSError(f"{text}: not readable: {str(error).splitlines()[0]}") from error
+    return path

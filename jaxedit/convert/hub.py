@@ -186,15 +186,7 @@ def _download(repo: str, patterns: Sequence[str]) -> pathlib.Path:
 
 def _remote(text: str) -> epath.Path:
     """A path on gs:// or another file system of `etils.epath`, if something is there."""
-    try:
-        path = epath.Path(text)
-        found = path.exists()
-    except ImportError as error:
-        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
-    except KeyError as error:
-        raise FileNotFoundError(f"{text}: expected gs:// or a path on this machine") from error
-    except Exception as error:  # each file system raises its own kinds
-        raise OSError(f"{text}: not readable: {str(error).splitlines()[0]}") from error
-    if not found:
+    path = assets.remote(text)
+    if not path.exists():
         raise FileNotFoundError(f"{text}: no such file or directory")
     return path

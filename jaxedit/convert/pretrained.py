@@ -18,73 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from jaxedit import __version__, rng, tree
+from jaxedit import __version__, assets, tree
 from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, require, to_dict
 from jaxedit.convert import safetensors, shards
 from jaxedit.convert.card import model_card
 from jaxedit.convert.hub import resolve
+from jaxedit.convert.networks import abstract_params, networks_of
 from jaxedit.convert.parameter import Parameter
 from jaxedit.convert.replacing import replacing
 from jaxedit.convert.stored import Stored
 from jaxedit.data.text import TextTokenizer
-from jaxedit.models import clip, editar, vit
-from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.t5 import T5Encoder
-from jaxedit.models.varedit import init_params
-from jaxedit.models.vqgan import VQTokenizer
 
 CONFIG, CARD = "config.json", "README.md"
 DTYPES = ("float32", "bfloat16", "float16")
-# model_type -> its networks; see also `networks_of`
-NETWORKS = {
-    "bsq": ("bsq",),
-    "varedit": ("bsq", "transformer", "t5"),
-    "editar": ("vq", "transformer", "null", "t5"),
-    "vq": ("vq",),
-    "t5": ("t5",),
-    "vit": ("vit",),
-    "clip": ("clip",),
-}
 FINE = ("bsq", "vq")  # image tokenizers run in float32: bfloat16 would show in the pictures
-
-
-def networks_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """Names of a model's networks; one with classes in place of text has fewer."""
-    if config.model_type == "editar" and config.editar.prefix == "class":
-        return ("vq", "transformer")
-    return NETWORKS[config.model_type]
-
-
-def abstract_params(config: PretrainedConfig) -> tree.Tree:
-    """Shapes of all parameters, by network: {"bsq": ..., "transformer": ..., "t5": ...}."""
-    key = rng.key_for(0, "init")
-    pixels, ids = jnp.zeros((1, 64, 64, 3)), jnp.zeros((1, 2), jnp.int32)
-
-    def bsq() -> tree.Tree:
-        return BSQTokenizer(config.bsq).init(key, pixels)["params"]
-
-    def transformer() -> tree.Tree:
-        if config.model_type == "editar":
-            return editar.init_params(config.editar, key)
-        return init_params(config.varedit, key)
-
-    def t5() -> tree.Tree:
-        return T5Encoder(config.t5).init(key, ids, ids == 0)["params"]
-
-    def vq() -> tree.Tree:
-        pixels = jnp.zeros((1, config.vq.stride, config.vq.stride, 3))
-        return VQTokenizer(config.vq).init(key, pixels)["params"]
-
-    makers = {
-        "bsq": bsq,
-        "transformer": transformer,
-        "t5": t5,
-        "vq": vq,
-        "vit": lambda: vit.init_params(config.vit, key),
-        "clip": lambda: clip.init_params(config.clip, key),
-        "null": lambda: editar.init_null(config.editar, key),
-    }
-    return {name: jax.eval_shape(makers[name]) for name in networks_of(config)}
 
 
 def write_pretrained(
@@ -249,17 +196,11 @@ def path_of(directory: str | os.PathLike) -> epath.Path:
     """A directory to write, absolute or on gs://.
 
     Raises:
-      OSError: a package that reads gs:// is missing.
+      OSError: gs:// does not answer, or the package that reads it is missing.
     """
-    text = os.fspath(directory)
-    if "://" not in text:
-        return pathlib.Path(text).expanduser().absolute()
-    path = epath.Path(text)
-    try:
-        path.exists()
-    except ImportError as error:
-        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
-    return path
+    if "://" in os.fspath(directory):
+        return assets.remote(directory)
+    return pathlib.Path(directory).expanduser().absolute()
 
 
 def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:

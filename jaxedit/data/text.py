@@ -42,7 +42,9 @@ class TextTokenizer:
           ValueError: the files are damaged, or `spiece.model` lacks the packages that read it.
         """
         is_remote = "://" in os.fspath(name)
-        directory = epath.Path(name) if is_remote else assets.locate(name, FILES)
+        directory = assets.remote(name) if is_remote else assets.locate(name, FILES)
+        if not _files_in(directory):
+            raise FileNotFoundError(f"{directory}: expected {' or '.join(FILES)} in it")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no "PyTorch was not found"
         from transformers import AutoTokenizer
 

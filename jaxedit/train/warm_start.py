@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from jaxedit import tree
 from jaxedit.config import require
-from jaxedit.convert.pretrained import NETWORKS, open_params
+from jaxedit.convert.networks import NETWORKS
+from jaxedit.convert.pretrained import open_params
 from jaxedit.parallel import sharding
 from jaxedit.train.step import TrainState
 

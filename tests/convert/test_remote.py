@@ -88,6 +88,8 @@ def test_an_editor_begins_there(tiny_model, bucket):
 def test_what_is_not_there(bucket):
     with pytest.raises(FileNotFoundError, match="gs://bucket/none"):
         hub.resolve("gs://bucket/none")
+    with pytest.raises(FileNotFoundError, match="expected tokenizer.json or spiece.model in it"):
+        TextTokenizer.load("gs://bucket/none")
 
 
 def test_without_the_package(tiny_model, monkeypatch):
@@ -100,6 +102,10 @@ def test_without_the_package(tiny_model, monkeypatch):
     backend.fsspec_backend._get_filesystem.cache_clear()
     monkeypatch.setattr(builtins, "__import__", refuse)
     config, params, _ = load_pretrained(tiny_model)
-    for use in (hub.resolve, lambda name: save_pretrained(name, config, params, tiny_model)):
+
+    def save(name):
+        save_pretrained(name, config, params, tiny_model)
+
+    for use in (hub.resolve, TextTokenizer.load, save):
         with pytest.raises(OSError, match=r"pip install 'jaxedit\[tpu\]'"):
             use("gs://bucket/tiny")
