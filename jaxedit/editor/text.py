@@ -133,9 +133,8 @@ class TextFeatures:
 
     def _place(self, params: tree.Tree) -> tree.Tree:
         params = {"t5": tree.cast(params, self._dtype)}
-        with jax.default_device(self._host):
-            mesh = None if self._host else self._mesh
-            return sharding.place(params, mesh, self._finish)["t5"]
+        host = self._host and jax.sharding.SingleDeviceSharding(self._host)
+        return sharding.place(params, host or self._mesh, self._finish)["t5"]
 
 
 def text_tokens(config: PretrainedConfig) -> int:

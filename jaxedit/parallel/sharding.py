@@ -162,24 +162,27 @@ def to_global(batch: Any, mesh: Mesh) -> Any:
 
 
 def place(
-    values: Any, mesh: Mesh | None, finish: Callable[[str, jax.Array], Any] | None = None
+    values: Any,
+    where: Mesh | Sharding | None,
+    finish: Callable[[str, jax.Array], Any] | None = None,
 ) -> Any:
-    """Put arrays, equal on every process, on the mesh as `PARAM_AXES` says, one after another.
+    """Put arrays, equal on every process, where they shall lie, one after another.
 
     Args:
       values: pytree of whatever `put` takes.
-      mesh: the device mesh; None: the default device.
+      where: the device mesh, on which they lie as `PARAM_AXES` says; or the layout of all; None:
+        on the default device.
       finish: makes of a path and its array what is kept, before the next array is put.
 
     Returns:
       The pytree of jax arrays.
     """
 
-    def one(keys: tuple[Any, ...], x: Any, layout: Sharding | None = None) -> Any:
+    def one(keys: tuple[Any, ...], x: Any, layout: Sharding | None = where) -> Any:
         array = put(x, layout)
         return finish(_path(keys), array) if finish else array
 
-    layouts = () if mesh is None else (state_shardings(values, mesh),)
+    layouts = (state_shardings(values, where),) if isinstance(where, Mesh) else ()
     return jax.tree_util.tree_map_with_path(one, values, *layouts)
 
 
