@@ -6,6 +6,16 @@ Every variant edits the same held-out toybox pairs with the same seeds. Success 
 toybox's exact checker. The integers multiply in `--dtype`; `equal f32` and `equal bf16` are shares
 of the bits (EditAR: of the tokens) that are those of the float32 and of the bfloat16 run. Bytes are
 those of transformer and text encoder; the time is that of the fastest edit.
+
+Measured with toy-varedit, 100 pairs of level 0, on CPU:
+
+| weights | success | bytes | ms/edit | equal f32 | equal bf16 |
+|---|---|---|---|---|---|
+| float32 | 0.930 | 7547104 | 31.4 | 1.00000 | 0.99955 |
+| bfloat16 | 0.930 | 3773552 | 29.9 | 0.99955 | 1.00000 |
+| int8 t5 | 0.930 | 7305952 | 24.2 | 0.99992 | 0.99959 |
+| int8 transformer | 0.930 | 2868448 | 25.7 | 0.99976 | 0.99956 |
+| int8 both | 0.930 | 2627296 | 25.0 | 0.99973 | 0.99957 |
 """
 
 import argparse
