@@ -143,7 +143,8 @@ def statistics(stored: Mapping[str, Stored], seen: Callable[[int], Any]) -> Stat
         for piece in array.chunks():
             digest.update(piece.reshape(-1).view(np.uint8).data)
             values = piece.astype(np.float32, copy=False)
-            good = values[np.isfinite(values)]
+            finite = np.isfinite(values)
+            good = values if finite.all() else values[finite]
             is_finite &= good.size == values.size
             if good.size:
                 lowest, highest = min(lowest, good.min()), max(highest, good.max())

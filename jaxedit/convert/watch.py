@@ -26,6 +26,7 @@ class Watch:
         """Remove the bar, also after an error."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
 
     def expect(self, bytes_of: Mapping[str, int]) -> None:
         """Say how many bytes of further networks will go by."""
@@ -43,6 +44,8 @@ class Watch:
         if self._bar is not None:
             self._bar.set_description(network, refresh=False)
             self._bar.update(count)
+            if not any(self._left.values()):
+                self.__exit__()
         elif not self._left[network]:
             seconds = time.perf_counter() - self._started
             print(f"{network}: done after {seconds:.1f} s", file=sys.stderr, flush=True)

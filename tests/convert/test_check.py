@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from jaxedit.config import PretrainedConfig, VQConfig
+from jaxedit.config import PRESETS, BSQConfig, PretrainedConfig
 from jaxedit.convert import __main__ as command
-from jaxedit.convert import check, pretrained, safetensors
-from jaxedit.convert.watch import Watch
+from jaxedit.convert import check, safetensors
 from jaxedit.data import photo
 
 
@@ -113,21 +112,7 @@ def test_damage_is_one_line(model, capsys):
     assert code == 2 and "no such file" in err and err.count("\n") == 1
 
 
-def test_a_tokenizer_of_codes_alone(tmp_path):
-    vq = VQConfig(
-        codes=8, code_width=4, base_channels=24, channel_mult=(1, 1), res_blocks=1, latent_width=8
-    )
-    config = PretrainedConfig(model_type="vq", vq=vq)
-    generator = np.random.default_rng(0)
-    params = pretrained.abstract_params(config)
-    flat = {
-        f"vq/{path}": generator.standard_normal(leaf.shape, np.float32)
-        for path, leaf in check.tree.flatten(params["vq"]).items()
-    }
-    pretrained.write_pretrained(tmp_path / "vq", config, flat, dtype="float32")
-    lines = []
-    faults = check.check(
-        tmp_path / "vq", output=tmp_path / "a.png", watch=Watch(), say=lines.append
-    )
-    assert not faults and lines[0] == "vq: vq" and "PSNR" in lines[-1]
-    assert photo.read(tmp_path / "a.png").width > 512
+def test_a_tokenizer_alone_is_tried_on_a_small_grid():
+    scales = check.latent_scales(PretrainedConfig(model_type="bsq", bsq=BSQConfig()))
+    assert scales[0] == (1, 1) and scales[-1] == (16, 16)
+    assert check.latent_scales(PRESETS["8b"])[-1] == (64, 64)
