@@ -33,10 +33,11 @@ class Watch:
         from tqdm import tqdm
 
         self._left |= bytes_of
-        if self._bar is None and sys.stderr.isatty():
-            self._bar = tqdm(total=0, unit="B", unit_scale=True, leave=False)
+        total = sum(bytes_of.values())
         if self._bar is not None:
-            self._bar.total += sum(bytes_of.values())
+            self._bar.total += total
+        elif sys.stderr.isatty():
+            self._bar = tqdm(total=total, unit="B", unit_scale=True, leave=False)
 
     def seen(self, network: str, count: int) -> None:
         """Count bytes of a network that went by."""
