@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import rng, tree
-from jaxedit.config import EditARConfig, PretrainedConfig, TrainConfig, ViTConfig, require
-from jaxedit.convert.pretrained import load_pretrained, open_params, save_pretrained
+from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
+from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.editar import EditAR, Null, Output, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
-from jaxedit.models.vit import ViT, seeded_teacher
+from jaxedit.models.vit import ViT
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.ops.teacher import VIEWS, teacher_pixels
@@ -20,7 +20,7 @@ from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text import encode_text
-from jaxedit.train.frozen import read_frozen
+from jaxedit.train.frozen import read_frozen, read_teacher
 from jaxedit.train.losses import distillation_loss, mean_where, token_loss
 from jaxedit.train.step import Metrics, Objective
 from jaxedit.tree import Tree
@@ -233,7 +233,7 @@ def put_random(
 
 
 def spoil(key: jax.Array, target: jax.Array, share: float, codes: int) -> jax.Array:
-    """Random codes in place of any share of the target that some rows read, not predict.
+    """Random codes in place of what some rows read of the target: half of them all, half a share.
 
     A target tells most of itself: its first blue code says that the ball is to be blue. Where that
     is spoilt, only the instruction and the source tell, and a small model learns to read them.
@@ -249,7 +249,7 @@ def spoil(key: jax.Array, target: jax.Array, share: float, codes: int) -> jax.Ar
     """
     row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
     is_spoilt = jax.random.bernoulli(row_key, share, target.shape[:1])
-    rate = jax.random.uniform(rate_key, (len(target), 1))
+    rate = jnp.minimum(2 * jax.random.uniform(rate_key, (len(target), 1)), 1)
     cells = is_spoilt[:, None] & (jax.random.uniform(cell_key, target.shape) < rate)
     return jnp.where(cells, jax.random.randint(code_key, target.shape, 0, codes), target)
 
@@ -294,18 +294,6 @@ def load_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:
         return frozen, None
     sizes, vit = read_teacher(settings.teacher, model.editar)
     return frozen | {"vit": vit}, sizes
-
-
-def read_teacher(name: str, student: EditARConfig) -> tuple[ViTConfig, Tree]:
-    """Sizes and weights of the teacher of that name or, without one, of a random one.
-
-    Raises:
-      ConfigError, OSError: there are no such weights, or they are of something else.
-    """
-    if not name:
-        return seeded_teacher(student.distill_width, student.grid // 2)
-    found, loaded, _ = open_params(name, ["vit"])
-    return found.vit, tree.cast(loaded["vit"], "float32")
 
 
 def null_conditions(config: TrainConfig) -> Tree:

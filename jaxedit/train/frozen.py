@@ -1,8 +1,9 @@
 """Networks that a run needs and does not train, read from pretrained directories."""
 
 from jaxedit import tree
-from jaxedit.config import PretrainedConfig, require
+from jaxedit.config import EditARConfig, PretrainedConfig, ViTConfig, require
 from jaxedit.convert.pretrained import open_params
+from jaxedit.models.vit import seeded_teacher
 
 
 def read_frozen(name: str, network: str, model: PretrainedConfig) -> tree.Tree:
@@ -25,3 +26,15 @@ def read_frozen(name: str, network: str, model: PretrainedConfig) -> tree.Tree:
     differ = [f"{k} is {there[k]} there, {here[k]} here" for k in there if there[k] != here[k]]
     require(not differ, f"{directory} has another {network}: {', '.join(differ)}")
     return tree.cast(params, "float32")
+
+
+def read_teacher(name: str, student: EditARConfig) -> tuple[ViTConfig, tree.Tree]:
+    """Sizes and weights of the teacher of that name or, without one, of a random one.
+
+    Raises:
+      ConfigError, OSError: there are no such weights, or they are of something else.
+    """
+    if not name:
+        return seeded_teacher(student.distill_width, student.grid // 2)
+    found, loaded, _ = open_params(name, ["vit"])
+    return found.vit, tree.cast(loaded["vit"], "float32")
