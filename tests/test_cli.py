@@ -168,6 +168,13 @@ def test_erec_with_varedits_weights(run):
         (["--from_png", "photo.png"], "photo.png: expected a PNG file that jaxedit wrote"),
         (["--from_png", "a.png", "--seed", "1"], "--from_png takes seed from the file"),
         (["--from_png", "a.png", "--batch", "b"], "--batch and --from_png"),
+        (["--from_png", "a.png", "--dtype", "float32"], "--from_png takes dtype from the file"),
+        (["--from_png", "a.png", "--dry_run"], "--dry_run: expected no --from_png"),
+        (["--dry_run", "--memory_gb", "-1"], "--memory_gb=-1.0: expected a positive number"),
+        (["--dry_run", "--rows_per_device", "0"], "--rows_per_device=0: expected 1 or more"),
+        (["--dry_run", "--guidance", "nan"], "guidance=nan: expected finite"),
+        (["photo.png", WORDS, "--dtype", "f8"], "argument --dtype: invalid choice: 'f8'"),
+        (["photo.png", WORDS, "--text_features", "no/a"], "no/a: there is no folder no"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(run, tiny_model, arguments, message, capsys):
@@ -175,6 +182,34 @@ def test_bad_input_is_one_line_and_exit_code_2(run, tiny_model, arguments, messa
     code = command.main([*arguments, *model])
     err = capsys.readouterr().err
     assert code == 2 and message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_dry_run_needs_no_weights_and_no_photo(here, capsys, monkeypatch):
+    monkeypatch.setattr("jaxedit.convert.pretrained.open_params", None)
+    dry = ["--model", "editar-512", "--dry_run"]
+    assert command.main([*dry, "--memory_gb", "16"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("editar-512, on each device:") and "text encoder  2.45 GB" in out
+    assert "in bfloat16" in out and out.splitlines()[-1].startswith("fits: needs")
+    small = command.main([*dry, "--memory_gb", "4", "--method", "editar+erec"])
+    verdict = capsys.readouterr().out.splitlines()[-1]
+    assert small == 1 and verdict.startswith("does not fit: needs")
+    assert "of 4.00 GB of --memory_gb; try: --text_on_host or" in verdict
+    assert not any(path.name != "photo.png" for path in here.iterdir())
+
+
+def test_a_dry_run_of_a_model_that_is_here(run):
+    code, out, _ = run("--dry_run", "--text_on_host")
+    assert code == 0 and "on the host" in out and "in float32" in out
+    assert "of the host's memory" in out.splitlines()[-1]
+
+
+def test_text_features_are_written_and_recorded_settings_replayed(run, here):
+    texts = ("--text_features", "texts.safetensors", "--text_on_host", "--dtype", "float32")
+    assert run("photo.png", WORDS, *texts)[0] == 0 and (here / "texts.safetensors").is_file()
+    assert provenance.read_settings("edited.png")["text_on_host"] is True
+    code, out, _ = run("--from_png", "edited.png")
+    assert code == 0 and "equal to edited.png bit for bit" in out
 
 
 def test_every_setting_has_an_option():

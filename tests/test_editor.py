@@ -75,6 +75,16 @@ def test_several_rows_at_once_do_not_change_a_row(tiny_model):
         Editor.from_pretrained(tiny_model, rows_per_device=0)
 
 
+def test_where_the_text_is_read_changes_no_edit(editor, tiny_model, tmp_path):
+    images, words = [picture(i) for i in range(3)], ["remove the star", "add a tent"] * 2
+    usual = editor.edit_batch(images, words[:3])
+    options = {"text_on_host": True, "text_features": tmp_path / "texts.safetensors"}
+    for _ in range(2):  # the second time the file is complete
+        other = Editor.from_pretrained(tiny_model, **options).edit_batch(images, words[:3])
+        assert all(same(a, b) for a, b in zip(usual, other, strict=True))
+        assert other[0].settings["text_on_host"] and "text_on_host" not in usual[0].settings
+
+
 def test_other_words_seeds_and_numbers_do_not_compile_again(editor, monkeypatch):
     editor.edit(picture(), "make the ball blue")
     monkeypatch.setattr(rng, "key_for", None)  # tracing would call it

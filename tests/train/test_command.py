@@ -6,7 +6,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.train import __main__ as main
-from jaxedit.train import command
+from jaxedit.train import command, memory
 
 
 def parse(*arguments, config="configs/var_sar.py:tiny", workdir="/tmp/run"):
@@ -91,6 +91,17 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys):
     assert error.startswith("error: --config=nowhere.py") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize(("gb", "code"), [("16", 0), ("0.01", 1)])
+def test_a_dry_run_needs_no_workdir(gb, code, capsys, monkeypatch):
+    monkeypatch.setattr(memory, "_activations", lambda config, objective, rows: 1e6 * rows)
+    arguments = ["--config=configs/var_sar.py:tiny", "--config.data.batch_size=8", "--dry_run"]
+    assert main.main(["train", *arguments, f"--memory_gb={gb}"]) == code
+    out = capsys.readouterr().out
+    assert out.startswith("training, on each of 8 devices:") and "Adam's moments" in out
+    assert out.splitlines()[-1].startswith(("fits: needs", "does not fit: needs")[code])
+    assert ("--config.mesh.data=1 --config.mesh.fsdp=8" in out) == bool(code)
+
+
 def test_help_is_complete_and_fast():
     start = time.perf_counter()
     out = subprocess.run(
@@ -104,30 +115,10 @@ def test_help_is_complete_and_fast():
         "--config",
         "--workdir",
         "--distributed",
+        "--dry_run",
         "2b-256",
         "tokenizer_bsq.py",
         "d32",
         "42",
     ):
         assert word in out
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, False),
-        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
-        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
-        ({"SLURM_NTASKS": "4"}, False),  # inside an allocation, but not started by srun
-        ({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "n[1-4]"}, True),
-        ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"}, True),
-    ],
-)
-def test_in_cluster(environment, expected):
-    assert main.in_cluster(environment) is expected
-
-
-def test_cluster_of():
-    environment = {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"}
-    assert main.cluster_of(environment) == (None, 2, 0)
-    assert main.cluster_of({}) == (None, None, None)
