@@ -70,7 +70,7 @@ def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> Tr
             source="varedit-mixture", image_size=pixels, batch_size=batch, text_tokens=512
         ),
         optim=OptimConfig(learning_rate=rate),
-        mesh=MeshConfig(data=1, fsdp=-1),
+        mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
         steps=steps,
         checkpoint_every=1000,
         sample_every=1000,

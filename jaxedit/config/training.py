@@ -9,7 +9,10 @@ from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class MeshConfig:
-    """Devices per mesh axis; -1 takes what the others leave."""
+    """Devices per mesh axis; -1 takes what the others leave.
+
+    Training chooses those of several -1 by the devices, the model and the batch, and logs why.
+    """
 
     data: int = -1
     fsdp: int = 1

@@ -4,47 +4,62 @@ import math
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
 from jaxedit.config import MeshConfig, require
 
 AXES = ("data", "fsdp", "tensor")
+_TYPES = (AxisType.Auto,) * len(AXES)  # the compiler places what is not constrained
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh with the axes `data` (copies of the weights), `fsdp` (slices of every weight and of
     the batch) and `tensor` (slices of every layer's width).
 
+    Neighbours on an axis are neighbours in the TPU's torus where its form allows it. Of several TPU
+    slices each has its own part of the axis `data`: only gradients cross the slow network.
+
     Args:
       config: devices per axis; one axis may be -1 and takes what the others leave.
       devices: devices to use, default all of all processes.
 
     Returns:
-      Mesh with Auto axes: the compiler places what is not constrained.
+      Mesh with Auto axes.
 
     Raises:
-      ConfigError: the sizes do not multiply to the number of devices.
+      ConfigError: the sizes do not multiply to the number of devices, or do not fit the slices.
     """
-    devices = jax.devices() if devices is None else list(devices)
-    shape = mesh_shape(config, len(devices))
-    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    slices = slices_of(jax.devices() if devices is None else devices)
+    shape = mesh_shape(config, sum(map(len, slices)), len(slices))
+    inner = (shape[0] // len(slices), *shape[1:])
+    parts = [
+        mesh_utils.create_device_mesh(inner, part, allow_split_physical_axes=True)
+        for part in slices
+    ]
+    return Mesh(np.concatenate(parts), AXES, axis_types=_TYPES)
 
 
-def abstract_mesh(config: MeshConfig, devices: int) -> AbstractMesh:
+def abstract_mesh(config: MeshConfig, devices: int, slices: int = 1) -> AbstractMesh:
     """A mesh without devices, for shardings alone; see `make_mesh`.
 
     Raises:
-      ConfigError: the sizes do not multiply to the number of devices.
+      ConfigError: the sizes do not multiply to the number of devices, or do not fit the slices.
     """
-    shape = mesh_shape(config, devices)
-    return AbstractMesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    return AbstractMesh(mesh_shape(config, devices, slices), AXES, axis_types=_TYPES)
 
 
-def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
+def mesh_shape(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, ...]:
     """Devices per axis of `AXES`.
 
+    Args:
+      config: devices per axis; one axis may be -1.
+      devices: of all slices together.
+      slices: TPU slices, which a slow network joins.
+
     Raises:
-      ConfigError: the sizes do not multiply to the number of devices.
+      ConfigError: the sizes do not multiply to the number of devices, or do not fit the slices.
     """
     sizes = {axis: getattr(config, axis) for axis in AXES}
     described = ", ".join(f"mesh.{axis}={size}" for axis, size in sizes.items())
@@ -59,33 +74,26 @@ def mesh_shape(config: MeshConfig, devices: int) -> tuple[int, ...]:
         math.prod(shape) == devices,
         f"{described}: does not divide the {devices} devices of this run",
     )
+    require(
+        shape[0] % slices == 0,
+        f"{described}: data={shape[0]} is no multiple of the {slices} slices of this run; fsdp and "
+        f"tensor together can be {devices // slices} at most, the devices of a slice",
+    )
     return shape
 
 
-def init_distributed(
-    coordinator: str | None = None,
-    processes: int | None = None,
-    index: int | None = None,
-    *,
-    timeout: int = 300,
-) -> None:
-    """Join the other processes of a multi-host run; call before anything else touches a device.
-
-    Args:
-      coordinator: host:port of process 0; None asks the cluster (TPU, SLURM, Open MPI), as do the
-        next two.
-      processes: number of processes.
-      index: of this process, from 0.
-      timeout: seconds to wait for the other processes.
+def slices_of(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
+    """The devices of each TPU slice, in the order of their numbers; others are one slice.
 
     Raises:
-      OSError: no cluster was found or not every process came.
+      ConfigError: slices of different sizes.
     """
-    try:
-        jax.distributed.initialize(coordinator, processes, index, initialization_timeout=timeout)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise OSError(
-            f"cannot join a multi-process run: {reason} (was the command started on every host, "
-            "for instance with --worker=all? a single host needs --distributed=off)"
-        ) from error
+    found: dict[int, list[jax.Device]] = {}
+    for device in devices:
+        is_tpu = device.platform == "tpu"
+        found.setdefault(getattr(device, "slice_index", 0) if is_tpu else 0, []).append(device)
+    sizes = {index: len(found[index]) for index in sorted(found)}
+    require(
+        len(set(sizes.values())) == 1, f"slices of {sizes} devices: expected slices of equal size"
+    )
+    return [found[index] for index in sizes]

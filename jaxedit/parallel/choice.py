@@ -1,0 +1,99 @@
+"""How many devices each axis of the mesh gets where the config leaves it open, and why."""
+
+import dataclasses
+from typing import NamedTuple
+
+from jaxedit.config import MeshConfig
+from jaxedit.parallel.memory import GB, Room
+from jaxedit.parallel.mesh import AXES, mesh_shape
+
+# A state of at most this share of a device's memory is copied to every device: summing gradients
+# once is then cheaper than gathering weights for every pass, and the rest is for activations.
+COPIED_SHARE = 1 / 8
+
+
+class Machine(NamedTuple):
+    """The devices of a run: how many, in how many slices, and the memory of each."""
+
+    devices: int
+    slices: int
+    room: Room
+
+
+class Load(NamedTuple):
+    """What a run asks of the mesh.
+
+    nbytes: of parameters, gradients, moments and average; rows: of a micro-batch, over all devices;
+    heads: which `tensor` has to divide.
+    """
+
+    nbytes: float
+    rows: int
+    heads: int
+
+
+def choose(config: MeshConfig, machine: Machine, load: Load) -> tuple[MeshConfig, str]:
+    """Numbers for the axes that are -1, and a sentence that says why; other axes are kept.
+
+    - `tensor` is as small as the batch allows: `data` x `fsdp` devices take different rows.
+    - `fsdp` is 1 where a copy of the state takes little of a device's memory (`COPIED_SHARE`), else
+      the rest of the slice.
+    - `data` is what is left.
+
+    Args:
+      config: devices per axis; any of them may be -1.
+      machine: the devices.
+      load: the run.
+
+    Raises:
+      ConfigError: the given axes do not fit the devices.
+    """
+    if [getattr(config, axis) for axis in AXES].count(-1) < 2:
+        data, fsdp, tensor = mesh_shape(config, machine.devices, machine.slices)
+        return MeshConfig(data=data, fsdp=fsdp, tensor=tensor), "as given"
+    tensor, why_tensor = _choose_tensor(config, machine, load)
+    if config.data > 0 or config.fsdp > 0:
+        given = dataclasses.replace(config, tensor=tensor)
+        data, fsdp, tensor = mesh_shape(given, machine.devices, machine.slices)
+        return MeshConfig(data=data, fsdp=fsdp, tensor=tensor), why_tensor
+    fsdp, why_fsdp = _choose_fsdp(machine, load, tensor)
+    given = MeshConfig(data=-1, fsdp=fsdp, tensor=tensor)
+    data, *_ = mesh_shape(given, machine.devices, machine.slices)
+    return dataclasses.replace(given, data=data), f"{why_fsdp}; {why_tensor}"
+
+
+def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[int, str]:
+    devices, slices, _ = machine
+    if config.tensor > 0:
+        return config.tensor, f"tensor={config.tensor} is given"
+    taken = max(config.data, 1) * max(config.fsdp, 1)
+    fitting = [
+        tensor
+        for tensor in range(1, devices // slices + 1)
+        if load.heads % tensor == 0
+        and devices // slices % tensor == 0
+        and devices % (taken * tensor) == 0
+        and load.rows % (devices // tensor) == 0
+    ]
+    tensor = min(fitting, default=1)
+    rows = f"micro-batches of {load.rows} rows"
+    if not fitting:
+        return 1, f"{rows} do not divide over the devices"
+    if tensor == 1:
+        return 1, f"{rows} divide over all devices"
+    return tensor, f"{rows} divide over {devices // tensor} of {devices} devices only"
+
+
+def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:
+    devices, slices, room = machine
+    state = f"the state's {load.nbytes / GB:.1f} GB"
+    if room.nbytes is None:
+        reason = f"{state} and no known memory of {room.of}"
+    else:
+        limit = COPIED_SHARE * room.nbytes
+        is_small = load.nbytes / tensor <= limit
+        there = f"1/{1 / COPIED_SHARE:.0f} of a device's {room.nbytes / GB:.1f} GB ({room.of})"
+        reason = f"{state} {'fit into' if is_small else 'are more than'} {there}"
+        if is_small:
+            return 1, reason
+    return devices // slices // tensor, reason

@@ -1,0 +1,60 @@
+"""Which mesh a run takes: what its config gives, and the rest chosen by its size."""
+
+import logging
+import math
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxedit import rng
+from jaxedit.config import MeshConfig, TrainConfig
+from jaxedit.parallel.choice import Load, Machine, choose
+from jaxedit.parallel.memory import room_of
+from jaxedit.parallel.mesh import AXES, slices_of
+from jaxedit.train.step import Objective
+
+log = logging.getLogger(__name__)
+
+
+def chosen_mesh(
+    config: TrainConfig, objective: Objective, machine: Machine | None = None
+) -> MeshConfig:
+    """The mesh of a run in numbers; logs them, and why those that were left open are so.
+
+    Args:
+      config: the run.
+      objective: what is trained; only shapes are made of it.
+      machine: the devices; default: all of this run, on whose numbers all processes then agree.
+
+    Raises:
+      ConfigError: the given axes do not fit the devices.
+    """
+    is_here = machine is None
+    machine = machine or this_machine()
+    mesh, why = choose(config.mesh, machine, load_of(config, objective))
+    if is_here and jax.process_count() > 1:  # hosts may differ in memory: the first decides
+        sizes = np.array([getattr(mesh, axis) for axis in AXES])
+        mesh = MeshConfig(
+            **dict(zip(AXES, map(int, multihost_utils.broadcast_one_to_all(sizes)), strict=True))
+        )
+    sizes = " x ".join(f"{axis}={getattr(mesh, axis)}" for axis in AXES)
+    log.info("mesh of %d devices: %s: %s", machine.devices, sizes, why)
+    return mesh
+
+
+def this_machine() -> Machine:
+    """All devices of this run; their memory is taken to be that of the first one here."""
+    devices = jax.devices()
+    return Machine(len(devices), len(slices_of(devices)), room_of(jax.local_devices()[0]))
+
+
+def load_of(config: TrainConfig, objective: Objective) -> Load:
+    """What the run asks of the mesh."""
+    params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
+    nbytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
+    copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
+    rows = config.data.batch_size // config.optim.accumulate
+    transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
+    network = transformer.get(config.model.model_type)
+    return Load(copies * nbytes, rows, network.heads if network else 1)
