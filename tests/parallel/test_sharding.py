@@ -83,3 +83,9 @@ def test_place(mesh):
     placed = sharding.place(values, mesh)
     assert placed["mlp"]["up"]["kernel"].sharding.spec == P("fsdp", "tensor")
     assert placed["bsq"]["conv"].sharding.is_fully_replicated
+
+
+def test_hull_by_hand():
+    parts = [(slice(4, 6), slice(None)), (slice(0, 2), slice(1, None))]
+    assert sharding.hull(parts, (8, 3)) == (slice(0, 6), slice(0, 3))
+    assert sharding.hull([()], ()) == ()
