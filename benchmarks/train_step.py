@@ -56,12 +56,14 @@ def compile_step(config, topology: str):
     from jaxedit.parallel import sharding
     from jaxedit.parallel.mesh import make_mesh
     from jaxedit.train.loop import jit_step
+    from jaxedit.train.memory import abstract_objective, batch_shapes
     from jaxedit.train.optim import make_optimizer
     from jaxedit.train.step import init_state
 
     devices = topologies.get_topology_desc(topology, "tpu").devices if topology else None
     mesh = make_mesh(config.mesh, devices)
-    objective, batch = make_objective(config), batch_shapes(config)
+    objective = abstract_objective(config)
+    batch = batch_shapes(config, config.data.batch_size)
     frozen = objective.frozen()
     with jax.set_mesh(mesh):
         optimizer = make_optimizer(config.optim, config.steps)
@@ -82,42 +84,6 @@ def laid_out(shapes, layout):
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout
     )
-
-
-def make_objective(config):
-    """The objective of the config with shapes in place of the networks that it does not train."""
-    from jaxedit.config import PretrainedConfig, ViTConfig
-    from jaxedit.convert.pretrained import abstract_params
-    from jaxedit.models.vit import seeded_teacher
-    from jaxedit.train.editar import EditARObjective
-    from jaxedit.train.varedit import VAREditObjective
-
-    shapes = abstract_params(config.model)
-    if config.model.model_type == "varedit":
-        names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
-        return VAREditObjective(config, {name: shapes[name] for name in names})
-    names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
-    frozen, teacher = {name: shapes[name] for name in names}, None
-    if config.editar.distill_weight:
-        model = config.model.editar
-        small, _ = seeded_teacher(model.distill_width, model.grid // 2)
-        teacher = ViTConfig() if config.editar.teacher else small
-        frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
-    return EditARObjective(config, frozen, teacher)
-
-
-def batch_shapes(config):
-    """Shapes of one global batch."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxedit.data.batch import EditBatch
-
-    data = config.data
-    B, T, size = data.batch_size, data.text_tokens, data.image_size
-    pictures = jax.ShapeDtypeStruct((B, size, size, 3), jnp.uint8)
-    ids, mask = (jax.ShapeDtypeStruct((B, T), d) for d in (jnp.int32, jnp.bool_))
-    return EditBatch(pictures, pictures, ids, mask, None)
 
 
 def report(compiled) -> None:
