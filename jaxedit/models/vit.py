@@ -158,11 +158,16 @@ def seeded_teacher(width: int, grid: int) -> tuple[ViTConfig, Tree]:
     Returns:
       (its sizes, numpy parameters).
     """
-    config = ViTConfig(
-        layers=2, width=width, heads=4, mlp_hidden=2 * width, patch=7, grid=grid, layer_scale=False
-    )
+    config = small_teacher(width, grid)
     params = jax.jit(lambda: init_params(config, rng.key_for(0, "teacher")))()
     return config, jax.tree.map(np.asarray, params)
+
+
+def small_teacher(width: int, grid: int) -> ViTConfig:
+    """Sizes of the teacher that `seeded_teacher` makes."""
+    return ViTConfig(
+        layers=2, width=width, heads=4, mlp_hidden=2 * width, patch=7, grid=grid, layer_scale=False
+    )
 
 
 def _gain(module: Attention | MLP, x: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
 from jaxedit.convert.pretrained import abstract_params
 from jaxedit.data.batch import EditBatch
-from jaxedit.models.vit import seeded_teacher
+from jaxedit.models.vit import small_teacher
 from jaxedit.parallel.live_memory import peak_bytes
 from jaxedit.parallel.memory import Entry, Lever, on_device, total
 from jaxedit.parallel.mesh import abstract_mesh
@@ -100,7 +100,7 @@ def abstract_objective(config: TrainConfig) -> Objective:
     names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
     frozen, teacher = {name: shapes[name] for name in names}, None
     if config.editar.distill_weight:
-        small, _ = seeded_teacher(model.editar.distill_width, model.editar.grid // 2)
+        small = small_teacher(model.editar.distill_width, model.editar.grid // 2)
         teacher = ViTConfig() if config.editar.teacher else small
         frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
     return EditARObjective(config, frozen, teacher)
