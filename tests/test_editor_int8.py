@@ -67,7 +67,8 @@ def test_replay_with_integers(tiny_model, tmp_path, capsys):
     photo, edited, again = (str(tmp_path / name) for name in ("a.png", "b.png", "c.png"))
     Image.fromarray(picture()).save(photo)
     model = f"--model={tiny_model}"
-    assert main([photo, WORDS, model, "--int8=t5,transformer", "--output", edited]) == 0
+    options = ["--int8=t5,transformer", "--greedy"]  # a program that is on disk already
+    assert main([photo, WORDS, model, *options, "--output", edited]) == 0
     assert main(["--from_png", edited, "--output", again]) == 0
     assert "bit for bit" in capsys.readouterr().out
     assert main(["--from_png", edited, "--int8=t5"]) == 2
