@@ -189,7 +189,7 @@ def test_a_dry_run_needs_no_weights_and_no_photo(here, capsys, monkeypatch):
     dry = ["--model", "editar-512", "--dry_run"]
     assert command.main([*dry, "--memory_gb", "16"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("editar-512, on each device:") and "text encoder  2.45 GB" in out
+    assert out.startswith("editar-512, on each device:") and "text encoder     2.45 GB" in out
     assert "in bfloat16" in out and out.splitlines()[-1].startswith("fits: needs")
     small = command.main([*dry, "--memory_gb", "4", "--method", "editar+erec"])
     verdict = capsys.readouterr().out.splitlines()[-1]
