@@ -38,7 +38,9 @@ class Checkpoints:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the writes that are under way."""
+        """Wait for the writes that are under way; but not for processes that may have gone."""
+        if jax.process_count() > 1 and isinstance(error, (OSError, jax.errors.JaxRuntimeError)):
+            return
         with self._explained():
             self._manager.close()
 

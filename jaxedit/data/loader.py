@@ -25,13 +25,16 @@ def make_loader(
     tokenizer: TextTokenizer,
     *,
     start_step: int,
-    process_index: int = 0,
-    process_count: int = 1,
+    rows: range | None = None,
 ) -> Iterator[EditBatch]:
     """Endless numpy batches of the steps `start_step`, `start_step + 1`, ...
 
-    Each process gets every `process_count`-th row of the global batch, beginning with row
-    `process_index`.
+    Args:
+      config: what to read.
+      tokenizer: of the instructions.
+      start_step: number of batches to pass over.
+      rows: which rows of each batch of `config.batch_size`, one after the other: those of this
+        process's devices. No other row is read. Default all.
 
     Raises:
       ConfigError: a setting cannot work.
@@ -39,19 +42,16 @@ def make_loader(
     import grain  # slow to import, and only training needs it
 
     validate(config)
-    require(
-        config.batch_size % process_count == 0,
-        f"data.batch_size={config.batch_size}: expected a multiple of {process_count} processes",
-    )
+    rows = range(config.batch_size) if rows is None else rows
     parts = components(config)
     streams = [
         grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
         for i, (source, _) in enumerate(parts)
     ]
     order = Stratified(tuple(share for _, share in parts), config.seed)
-    rows = grain.MapDataset.select_from_datasets(streams, order)
-    batches = rows[process_index::process_count].batch(
-        config.batch_size // process_count,
+    mine = RowsOf(order, rows, config.batch_size)
+    batches = grain.MapDataset.select_from_datasets(streams, mine).batch(
+        len(rows),
         drop_remainder=True,
         batch_fn=lambda rows: collate(rows, tokenizer, config.text_tokens),
     )
@@ -154,6 +154,24 @@ class Stratified:
         component = next(i for i, end in enumerate(ends) if rank < end)
         begin = ends[component - 1] if component else 0
         return component, period * (ends[component] - begin) + int(rank) - begin
+
+
+@dataclasses.dataclass(frozen=True)
+class RowsOf:
+    """The same rows of every batch of a mixture; a Grain selection map."""
+
+    order: Stratified
+    rows: range
+    batch_size: int
+
+    def __len__(self) -> int:
+        """Positions of these rows."""
+        return len(self.order) // self.batch_size * len(self.rows)
+
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """(component, its row) at `position`."""
+        batch, k = divmod(position, len(self.rows))
+        return self.order[batch * self.batch_size + self.rows[k]]
 
 
 @functools.cache

@@ -24,6 +24,9 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
+    # rows of kernels that hold several maps side by side: a piece of all their columns would be
+    # pieces of different maps; `nn.layers.dense` changes rows for columns where they are used
+    "fused": ("tensor", "fsdp"),
 }
 ACTIVATION_RULES = AXIS_RULES | {"embed": ()}  # the batch already takes `fsdp`
 
@@ -32,12 +35,13 @@ _REPLICATED: tuple[str | None, ...] = ()
 # end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
 PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(step|count)", _REPLICATED),
-    (r"(attn|cross|pool)/(q|k|v|qkv|kv)/kernel", ("embed", "heads")),
+    (r"(attn|cross|pool)/(q|k|v)/kernel", ("embed", "heads")),
+    (r"(attn|cross|pool)/(qkv|kv)/kernel|mlp/gate_up/kernel", ("fused", None)),
     (r"(attn|cross|pool)/(o|proj)/kernel", ("heads", "embed")),
-    (r"(mlp|text)/(up|gate|gate_up|fc1)/kernel", ("embed", "mlp")),
+    (r"(mlp|text)/(up|gate|fc1)/kernel", ("embed", "mlp")),
     (r"(mlp|text)/(down|fc2)/kernel", ("mlp", "embed")),
     (r"(ada|head_ada)/kernel", ("embed", None)),
-    (r"head/kernel", ("embed", None)),
+    (r"head/kernel", ("embed", "vocab")),
     (r"word_embed/kernel", (None, "embed")),
     (r"(uncond|level_embed|class_embed|ada_bias)", (None, "embed")),
     (r"(t5|transformer|clip/text)/embed", ("vocab", "embed")),
@@ -147,18 +151,40 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     )
 
 
-def to_global(batch: Any, mesh: Mesh) -> Any:
+def local_rows(mesh: Mesh, size: int) -> range:
+    """The rows of a batch of `size` that this process's devices hold, whatever their order.
+
+    Processes that share only the `tensor` axis hold the same rows.
+    """
+    parts = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
+    (block,) = hull(parts, (size,))
+    return range(block.start, block.stop)
+
+
+def to_global(batch: Any, mesh: Mesh, size: int | None = None) -> Any:
     """Each process's rows of a batch as one global array per leaf, cut over `batch_sharding`.
 
     Args:
-      batch: pytree of numpy arrays [B / processes, ...].
+      batch: pytree of numpy arrays [rows, ...] with the rows `local_rows(mesh, size)`.
       mesh: the device mesh.
+      size: rows B of all processes together; default: those of `batch`.
 
     Returns:
       The pytree of arrays [B, ...].
     """
     sharding = batch_sharding(mesh)
-    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+    def one(x: np.ndarray) -> jax.Array:
+        shape = (size or len(x), *x.shape[1:])
+        begin = local_rows(mesh, shape[0]).start
+
+        def part(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[0].indices(shape[0])
+            return x[start - begin : stop - begin]
+
+        return jax.make_array_from_callback(shape, sharding, part)
+
+    return jax.tree.map(one, batch)
 
 
 def place(

@@ -6,23 +6,24 @@ with the weights for `python -m jaxedit`. The same command resumes a run that wa
 With --dry_run it prints instead what a step would hold in the memory of each device.
 
 Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input; 3 the loss is not finite; 42 stopped
-by SIGTERM and saved.
+by SIGTERM and saved. A run of several processes that loses one ends with 42 or 134 within about 100
+seconds. After 42, and from 127 on, the same command goes on from the newest checkpoint.
 """
 
 import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 
-from jaxedit.config import ConfigError, require
+from jaxedit.config import ConfigError, to_dict
 from jaxedit.train import command
 
 log = logging.getLogger("jaxedit")
 
-TOO_LARGE, BAD_INPUT, DIVERGED, INTERRUPTED = 1, 2, 3, 42
-CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
-JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+FAILED = TOO_LARGE = 1
+BAD_INPUT, DIVERGED, INTERRUPTED = 2, 3, 42
 
 
 def main(argv: Sequence[str]) -> int:
@@ -44,24 +45,17 @@ def _train(args: command.Command) -> int:
     from etils import epath
 
     from jaxedit import compile_cache
-    from jaxedit.parallel.mesh import init_distributed
+    from jaxedit.parallel import distributed
     from jaxedit.train import loop, metrics, systems
+    from jaxedit.train.watchdog import JOIN, Watchdog
 
-    if args.distributed == "on" or (args.distributed == "auto" and in_cluster(os.environ)):
-        init_distributed(*cluster_of(os.environ))
-    require(
-        jax.process_count() == 1 or jax.distributed.is_initialized(),
-        f"this is one of {jax.process_count()} hosts: start the command on all of them with "
-        "--distributed=on",
-    )
+    with Watchdog() as watchdog:
+        watchdog.enter(JOIN)
+        distributed.join(args.distributed, os.environ)
+        distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
     workdir = epath.Path(args.workdir).absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     with logging_to(workdir, is_first=jax.process_index() == 0):
-        log.info(
-            "process %d of %d, %d devices of %d (%s)",
-            *(jax.process_index(), jax.process_count()),
-            *(jax.local_device_count(), jax.device_count(), jax.devices()[0].device_kind),
-        )
         for name, value in args.overrides.items():
             log.info("--config.%s=%r", name, value)
         compile_cache.enable()
@@ -73,17 +67,26 @@ def _train(args: command.Command) -> int:
         except loop.Interrupted as error:
             log.warning("%s", error)
             return INTERRUPTED
+        except jax.errors.JaxRuntimeError as error:
+            if not distributed.has_lost_a_process(error):
+                raise
+            log.error("another process has ended; the same command on all resumes: %s", error)
+            distributed.abandon(INTERRUPTED)
     return 0
 
 
 def _dry_run(args: command.Command) -> int:
     import jax
 
+    from jaxedit.parallel.choice import Machine
     from jaxedit.parallel.memory import fits, room_of, table
     from jaxedit.train import memory
+    from jaxedit.train.mesh import chosen_mesh
 
     devices = jax.device_count()
     room = room_of(jax.local_devices()[0], args.memory_gb)
+    objective = memory.abstract_objective(args.config)
+    args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
     found = memory.entries(args.config, devices)
     changes = [] if fits(found, room) else memory.levers(args.config, devices)
     print(table(f"training, on each of {devices} devices:", found, room, changes))
@@ -92,7 +95,10 @@ def _dry_run(args: command.Command) -> int:
 
 @contextlib.contextmanager
 def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
-    """Log to stdout and, in a local workdir, to log.txt; only warnings if not the first process."""
+    """Log to stdout and, in a local workdir, to log.txt; processes but the first only warn.
+
+    Every process says who it is, however.
+    """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if is_first and "://" not in str(workdir):
         handlers.append(logging.FileHandler(workdir / "log.txt"))
@@ -101,6 +107,7 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
         log.addHandler(handler)
     log.propagate = False
     log.setLevel(logging.INFO if is_first else logging.WARNING)
+    log.getChild("parallel.distributed").setLevel(logging.INFO)
     try:
         yield
     finally:
@@ -110,22 +117,24 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
         log.propagate = True
 
 
-def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, int | None]:
-    """Coordinator, number of processes and index where `JAX_CLUSTER` says so, else Nones."""
-    address, count, index = (environment.get(name) for name in JAX_CLUSTER)
-    return address, count and int(count), index and int(index)
-
-
-def in_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether the environment says that this is one of several processes."""
-    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
-    tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1
-    return len(hosts) > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
-
-
 def run() -> None:
     """Entry point of `jaxedit-train`."""
-    sys.exit(main(sys.argv))
+    try:
+        code = main(sys.argv)
+    except Exception:
+        if not _is_one_of_several():
+            raise
+        traceback.print_exc()
+        code = FAILED
+    if code in (FAILED, BAD_INPUT) and _is_one_of_several():
+        from jaxedit.parallel.distributed import abandon
+
+        abandon(code)
+    sys.exit(code)
+
+
+def _is_one_of_several() -> bool:
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()
 
 
 if __name__ == "__main__":

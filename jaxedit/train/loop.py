@@ -1,6 +1,5 @@
 """The training loop: mesh, state (new or restored), steps, reports, checkpoints, export."""
 
-import json
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -16,16 +15,18 @@ from jaxedit import rng, tree
 from jaxedit.checkpoint import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
-from jaxedit.parallel import sharding
+from jaxedit.parallel import distributed, sharding
 from jaxedit.parallel.mesh import make_mesh
+from jaxedit.train.mesh import chosen_mesh
 from jaxedit.train.metrics import Window, Writer
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.warm_start import warm_start
+from jaxedit.train.watchdog import DATA, FIRST, SAVE, SHEET, STEP, Watchdog
 
 log = logging.getLogger(__name__)
 
-BatchesFrom = Callable[[int], Iterator[EditBatch]]
+BatchesFrom = Callable[[int, range], Iterator[EditBatch]]
 
 
 class Interrupted(Exception):
@@ -45,7 +46,7 @@ def train(
       config: the run, validated.
       workdir: gets config.json, metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
       objective: what is trained.
-      batches_from: finished steps -> this process's rows of the next batch, the one after, ...;
+      batches_from: (finished steps, rows) -> these rows of the next batch, the one after, ...;
         equal arguments give equal batches, so that a resumed run equals one that never stopped.
       examples: the rows of the sample sheets.
 
@@ -57,41 +58,46 @@ def train(
       TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
-    mesh = make_mesh(config.mesh)
+    mesh = make_mesh(chosen_mesh(config, objective))
+    distributed.introduce(mesh)
     check_batch(config, mesh)
     folder = workdir / "checkpoints"
     with (
         jax.set_mesh(mesh),
         Checkpoints(folder, keep=config.keep_checkpoints) as checkpoints,
         StopSignal() as stop,
+        Watchdog() as watchdog,
     ):
         frozen = sharding.place(objective.frozen(), mesh)
         state = first_state(config, objective, checkpoints, mesh)
         train_step = jit_step(config, objective, state, frozen, mesh)
         begin = int(state.step)
-        if jax.process_index() == 0:
-            (workdir / "config.json").write_text(json.dumps(to_dict(config), indent=1))
-        batches = batches_from(begin)
+        size = config.data.batch_size
+        batches = batches_from(begin, sharding.local_rows(mesh, size))
         log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
         examples = jax.device_put(examples, sharding.replicated(mesh))
         window = Window(checkpoints.latest)
         with Writer(workdir, config, start=begin) as writer:
             for step in range(begin + 1, config.steps + 1):
+                watchdog.enter(DATA, step)
                 with window.waiting():
-                    batch = sharding.to_global(next(batches), mesh)
+                    batch = sharding.to_global(next(batches), mesh, size)
+                watchdog.enter(STEP if step > begin + 1 else FIRST, step)
                 with jax.transfer_guard("disallow"):
                     state, metrics = train_step(state, frozen, batch)
                 window.add(step, metrics)
                 stopping = stop.requested or checkpoints.reached_preemption(step)
                 final = step == config.steps
                 if step % config.checkpoint_every == 0 or stopping or final:
+                    watchdog.enter(SAVE, step)
                     window.flush()  # a state that is not finite is never saved
                     checkpoints.save(step, state, to_dict(config))
                 if step % config.log_every == 0 or stopping or final:
-                    writer.scalars(step, window.report(config.data.batch_size))
+                    writer.scalars(step, window.report(size))
                 if stopping and not final:
                     raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
                 if config.sample_every and (step % config.sample_every == 0 or final):
+                    watchdog.enter(SHEET, step)
                     key = rng.key_for(config.seed, "sheet")
                     writer.sheet(step, objective.sheet(state.best_params, frozen, examples, key))
         export(objective, state.best_params, workdir / "export")
@@ -127,6 +133,7 @@ def first_state(
     layout = sharding.state_shardings(abstract, mesh)
     log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
     step = checkpoints.latest()
+    distributed.agree({"the newest checkpoint (is --workdir shared by all hosts?)": step})
     if step is None:
         state = jax.jit(init, out_shardings=layout)()
         return warm_start(state, config.init_from) if config.init_from else state
@@ -171,13 +178,18 @@ def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> No
         log.info("exported the weights to %s", directory)
 
 
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a config as a flat dict with the names of the command line, --config.x.y."""
+    flat = tree.flatten(config)
+    return {f"--config.{path.replace('/', '.')}": value for path, value in flat.items()}
+
+
 def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
     """Log every setting that differs from the checkpoint's."""
-    old, new = tree.flatten(saved), tree.flatten(now)
-    for path in sorted(old.keys() | new.keys()):
-        if old.get(path) != new.get(path):
-            name = path.replace("/", ".")
-            log.warning("--config.%s was %r, is %r", name, old.get(path), new.get(path))
+    old, new = settings(saved), settings(now)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            log.warning("%s was %r, is %r", name, old.get(name), new.get(name))
 
 
 class StopSignal:

@@ -14,7 +14,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from jaxedit.config import ConfigError, TrainConfig
+from jaxedit.config import ConfigError, TrainConfig, to_dict
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +111,14 @@ class Writer:
         self._steps = config.steps
         self._samples = workdir / "samples"
         self._jsonl = workdir / "metrics.jsonl"
-        self._tensorboard = _tensorboard(workdir) if config.tensorboard and self._on else None
+        self._tensorboard = (
+            _tensorboard(workdir, start) if config.tensorboard and self._on else None
+        )
         self._wandb = _wandb(config, workdir) if config.wandb and self._on else None
-        if self._on and self._jsonl.exists():
-            lines = self._jsonl.read_text().splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= start]
-            self._jsonl.write_text("".join(line + "\n" for line in kept))
+        if self._on:
+            replace_text(workdir / "config.json", json.dumps(to_dict(config), indent=1))
+            reports = self._jsonl.read_text() if self._jsonl.exists() else ""
+            replace_text(self._jsonl, reports_until(reports, start))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write the report of `step`."""
@@ -163,6 +165,23 @@ class Writer:
             self._wandb.finish()
 
 
+def reports_until(text: str, step: int) -> str:
+    """The lines of a metrics.jsonl up to `step`; a line that a kill cut short is dropped too."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    return "".join(kept)
+
+
+def replace_text(path: epath.Path, text: str) -> None:
+    """Write a file that is never there by halves."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    part.replace(path)
+
+
 def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
     """u8[rows, columns, H, W, 3] as one picture u8[h, w, 3] with white lines of `gap` pixels."""
     pad = ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0))
@@ -180,12 +199,12 @@ def duration(seconds: float) -> str:
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def _tensorboard(workdir: epath.Path) -> Any:
+def _tensorboard(workdir: epath.Path, start: int) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise ConfigError("tensorboard=True needs: pip install tensorboardX") from error
-    return SummaryWriter(str(workdir / "tb"))
+    return SummaryWriter(str(workdir / "tb"), purge_step=start + 1)
 
 
 def _wandb(config: TrainConfig, workdir: epath.Path) -> Any:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-import jax
-
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.caption_cleaning import clean_caption
@@ -17,11 +15,11 @@ from jaxedit.train.vq import VQObjective
 
 def build(
     config: TrainConfig,
-) -> tuple[Objective, Callable[[int], Iterator[EditBatch]], EditBatch]:
+) -> tuple[Objective, Callable[[int, range], Iterator[EditBatch]], EditBatch]:
     """What `loop.train` needs for this config.
 
     Returns:
-      (objective, finished steps -> this process's batches, examples for the sample sheets)
+      (objective, (finished steps, rows) -> batches, examples for the sample sheets)
 
     Raises:
       ConfigError, OSError: weights or data that do not exist or do not fit.
@@ -30,14 +28,8 @@ def build(
     clean = clean_caption if is_text_to_image else str
     tokenizer = TextTokenizer.load(config.data.text_tokenizer, clean)
 
-    def batches_from(step: int) -> Iterator[EditBatch]:
-        return make_loader(
-            config.data,
-            tokenizer,
-            start_step=step,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
+    def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
+        return make_loader(config.data, tokenizer, start_step=step, rows=rows)
 
     rows = example_rows(config.data, config.sample_rows)
     examples = collate(rows, tokenizer, config.data.text_tokens)

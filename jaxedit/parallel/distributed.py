@@ -1,0 +1,146 @@
+"""Several processes as one run: joining them, who is there, and whether all do the same."""
+
+import hashlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import NoReturn
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxedit import __version__
+from jaxedit.config import require
+
+CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
+JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+# what a failed collective or a failed barrier says when the process at its other end has gone
+LOST = ("Gloo", "UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "Socket closed", "heartbeat")
+_GRACE = 3.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> None:
+    """Join the other processes of the run; call before anything else touches a device.
+
+    Args:
+      mode: "on", "off", or "auto": only if `environment` says that there are others.
+      environment: the environment variables.
+      timeout: seconds to wait for the other processes.
+
+    Raises:
+      OSError: no cluster was found or not every process came.
+      ConfigError: the machine belongs to several hosts, but this process joined nobody.
+    """
+    if mode == "on" or (mode == "auto" and in_cluster(environment)):
+        try:
+            jax.distributed.initialize(*cluster_of(environment), initialization_timeout=timeout)
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(
+                f"cannot join a multi-process run: {reason} (was the command started on every "
+                "host, for instance with --worker=all? a single host needs --distributed=off)"
+            ) from error
+    require(
+        jax.process_count() == 1 or jax.distributed.is_initialized(),
+        f"this is one of {jax.process_count()} hosts: start the command on all of them with "
+        "--distributed=on",
+    )
+
+
+def in_cluster(environment: Mapping[str, str]) -> bool:
+    """Whether the environment says that this is one of several processes."""
+    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1
+    return len(hosts) > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
+
+
+def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, int | None]:
+    """Coordinator, number of processes and index where `JAX_CLUSTER` says so, else Nones."""
+    address, count, index = (environment.get(name) for name in JAX_CLUSTER)
+    return address, count and int(count), index and int(index)
+
+
+def introduce(mesh: Mesh) -> None:
+    """Log this process in one line: which one, where, with which devices, versions and mesh."""
+    devices = jax.local_devices()
+    slices = sorted({getattr(device, "slice_index", 0) for device in devices})
+    axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
+    log.info(
+        f"process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()}: "
+        f"{len(devices)} of {jax.device_count()} devices ({devices[0].device_kind}, from number "
+        f"{devices[0].id}, slice {','.join(map(str, slices))}); jaxedit {__version__}, "
+        f"jax {jax.__version__}, jaxlib {jax.lib.__version__}; mesh {axes}"
+    )
+
+
+def agree(values: Mapping[str, object]) -> None:
+    """Check that all processes have equal values under equal names; all must call it.
+
+    Only hashes travel, of their `repr`.
+
+    Raises:
+      ConfigError: they have not; the message names the process and what differs.
+    """
+    if jax.process_count() == 1:
+        return
+    installed = {"jaxedit": __version__, "jax": jax.__version__, "the settings": sorted(values)}
+    others = _differences(installed)
+    require(not others, f"{_listed(others)}: install the same versions on every host")
+    others = _differences(values)
+    mine = others.get(jax.process_index()) or next(iter(others.values()), [])
+    here = ", ".join(f"{name} is {values[name]!r}" for name in mine[:3])
+    require(
+        not others,
+        f"{_listed(others)} (in process {jax.process_index()}, {here}): "
+        "start the same command on every host",
+    )
+
+
+def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
+    """For each process that differs from process 0, the names of what does."""
+    mine = np.stack([_digest(value) for value in values.values()])
+    everyone = np.asarray(multihost_utils.process_allgather(mine))  # u32[processes, names, 2]
+    is_other = (everyone != everyone[:1]).any(-1)
+    names = list(values)
+    return {
+        process: [name for name, is_different in zip(names, row, strict=True) if is_different]
+        for process, row in enumerate(is_other)
+        if row.any()
+    }
+
+
+def _digest(value: object) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(repr(value).encode()).digest()[:8], np.uint32)
+
+
+def _listed(differences: dict[int, list[str]]) -> str:
+    parts = [
+        f"process {process} differs from process 0 in {', '.join(names[:3])}"
+        for process, names in differences.items()
+    ]
+    return "; ".join(parts[:3])
+
+
+def has_lost_a_process(error: Exception) -> bool:
+    """Whether this error of a computation means that another process has gone."""
+    return jax.process_count() > 1 and any(word in str(error) for word in LOST)
+
+
+def abandon(code: int) -> NoReturn:
+    """End this process of several at once: the usual way out waits for the others.
+
+    They wait for this one, and end when they notice that it has gone. The first process, without
+    which all others end, goes last, so that they can say what is wrong with them.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.process_index() == 0:
+        time.sleep(_GRACE)
+    os._exit(code)

@@ -1,0 +1,102 @@
+"""A model that trains in milliseconds; run as a file, the training command with it inside.
+
+HOLD=N makes the process stop for ever at the moment when the checkpoint of step N is complete and
+only lacks its name.
+"""
+
+import functools
+import json
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from jaxedit.data.batch import EditBatch
+from jaxedit.train import __main__ as command
+from jaxedit.train import systems
+from jaxedit.train.step import Objective
+
+SIZE = 4
+
+
+class Line(Objective):
+    """Fits target = source @ w + b; with noise from the key, so that the order of rows matters."""
+
+    def __init__(self, poison_at=-1):
+        self.poison_at = poison_at
+
+    def init(self, key):
+        return {"transformer": {"mlp": {"up": {"kernel": jax.random.normal(key, (4, 4))}}}}
+
+    def frozen(self):
+        return {"bsq": {"offset": np.ones(4, np.float32)}}
+
+    def loss(self, params, frozen, batch, key, step):
+        x, y = with_one(batch.source / 255.0), with_one(batch.target / 255.0)
+        x = x + 0.01 * jax.random.normal(key, x.shape)
+        out = x @ params["transformer"]["mlp"]["up"]["kernel"]
+        out = out + jnp.broadcast_to(frozen["bsq"]["offset"], out.shape)
+        loss = jnp.mean((out - y) ** 2) * jnp.where(step == self.poison_at, jnp.nan, 1.0)
+        return loss, {"mae": jnp.mean(jnp.abs(out - y)), "data": fingerprint(batch.source)}
+
+    def sheet(self, params, frozen, batch, key):
+        return np.stack([np.asarray(batch.source), np.asarray(batch.target)], axis=1)
+
+    def export(self, params, directory):
+        path = epath.Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "weights.json").write_text(json.dumps(jax.tree.map(lambda x: x.tolist(), params)))
+
+
+def with_one(x):
+    """[..., 3] -> [..., 4]."""
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1)
+
+
+def fingerprint(x):
+    """A whole number below 2**20 that depends on every value and on their order, as f32."""
+    weights = jnp.arange(x.size, dtype=jnp.uint32).reshape(x.shape) * 7919 + 1
+    return (jnp.sum(x.astype(jnp.uint32) * weights) % 2**20).astype(jnp.float32)
+
+
+def batches_from(step, rows=range(8)):
+    while True:
+        yield jax.tree.map(lambda x: x[rows.start : rows.stop], batch_of(step))
+        step += 1
+
+
+def slowly(step, rows):
+    """The same, with time to be killed."""
+    for batch in batches_from(step, rows):
+        time.sleep(0.03)
+        yield batch
+
+
+def batch_of(step):
+    random = np.random.default_rng(step)
+    source = random.integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
+    ids = np.zeros((8, 2), np.int32)
+    return EditBatch(source, 255 - source, ids, ids == 0, None)
+
+
+def hold(step):
+    """Never give the directory of this step its final name."""
+    rename = os.rename
+
+    def held(source, target, **options):
+        while os.path.basename(target) == str(step):
+            time.sleep(1)
+        rename(source, target, **options)
+
+    os.rename = held
+
+
+if __name__ == "__main__":
+    systems.build = lambda config: (Line(), slowly, batch_of(99))
+    hold(os.environ.get("HOLD"))
+    impatient = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
+    jax.distributed.initialize = impatient
+    command.run()

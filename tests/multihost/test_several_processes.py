@@ -1,0 +1,181 @@
+"""Two processes of two devices against one process: one story of losses, kills and resumptions."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import line
+import pytest
+from line import Line, batch_of, batches_from
+
+from jaxedit.train import __main__ as command
+from jaxedit.train import systems
+
+ROOT = pathlib.Path(__file__).parents[2]
+LAUNCH = ROOT / "launch" / "local_multiprocess.sh"
+PATIENCE = 500  # seconds; an idle machine needs ten
+STEPS = 300
+RESTARTED = (42, 128 + signal.SIGABRT)  # what job queues start again; the second is jax's own
+SETTINGS = [
+    *("--config=configs/var_sar.py:tiny", "--config.data.batch_size=8", f"--config.steps={STEPS}"),
+    *("--config.log_every=1", "--config.sample_every=200", "--config.optim.warmup_steps=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where all processes keep their compiled programs."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def start(workdir, cache, *settings, hold=""):
+    """Two processes of two devices each."""
+    train = [sys.executable, line.__file__, *SETTINGS, f"--workdir={workdir}"]
+    train += [f"--config.{setting}" for setting in settings]
+    environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "HOLD": hold}
+    return subprocess.Popen(
+        [LAUNCH, "2", "2", *train],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def children(pair):
+    """Process ids by number of the process."""
+    out = {}
+    listed = pathlib.Path(f"/proc/{pair.pid}/task/{pair.pid}/children").read_text().split()
+    for pid in map(int, listed):
+        pairs = pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        number = dict(p.split(b"=", 1) for p in pairs if b"=" in p).get(b"JAX_PROCESS_ID")
+        if number is not None and b"line.py" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+            out[int(number)] = pid
+    return out
+
+
+def reports(workdir):
+    """Step -> report."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    found = [json.loads(text) for text in lines if text.endswith("\n")]
+    return {report["step"]: report for report in found}
+
+
+def until(condition, pair):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert pair.poll() is None, pair.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def ended(pair):
+    """(exit code, output) of a pair that ends by itself."""
+    out, _ = pair.communicate(timeout=PATIENCE)
+    return pair.returncode, out
+
+
+def in_this_process(workdir, monkeypatch, *settings, devices=8):
+    monkeypatch.setattr(systems, "build", lambda c: (Line(), batches_from, batch_of(99)))
+    some = jax.local_devices()[:devices]
+    monkeypatch.setattr(jax, "devices", lambda: some)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    changes = [f"--config.{setting}" for setting in settings]
+    assert command.main(["train", *SETTINGS, f"--workdir={workdir}", *changes]) == 0
+
+
+def assert_same_run(found, expected):
+    for step, report in found.items():
+        assert report["data"] == expected[step]["data"], step  # bit for bit
+        assert report["loss"] == pytest.approx(expected[step]["loss"], abs=1e-6), step
+
+
+def saved(workdir):
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+def test_a_run_that_loses_processes_equals_one_process(tmp_path, cache, monkeypatch):
+    in_this_process(tmp_path / "whole", monkeypatch, devices=4)
+    expected = reports(tmp_path / "whole")
+    assert len(expected) == STEPS
+    workdir = tmp_path / "parts"
+
+    # kill -9 of one process: the other waits for it, notices, and asks to be started again
+    pair = start(workdir, cache, "checkpoint_every=20")
+    until(lambda: workdir.exists() and len(reports(workdir)) > 30, pair)
+    os.kill(children(pair)[1], signal.SIGKILL)
+    code, out = ended(pair)
+    assert code in RESTARTED, out
+    assert "another task died" in out or "another process has ended" in out
+    for number in range(2):
+        assert f"process {number} of 2 on " in out and "2 of 4 devices" in out
+    assert_same_run(reports(workdir), expected)
+    newest = saved(workdir)[-1]
+
+    # SIGTERM to one process, on another mesh: both save the same step
+    pair = start(workdir, cache, "checkpoint_every=1000", "mesh.data=2", "mesh.fsdp=2")
+    until(lambda: max(reports(workdir), default=0) > newest + 20, pair)
+    os.kill(children(pair)[1], signal.SIGTERM)
+    code, out = ended(pair)
+    assert code == 42, out
+    stopped = saved(workdir)[-1]
+    assert out.count(f"SIGTERM: saved step {stopped}") == 2
+    assert f"resuming after step {newest}" in out and "--config.mesh.fsdp was 1, is 2" in out
+    assert_same_run(reports(workdir), expected)
+
+    # kill -9 of both while the next checkpoint is written
+    hold = stopped + 20 - stopped % 10
+    pair = start(
+        workdir, cache, "checkpoint_every=10", "mesh.data=1", "mesh.tensor=4", hold=f"{hold}"
+    )
+    unfinished = f"{hold}.orbax-checkpoint-tmp*/_CHECKPOINT_METADATA"
+    until(lambda: list((workdir / "checkpoints").glob(unfinished)), pair)
+    for pid in children(pair).values():
+        os.kill(pid, signal.SIGKILL)
+    assert ended(pair)[0] == 128 + signal.SIGKILL
+    assert saved(workdir)[-1] == hold - 10
+
+    # the rest on one process and a mesh of eight devices
+    in_this_process(workdir, monkeypatch, "mesh.data=2", "mesh.fsdp=2", "mesh.tensor=2")
+    assert f"resuming after step {hold - 10}" in (workdir / "log.txt").read_text()
+    assert len(reports(workdir)) == STEPS
+    assert_same_run(reports(workdir), expected)
+    assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == f"{STEPS:07d}.png"
+
+
+def test_processes_that_were_started_differently(tmp_path, cache):
+    train = [sys.executable, line.__file__, *SETTINGS, f"--workdir={tmp_path}"]
+    different = 'exec "$@" --config.steps=$((7 + JAX_PROCESS_ID))'
+    pair = subprocess.run(
+        [LAUNCH, "2", "1", "bash", "-c", different, "bash", *train],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+    )
+    assert pair.returncode == 2, pair.stdout
+    for number in range(2):
+        assert (
+            f"[{number}] error: process 1 differs from process 0 in --config.steps (in process "
+            f"{number}, --config.steps is {7 + number}): start the same command on every host"
+        ) in pair.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [(), ("2", "2"), ("0", "2", "true"), ("2", "x", "true")])
+def test_launcher_shows_its_usage(arguments):
+    done = subprocess.run([LAUNCH, *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("Run one command in N processes")
+
+
+def test_launcher_returns_the_first_failure():
+    command = ["bash", "-c", "exit $((JAX_PROCESS_ID * 3))"]
+    assert subprocess.run([LAUNCH, "3", "1", *command]).returncode == 3
