@@ -8,6 +8,10 @@ import sys
 
 import pytest
 
+from jaxedit.arguments import make_parser
+from jaxedit.config import OFFICIAL
+from jaxedit.convert import __main__ as convert
+
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
@@ -66,3 +70,13 @@ def test_commands_run(line, folder):
         command += [f"--config.{name}={value}" for name, value in short.items()]
     done = run(command, folder)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("line", lines_of("sh"))
+def test_commands_that_need_released_weights_are_well_formed(line):
+    _, _, module, *arguments = shlex.split(line, comments=True)
+    is_convert = module == "jaxedit.convert"
+    parsed = (convert.make_parser() if is_convert else make_parser("")).parse_args(arguments)
+    names = {parsed.settings, *parsed.src} if is_convert else {parsed.model}
+    for name in names - {None}:
+        assert name in OFFICIAL or re.search(r"[./]", name), name
