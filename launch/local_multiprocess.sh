@@ -27,9 +27,11 @@ for ((i = 0; i < processes; i++)); do
   children+=($!)
 done
 
+await() { wait "$1" && status=0 || status=$?; }
 code=0
 for child in "${children[@]}"; do
-  until wait "$child" && status=0 || status=$?; ! kill -0 "$child" 2>/dev/null; do :; done
+  await "$child"
+  while kill -0 "$child" 2>/dev/null; do await "$child"; done # a signal had ended the waiting
   [ "$code" -ne 0 ] || code=$status
 done
 exit "$code"

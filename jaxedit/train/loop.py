@@ -9,6 +9,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxedit import rng, tree
@@ -165,7 +166,10 @@ def jit_step(
 
 
 def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
-    """Gather the parameters, one array at a time, and let the first process write the weights."""
+    """Gather the parameters, one array at a time, and let the first process write the weights.
+
+    The others wait for it: the end of a run gives its processes a few minutes at most.
+    """
     is_first = jax.process_index() == 0
 
     def gather(leaf: jax.Array) -> np.ndarray | None:
@@ -176,6 +180,7 @@ def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> No
     if is_first:
         objective.export(params, str(directory))
         log.info("exported the weights to %s", directory)
+    multihost_utils.sync_global_devices("export")
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
