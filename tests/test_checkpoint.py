@@ -82,6 +82,22 @@ def test_other_parameters_are_an_error(tmp_path):
         checkpoints.restore(3, abstract_on(make_state(size=8), mesh))
 
 
+def test_lost_processes_are_not_waited_for(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    closed = []
+    monkeypatch.setattr(checkpoints._manager, "close", lambda: closed.append(True))
+    for processes, error, waits in (
+        (1, OSError(), True),
+        (2, jax.errors.JaxRuntimeError("UNAVAILABLE"), False),
+        (2, OSError("disk full"), False),
+        (2, None, True),
+    ):
+        monkeypatch.setattr(jax, "process_count", lambda n=processes: n)
+        checkpoints.__exit__(type(error), error, None)
+        assert closed == [True] * waits, error
+        closed.clear()
+
+
 def test_readable_by_the_next_orbax(tmp_path):
     save(tmp_path)
     state = abstract_on(make_state(), make_mesh(MeshConfig()))

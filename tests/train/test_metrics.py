@@ -9,7 +9,15 @@ from etils import epath
 from PIL import Image
 
 from jaxedit.config import ConfigError, TrainConfig
-from jaxedit.train.metrics import TrainingDiverged, Window, Writer, duration, tile
+from jaxedit.train.metrics import (
+    TrainingDiverged,
+    Window,
+    Writer,
+    duration,
+    replace_text,
+    reports_until,
+    tile,
+)
 
 
 def values(loss, grad_norm=1.0, lr=0.1):
@@ -63,6 +71,21 @@ def test_writer_drops_reports_after_the_checkpoint(tmp_path):
         writer.scalars(30, report(loss=0.5))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 1.0), (30, 0.5)]
+
+
+def test_a_report_that_a_kill_cut_short_is_dropped():
+    whole = '{"step": 10}\n{"step": 20}\n'
+    assert reports_until(whole, 20) == whole
+    assert reports_until(whole + '{"step": 3', 40) == whole
+    assert reports_until(whole, 10) == '{"step": 10}\n' and reports_until("", 0) == ""
+
+
+def test_files_are_replaced_whole(tmp_path):
+    path = epath.Path(tmp_path) / "config.json"
+    for text in ("long text", "text"):
+        replace_text(path, text)
+        assert path.read_text() == text
+    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
 
 
 def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
