@@ -6,6 +6,7 @@ import sys
 import time
 
 import jax
+import line
 import numpy as np
 import pytest
 from etils import epath
@@ -62,18 +63,18 @@ def test_finished_run_only_exports(tmp_path):
     assert (tmp_path / "export" / "weights.json").exists()
 
 
-def in_process(workdir, steps, cache, **environment):
-    environment |= {
-        "STEPS": str(steps),
-        "WORKDIR": str(workdir),
-        "JAX_COMPILATION_CACHE_DIR": cache,
-    }
-    command = [sys.executable, __file__]
-    return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL)
+def in_process(workdir, cache):
+    command = [
+        sys.executable,
+        line.__file__,
+        *arguments(workdir, "steps=90", "checkpoint_every=30")[1:],
+    ]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
 def wait_for_checkpoint(workdir, process):
-    for _ in range(1200):
+    for _ in range(6000):
         time.sleep(0.1)
         if list((workdir / "checkpoints").glob("[0-9]*/_CHECKPOINT_METADATA")):
             return
@@ -82,13 +83,13 @@ def wait_for_checkpoint(workdir, process):
 
 
 def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_once):
-    whole = in_process(tmp_path / "whole", 400, compile_once)
+    whole = in_process(tmp_path / "whole", compile_once)
     assert whole.wait(600) == 0
-    first = in_process(tmp_path / "parts", 400, compile_once)
+    first = in_process(tmp_path / "parts", compile_once)
     wait_for_checkpoint(tmp_path / "parts", first)
     first.kill()
     first.wait()
-    assert in_process(tmp_path / "parts", 400, compile_once).wait(600) == 0
+    assert in_process(tmp_path / "parts", compile_once).wait(600) == 0
     weights = [(tmp_path / name / "export/weights.json").read_text() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
 
@@ -161,11 +162,3 @@ def test_batch_that_does_not_divide(tmp_path):
 def test_workdir_that_cannot_be_written(workdir, capsys):
     assert command.main(arguments(workdir)) == 2
     assert capsys.readouterr().err.startswith("error: ")
-
-
-if __name__ == "__main__":
-    config = make_config(steps=int(os.environ["STEPS"]), log_every=50, checkpoint_every=50)
-    try:
-        run(config, os.environ["WORKDIR"])
-    except loop.Interrupted:
-        sys.exit(command.INTERRUPTED)
