@@ -19,7 +19,8 @@ FLOORS = [
 ]
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # A pretrained directory carries its text tokenizer; ERec decodes with EditAR's sampler.
-SAME_FLOOR = {("convert", "data"), ("erec", "sampling")}
+# Layers lay out kernels on the mesh.
+SAME_FLOOR = {("convert", "data"), ("erec", "sampling"), ("nn", "parallel")}
 HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch")
 MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
 

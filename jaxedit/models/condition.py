@@ -67,7 +67,7 @@ class AttentivePool(nn.Module):
         E = self.width // self.heads
         query = self.param("query", nn.initializers.normal(self.std), (self.heads, E))
         v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
-        kv = dense(2 * self.width, self.std, self.dtype, name="kv", use_bias=False)(text)
+        kv = dense(2 * self.width, self.std, self.dtype, name="kv", use_bias=False, parts=2)(text)
         kv = kv.reshape(B, T, 2, self.heads, E).transpose(2, 0, 3, 1, 4)  # [2,B,A,T,E]
         q = jnp.broadcast_to(query[None, :, None] * E**-0.5, (B, self.heads, 1, E))
         pooled = attend(q.astype(self.dtype), kv[0], kv[1], mask[:, None, None])

@@ -38,8 +38,9 @@ class Attention(nn.Module):
         """
         cfg = self.config
         shared = cfg.groups * cfg.head_width  # width of the keys, and of the values
-        qkv = dense(cfg.width + 2 * shared, INIT_STD, self.dtype, name="qkv", use_bias=False)(x)
-        q, k, v = jnp.split(qkv, (cfg.width, cfg.width + shared), axis=-1)
+        parts, options = cfg.width // shared + 2, {"name": "qkv", "use_bias": False}
+        qkv = dense(parts * shared, INIT_STD, self.dtype, parts=parts, **options)(x)
+        q, k, v = qkv[:, :, :-2].reshape(x.shape), qkv[:, :, -2], qkv[:, :, -1]
         q = rope.rotate(split_heads(q, cfg.heads).astype(jnp.float32), table)
         k = rope.rotate(split_heads(k, cfg.groups).astype(jnp.float32), table)
         q, k = (q * cfg.head_width**-0.5).astype(self.dtype), k.astype(self.dtype)
@@ -60,8 +61,8 @@ class GatedMLP(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """f32[B,S,D] to [B,S,D] in the compute dtype."""
         hidden, width = self.config.mlp_hidden, self.config.width
-        both = dense(2 * hidden, INIT_STD, self.dtype, name="gate_up", use_bias=False)(x)
-        gate, up = jnp.split(both, 2, axis=-1)
+        options = {"name": "gate_up", "use_bias": False, "parts": 2}
+        gate, up = jnp.moveaxis(dense(2 * hidden, INIT_STD, self.dtype, **options)(x), 2, 0)
         return dense(width, INIT_STD, self.dtype, name="down", use_bias=False)(nn.silu(gate) * up)
 
 

@@ -227,7 +227,7 @@ class SelfAttention(nn.Module):
         zeros = nn.initializers.zeros
         q_bias, v_bias = self.param("q_bias", zeros, (C,)), self.param("v_bias", zeros, (C,))
         log_scale = self.param("scale", nn.initializers.constant(math.log(4.0)), (self.heads,))
-        qkv = dense(3 * C, self.std, self.dtype, name="qkv", use_bias=False)(x)
+        qkv = dense(3 * C, self.std, self.dtype, name="qkv", use_bias=False, parts=3)(x)
         qkv = qkv.reshape(B, N, 3, self.heads, C // self.heads).transpose(2, 0, 3, 1, 4)
 
         scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
@@ -250,13 +250,13 @@ class CrossAttention(nn.Module):
     def setup(self) -> None:
         """Declare q, kv, v_bias and proj."""
         self.q = dense(self.width, self.std, self.dtype)
-        self.kv = dense(2 * self.width, self.std, self.dtype, use_bias=False)
+        self.kv = dense(2 * self.width, self.std, self.dtype, use_bias=False, parts=2)
         self.v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
         self.proj = dense(self.width, self.proj_std, self.dtype)
 
     def keys_values(self, text: jax.Array) -> KeysValues:
         """Keys and values [B,A,T,E] of text tokens [B,T,C]."""
-        k, v = jnp.split(self.kv(text), 2, axis=-1)
+        k, v = jnp.moveaxis(self.kv(text), 2, 0)  # [B,T,C] each
         v = v + self.v_bias[None, None].astype(self.dtype)
         return KeysValues(split_heads(k, self.heads), split_heads(v, self.heads))
 

@@ -1,6 +1,7 @@
 """Small layers: norms, adaptive modulation, dense maps, the MLP, stochastic depth."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
+from jaxedit.parallel.sharding import constrain
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
@@ -85,11 +87,18 @@ class LayerNorm(nn.Module):
 
 
 def dense(
-    features: int, std: float, dtype: Any, *, name: str | None = None, use_bias: bool = True
+    features: int,
+    std: float,
+    dtype: Any,
+    *,
+    name: str | None = None,
+    use_bias: bool = True,
+    parts: int = 0,
 ) -> nn.Dense:
     """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
 
-    It also takes a kernel that is `Int8`.
+    It also takes a kernel that is `Int8`. A kernel that holds `parts` maps side by side, without a
+    bias, gives [..., parts, features / parts]: a mesh cuts the width of each map, not of all.
     """
     return nn.Dense(
         features,
@@ -97,7 +106,7 @@ def dense(
         dtype=dtype,
         kernel_init=nn.initializers.normal(std),
         promote_dtype=_promote,
-        dot_general=_dot_rows,
+        dot_general=functools.partial(_dot_parts, parts=parts) if parts else _dot_rows,
         name=name,
     )
 
@@ -117,6 +126,18 @@ def _dot_rows(x: jax.Array, kernel: Any, *args: Any, **kwargs: Any) -> jax.Array
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     out = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs)
     return out.reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+def _dot_parts(x: jax.Array, kernel: Any, *args: Any, parts: int, **kwargs: Any) -> jax.Array:
+    """`_dot_rows`, [..., parts, F]."""
+    shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
+    if isinstance(kernel, Int8):
+        return product(x, kernel, **kwargs).astype(x.dtype).reshape(shape)
+    kernel = kernel.reshape(len(kernel), *shape[-2:])
+    kernel = constrain(kernel, "heads", None, None)  # gathers rows; then they change for columns
+    kernel = constrain(kernel, None, None, "heads")
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs).reshape(shape)
 
 
 class MLP(nn.Module):

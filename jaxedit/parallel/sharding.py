@@ -31,6 +31,7 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
 ACTIVATION_RULES = AXIS_RULES | {"embed": ()}  # the batch already takes `fsdp`
 
 _REPLICATED: tuple[str | None, ...] = ()
+_COPY = re.compile(r"^(?:params|ema_params|opt_state/.*?(?:mu|nu))/")
 
 # end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
 PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
@@ -47,11 +48,11 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     (r"(t5|transformer|clip/text)/embed", ("vocab", "embed")),
     (r"clip/(image|text)_proj/kernel", ("embed", None)),
     (r"align/kernel", (None, None, "embed", None)),
+    (r"(vit|clip/image|clip/text)/positions", (None, "embed")),
     (r"(query|position_bias)", _REPLICATED),
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"null/(text|image)", _REPLICATED),
-    (r"(vit|clip/image)/(class_token|positions|patch/kernel)", _REPLICATED),
-    (r"clip/(text/positions|logit_scale)", _REPLICATED),
+    (r"(vit|clip/image)/(class_token|patch/kernel)|clip/logit_scale", _REPLICATED),
     # convolutions and what belongs to them: small, whole on each device
     (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
 )
@@ -121,7 +122,8 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
 
     def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
         path = _path(keys)
-        return NamedSharding(mesh, spec(path, leaf.shape, axes_of(path), mesh, AXIS_RULES))
+        name = _COPY.sub("", path)  # one warning for a parameter, its moments and its average
+        return NamedSharding(mesh, spec(name, leaf.shape, axes_of(path), mesh, AXIS_RULES))
 
     return jax.tree_util.tree_map_with_path(one, abstract)
 

@@ -1,3 +1,4 @@
+import functools
 import logging
 
 import jax
@@ -6,10 +7,45 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from jaxedit.config import PRESETS, MeshConfig
-from jaxedit.convert.pretrained import abstract_params
+from jaxedit.config import (
+    EDITAR_PRESETS,
+    LLAMAGEN_SIZES,
+    PRESETS,
+    CLIPConfig,
+    MeshConfig,
+    PretrainedConfig,
+    ViTConfig,
+    llamagen,
+)
+from jaxedit.convert.networks import abstract_params
+from jaxedit.models import editar
+from jaxedit.models.discriminator import Discriminator
+from jaxedit.nn.layers import dense
 from jaxedit.parallel import sharding
-from jaxedit.parallel.mesh import make_mesh
+from jaxedit.parallel.memory import on_device
+from jaxedit.parallel.mesh import AXES, abstract_mesh, make_mesh
+
+NETWORKS = {
+    **{size: lambda size=size: abstract_params(PRESETS[size]) for size in PRESETS},
+    **{f"editar-{s}": lambda s=s: abstract_params(EDITAR_PRESETS[s]) for s in EDITAR_PRESETS},
+    **{f"llamagen-{size}": lambda size=size: transformer(llamagen(size)) for size in LLAMAGEN_SIZES},
+    "llamagen-class": lambda: transformer(llamagen("b", prefix="class")),
+    "vit": lambda: abstract_params(PretrainedConfig(model_type="vit", vit=ViTConfig())),
+    "clip": lambda: abstract_params(PretrainedConfig(model_type="clip", clip=CLIPConfig())),
+    "discriminator": lambda: {"discriminator": made(Discriminator(64), 64)},
+}
+# convolutions are whole on each device: they are small
+CONVOLUTIONS = ("bsq", "vq", "discriminator")
+
+
+def transformer(config):
+    init = functools.partial(editar.init_params, config)
+    return {"transformer": jax.eval_shape(init, jax.random.key(0))}
+
+
+def made(module, side):
+    init = functools.partial(module.init, jax.random.key(0))
+    return jax.eval_shape(init, leaf(1, side, side, 3))["params"]
 
 
 @pytest.fixture
@@ -29,23 +65,23 @@ def test_layout_by_hand(mesh):
     block = {"attn": {"qkv": {"kernel": leaf(8, 24)}, "proj": {"kernel": leaf(8, 8)}}}
     stacked = {"attn": {"qkv": {"kernel": leaf(3, 8, 24)}}, "ada_bias": leaf(3, 6, 8)}
     specs = spec_of({"first_block": block, "blocks": stacked}, mesh)
-    assert specs["first_block"]["attn"]["qkv"]["kernel"] == P("fsdp", "tensor")
+    assert specs["first_block"]["attn"]["qkv"]["kernel"] == P(("tensor", "fsdp"), None)
     assert specs["first_block"]["attn"]["proj"]["kernel"] == P("tensor", "fsdp")
-    assert specs["blocks"]["attn"]["qkv"]["kernel"] == P(None, "fsdp", "tensor")
+    assert specs["blocks"]["attn"]["qkv"]["kernel"] == P(None, ("tensor", "fsdp"), None)
     assert specs["blocks"]["ada_bias"] == P(None, None, "fsdp")
 
 
-@pytest.mark.parametrize("size", ["2b", "8b"])
-def test_every_parameter_has_a_rule_and_the_large_ones_are_cut(mesh, size):
-    params = abstract_params(PRESETS[size])
-    layout = sharding.state_shardings(params, mesh)
-    for network in ("transformer", "t5"):
-        for (path, x), s in zip(
-            jax.tree_util.tree_leaves_with_path(params[network]),
-            jax.tree.leaves(layout[network]),
-            strict=True,
-        ):
-            assert x.size < 1e6 or s.spec != P(), path
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_has_rules_that_cut_it_evenly(name):
+    params = NETWORKS[name]()
+    cut = {network: x for network, x in params.items() if network not in CONVOLUTIONS}
+    whole = on_device(params, None) - on_device(cut, None)
+    assert whole < 0.5e9
+    if name != "tiny":
+        mesh = abstract_mesh(MeshConfig(data=1, fsdp=8), 8)
+        assert on_device(params, mesh) <= whole + 1.1 * on_device(cut, None) / 8
+    for axes in ((1, 1, 8), (1, 2, 4), (2, 2, 2)):
+        sharding.state_shardings(params, abstract_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))), 8))
 
 
 def test_unmatched_path_is_named(mesh):
@@ -54,13 +90,27 @@ def test_unmatched_path_is_named(mesh):
 
 
 def test_axis_that_does_not_divide_stays_whole_with_one_warning(mesh, caplog):
-    tree = {"narrow": {"mlp": {"up": {"kernel": leaf(7, 8)}}}}
+    params = {"narrow": {"mlp": {"up": {"kernel": leaf(7, 8)}}}}
+    moments = {"0": {"count": leaf(), "mu": params, "nu": params}}
+    state = {"params": params, "opt_state": moments, "ema_params": params}
     with caplog.at_level(logging.WARNING):
-        assert spec_of(tree, mesh)["narrow"]["mlp"]["up"]["kernel"] == P(None, "tensor")
-        spec_of(tree, mesh)
+        specs = spec_of(state, mesh)
+        spec_of(state, mesh)
+    for copy in (specs["params"], specs["opt_state"]["0"]["nu"], specs["ema_params"]):
+        assert copy["narrow"]["mlp"]["up"]["kernel"] == P(None, "tensor")
     assert [r.message for r in caplog.records] == [
         "narrow/mlp/up/kernel: axis 'embed' of size 7 is not divisible by 2, not cut"
     ]
+
+
+def test_maps_side_by_side_are_cut_one_by_one(mesh):
+    x, kernel = jnp.ones((4, 3, 8)), jnp.arange(8.0 * 24).reshape(8, 24)
+    layer = dense(24, 1.0, jnp.float32, use_bias=False, parts=3)
+    expected = (x @ kernel).reshape(4, 3, 3, 8)
+    with jax.set_mesh(mesh):
+        y = jax.jit(layer.apply)({"params": {"kernel": kernel}}, x)
+    np.testing.assert_array_equal(y, expected)
+    assert y.sharding.spec == P(None, None, None, "tensor")
 
 
 def test_constrain(mesh):
