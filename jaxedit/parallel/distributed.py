@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 import jax
+import jaxlib
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
@@ -76,7 +77,7 @@ def introduce(mesh: Mesh) -> None:
         f"process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()}: "
         f"{len(devices)} of {jax.device_count()} devices ({devices[0].device_kind}, from number "
         f"{devices[0].id}, slice {','.join(map(str, slices))}); jaxedit {__version__}, "
-        f"jax {jax.__version__}, jaxlib {jax.lib.__version__}; mesh {axes}"
+        f"jax {jax.__version__}, jaxlib {jaxlib.__version__}; mesh {axes}"
     )
 
 

@@ -11,6 +11,7 @@ from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops.image import to_float, to_uint8
+from jaxedit.parallel.sharding import to_host
 from jaxedit.train import bsq_losses as losses
 from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
 from jaxedit.train.step import Objective
@@ -84,7 +85,7 @@ class BSQObjective(Objective):
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,1+K,H,W,3]: each source picture, then its reconstruction after every scale."""
-        return np.asarray(jax.jit(self._after_each_scale)(params, batch.source))
+        return to_host(jax.jit(self._after_each_scale)(params, batch.source))
 
     def export(self, params: Tree, directory: str) -> None:
         """Write the tokenizer, without the discriminator, as a pretrained directory."""

@@ -194,7 +194,7 @@ def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
     old, new = settings(saved), settings(now)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            log.warning("%s was %r, is %r", name, old.get(name), new.get(name))
+            log.info("%s was %r, is %r", name, old.get(name), new.get(name))
 
 
 class StopSignal:

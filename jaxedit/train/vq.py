@@ -12,6 +12,7 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import codebook as ops
 from jaxedit.ops.image import to_float, to_uint8
+from jaxedit.parallel.sharding import to_host
 from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
 from jaxedit.train.step import Objective
 from jaxedit.tree import Tree
@@ -152,7 +153,7 @@ class VQObjective(Objective):
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,4,H,W,3]: source, its reconstruction, target, its reconstruction."""
-        return np.asarray(jax.jit(self._both)(params["vq"], batch))
+        return to_host(jax.jit(self._both)(params["vq"], batch))
 
     def export(self, params: Tree, directory: str) -> None:
         """Write the tokenizer alone as a pretrained directory."""

@@ -1,4 +1,4 @@
-"""Two processes of two devices against one process: one story of losses, kills and resumptions."""
+"""Two and four processes against one: a story of losses, kills and resumptions."""
 
 import json
 import os
@@ -33,13 +33,13 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def start(workdir, cache, *settings, hold=""):
-    """Two processes of two devices each."""
+def start(workdir, cache, *settings, processes=2, hold=""):
+    """Some processes with four devices together."""
     train = [sys.executable, line.__file__, *SETTINGS, f"--workdir={workdir}"]
     train += [f"--config.{setting}" for setting in settings]
     environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "HOLD": hold}
     return subprocess.Popen(
-        [LAUNCH, "2", "2", *train],
+        [LAUNCH, str(processes), str(4 // processes), *train],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -117,16 +117,17 @@ def test_a_run_that_loses_processes_equals_one_process(tmp_path, cache, monkeypa
     for number in range(2):
         assert f"process {number} of 2 on " in out and "2 of 4 devices" in out
     assert_same_run(reports(workdir), expected)
-    newest = saved(workdir)[-1]
+    newest, seen = saved(workdir)[-1], max(reports(workdir))
 
-    # SIGTERM to one process, on another mesh: both save the same step
-    pair = start(workdir, cache, "checkpoint_every=1000", "mesh.data=2", "mesh.fsdp=2")
-    until(lambda: max(reports(workdir), default=0) > newest + 20, pair)
+    # SIGTERM to one of four, on another mesh: all save the same step
+    mesh = ("mesh.data=2", "mesh.fsdp=2")
+    pair = start(workdir, cache, "checkpoint_every=1000", *mesh, processes=4)
+    until(lambda: max(reports(workdir), default=0) > seen, pair)
     os.kill(children(pair)[1], signal.SIGTERM)
     code, out = ended(pair)
     assert code == 42, out
     stopped = saved(workdir)[-1]
-    assert out.count(f"SIGTERM: saved step {stopped}") == 2
+    assert out.count(f"SIGTERM: saved step {stopped}") == 4
     assert f"resuming after step {newest}" in out and "--config.mesh.fsdp was 1, is 2" in out
     assert_same_run(reports(workdir), expected)
 
