@@ -19,6 +19,7 @@ from jaxedit import __version__
 from jaxedit.config import require
 
 CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
+TPU_CLUSTER = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 # what a failed collective or a failed barrier says when the process at its other end has gone
 LOST = ("Gloo", "UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "Socket closed", "heartbeat")
@@ -57,9 +58,9 @@ def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> No
 
 def in_cluster(environment: Mapping[str, str]) -> bool:
     """Whether the environment says that this is one of several processes."""
-    hosts = environment.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    hosts = max(len(environment.get(name, "").split(",")) for name in TPU_CLUSTER)
     tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1
-    return len(hosts) > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
+    return hosts > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
 
 
 def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, int | None]:

@@ -14,6 +14,7 @@ from jaxedit.parallel.mesh import make_mesh
         ({}, False),
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"TPU_PROCESS_ADDRESSES": "a:8476,b:8476"}, True),
         ({"SLURM_NTASKS": "4"}, False),  # inside an allocation, but not started by srun
         ({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "n[1-4]"}, True),
         ({"JAX_COORDINATOR_ADDRESS": "10.0.0.1:1234"}, True),
