@@ -23,7 +23,7 @@ from jaxedit.train.metrics import Window, Writer
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.warm_start import warm_start
-from jaxedit.train.watchdog import DATA, FIRST, SAVE, SHEET, STEP, Watchdog
+from jaxedit.train.watchdog import DATA, FIRST, SAVE, SHEET, START, STEP, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ def train(
         StopSignal() as stop,
         Watchdog() as watchdog,
     ):
+        watchdog.enter(START)
         frozen = sharding.place(objective.frozen(), mesh)
         state = first_state(config, objective, checkpoints, mesh)
         train_step = jit_step(config, objective, state, frozen, mesh)

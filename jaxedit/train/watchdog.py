@@ -23,6 +23,12 @@ JOIN = Phase(
     "is the command running on every host (--worker=all), and can they reach the first one? "
     "HTTP(S)_PROXY must be unset; a single host needs --distributed=off",
 )
+START = Phase(
+    "making or restoring the state",
+    300,
+    "weights come slowly from some storage, and a program is compiled here too; all processes wait "
+    "for one that has not printed its line `process ... of ...`",
+)
 DATA = Phase(
     "the data",
     120,
