@@ -1,0 +1,49 @@
+import logging
+
+import jax
+import pytest
+
+from jaxedit.config import ConfigError, MeshConfig
+from jaxedit.configs import tokenizer_bsq, var_sar
+from jaxedit.parallel.choice import Machine
+from jaxedit.parallel.memory import Room
+from jaxedit.train.memory import abstract_objective
+from jaxedit.train.mesh import chosen_mesh, load_of, this_machine
+
+V5E = Room(16e9, "TPU v5 lite")
+
+
+def choose(config, machine=None):
+    return chosen_mesh(config, abstract_objective(config), machine)
+
+
+def test_2b_by_hand(caplog):
+    config = var_sar.get_config("2b")
+    load = load_of(config, abstract_objective(config))
+    assert load.nbytes == pytest.approx(4 * 4 * 2.2e9, rel=0.01)
+    assert (load.rows, load.heads) == (960, 16)
+    with caplog.at_level(logging.INFO):
+        assert choose(config, Machine(256, 1, V5E)) == MeshConfig(data=1, fsdp=64, tensor=4)
+    (record,) = caplog.records
+    assert record.message.startswith(
+        "mesh of 256 devices: data=1 x fsdp=64 x tensor=4: the state's 35.3 GB are more than 1/8"
+    )
+
+
+def test_micro_batches_and_average_count():
+    config = tokenizer_bsq.get_config("tiny")
+    config.optim.accumulate = 2
+    objective = abstract_objective(config)
+    load = load_of(config, objective)
+    params = jax.eval_shape(objective.init, jax.random.key(0))
+    assert load.nbytes == 5 * 4 * sum(x.size for x in jax.tree.leaves(params))
+    assert (load.rows, load.heads) == (config.data.batch_size // 2, 1)
+
+
+def test_given_numbers_are_kept_here():
+    config = tokenizer_bsq.get_config("tiny")
+    assert choose(config) == MeshConfig(data=8, fsdp=1, tensor=1)
+    assert this_machine()[:2] == (8, 1)
+    config.mesh = MeshConfig(data=3)
+    with pytest.raises(ConfigError, match="mesh.data=3.*does not divide the 8 devices"):
+        choose(config)
