@@ -1,6 +1,6 @@
 """The published geometries, with random weights: written, converted, loaded, run once on the CPU.
 
-pytest -m slow -s tests/convert/test_full_size.py        # minutes, 20 GB of disk
+pytest -m huge -s tests/convert/test_full_size.py        # minutes, 20 GB of memory and disk
 """
 
 import resource
@@ -20,7 +20,7 @@ from jaxedit.data.text import TextTokenizer
 from jaxedit.editor import Editor
 from jaxedit.models.editar import EditAR, Null
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.huge
 GIGABYTE = 1e9
 
 
