@@ -130,7 +130,7 @@ class EditAR(nn.Module):
         cfg = self.config
         drop_rate, token_rate = (0, 0) if deterministic else (cfg.dropout, cfg.token_dropout)
         text = self.embed_condition(condition, drop_text, null.text)
-        image = self.embed[target[:, :-1]]
+        image = self._embedded(target[:, :-1])
         if cfg.prefix == "edit":
             source = self.embed_source(source, drop_image, null.image)
             x = jnp.concatenate([source, self._thin(text, token_rate), image], axis=1)  # [B,S,D]
@@ -168,8 +168,12 @@ class EditAR(nn.Module):
         self, source: jax.Array, drop: jax.Array | None, null: jax.Array | None
     ) -> jax.Array:
         """Embeddings f32[B,N,D] of the source's tokens i32[B,N]."""
-        x = self.embed[source]
+        x = self._embedded(source)
         return x if drop is None else jnp.where(drop[:, None, None], null[None], x)
+
+    def _embedded(self, tokens: jax.Array) -> jax.Array:
+        """f32[B,N,D]; on a mesh each device looks up its own rows in the whole width."""
+        return constrain(self.embed, "vocab", "embed")[tokens]
 
     def _thin(self, x: jax.Array, rate: float) -> jax.Array:
         return dropout(x, rate, self.make_rng("dropout")) if rate else x

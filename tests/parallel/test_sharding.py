@@ -28,7 +28,9 @@ from jaxedit.parallel.mesh import AXES, abstract_mesh, make_mesh
 NETWORKS = {
     **{size: lambda size=size: abstract_params(PRESETS[size]) for size in PRESETS},
     **{f"editar-{s}": lambda s=s: abstract_params(EDITAR_PRESETS[s]) for s in EDITAR_PRESETS},
-    **{f"llamagen-{size}": lambda size=size: transformer(llamagen(size)) for size in LLAMAGEN_SIZES},
+    **{
+        f"llamagen-{size}": lambda size=size: transformer(llamagen(size)) for size in LLAMAGEN_SIZES
+    },
     "llamagen-class": lambda: transformer(llamagen("b", prefix="class")),
     "vit": lambda: abstract_params(PretrainedConfig(model_type="vit", vit=ViTConfig())),
     "clip": lambda: abstract_params(PretrainedConfig(model_type="clip", clip=CLIPConfig())),
@@ -81,7 +83,9 @@ def test_every_network_has_rules_that_cut_it_evenly(name):
         mesh = abstract_mesh(MeshConfig(data=1, fsdp=8), 8)
         assert on_device(params, mesh) <= whole + 1.1 * on_device(cut, None) / 8
     for axes in ((1, 1, 8), (1, 2, 4), (2, 2, 2)):
-        sharding.state_shardings(params, abstract_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))), 8))
+        sharding.state_shardings(
+            params, abstract_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))), 8)
+        )
 
 
 def test_unmatched_path_is_named(mesh):
