@@ -24,6 +24,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Compiled programs of one file of tests do not stay in memory for the others."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def golden():
     """`golden(name)` -> (arrays, description) of one file of reference outputs."""

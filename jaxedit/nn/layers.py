@@ -130,9 +130,10 @@ def _dot_rows(x: jax.Array, kernel: Any, *args: Any, **kwargs: Any) -> jax.Array
 
 def _dot_parts(x: jax.Array, kernel: Any, *args: Any, parts: int, **kwargs: Any) -> jax.Array:
     """`_dot_rows`, [..., parts, F]."""
-    shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
     if isinstance(kernel, Int8):
-        return product(x, kernel, **kwargs).astype(x.dtype).reshape(shape)
+        out = product(x, kernel, **kwargs).astype(x.dtype)
+        return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
+    shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
     kernel = kernel.reshape(len(kernel), *shape[-2:])
     kernel = constrain(kernel, "heads", None, None)  # gathers rows; then they change for columns
     kernel = constrain(kernel, None, None, "heads")

@@ -9,7 +9,7 @@ import functools
 import logging
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import jax
@@ -219,29 +219,59 @@ def put(x: Any, layout: Sharding | None) -> jax.Array:
 
     Args:
       x: numpy or jax array, or anything with `shape` and `dtype` that gives numpy arrays for
-        `x[slices]`; of that, no more is read than holds all slices of this process.
+        `x[slices]`; of that, only this process's slices are read, in one piece if they fill one.
       layout: where it shall lie; None: on the default device.
     """
     if layout is None or isinstance(x, jax.Array):
         x = x if isinstance(x, jax.Array) else np.asarray(x)
         return jax.block_until_ready(jax.device_put(x, layout))
-    block = hull(layout.addressable_devices_indices_map(x.shape).values(), x.shape)
-    values = x[block]
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-        starts = [b.start for b in block]
-        bounds = [s.indices(n)[:2] for s, n in zip(index, x.shape, strict=True)]
-        return values[tuple(slice(a - s, b - s) for (a, b), s in zip(bounds, starts, strict=True))]
-
+    part = read_slices(x, layout.addressable_devices_indices_map(x.shape).values())
     array = jax.make_array_from_callback(x.shape, layout, part)
     return jax.block_until_ready(array)
 
 
+def read_slices(
+    x: Any, parts: Collection[tuple[slice, ...]]
+) -> Callable[[tuple[slice, ...]], np.ndarray]:
+    """Read slices of an array, each once; all in one piece if together they fill one.
+
+    Args:
+      x: as for `put`.
+      parts: the slices.
+
+    Returns:
+      From the slices of one part to its numbers.
+    """
+    ours = {_bounds(part, x.shape) for part in parts}
+    around = _bounds(hull(parts, x.shape), x.shape)
+    is_filled = _volume(around) == sum(map(_volume, ours))
+    blocks = [around] if is_filled else ours
+    read = {block: x[tuple(slice(*ends) for ends in block)] for block in blocks}
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        place = _bounds(index, x.shape)
+        if not is_filled:
+            return read[place]
+        starts = [start for start, _ in around]
+        inside = (slice(a - s, b - s) for (a, b), s in zip(place, starts, strict=True))
+        return read[around][tuple(inside)]
+
+    return part
+
+
 def hull(parts: Iterable[tuple[slice, ...]], shape: tuple[int, ...]) -> tuple[slice, ...]:
     """The smallest block of an array of that shape that holds all of these parts."""
-    bounds = [[s.indices(n)[:2] for s, n in zip(part, shape, strict=True)] for part in parts]
+    bounds = [_bounds(part, shape) for part in parts]
     axes = zip(*bounds, strict=True)
     return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in axes)
+
+
+def _bounds(part: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(s.indices(n)[:2] for s, n in zip(part, shape, strict=True))
+
+
+def _volume(block: tuple[tuple[int, int], ...]) -> int:
+    return math.prod(stop - start for start, stop in block)
 
 
 def to_host(x: jax.Array) -> np.ndarray:

@@ -61,7 +61,8 @@ def test_every_parameter_has_a_sharding(expected):
     assert named["text/embed"] == ("vocab", "embed")
     assert named["image/blocks/attn/q/kernel"] == ("embed", "heads")
     assert named["image_proj/kernel"] == ("embed", None)
-    assert named["image/positions"] == named["text/positions"] == named["logit_scale"] == ()
+    assert named["image/positions"] == named["text/positions"] == (None, "embed")
+    assert named["logit_scale"] == ()
 
 
 def test_missing_and_foreign_keys_are_errors(state, expected):

@@ -117,4 +117,5 @@ def test_every_parameter_has_a_sharding(state):
     named = {path: axes_of(path) for path in paths}
     assert named["vit/blocks/attn/q/kernel"] == ("embed", "heads")
     assert named["vit/blocks/mlp/down/kernel"] == ("mlp", "embed")
-    assert named["vit/blocks/attn/scale"] == named["vit/positions"] == ()
+    assert named["vit/positions"] == (None, "embed")
+    assert named["vit/blocks/attn/scale"] == ()

@@ -56,7 +56,6 @@ def test_encoder_and_decoder_match_the_release(golden, fixture):
     assert np.abs(levels).max() <= 1 and (levels != 0).mean() <= 1e-3
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case, preset", [("d32_f16", "2b"), ("d14_f8", "8b")])
 def test_full_size_matches_the_release(golden, case, preset):
     arrays, description = golden("bsq_tokenizer_fullsize_seeded")

@@ -160,7 +160,6 @@ def seeded(path, shape):
     return numbers / np.float32(math.sqrt(math.prod(shape[1:])))
 
 
-@pytest.mark.slow
 def test_release_outputs_at_full_size(golden):
     arrays, description = golden("metrics_clip_b32_seeded")
     shapes = tree.flatten(jax.eval_shape(lambda: init_params(B32, rng.key_for(0, "init"))))

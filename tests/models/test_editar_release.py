@@ -186,7 +186,6 @@ def test_published_size_of_editar():
     assert tree.count(abstract(EditARConfig())) == 781_611_008
 
 
-@pytest.mark.slow
 def test_full_geometry_matches_release(golden):
     arrays, description = golden("editar_gpt_xlgeom_seeded")
     c = description["config"] | {"rope_base": 10000}
