@@ -27,6 +27,7 @@ def integers(params) -> int:
     return sum(isinstance(x, Int8) for x in leaves)
 
 
+@pytest.mark.slow
 def test_varedit_with_integers_is_the_same_on_a_mesh(tiny_model):
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
     alone, spread = (Editor.from_pretrained(tiny_model, mesh=m, int8=BOTH) for m in (None, mesh))
