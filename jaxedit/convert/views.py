@@ -4,6 +4,7 @@ A `View` shows a box of another array with its axes in another order; a `Joined`
 views. Both have a shape and a dtype before any number is read, and an index reads what it names.
 """
 
+import abc
 import dataclasses
 import functools
 import math
@@ -26,15 +27,15 @@ class ArrayLike(Protocol):
         """The numbers in a box."""
 
 
-class _Lazy:
+class _Lazy(abc.ABC):
     """What `View` and `Joined` share: indexing by boxes, sizes, pieces in order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
+    @abc.abstractmethod
     def read(self, box: Box) -> np.ndarray:
         """The numbers in a box."""
-        raise NotImplementedError
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> np.ndarray:
         """Read a part: integers, slices with a step of one and `...`, as in numpy.
