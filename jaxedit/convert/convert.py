@@ -79,8 +79,8 @@ def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hu
         tokenizer_of(order, parts),
         dtype=order.dtype,
         sources=[part.source for part in parts],
+        notes={RECORD: json.dumps(record, indent=1) + "\n"},
     )
-    (written / RECORD).write_text(json.dumps(record, indent=1) + "\n")
     count = sum(math.prod(shape) for shape in shapes.values())
     say(f"{written}: {count:,} parameters written")
     say(f"look at them: python -m jaxedit.convert --check {written}")

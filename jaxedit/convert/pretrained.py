@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ def write_pretrained(
     *,
     dtype: str = "bfloat16",
     sources: Sequence[Source] = (),
+    notes: Mapping[str, str] = types.MappingProxyType({}),
 ) -> epath.Path:
     """Write a pretrained directory, piece by piece; never more than one layer is in memory.
 
@@ -56,6 +58,7 @@ def write_pretrained(
       dtype: of the files, float32, bfloat16 or float16; image tokenizers keep float32 where the
         others get bfloat16.
       sources: the files that the weights were converted from, for the model card.
+      notes: further files, name to text, which come and go with the weights.
 
     Returns:
       The directory.
@@ -82,6 +85,8 @@ def write_pretrained(
             for file in files:
                 (new / file.name).write_bytes(file.read_bytes())
             (new / CARD).write_text(model_card(target.name, config, shapes, dtypes, sources))
+            for name, text in notes.items():
+                (new / name).write_text(text)
             _write_config(new, to_dict(config))
     except OSError as error:
         raise OSError(f"{target}: not written: {error.strerror or error}") from error

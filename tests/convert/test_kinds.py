@@ -25,16 +25,7 @@ from jaxedit.convert.pretrained import abstract_params
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 # Parameters of LlamaGen's sizes, for classes and for texts.
-PUBLISHED = {
-    "b": (110_888_448, 112_282_368),
-    "l": (342_910_976, 345_031_680),
-    "xl": (774_699_520, 777_678_080),
-    "xxl": (1_410_972_672, 1_414_940_160),
-    "xxxl": (3_893_027_840, 3_902_261_760),
-    "1b": (1_199_616_000, 1_205_954_560),
-    "3b": (3_096_659_200, 3_110_249_600),
-    "7b": (6_614_589_440, 6_635_655_168),
-}
+PUBLISHED = json.loads((GOLDEN / "llamagen_counts.json").read_text())
 B32 = CLIPConfig(
     image=TowerConfig(layers=12, width=768, heads=12, mlp_hidden=3072),
     text=TowerConfig(layers=12, width=512, heads=8, mlp_hidden=2048),
