@@ -1,1 +1,22 @@
-"""Published data sets in their own layouts on disk."""
+"""Published data sets in their own layouts on disk, by name."""
+
+import importlib
+import os
+
+from jaxedit.config import require
+from jaxedit.data.published.example import Published
+
+DATASETS: dict[str, str] = {
+    "pairs": "pairs:Pairs",
+}
+
+
+def open_published(name: str, directory: str | os.PathLike) -> Published:
+    """A data set of `DATASETS` as it lies in a directory.
+
+    Raises:
+      ConfigError: the name is unknown, or the directory has not the published layout.
+    """
+    require(name in DATASETS, f"--dataset={name}: expected one of {', '.join(DATASETS)}")
+    module, reader = DATASETS[name].split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), reader)(directory)

@@ -1,0 +1,141 @@
+"""One pair as a store keeps it: a TFDS example in ArrayRecord files, which need no TensorFlow.
+
+A store is a directory that `tfds.builder_from_directory` opens: shards of ArrayRecord, one record a
+group so that any of them is read alone, and the metadata, which are written last. Pictures stay
+encoded here; who trains decodes them.
+"""
+
+import functools
+import io
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+VERSION = "1.0.0"  # of the fields below
+SPLIT = "train"
+WRITER = "group_size:1,zstd:3"  # ArrayRecord's options
+TASKS = ("edit", "depth", "canny", "segmentation", "hed", "recon")
+_TEXTS = (
+    *("id", "group_id", "dataset", "edit_type_raw", "instruction"),
+    *("source_caption", "target_caption", "target_sha256"),
+)
+_PICTURES = ("source", "target", "mask")
+
+
+class Record(NamedTuple):
+    """One stored pair; source, target and mask have the same height and width.
+
+    Attributes:
+      id: <dataset>/<split>/<key>, unique.
+      group_id: <dataset>/<group> of pairs that must stay in one split, for example a conversation.
+      dataset: its name.
+      task: one of `TASKS`.
+      edit_type: PIE-Bench's 0 ... 9, or -1.
+      edit_type_raw: the data set's own word for it.
+      turn: 1, 2, ... in a conversation, 0 outside.
+      source: JPEG file; PNG where sources are label maps.
+      target: JPEG file.
+      mask: one-channel PNG file, 255 where the edit may change pixels; None if not known.
+      instruction: the edit's text; for maps the caption of the target.
+      source_caption, target_caption: what the pictures show, or "".
+      score: the data set's own quality score, or -1.
+      orig_hw: (H, W) of the published source, upright.
+      target_sha256: hexadecimal, of the published target file.
+    """
+
+    id: str
+    group_id: str
+    dataset: str
+    task: str
+    edit_type: int
+    edit_type_raw: str
+    turn: int
+    source: bytes
+    target: bytes
+    mask: bytes | None
+    instruction: str
+    source_caption: str
+    target_caption: str
+    score: float
+    orig_hw: tuple[int, int]
+    target_sha256: str
+
+
+def features(*, keeps_labels: bool) -> Any:
+    """The TFDS `FeaturesDict` of a store.
+
+    Args:
+      keeps_labels: sources are label maps, kept as PNG.
+    """
+    from tensorflow_datasets import features as tfds
+
+    def picture(encoding: str, channels: int) -> tfds.Image:
+        return tfds.Image(shape=(None, None, channels), encoding_format=encoding)
+
+    return tfds.FeaturesDict(
+        {
+            **{name: tfds.Text() for name in _TEXTS},
+            "task": tfds.ClassLabel(names=TASKS),
+            "edit_type": np.int64,
+            "turn": np.int64,
+            "source": picture("png" if keeps_labels else "jpeg", 3),
+            "target": picture("jpeg", 3),
+            "mask": picture("png", 1),
+            "has_mask": np.bool_,
+            "score": np.float32,
+            "orig_hw": tfds.Tensor(shape=(2,), dtype=np.int64),
+        }
+    )
+
+
+def encode(record: Record, features: Any) -> bytes:
+    """The record as bytes of a shard.
+
+    Args:
+      features: of the store.
+
+    Raises:
+      ValueError: the task is unknown.
+    """
+    values = record._asdict()
+    for name in _TEXTS:  # JSON can hold halves of surrogate pairs, UTF-8 cannot
+        values[name] = values[name].encode("utf-8", "replace").decode()
+    values["has_mask"] = record.mask is not None
+    values["mask"] = _no_mask() if record.mask is None else record.mask
+    values |= {name: io.BytesIO(values[name]) for name in _PICTURES}
+    values["orig_hw"] = np.array(record.orig_hw, np.int64)
+    return features.serialize_example(features.encode_example(values))
+
+
+def decoders() -> dict[str, Any]:
+    """For `as_data_source`: pictures are given as the bytes of their files."""
+    import tensorflow_datasets as tfds
+
+    return {name: tfds.decode.SkipDecoding() for name in _PICTURES}
+
+
+def decode(example: Mapping[str, Any]) -> Record:
+    """The record of an example that TFDS read with `decoders`."""
+    texts = {name: example[name].decode() for name in _TEXTS}
+    height, width = example["orig_hw"]
+    return Record(
+        **texts,
+        task=TASKS[example["task"]],
+        edit_type=int(example["edit_type"]),
+        turn=int(example["turn"]),
+        source=example["source"],
+        target=example["target"],
+        mask=example["mask"] if example["has_mask"] else None,
+        score=float(example["score"]),
+        orig_hw=(int(height), int(width)),
+    )
+
+
+@functools.cache
+def _no_mask() -> bytes:
+    """A PNG file of one black pixel, which stands for a mask that is not known."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "PNG")
+    return file.getvalue()
