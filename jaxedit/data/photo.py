@@ -4,8 +4,10 @@ The photo lies at the top left of a white square, as in VAREdit's released code,
 stay and the edit can be cut out again at the photo's own size.
 """
 
+import io
 import os
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -13,6 +15,10 @@ from PIL import Image, ImageOps
 MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
 MAX_PIXELS = 100_000_000
 _STRIP = 64  # rows or columns that are handled at a time
+
+
+class TooLarge(ValueError):
+    """A picture has more pixels than are read, or none."""
 
 
 def read(path: str | os.PathLike) -> Image.Image:
@@ -23,21 +29,24 @@ def read(path: str | os.PathLike) -> Image.Image:
       OSError: the file is missing or may not be read.
     """
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            try:
-                image = Image.open(file)
-                _check_size(image.size, path)
-                image.load()
-                image = ImageOps.exif_transpose(image)
-            except _TooLarge:
-                raise
-            except Exception as error:  # each decoder fails in its own way on damaged files
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                raise ValueError(f"{path}: not a readable picture: {reason}") from error
+        with open(path, "rb") as file:
+            return _decode(file, path)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise OSError(f"{path}: {error.strerror}: expected a picture") from error
-    return to_rgb(image)
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """The picture in the bytes of a file, upright and as RGB.
+
+    Args:
+      data: of the file.
+      name: for messages.
+
+    Raises:
+      TooLarge: the picture is.
+      ValueError: the bytes are not a picture or are cut short; one line.
+    """
+    return _decode(io.BytesIO(data), name)
 
 
 def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
@@ -118,6 +127,22 @@ def from_square(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return result
 
 
+def _decode(file: BinaryIO, name: str | os.PathLike) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(file)
+            _check_size(image.size, name)
+            image.load()
+            image = ImageOps.exif_transpose(image)
+        except TooLarge:
+            raise
+        except Exception as error:  # each decoder fails in its own way on damaged files
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"{name}: not a readable picture: {reason}") from error
+    return to_rgb(image)
+
+
 def _over_white(pixels: np.ndarray) -> Image.Image:
     """RGBA u8[H,W,4] over white, truncated to whole levels as in EditAR's release."""
     result = np.empty((*pixels.shape[:2], 3), np.uint8)
@@ -128,16 +153,12 @@ def _over_white(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(result)
 
 
-class _TooLarge(ValueError):
-    pass
-
-
 def _check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
     width, height = size
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise _TooLarge(
+        raise TooLarge(
             f"{name}: {width}x{height} pixels: expected at most {MAX_SIDE} a side and "
             f"{MAX_PIXELS} in all"
         )
     if not width * height:
-        raise _TooLarge(f"{name}: {width}x{height} pixels: expected at least one")
+        raise TooLarge(f"{name}: {width}x{height} pixels: expected at least one")
