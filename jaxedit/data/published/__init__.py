@@ -8,6 +8,14 @@ from jaxedit.data.published.example import Published
 
 DATASETS: dict[str, str] = {
     "pairs": "pairs:Pairs",
+    "pipe": "pipe:Pipe",
+    "multigen-depth": "multigen:MultiGenDepth",
+    "multigen-canny": "multigen:MultiGenCanny",
+    "cocostuff": "cocostuff:CocoStuff",
+    "magicbrush": "magicbrush:MagicBrush",
+    "omniedit": "omniedit:OmniEdit",
+    "ultraedit": "ultraedit:UltraEdit",
+    "anyedit": "anyedit:AnyEdit",
 }
 
 
