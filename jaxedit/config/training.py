@@ -2,8 +2,9 @@
 
 import dataclasses
 import math
+import re
 
-from jaxedit.config.checks import require
+from jaxedit.config.checks import ConfigError, require
 from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
 
 
@@ -23,18 +24,23 @@ class MeshConfig:
 class DataConfig:
     """Where training pairs come from."""
 
-    source: str = "toy"  # the toybox, or a .jsonl file of your own pairs
+    # the toybox, a .jsonl file of your own pairs, a store that jaxedit.data.convert wrote, or a
+    # directory of stores
+    source: str = "toy"
     level: int = 0  # toybox difficulty 0, 1 or 2
-    split: str = "train"
+    split: str = "train"  # of the toybox
     image_size: int = 64  # pixels, square
     batch_size: int = 32  # global, before gradient accumulation splits it
     text_tokens: int = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # bundled name or directory
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
-    # segmentation: a map becomes an image | add_remove, other: parts of edit
+    # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: its views
+    # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
+    # stores, "pipe" or several by their rows "pipe+imgedit", as they are or by a view, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
-    prompts: str = "code"  # of a file's depth, canny and segmentation rows: code | paper | toy
-    crop: str = "varedit"  # how a file's pictures become squares: as of varedit | editar | llamagen
+    order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
+    prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy
+    crop: str = "varedit"  # how pictures become squares: as of varedit | editar | llamagen
     seed: int = 0
     threads: int = 2
     prefetch: int = 4  # batches
@@ -122,6 +128,29 @@ class VQTrainConfig:
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class LoRAConfig:
+    """Train low-rank additions to the kernels of `init_from`, which stay as they are."""
+
+    rank: int = 0  # r; 0 = off: all parameters are trained
+    alpha: float = 16.0  # additions count alpha / rank
+    targets: str = "transformer/"  # regular expression, found in paths of blocks' kernels
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings that cannot work."""
+        require(self.rank >= 0, f"lora.rank={self.rank}: expected a positive number, or 0 = off")
+        require(
+            self.alpha > 0 and math.isfinite(self.alpha),
+            f"lora.alpha={self.alpha}: expected a positive number",
+        )
+        try:
+            re.compile(self.targets)
+        except re.error as error:
+            raise ConfigError(
+                f"lora.targets={self.targets!r}: not a regular expression: {error}"
+            ) from error
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TrainConfig:
     """One training run: what `configs/*.py` return."""
 
@@ -133,6 +162,7 @@ class TrainConfig:
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
+    lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     init_from: str = ""  # start from these weights (name or directory) instead of random ones
     steps: int = 1000
     seed: int = 0
@@ -152,6 +182,15 @@ class TrainConfig:
     def validate(self) -> None:
         """Raise ConfigError for any setting that cannot work."""
         self.model.validate()
+        self.lora.validate()
+        require(
+            bool(self.init_from) or not self.lora.rank,
+            f"init_from='': expected the weights that lora.rank={self.lora.rank} adds to",
+        )
+        require(
+            self.model.model_type in ("varedit", "editar") or not self.lora.rank,
+            f"lora.rank={self.lora.rank}: expected 0 for a {self.model.model_type}",
+        )
         require(self.dtype in ("float32", "bfloat16"), f"dtype={self.dtype!r}: float32 or bfloat16")
         require(
             self.export_dtype in ("float32", "bfloat16", "float16"),

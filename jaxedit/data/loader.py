@@ -1,23 +1,16 @@
 """Batches by step: the batch of a step is a pure function of (seed, step), on any host count."""
 
-import dataclasses
-import functools
-import math
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Iterator
 
-import numpy as np
-
-from jaxedit.config import ConfigError, DataConfig, require
+from jaxedit.config import DataConfig, require
 from jaxedit.data import prompts, toy
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.pair_file import PairFile
-from jaxedit.data.sources import Row, Source, ToySource, row_of
+from jaxedit.data.mixture import components, shares_of
+from jaxedit.data.order import ORDERS, RowsOf
+from jaxedit.data.sources import Row, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
 from jaxedit.data.transforms import CROPS
-
-_ENDLESS = 2**62  # rows of the mixture
 
 
 def make_loader(
@@ -37,7 +30,8 @@ def make_loader(
         process's devices. No other row is read. Default all.
 
     Raises:
-      ConfigError: a setting cannot work.
+      ConfigError: a setting cannot work, or what it names does not exist.
+      OSError: data are damaged; raised by the iterator too, with the store and the row.
     """
     import grain  # slow to import, and only training needs it
 
@@ -48,7 +42,7 @@ def make_loader(
         grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
         for i, (source, _) in enumerate(parts)
     ]
-    order = Stratified(tuple(share for _, share in parts), config.seed)
+    order = ORDERS[config.order](tuple(share for _, share in parts), config.seed)
     mine = RowsOf(order, rows, config.batch_size)
     batches = grain.MapDataset.select_from_datasets(streams, mine).batch(
         len(rows),
@@ -64,36 +58,20 @@ def make_loader(
 def validate(config: DataConfig) -> None:
     """Raise ConfigError for settings that cannot work."""
     require(
-        config.source == "toy" or config.source.endswith(".jsonl"),
-        f"data.source={config.source!r}: expected 'toy' or a .jsonl file of pairs",
+        config.order in ORDERS,
+        f"data.order={config.order!r}: expected one of {', '.join(ORDERS)}",
     )
     require(
         config.prompts in prompts.PROMPTS,
         f"data.prompts={config.prompts!r}: expected one of {', '.join(prompts.PROMPTS)}",
     )
     require(config.crop in CROPS, f"data.crop={config.crop!r}: expected one of {', '.join(CROPS)}")
-    _validate_mixture(config)
+    shares_of(config)
     for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
         value = getattr(config, name)
         require(value > 0, f"data.{name}={value}: expected a positive number")
     if config.source == "toy":
         _validate_toy(config)
-
-
-def _validate_mixture(config: DataConfig) -> None:
-    where = f"data.mixture={config.mixture}"
-    try:
-        shares = {task: _exact(share) for task, share in config.mixture}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
-    require(
-        set(shares) <= set(toy.TASKS) and len(shares) == len(config.mixture),
-        f"{where}: expected different tasks of {', '.join(toy.TASKS)}",
-    )
-    require(
-        min(shares.values(), default=0) > 0 and sum(shares.values()) == 1,
-        f"{where}: expected positive shares that add up to 1",
-    )
 
 
 def _validate_toy(config: DataConfig) -> None:
@@ -116,76 +94,6 @@ def _validate_toy(config: DataConfig) -> None:
     )
 
 
-def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
-    """The parts of the mixture with their exact shares, which add up to 1."""
-    return [(_source(config, task), _exact(share)) for task, share in config.mixture]
-
-
-def _exact(share: float) -> Fraction:
-    return Fraction(share).limit_denominator(1000)
-
-
-def _source(config: DataConfig, task: str) -> Source:
-    if config.source == "toy":
-        return ToySource(config.seed, config.level, config.split, task)
-    return PairFile(config.source, config.image_size, task, style=config.prompts, crop=config.crop)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stratified:
-    """Which row of which component comes at a position of the mixture; a Grain selection map.
-
-    Each period, the least common denominator of the shares, holds exactly the right number of
-    rows of every component, in an order of its own.
-    """
-
-    shares: tuple[Fraction, ...]
-    seed: int
-
-    def __len__(self) -> int:
-        """Positions of the mixture."""
-        return _ENDLESS
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
-        ends = _ends(self.shares)
-        period, k = divmod(position, ends[-1])
-        rank = _permutation(self.seed, period, ends[-1])[k]
-        component = next(i for i, end in enumerate(ends) if rank < end)
-        begin = ends[component - 1] if component else 0
-        return component, period * (ends[component] - begin) + int(rank) - begin
-
-
-@dataclasses.dataclass(frozen=True)
-class RowsOf:
-    """The same rows of every batch of a mixture; a Grain selection map."""
-
-    order: Stratified
-    rows: range
-    batch_size: int
-
-    def __len__(self) -> int:
-        """Positions of these rows."""
-        return len(self.order) // self.batch_size * len(self.rows)
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
-        batch, k = divmod(position, len(self.rows))
-        return self.order[batch * self.batch_size + self.rows[k]]
-
-
-@functools.cache
-def _ends(shares: Sequence[Fraction]) -> tuple[int, ...]:
-    period = math.lcm(*(share.denominator for share in shares))
-    return tuple(int(sum(shares[: i + 1]) * period) for i in range(len(shares)))
-
-
-@functools.lru_cache(maxsize=1024)
-def _permutation(seed: int, period: int, length: int) -> np.ndarray:
-    key = np.array([seed & (2**64 - 1), period], np.uint64)
-    return np.random.Generator(np.random.Philox(key=key)).permutation(length)
-
-
 def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
     """The first `n` toybox pairs of the test split, the ten edit types in turn.
 
@@ -201,14 +109,15 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
 
 
 def example_rows(config: DataConfig, n: int) -> list[Row]:
-    """`n` rows to look at: held-out ones of the toybox, or those of a file's first task.
+    """`n` rows to look at: held-out ones of the toybox, else of the mixture's parts in turn.
 
     Raises:
-      ConfigError: a setting cannot work.
+      ConfigError: a setting cannot work, or what it names does not exist.
+      OSError: data are damaged.
     """
     validate(config)
     if config.source == "toy":
         return [row_of(pair) for pair in held_out_pairs(config, n)]
-    task, _ = config.mixture[0]
-    source = _source(config, task)
-    return [source[i % len(source)] for i in range(n)]
+    parts = [part for part, _ in components(config)]
+    rounds = (divmod(i, len(parts)) for i in range(n))
+    return [parts[which][row % len(parts[which])] for row, which in rounds]

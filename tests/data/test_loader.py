@@ -13,7 +13,9 @@ import pytest
 from jaxedit.config import ConfigError, DataConfig, from_dict, to_dict
 from jaxedit.data import toy
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.loader import Stratified, components, held_out_pairs, make_loader
+from jaxedit.data.loader import held_out_pairs, make_loader
+from jaxedit.data.mixture import components
+from jaxedit.data.order import Stratified
 from jaxedit.data.sources import ToySource
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train.command import parse
@@ -146,8 +148,9 @@ def test_batch_is_a_pytree(tokenizer):
         ({"mixture": (("edit", 0.9),)}, "expected positive shares that add up to 1"),
         ({"mixture": ()}, "expected positive shares"),
         ({"mixture": (("edit", 1.1), ("recon", -0.1))}, "expected positive shares"),
-        ({"mixture": (("edge", 1.0),)}, "expected different tasks of edit, recon, depth, canny"),
-        ({"mixture": (("edit", 0.5), ("edit", 0.5))}, "expected different tasks"),
+        ({"mixture": (("edge", 1.0),)}, "expected different entries, each one of edit, recon"),
+        ({"mixture": (("edit", 0.5), ("edit", 0.5))}, "expected different entries"),
+        ({"order": "random"}, "data.order='random': expected one of stratified, iid"),
         ({"mixture": ("edit", 1.0)}, "expected pairs like"),
         ({"mixture": (("edit", float("nan")),)}, "expected pairs like"),
         ({"crop": "square"}, "data.crop='square': expected one of varedit, editar, llamagen"),

@@ -57,8 +57,8 @@ def test_loader_reads_a_file(pairs):
     np.testing.assert_array_equal(batch.mask.any((1, 2)), ~same)
     assert [row.instruction for row in example_rows(config, 3)] == [
         "make it snow",
+        "reconstruct the image without changes",
         "remove it",
-        "make it snow",
     ]
 
 

@@ -1,0 +1,144 @@
+"""Random access to the pairs of a store on disk.
+
+A store may hold drop lists, files `drop.*.tsv` of rows to pass over: a line is the row's number in
+the shards, its id and the reason, with tabs between them.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxedit.config import ConfigError, require
+from jaxedit.data import record
+from jaxedit.data.record import Record
+
+METADATA = "dataset_info.json"  # written last
+_BEGUN = ("conversion", "*.array_record*")  # what an unfinished conversion leaves
+_OPENED = 16  # shards at a time, while they are checked
+
+
+class Store:
+    """The records of a store, pictures still encoded; picklable and safe in threads."""
+
+    def __init__(self, directory: str | os.PathLike, *, keeps_dropped: bool = False) -> None:
+        """Check the metadata and the length of every shard.
+
+        Args:
+          directory: of the store.
+          keeps_dropped: give the rows of the drop lists too; an index is then a row's number.
+
+        Raises:
+          ConfigError: not a whole store of this version, or a drop list of another one.
+        """
+        self.directory = pathlib.Path(directory)
+        self._rows = _open(self.directory)
+        dropped = [] if keeps_dropped else self._dropped()
+        require(len(dropped) < len(self._rows), f"{self.directory}: drop.*.tsv drop every row")
+        self._numbers = np.delete(np.arange(len(self._rows)), dropped) if dropped else None
+
+    @property
+    def name(self) -> str:
+        """Name of the directory."""
+        return self.directory.absolute().name
+
+    def __len__(self) -> int:
+        """Number of rows that are not dropped."""
+        return len(self._rows) if self._numbers is None else len(self._numbers)
+
+    def __getitem__(self, index: int) -> Record:
+        """Row `index` of those that are not dropped.
+
+        Raises:
+          OSError: the record is damaged.
+        """
+        return self._read(self.number_of(index))
+
+    def number_of(self, index: int) -> int:
+        """Number in the shards of row `index`."""
+        return index if self._numbers is None else int(self._numbers[index])
+
+    def _read(self, number: int) -> Record:
+        try:
+            return record.decode(self._rows[number])
+        except Exception as error:  # of Riegeli, protobuf or TFDS
+            raise damaged(self.directory, number, error) from error
+
+    def _dropped(self) -> list[int]:
+        """Numbers of the rows on the drop lists; the last id of each list is checked."""
+        numbers: set[int] = set()
+        for path in sorted(self.directory.glob("drop.*.tsv")):
+            try:
+                rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()]
+                ids = {int(number): key for number, key, *_ in rows}
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{path}: expected lines of number, id, reason") from error
+            last = max(ids, default=-1)
+            fits = not ids or (
+                0 <= min(ids) <= last < len(self._rows) and self._read(last).id == ids[last]
+            )
+            require(fits, f"{path}: not of the rows of this store: make it again")
+            numbers |= set(ids)
+        return sorted(numbers)
+
+
+def is_store(directory: str | os.PathLike) -> bool:
+    """Whether the directory is a store, even a damaged one."""
+    directory = pathlib.Path(directory)
+    return any(next(directory.glob(name), None) for name in (METADATA, *_BEGUN))
+
+
+def damaged(directory: pathlib.Path, number: int, error: Exception) -> OSError:
+    """What to raise for a record that cannot be read; one line."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return OSError(f"{directory}: row {number} is damaged: {reason}")
+
+
+def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
+    """The examples of a store."""
+    import tensorflow_datasets as tfds  # slow to import
+
+    require(directory.is_dir(), f"{directory}: no such directory: expected a store")
+    if not (directory / METADATA).is_file():
+        found = (
+            "conversion did not finish: run again" if is_store(directory) else "not a store; see"
+        )
+        raise ConfigError(f"{directory}: {found} python -m jaxedit.data.convert")
+    try:
+        builder = tfds.builder_from_directory(directory)
+        version, split = str(builder.info.version), builder.info.splits[record.SPLIT]
+        names = set(builder.info.features)
+    except Exception as error:  # TFDS has many
+        raise ConfigError(f"{directory}: its metadata are damaged: convert it again") from error
+    require(
+        version == record.VERSION and names == set(record.features(keeps_labels=False)),
+        f"{directory}: a store of version {version}: expected {record.VERSION}: convert it again",
+    )
+    _check_lengths(split)
+    return builder.as_data_source(record.SPLIT, decoders=record.decoders())
+
+
+def _check_lengths(split: Any) -> None:
+    """Raise ConfigError for a shard that is missing or cut short, which readers do not notice."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    def length(path: os.PathLike) -> int:
+        try:
+            reader = ArrayRecordReader(os.fspath(path))
+        except RuntimeError as error:
+            raise ConfigError(f"{path}: shard is missing or damaged: convert it again") from error
+        try:
+            return reader.num_records()
+        finally:
+            reader.close()
+
+    with concurrent.futures.ThreadPoolExecutor(_OPENED) as pool:
+        found = pool.map(length, split.filepaths)
+        for path, rows, expected in zip(split.filepaths, found, split.shard_lengths, strict=True):
+            require(
+                rows == expected,
+                f"{path}: shard has {rows} rows: expected {expected}: convert it again",
+            )
