@@ -52,6 +52,7 @@ setuptools.setup(
             "jaxedit = jaxedit.__main__:run",
             "jaxedit-train = jaxedit.train.__main__:run",
             "jaxedit-convert = jaxedit.convert.__main__:run",
+            "jaxedit-data = jaxedit.data.convert.__main__:run",
         ]
     },
 )

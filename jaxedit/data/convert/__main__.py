@@ -1,0 +1,92 @@
+"""A published data set, or your own pairs, to a store that training reads.
+
+    python -m jaxedit.data.convert --dataset=pairs --src=my_pairs --out=stores/mine
+    python -m jaxedit.data.convert --dataset=pipe --src=PIPE --out=stores/pipe --workers=16
+
+A store is a directory of ArrayRecord files that TFDS opens, with `data.source=` in training or
+`tfds.builder_from_directory`. Every picture is decoded, its short side becomes --store_px, and rows
+that are no pairs are dropped; report.json counts them by reason. A conversion that was stopped goes
+on when the same command is run again; only one that has finished is a store.
+Exit codes: 0 done; 2 bad input.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from jaxedit.arguments import BAD_INPUT, Parser
+from jaxedit.data.published import DATASETS
+
+DONE, INTERRUPTED = 0, 130
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    try:
+        args = make_parser().parse_args(argv)
+        from jaxedit.data.convert.convert import Order, convert
+
+        report = convert(Order(**vars(args)))
+        print(f"{args.out}: {report.summary()}")
+        return DONE
+    except SystemExit as done:  # --help, wrong arguments
+        return int(done.code or 0)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    parser = Parser(
+        prog="python -m jaxedit.data.convert",
+        usage="python -m jaxedit.data.convert --dataset=NAME --src=DIR --out=DIR [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        choices=list(DATASETS),
+        help=", ".join(DATASETS),
+    )
+    add(
+        "--src",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the data set as it was published; of pairs a directory, .jsonl or .csv",
+    )
+    add("--out", required=True, type=pathlib.Path, metavar="DIR", help="the store's directory")
+    add("--shards", type=int, default=0, help="files of the store (default: by the data set)")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="shards written at a time (default: one per CPU)",
+    )
+    add("--store_px", type=int, default=512, help="short side of stored pictures (default 512)")
+    add("--overwrite", action="store_true", help="begin again, also over a finished store")
+    add(
+        "--skip_unreadable",
+        action="store_true",
+        help="make a store without the published files that cannot be read",
+    )
+    return parser
+
+
+def run() -> None:
+    """Entry point of `jaxedit-data`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

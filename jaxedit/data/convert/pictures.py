@@ -1,0 +1,89 @@
+"""The pictures of a published pair as a store keeps them: verified, upright, RGB, one size."""
+
+import io
+from typing import NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+from jaxedit.data import photo
+from jaxedit.data.published.example import Example
+
+SHORTEST = 8  # pixels of a picture's short side
+NARROWEST = 8  # times the short side, of the long one
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
+_LANCZOS, _NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+
+
+class Unusable(ValueError):
+    """A picture cannot be used; the message is one of few, to count."""
+
+
+class Pictures(NamedTuple):
+    """Encoded pictures of one height and width.
+
+    Attributes:
+      source: JPEG, or PNG of a label map.
+      target: JPEG.
+      mask: one-channel PNG of 0 and 255, or None.
+      orig_hw: (H, W) of the published source, upright.
+    """
+
+    source: bytes
+    target: bytes
+    mask: bytes | None
+    orig_hw: tuple[int, int]
+
+
+def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
+    """Decode, resize and encode what was published; no picture is made larger than its source.
+
+    Args:
+      example: a published pair.
+      store_px: the short side of larger pictures becomes this, by Lanczos. Target and mask take
+        the source's size, whatever their proportions.
+      keeps_labels: sources are label maps: nearest pixels, without loss.
+
+    Raises:
+      Unusable: a picture is damaged or has a size that is of no use.
+    """
+    source = _decode(example.source, "source")
+    target = _decode(example.target, "target")
+    size = stored_size(source.size, store_px)
+    mask = None
+    if example.mask is not None:
+        mask = _decode(example.mask, "mask").convert("L").resize(size, _NEAREST)
+        mask = _encode(mask.point(lambda value: 255 * (value > 127)), format="PNG")
+    resized = source.resize(size, _NEAREST if keeps_labels else _LANCZOS)
+    return Pictures(
+        source=_encode(resized, format="PNG") if keeps_labels else _encode(resized, **_JPEG),
+        target=_encode(target.resize(size, _LANCZOS), **_JPEG),
+        mask=mask,
+        orig_hw=(source.height, source.width),
+    )
+
+
+def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:
+    """(width, height) of a stored picture, whose short side is at most `store_px`."""
+    short = min(size)
+    return size if short <= store_px else tuple(round(n * store_px / short) for n in size)
+
+
+def _decode(data: bytes, name: str) -> Image.Image:
+    try:
+        image = photo.decode(data, name)
+    except photo.TooLarge as error:
+        raise Unusable(f"{name} too large") from error
+    except ValueError as error:
+        is_other = isinstance(error.__cause__, UnidentifiedImageError)
+        raise Unusable(f"{name} not a picture" if is_other else f"{name} damaged") from error
+    if min(image.size) < SHORTEST:
+        raise Unusable(f"{name} too small")
+    if max(image.size) > NARROWEST * min(image.size):
+        raise Unusable(f"{name} too narrow")
+    return image
+
+
+def _encode(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()
