@@ -36,7 +36,9 @@ def write(path, rows, *, row_group_size=2, pictures=()):
     return path
 
 
-def pipe_row(text="Add a spoon", *, source=RED, target=GREEN, dataset="COCO", image_id="9", ann="1"):
+def pipe_row(
+    text="Add a spoon", *, source=RED, target=GREEN, dataset="COCO", image_id="9", ann="1"
+):
     return {
         "source_img": image(source),
         "target_img": image(target),
