@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from jaxedit.ops import low_rank
 from jaxedit.ops.int8 import Int8, product
+from jaxedit.ops.low_rank import LowRank
 from jaxedit.parallel.sharding import constrain
 
 
@@ -97,29 +100,44 @@ def dense(
 ) -> nn.Dense:
     """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
 
-    It also takes a kernel that is `Int8`. A kernel that holds `parts` maps side by side, without a
-    bias, gives [..., parts, features / parts]: a mesh cuts the width of each map, not of all.
+    It also takes a kernel that is `Int8` or `LowRank`. A kernel that holds `parts` maps side by
+    side, without a bias, gives [..., parts, features / parts]: a mesh cuts the width of each map,
+    not of all.
     """
+    dot = functools.partial(_dot_parts, parts=parts) if parts else _dot_rows
     return nn.Dense(
         features,
         use_bias,
         dtype=dtype,
         kernel_init=nn.initializers.normal(std),
         promote_dtype=_promote,
-        dot_general=functools.partial(_dot_parts, parts=parts) if parts else _dot_rows,
+        dot_general=functools.partial(_dot, dot=dot),
         name=name,
     )
 
 
 def _promote(x: jax.Array, kernel: Any, bias: jax.Array | None, *, dtype: Any) -> tuple[Any, ...]:
     """All in `dtype`; integers stay integers."""
+    if isinstance(kernel, LowRank):
+        x, bias = promote_dtype(x, bias, dtype=dtype)
+        return x, kernel.astype(x.dtype), bias
     if not isinstance(kernel, Int8):
         return promote_dtype(x, kernel, bias, dtype=dtype)
     x, bias = promote_dtype(x, bias, dtype=dtype)
     return x, dataclasses.replace(kernel, dtype=x.dtype), bias
 
 
-def _dot_rows(x: jax.Array, kernel: Any, *args: Any, **kwargs: Any) -> jax.Array:
+def _dot(
+    x: jax.Array, kernel: Any, *args: Any, dot: Callable[..., jax.Array], **kwargs: Any
+) -> jax.Array:
+    """`dot` of rows [..., C] and a kernel of any kind; flax gives its precision by name."""
+    if not isinstance(kernel, LowRank):
+        return dot(x, kernel, **kwargs)
+    inner = functools.partial(_dot_rows, **kwargs)
+    return low_rank.product(x, kernel, functools.partial(dot, **kwargs), inner)
+
+
+def _dot_rows(x: jax.Array, kernel: Any, **kwargs: Any) -> jax.Array:
     """`dot_general` of [..., C] as one matrix: on CPU its backward pass is twice as fast."""
     if isinstance(kernel, Int8):
         return product(x, kernel, **kwargs).astype(x.dtype)
@@ -128,7 +146,7 @@ def _dot_rows(x: jax.Array, kernel: Any, *args: Any, **kwargs: Any) -> jax.Array
     return out.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
-def _dot_parts(x: jax.Array, kernel: Any, *args: Any, parts: int, **kwargs: Any) -> jax.Array:
+def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.Array:
     """`_dot_rows`, [..., parts, F]."""
     if isinstance(kernel, Int8):
         out = product(x, kernel, **kwargs).astype(x.dtype)

@@ -63,9 +63,15 @@ log = logging.getLogger(__name__)
 def axes_of(path: str) -> tuple[str | None, ...]:
     """Axis names of the parameter (or moment, or average) at `path`; `Int8` has its kernel's.
 
+    Of a kernel's low-rank addition `lora_a` has its rows' name, and `lora_b` that of its columns.
+
     Raises:
       ValueError: no rule of `PARAM_AXES` matches; the message names the path.
     """
+    path, _, adapter = path.partition("/lora_")
+    if adapter:
+        rows, columns = axes_of(path)
+        return (rows, None) if adapter == "a" else (None, columns)
     path = re.sub(r"(/kernel)/(values|scale)$", r"\1", path)
     for pattern, axes in PARAM_AXES:
         if re.fullmatch(rf"(?:.*/)?(?:{pattern})", path):
@@ -145,12 +151,14 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
       x: any array inside a jitted function.
       *axes: one name of `AXIS_RULES` or None per axis of `x`.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
+    if jax.sharding.get_abstract_mesh().empty:
         return x
-    return jax.lax.with_sharding_constraint(
-        x, spec("activation", x.shape, axes, mesh, ACTIVATION_RULES)
-    )
+    return jax.lax.with_sharding_constraint(x, activation_spec(x.shape, axes))
+
+
+def activation_spec(shape: tuple[int, ...], axes: tuple[str | None, ...]) -> PartitionSpec:
+    """How an activation with these axis names is cut on the mesh that is set."""
+    return spec("activation", shape, axes, jax.sharding.get_abstract_mesh(), ACTIVATION_RULES)
 
 
 def local_rows(mesh: Mesh, size: int) -> range:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import Null
 from jaxedit.nn.decode_attention import ByHead, Flat, Layout
+from jaxedit.ops import low_rank
 from jaxedit.ops.int8 import Int8, quantize
 from jaxedit.tree import Tree
 
@@ -75,7 +76,8 @@ def unstack(
         return jnp.asarray(x, dtype)
 
     def kernel(x: jax.Array) -> jax.Array | Int8:
-        return quantize(matrix(x)) if int8 else matrix(x)
+        plain = matrix(low_rank.plain(x))
+        return quantize(plain) if int8 else plain
 
     def layer(i: int) -> Layer:
         cut = jax.tree.map(lambda x: x[i], transformer["blocks"])

@@ -20,7 +20,7 @@ from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text import encode_text
-from jaxedit.train.frozen import read_frozen, read_teacher
+from jaxedit.train.frozen import as_multiplied, read_frozen, read_teacher
 from jaxedit.train.losses import distillation_loss, mean_where, token_loss
 from jaxedit.train.step import Metrics, Objective
 from jaxedit.tree import Tree
@@ -74,7 +74,7 @@ class EditARObjective(Objective):
 
     def frozen(self) -> Tree:
         """{"vq", "null"}, {"t5"} if it is not trained, {"vit"} if features are predicted."""
-        return self._frozen
+        return as_multiplied(self._frozen, self.config.dtype)
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array

@@ -138,7 +138,8 @@ def first_state(
     distributed.agree({"the newest checkpoint (is --workdir shared by all hosts?)": step})
     if step is None:
         state = jax.jit(init, out_shardings=layout)()
-        return warm_start(state, config.init_from) if config.init_from else state
+        is_warm = config.init_from and not config.lora.rank  # LoRA's weights are frozen
+        return warm_start(state, config.init_from) if is_warm else state
     require(
         config.resume == "auto",
         f"{checkpoints.directory} has a checkpoint of step {step} and resume='never': "

@@ -24,6 +24,7 @@ from jaxedit.parallel.mesh import abstract_mesh
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.editar import EditARObjective
 from jaxedit.train.loop import check_batch
+from jaxedit.train.lora import LoRAObjective, trained_by
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, init_state
 from jaxedit.train.varedit import VAREditObjective
@@ -89,7 +90,16 @@ def levers(config: TrainConfig, devices: int) -> list[Lever]:
 
 def abstract_objective(config: TrainConfig) -> Objective:
     """The objective of the config with shapes in place of the networks that it does not train."""
-    model, shapes = config.model, abstract_params(config.model)
+    shapes = abstract_params(config.model)
+    objective = _whole_objective(config, shapes)
+    if not config.lora.rank:
+        return objective
+    return LoRAObjective(objective, config, {n: shapes[n] for n in trained_by(objective)})
+
+
+def _whole_objective(config: TrainConfig, shapes: tree.Tree) -> Objective:
+    """The one that trains all parameters of the model; shapes of all networks."""
+    model = config.model
     if model.model_type == "bsq":
         return BSQObjective(config)
     if model.model_type == "vq":

@@ -9,6 +9,7 @@ from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
 from jaxedit.train import editar, varedit
 from jaxedit.train.bsq import BSQObjective
+from jaxedit.train.lora import adapt
 from jaxedit.train.step import Objective
 from jaxedit.train.vq import VQObjective
 
@@ -38,6 +39,12 @@ def build(
 
 def objective_of(config: TrainConfig) -> Objective:
     """The objective of the config's model, with the weights that it needs."""
+    objective = _whole_objective(config)
+    return adapt(objective, config) if config.lora.rank else objective
+
+
+def _whole_objective(config: TrainConfig) -> Objective:
+    """The objective that trains all parameters of the model."""
     if config.model.model_type == "bsq":
         return BSQObjective(config)
     if config.model.model_type == "vq":

@@ -14,7 +14,7 @@ from jaxedit.ops import image, quantize
 from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling.text import encode_text
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
-from jaxedit.train.frozen import read_frozen
+from jaxedit.train.frozen import as_multiplied, read_frozen
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
 from jaxedit.train.step import Objective
 from jaxedit.tree import Tree
@@ -61,7 +61,7 @@ class VAREditObjective(Objective):
 
     def frozen(self) -> Tree:
         """{"bsq": ...} and, if it is not trained, {"t5": ...}."""
-        return self._frozen
+        return as_multiplied(self._frozen, self.config.dtype)
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
