@@ -8,6 +8,12 @@ from jaxedit.data.published.example import Published
 
 DATASETS: dict[str, str] = {
     "pairs": "pairs:Pairs",
+    "seed-unsplash": "seed:SeedUnsplash",
+    "seed-openimages": "seed:SeedOpenImages",
+    "seed-real": "seed:SeedReal",
+    "seed-multiturn": "seed:SeedMultiturn",
+    "imgedit": "imgedit:ImgEdit",
+    "instructpix2pix": "instructpix2pix:open_instructpix2pix",
     "pipe": "pipe:Pipe",
     "multigen-depth": "multigen:MultiGenDepth",
     "multigen-canny": "multigen:MultiGenCanny",
