@@ -8,7 +8,8 @@ Presets:
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
 The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
-and needs DINOv2's in TEACHER.
+and needs DINOv2's in TEACHER. Its pairs are the stores multigen-depth, cocostuff, pipe and
+seed-unsplash in the directory STORES, written by python -m jaxedit.data.convert.
 """
 
 import copy
@@ -25,6 +26,7 @@ from jaxedit.config import (
 
 WEIGHTS = "pretrained/llamagen-t2i-xl-512"  # image tokenizer, transformer and text encoder
 TEACHER = "pretrained/dinov2-base"
+STORES = "stores"
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:
@@ -75,18 +77,20 @@ def _xl() -> TrainConfig:
         editar=EditARTrainConfig(tokenizer=WEIGHTS, text_encoder=WEIGHTS, teacher=TEACHER),
         init_from=WEIGHTS,
         data=DataConfig(
-            source="pairs/editar.jsonl",
+            source=STORES,
             image_size=512,
             batch_size=64,
             text_tokens=120,
             mixture=(
-                ("depth", 0.15),
-                ("canny", 0.15),
-                ("segmentation", 0.15),
-                ("add_remove", 0.25),  # PIPE
-                ("other", 0.30),  # SEED-Data-Edit-Unsplash
+                ("multigen-depth", 0.15),
+                ("multigen-depth:canny", 0.15),
+                ("cocostuff", 0.15),
+                ("pipe:add_remove", 0.25),
+                ("seed-unsplash", 0.30),
             ),
+            order="iid",
             crop="editar",
+            threads=16,
         ),
         optim=OptimConfig(
             learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0

@@ -6,6 +6,8 @@ Presets:
   tiny   16 bits, stride 8, 64 px toy scenes, 1.5 M parameters. Two idle CPU cores: 25 minutes.
   d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
   d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
+
+The large ones see both pictures of the pairs in STORE, written by python -m jaxedit.data.convert.
 """
 
 import dataclasses
@@ -19,6 +21,8 @@ from jaxedit.config import (
     TrainConfig,
     pick_preset,
 )
+
+STORE = "stores/seed-openimages"
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:
@@ -55,7 +59,9 @@ def _bitvae(size: str) -> TrainConfig:
     return TrainConfig(
         model=_tokenizer(size),
         bsq=BSQTrainConfig(scales=scales),
-        data=DataConfig(source="images", image_size=256, batch_size=64),
+        data=DataConfig(
+            source=STORE, image_size=256, batch_size=64, mixture=(("edit", 1.0),), threads=16
+        ),
         optim=OptimConfig(
             learning_rate=1e-4, beta1=0.5, beta2=0.9, weight_decay=0.0, clip_norm=1.0
         ),

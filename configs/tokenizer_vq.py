@@ -8,6 +8,8 @@ Presets:
          (all but two thirds of the restyled ones); 95 % of the codes outside an edit stay.
   vq16   16,384 codes, stride 16, 256 px: LlamaGen's VQ-16. 8 TPU chips or GPUs.
   vq8    16,384 codes, stride 8, 256 px: LlamaGen's VQ-8. 8 TPU chips or GPUs.
+
+The large ones see both pictures of the pairs in STORE, written by python -m jaxedit.data.convert.
 """
 
 import dataclasses
@@ -23,6 +25,7 @@ from jaxedit.config import (
     pick_preset,
 )
 
+STORE = "stores/seed-openimages"
 # EditAR's tokenizer sees edits and the maps of its translation rows.
 _MIXTURE = (
     ("edit", 0.65),
@@ -71,7 +74,9 @@ def _llamagen(config: VQConfig) -> TrainConfig:
     return TrainConfig(
         model=_tokenizer(config),
         vq=VQTrainConfig(kmeans_batches=0, restart_after=0),
-        data=DataConfig(source="images", image_size=256, batch_size=64),  # pairs: 128 pictures
+        data=DataConfig(
+            source=STORE, image_size=256, batch_size=64, mixture=(("edit", 1.0),), threads=16
+        ),  # 128 pictures
         optim=OptimConfig(
             learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0
         ),

@@ -9,7 +9,9 @@ Presets:
   8b       8.4B: 60k steps at 512 px, batch 1536. TPU v5p-256 or 256 x 80 GB.
 
 The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
-continues with the export of stage 1.
+continues with the export of stage 1. Their pairs are the stores seed-unsplash, seed-openimages,
+seed-real, seed-multiturn and imgedit in the directory STORES, written by
+python -m jaxedit.data.convert and passed through python -m jaxedit.data.vlm_filter.
 """
 
 import copy
@@ -26,6 +28,9 @@ from jaxedit.config import (
 )
 
 WEIGHTS = "pretrained/infinity-{size}"  # image tokenizer, transformer and text encoder
+STORES = "stores"
+# All rows alike: single edits, conversations cut into pairs, and ImgEdit's single edits.
+MIXTURE = (("seed-unsplash+seed-openimages+seed-real+seed-multiturn+imgedit", 1.0),)
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:
@@ -67,7 +72,12 @@ def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> Tr
         varedit=VAREditTrainConfig(tokenizer=weights, text_encoder=weights),
         init_from=weights,
         data=DataConfig(
-            source="varedit-mixture", image_size=pixels, batch_size=batch, text_tokens=512
+            source=STORES,
+            image_size=pixels,
+            batch_size=batch,
+            text_tokens=512,
+            mixture=MIXTURE,
+            threads=16,
         ),
         optim=OptimConfig(learning_rate=rate),
         mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen

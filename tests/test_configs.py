@@ -23,6 +23,7 @@ COUNTS = {"2b-256": 2_204_564_032, "2b": 2_204_564_032, "8b": 8_375_791_824}
 def test_editor_configs(conditioning, preset):
     config = EDITORS[conditioning].get_config(preset)
     config.validate()
+    loader.validate(config.data)
     varedit.check(config)
     assert config.model.varedit.conditioning == conditioning
     assert from_dict(TrainConfig, to_dict(config)) == config
@@ -49,6 +50,7 @@ def test_papers_runs():
 def test_tokenizer_configs(preset):
     config = tokenizer_bsq.get_config(preset)
     config.validate()
+    loader.validate(config.data)
     h, w = config.bsq.scales[-1]
     assert h == w == config.data.image_size // config.model.bsq.stride
     assert from_dict(TrainConfig, to_dict(config)) == config
@@ -58,8 +60,8 @@ def test_tokenizer_configs(preset):
 def test_code_tokenizer_configs(preset):
     config = tokenizer_vq.get_config(preset)
     config.validate()
+    loader.validate(config.data)
     if config.data.source == "toy":
-        loader.validate(config.data)
         assert config.model.vq == EDITAR_PRESETS["tiny"].vq is not config.model.vq
     assert config.data.image_size % config.model.vq.stride == 0
     assert from_dict(TrainConfig, to_dict(config)) == config
@@ -81,8 +83,9 @@ def test_editars_run():
     found = (c.steps, c.data.image_size, c.data.batch_size, c.optim.learning_rate, c.dtype)
     assert found == (40_000, 512, 64, 1e-4, "bfloat16")
     shares = dict(c.data.mixture)
-    assert [shares[t] for t in ("depth", "canny", "segmentation")] == [0.15] * 3
-    assert (shares["add_remove"], shares["other"]) == (0.25, 0.3)
+    maps = ("multigen-depth", "multigen-depth:canny", "cocostuff")
+    assert [shares[name] for name in maps] == [0.15] * 3
+    assert (shares["pipe:add_remove"], shares["seed-unsplash"]) == (0.25, 0.3)
     assert (c.editar.drop, c.editar.distill_weight, c.ema_decay) == (0.05, 0.5, 0.0)
     assert (c.optim.clip_norm, c.optim.schedule, c.optim.warmup_steps) == (1.0, "constant", 0)
     model = c.model.editar
