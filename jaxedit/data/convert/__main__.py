@@ -74,6 +74,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="shards written at a time (default: one per CPU)",
     )
     add("--store_px", type=int, default=512, help="short side of stored pictures (default 512)")
+    add(
+        "--scratch",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="where archives are unpacked or indexed (default: in --src)",
+    )
     add("--overwrite", action="store_true", help="begin again, also over a finished store")
     add(
         "--skip_unreadable",

@@ -9,13 +9,14 @@ from typing import Any
 
 from jaxedit.config import require
 from jaxedit.data import record
-from jaxedit.data.convert.folder import METADATA, Folder
+from jaxedit.data.convert.folder import Folder
 from jaxedit.data.convert.processes import write_shards
 from jaxedit.data.convert.progress import Progress
 from jaxedit.data.convert.report import Report, write_json
 from jaxedit.data.convert.shard import Job
 from jaxedit.data.published import open_published
 from jaxedit.data.published.example import Published
+from jaxedit.data.store import METADATA
 
 _PARTS = 20  # published pieces of a shard, some thousand pairs
 _SPREAD = 16  # shards of a small data set, so that several processes share it
@@ -33,6 +34,7 @@ class Order:
       shards: of the store; 0: by the size of the data set.
       workers: processes.
       store_px: short side of stored pictures; smaller ones stay as they are.
+      scratch: where archives are unpacked; default: in `src`.
       overwrite: begin again, even if there is a store.
       skip_unreadable: make a store without the published pieces that cannot be read.
     """
@@ -43,6 +45,7 @@ class Order:
     shards: int = 0
     workers: int = 1
     store_px: int = 512
+    scratch: pathlib.Path | None = None
     overwrite: bool = False
     skip_unreadable: bool = False
 
@@ -68,7 +71,7 @@ def convert(order: Order) -> Report:
       OSError: a file cannot be written, or published pieces cannot be read.
     """
     order.validate()
-    published = open_published(order.dataset, order.src)
+    published = open_published(order.dataset, order.src, order.scratch)
     parts = list(published.parts())
     require(bool(parts), f"--src={order.src}: expected pairs of {order.dataset}, found none")
     shards = min(order.shards or _default_shards(len(parts)), len(parts))

@@ -22,8 +22,7 @@ import numpy as np
 from jaxedit.config import ConfigError, require
 from jaxedit.data.convert.report import Report, write_json
 from jaxedit.data.record import SPLIT
-
-METADATA = "dataset_info.json"  # the last file of TFDS's metadata
+from jaxedit.data.store import METADATA
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The pictures of a published pair as a store keeps them: verified, upright, RGB, one size."""
 
 import io
+import warnings
 from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
@@ -70,7 +71,9 @@ def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:
 
 def _decode(data: bytes, name: str) -> Image.Image:
     try:
-        image = photo.decode(data, name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow says of odd but readable files
+            image = photo.decode(data, name)
     except photo.TooLarge as error:
         raise Unusable(f"{name} too large") from error
     except ValueError as error:

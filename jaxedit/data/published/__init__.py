@@ -1,6 +1,7 @@
 """Published data sets in their own layouts on disk, by name."""
 
 import importlib
+import inspect
 import os
 
 from jaxedit.config import require
@@ -25,12 +26,25 @@ DATASETS: dict[str, str] = {
 }
 
 
-def open_published(name: str, directory: str | os.PathLike) -> Published:
+def open_published(
+    name: str, directory: str | os.PathLike, scratch: str | os.PathLike | None = None
+) -> Published:
     """A data set of `DATASETS` as it lies in a directory.
 
+    Args:
+      name: of the data set.
+      directory: where it lies.
+      scratch: where archives are unpacked or indexed; default: in the directory.
+
     Raises:
-      ConfigError: the name is unknown, or the directory has not the published layout.
+      ConfigError: the name is unknown, the directory has not the published layout, or the data set
+        has no archives to unpack.
     """
     require(name in DATASETS, f"--dataset={name}: expected one of {', '.join(DATASETS)}")
-    module, reader = DATASETS[name].split(":")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), reader)(directory)
+    module, opener = DATASETS[name].split(":")
+    reader = getattr(importlib.import_module(f"{__name__}.{module}"), opener)
+    if scratch is None:
+        return reader(directory)
+    unpacks = "scratch" in inspect.signature(reader).parameters
+    require(unpacks, f"--scratch={scratch}: {name} has no archives to unpack")
+    return reader(directory, scratch=scratch)
