@@ -5,6 +5,7 @@ the shards, its id and the reason, with tabs between them.
 """
 
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 from collections.abc import Sequence
@@ -127,13 +128,10 @@ def _check_lengths(split: Any) -> None:
 
     def length(path: os.PathLike) -> int:
         try:
-            reader = ArrayRecordReader(os.fspath(path))
+            with contextlib.closing(ArrayRecordReader(os.fspath(path))) as reader:
+                return reader.num_records()
         except RuntimeError as error:
             raise ConfigError(f"{path}: shard is missing or damaged: convert it again") from error
-        try:
-            return reader.num_records()
-        finally:
-            reader.close()
 
     with concurrent.futures.ThreadPoolExecutor(_OPENED) as pool:
         found = pool.map(length, split.filepaths)
