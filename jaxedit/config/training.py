@@ -32,7 +32,7 @@ class DataConfig:
     image_size: int = 64  # pixels, square
     batch_size: int = 32  # global, before gradient accumulation splits it
     text_tokens: int = 32  # instructions are padded to this
-    text_tokenizer: str = "toy-tokenizer"  # bundled name or directory
+    text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the one of init_from
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
     # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: its views
     # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
@@ -66,7 +66,8 @@ class OptimConfig:
 class VAREditTrainConfig:
     """What VAREdit's training adds to its model. Defaults: Infinity's training script."""
 
-    tokenizer: str = "toy-varedit"  # weights of the frozen image tokenizer: name or directory
+    # weights of the frozen image tokenizer: name or directory; empty: those of init_from
+    tokenizer: str = "toy-varedit"
     text_encoder: str = (
         ""  # weights of the frozen text encoder; empty: train it with the transformer
     )
@@ -100,7 +101,8 @@ class BSQTrainConfig:
 class EditARTrainConfig:
     """What EditAR's training adds to its model. Defaults: EditAR."""
 
-    tokenizer: str = "toy-editar"  # weights of the frozen image tokenizer: name or directory
+    # weights of the frozen image tokenizer: name or directory; empty: those of init_from
+    tokenizer: str = "toy-editar"
     text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
     drop: float = 0.05  # share of rows without text, without image, and without either (each)
     random_share: float = 0.0  # ours: share of rows with random codes to be copied; paper 0
@@ -178,6 +180,11 @@ class TrainConfig:
     export_dtype: str = "float32"  # of the weights in workdir/export; float16 and bfloat16 halve it
     tensorboard: bool = False  # needs tensorboardX
     wandb: str = ""  # project name; needs wandb
+
+    @property
+    def text_tokenizer(self) -> str:
+        """Name or directory of the text tokenizer."""
+        return self.data.text_tokenizer or self.init_from
 
     def validate(self) -> None:
         """Raise ConfigError for any setting that cannot work."""

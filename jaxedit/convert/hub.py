@@ -51,6 +51,15 @@ def resolve(name: str | os.PathLike) -> Directory:
     )
 
 
+def tokenizer_home(name: str | os.PathLike) -> str | os.PathLike:
+    """Where a text tokenizer lies: that of an official release is beside its converted weights.
+
+    Raises:
+      OSError: the release cannot be fetched, see `resolve`.
+    """
+    return resolve(name) if os.fspath(name) in OFFICIAL else name
+
+
 def converted(name: str) -> pathlib.Path:
     """Where the conversion of an official release is kept."""
     return pathlib.Path(CONVERTED).expanduser() / name

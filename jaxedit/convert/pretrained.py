@@ -23,7 +23,7 @@ from jaxedit import __version__, assets, tree
 from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, require, to_dict
 from jaxedit.convert import safetensors, shards
 from jaxedit.convert.card import model_card
-from jaxedit.convert.hub import resolve
+from jaxedit.convert.hub import resolve, tokenizer_home
 from jaxedit.convert.networks import abstract_params, networks_of
 from jaxedit.convert.parameter import Parameter
 from jaxedit.convert.replacing import replacing
@@ -231,7 +231,7 @@ def _tokenizer_files(
     require(tokenizer is not None or not is_editor, "tokenizer=None: an editor needs its tokenizer")
     if part is None or tokenizer is None:
         return []
-    loaded = TextTokenizer.load(tokenizer)
+    loaded = TextTokenizer.load(tokenizer_home(tokenizer))
     limit = getattr(config, part).vocab_size
     require(
         loaded.vocab_size <= limit,

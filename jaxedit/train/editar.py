@@ -160,7 +160,7 @@ class EditARObjective(Objective):
         """Write a pretrained directory for `Editor`: all networks but the teacher."""
         networks = {name: tree for name, tree in self._frozen.items() if name != "vit"} | params
         save_pretrained(
-            *(directory, self.model, networks, self.config.data.text_tokenizer),
+            *(directory, self.model, networks, self.config.text_tokenizer),
             dtype=self.config.export_dtype,
         )
 
@@ -287,7 +287,8 @@ def load_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:
         model.editar.distill_width > 0 or not settings.distill_weight,
         f"editar.distill_weight={settings.distill_weight}: expected 0 for distill_width=0",
     )
-    frozen = read_frozen(settings.tokenizer, "vq", model) | {"null": null_conditions(config)}
+    tokenizer = settings.tokenizer or config.init_from
+    frozen = read_frozen(tokenizer, "vq", model) | {"null": null_conditions(config)}
     if settings.text_encoder:
         frozen |= read_frozen(settings.text_encoder, "t5", model)
     if not settings.distill_weight:

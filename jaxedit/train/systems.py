@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from jaxedit.config import TrainConfig
+from jaxedit.convert import hub
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.caption_cleaning import clean_caption
 from jaxedit.data.loader import example_rows, make_loader
@@ -27,7 +28,7 @@ def build(
     """
     is_text_to_image = config.model.editar is not None and config.model.editar.prefix == "text"
     clean = clean_caption if is_text_to_image else str
-    tokenizer = TextTokenizer.load(config.data.text_tokenizer, clean)
+    tokenizer = TextTokenizer.load(hub.tokenizer_home(config.text_tokenizer), clean)
 
     def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
         return make_loader(config.data, tokenizer, start_step=step, rows=rows)

@@ -147,7 +147,7 @@ class VAREditObjective(Objective):
         """Write a pretrained directory for `Editor`: three networks and the text tokenizer."""
         networks = self._frozen | params
         save_pretrained(
-            *(directory, self.model, networks, self.config.data.text_tokenizer),
+            *(directory, self.model, networks, self.config.text_tokenizer),
             dtype=self.config.export_dtype,
         )
 
@@ -159,11 +159,10 @@ def load_frozen(config: TrainConfig) -> Tree:
       ConfigError: weights of another config.
       OSError: weights that are not there.
     """
-    names = {"bsq": config.varedit.tokenizer, "t5": config.varedit.text_encoder}
-    loaded: Tree = {}
-    for network, name in names.items():
-        if name or network == "bsq":
-            loaded |= read_frozen(name, network, config.model)
+    tokenizer = config.varedit.tokenizer or config.init_from
+    loaded = read_frozen(tokenizer, "bsq", config.model)
+    if config.varedit.text_encoder:
+        loaded |= read_frozen(config.varedit.text_encoder, "t5", config.model)
     return loaded
 
 
