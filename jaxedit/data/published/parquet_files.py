@@ -202,7 +202,7 @@ def read_rows(
 
 
 def open_parquet(path: pathlib.Path) -> pq.ParquetFile:
-    """The file, read through a small buffer: row groups of some data sets hold gigabytes."""
+    """The file, read through a small buffer: a row group may hold a gigabyte of pictures."""
     return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
 
 
