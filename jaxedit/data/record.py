@@ -99,6 +99,8 @@ def encode(record: Record, features: Any) -> bytes:
     Raises:
       ValueError: the task is unknown.
     """
+    if record.task not in TASKS:
+        raise ValueError(f"task {record.task!r}: expected one of {', '.join(TASKS)}")
     values = record._asdict()
     for name in _TEXTS:  # JSON can hold halves of surrogate pairs, UTF-8 cannot
         values[name] = values[name].encode("utf-8", "replace").decode()

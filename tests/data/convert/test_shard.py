@@ -1,0 +1,131 @@
+import errno
+import resource
+
+import numpy as np
+import pytest
+from fabricate_pairs import folder as pairs_folder
+
+from jaxedit.data.convert.folder import Folder
+from jaxedit.data.convert.report import Report
+from jaxedit.data.convert.shard import Job, write_shard
+from jaxedit.data.published.example import Drop, Example
+
+
+class Fake:
+    """A data set of pieces that are given, an exception among them to be raised."""
+
+    name, keeps_labels = "fake", False
+
+    def parts(self):
+        return []
+
+    def read(self, part):
+        for row in part:
+            if isinstance(row, Exception):
+                raise row
+            yield row
+
+
+@pytest.fixture
+def example(tmp_path):
+    pairs_folder(tmp_path / "pairs", 1)
+    source = (tmp_path / "pairs/source/p000.jpg").read_bytes()
+    return Example("k", source, source, "make it snow", group="g", turn=2, score=0.5)
+
+
+@pytest.fixture
+def job(tmp_path):
+    folder = Folder(tmp_path / "out", "fake", 1)
+    folder.work.mkdir(parents=True)
+    return Job(Fake(), [], folder, 0, 32)
+
+
+def records_of(job):
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    from jaxedit.data import record
+
+    features = record.features(keeps_labels=False)
+    reader = ArrayRecordReader(str(job.folder.shard(0)))
+    try:
+        return [
+            record.decode(features.deserialize_example_np(data, decoders=record.decoders()))
+            for data in reader.read_all()
+        ]
+    finally:
+        reader.close()
+
+
+def test_rows_become_records(job, example):
+    seen = []
+    parts = [[example], [Drop("d", "several inputs"), example._replace(key="l", group="")]]
+    write_shard(job._replace(parts=parts), lambda report: seen.append(report.pairs))
+    first, second = records_of(job)
+    assert (first.id, first.group_id, first.turn) == ("fake/train/k", "fake/g", 2)
+    assert (second.id, second.group_id) == ("fake/train/l", "fake/l")
+    assert first.target_sha256 == second.target_sha256 and first.orig_hw == (40, 48)
+    assert seen == [1, 2]
+    report = job.folder.report_of(0)
+    assert (report.pairs, report.dropped, report.masks) == (2, {"several inputs": 1}, 0)
+    assert report.tasks == {"edit": 2}
+    assert job.folder.duplicate_targets() == 1
+
+
+def test_bad_rows_are_dropped_and_counted(job, example):
+    rows = [
+        example._replace(instruction=" \n"),
+        example._replace(source=b"none"),
+        example._replace(target=example.target[:-500]),
+        example,
+    ]
+    write_shard(job._replace(parts=[rows]), lambda report: None)
+    assert job.folder.report_of(0).dropped == {
+        "empty instruction": 1,
+        "source not a picture": 1,
+        "target damaged": 1,
+    }
+    assert [row.id for row in records_of(job)] == ["fake/train/k"]
+
+
+def test_a_piece_that_breaks_off_is_named(job, example):
+    parts = [[example, ValueError("a.tar: cut short\nat byte 3")], [OSError()], [example]]
+    write_shard(job._replace(parts=parts), lambda report: None)
+    report = job.folder.report_of(0)
+    assert report.pairs == 2 and report.unreadable == ["a.tar: cut short", "OSError"]
+
+
+def test_a_shard_may_be_empty(job):
+    write_shard(job._replace(parts=[[Drop("d", "x")]]), lambda report: None)
+    assert records_of(job) == [] and job.folder.report_of(0).rows == 1
+
+
+@pytest.fixture
+def small_disk():
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (70_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_nothing_behind(job, example, small_disk):
+    rows = [example._replace(key=str(i)) for i in range(80)]
+    with pytest.raises(OSError, match="out: .*File too large") as error:
+        write_shard(job._replace(parts=[rows]), lambda report: None)
+    assert "\n" not in str(error.value)
+    assert not list(job.folder.work.iterdir()) and job.folder.report_of(0) is None
+
+
+def test_a_disk_that_is_full_while_reading_ends_the_shard(job, example):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match="No space left"):
+        write_shard(job._replace(parts=[[example, full]]), lambda report: None)
+    assert not list(job.folder.work.iterdir())
+
+
+def test_the_same_rows_give_the_same_file(job, example):
+    for _ in range(2):
+        write_shard(job._replace(parts=[[example] * 3]), lambda report: None)
+        data = np.fromfile(job.folder.shard(0), np.uint8)
+    write_shard(job._replace(parts=[[example], [example] * 2]), lambda report: None)
+    np.testing.assert_array_equal(np.fromfile(job.folder.shard(0), np.uint8), data)
+    assert isinstance(job.folder.report_of(0), Report)
