@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import CLIPConfig, TowerConfig
-from jaxedit.nn.attention import attend, join_heads, split_heads
+from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import join_heads, split_heads
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops import masks
 from jaxedit.tree import Tree

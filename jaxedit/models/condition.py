@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
-from jaxedit.nn.attention import attend
+from jaxedit.nn.attend import attend
 from jaxedit.nn.layers import RMSNorm, dense
 
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
-from jaxedit.nn.attention import attend_causal, join_heads, split_heads
+from jaxedit.nn.attend import attend_causal
+from jaxedit.nn.attention import join_heads, split_heads
 from jaxedit.nn.layers import RMSNorm, dense, dropout
 from jaxedit.ops import rope
 from jaxedit.parallel.sharding import constrain

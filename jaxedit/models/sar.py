@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import Scales
-from jaxedit.nn.attention import KeysValues, KVCache, attend
+from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import KeysValues, KVCache
 from jaxedit.ops import pyramid
 
 

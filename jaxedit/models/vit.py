@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxedit import rng
 from jaxedit.config import ViTConfig
-from jaxedit.nn.attention import attend
+from jaxedit.nn.attend import attend
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops.resize import cubic_matrix, resample
 from jaxedit.tree import Tree

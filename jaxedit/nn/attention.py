@@ -7,112 +7,17 @@ without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary a
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxedit.nn.attend import attend, attend_block_causal
 from jaxedit.nn.layers import dense
-from jaxedit.ops import masks, rope
+from jaxedit.ops import rope
 
 MAX_LOG_SCALE = math.log(100.0)
-# Measured on CPU, forward and backward: dense masks cost 1.4x (185 tokens) to 3x (777 tokens).
-GROUP_TOKENS = 64
-# A causal sequence is cut into this many blocks of queries, of at least so many each. Measured on
-# CPU, forward and backward: one masked call costs 2.5x (159 tokens, in 5 blocks).
-CAUSAL_BLOCKS, CAUSAL_BLOCK = 8, 32
-
-
-def attend(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None = None
-) -> jax.Array:
-    """Softmax attention with logits `q . k`; the only place that chooses a kernel.
-
-    Args:
-      queries: [B,A,N,E], already scaled.
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      mask: bool, broadcastable to [B,A,N,S] by axes of length one, True = visible; or None.
-
-    Returns:
-      [B,A,N,E] in the dtype of `values`.
-    """
-    logits = jnp.einsum("bhne,bhse->bhns", queries, keys, preferred_element_type=jnp.float32)
-    if mask is not None:
-        logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits, axis=-1)
-    return jnp.einsum("bhns,bhse->bhne", weights.astype(values.dtype), values)
-
-
-def attend_block_causal(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, documents: Sequence[int]
-) -> jax.Array:
-    """Attention in which each token sees its own and all earlier documents.
-
-    A long document attends to its prefix without a mask, which is exact and skips the invisible
-    part (0.4 of the square at 512 px); neighbouring short ones share one masked call.
-
-    Args:
-      queries: [B,A,S,E].
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      documents: lengths that sum to S.
-
-    Returns:
-      [B,A,S,E].
-    """
-    attended, start = [], 0
-    for group in _groups(documents):
-        stop = start + sum(group)
-        mask = None
-        if len(group) > 1:
-            mask = jnp.asarray(masks.block_causal((start, *group))[start:])[None, None]
-        prefix = keys[:, :, :stop], values[:, :, :stop]
-        attended.append(attend(queries[:, :, start:stop], *prefix, mask))
-        start = stop
-    return jnp.concatenate(attended, axis=2)
-
-
-def attend_causal(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, visible: jax.Array | None = None
-) -> jax.Array:
-    """Attention in which each token sees itself and all earlier ones.
-
-    It goes by blocks of queries, each with the keys up to its end, which skips nearly half.
-
-    Args:
-      queries: [B,A,S,E].
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      visible: bool[B,S], keys that others may see; a token always sees itself. None is all.
-
-    Returns:
-      [B,A,S,E].
-    """
-    attended, S = [], queries.shape[2]
-    block = max(CAUSAL_BLOCK, math.ceil(S / CAUSAL_BLOCKS))
-    for start in range(0, S, block):
-        stop = min(start + block, S)
-        mask = jnp.asarray(masks.causal(start, stop))[None, None]
-        if visible is not None:
-            itself = jnp.eye(stop, dtype=bool)[None, None, start:]
-            mask = mask & visible[:, None, None, :stop] | itself
-        prefix = keys[:, :, :stop], values[:, :, :stop]
-        attended.append(attend(queries[:, :, start:stop], *prefix, mask))
-    return jnp.concatenate(attended, axis=2)
-
-
-def _groups(documents: Sequence[int]) -> list[list[int]]:
-    """Neighbouring documents together as long as they have at most `GROUP_TOKENS`."""
-    groups: list[list[int]] = []
-    for length in documents:
-        if groups and sum(groups[-1]) + length <= GROUP_TOKENS:
-            groups[-1].append(length)
-        else:
-            groups.append([length])
-    return groups
 
 
 class KeysValues(NamedTuple):

@@ -41,6 +41,15 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return Mesh(np.concatenate(parts), AXES, axis_types=_TYPES)
 
 
+def device_kind() -> str:
+    """The name of the devices that a program which is being traced is for.
+
+    It is that of the mesh that is set, which may be far away, else that of this machine's devices.
+    """
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return (device or jax.devices()[0]).device_kind
+
+
 def abstract_mesh(config: MeshConfig, devices: int, slices: int = 1) -> AbstractMesh:
     """A mesh without devices, for shardings alone; see `make_mesh`.
 

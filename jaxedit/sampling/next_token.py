@@ -23,7 +23,8 @@ import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
-from jaxedit.nn.attention import KeysValues, attend_causal, join_heads, split_heads
+from jaxedit.nn.attend import attend_causal
+from jaxedit.nn.attention import KeysValues, join_heads, split_heads
 from jaxedit.nn.decode_attention import Span, attend_newest, over_spans
 from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope

@@ -16,7 +16,7 @@ from jaxedit.config import EditARConfig, llamagen
 from jaxedit.convert.keymap_editar import KEYMAP
 from jaxedit.convert.keymaps import from_torch
 from jaxedit.models.editar import EditAR, Null, init_params, left_pad
-from jaxedit.nn.attention import attend_causal
+from jaxedit.nn.attend import attend_causal
 from jaxedit.ops import rope
 from jaxedit.train.losses import distillation_loss, token_loss
 

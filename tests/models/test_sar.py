@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.models import sar
-from jaxedit.nn.attention import KeysValues, KVCache, attend
+from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import KeysValues, KVCache
 
 SCALES = ((1, 1), (2, 2), (4, 3))
 Ls, Lt = 12, 17

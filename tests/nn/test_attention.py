@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxedit.nn import attention
+from jaxedit.nn.attend import attend_block_causal
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
-from jaxedit.ops import masks
 
 DOCUMENTS = (70, 1, 4, 16, 80)  # long ones alone, short ones together
 
@@ -16,55 +16,9 @@ def random_qkv(length: int, rows: int = 2, heads: int = 3, width: int = 8):
     return jax.random.normal(jax.random.key(0), (3, rows, heads, length, width))
 
 
-def test_attention_by_hand():
-    q = jnp.array([0.0, math.log(3.0)]).reshape(1, 1, 1, 2)
-    k = jnp.array([[1.0, 0.0], [0.0, 1.0]])[None, None]
-    v = jnp.array([[4.0], [8.0]])[None, None]
-    np.testing.assert_allclose(attention.attend(q, k, v)[0, 0, 0], [7.0], rtol=1e-6)  # 1/4, 3/4
-
-
-def test_masked_keys_do_not_matter_and_an_empty_mask_is_finite():
-    q, k, v = random_qkv(4)
-    mask = jnp.array([True, True, False, False])[None, None, None]
-    expected = attention.attend(q, k[:, :, :2], v[:, :, :2])
-    np.testing.assert_allclose(attention.attend(q, k, v, mask), expected, atol=1e-6)
-    assert np.isfinite(attention.attend(q, k, v, jnp.zeros_like(mask))).all()
-
-
-def test_softmax_is_f32_in_bf16():
-    q, k, v = random_qkv(64).astype(jnp.bfloat16)
-    out = attention.attend(q, k, v)
-    exact = attention.attend(*(x.astype(jnp.float32) for x in (q, k, v)))
-    assert out.dtype == jnp.bfloat16
-    np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.02)
-
-
-def test_block_causal_equals_dense_mask():
-    q, k, v = random_qkv(sum(DOCUMENTS))
-    dense = attention.attend(q, k, v, jnp.asarray(masks.block_causal(DOCUMENTS))[None, None])
-    np.testing.assert_allclose(attention.attend_block_causal(q, k, v, DOCUMENTS), dense, atol=1e-6)
-
-
-@pytest.mark.parametrize("length", [1, 300])
-def test_causal_equals_dense_mask(length):
-    q, k, v = random_qkv(length)
-    dense = attention.attend(q, k, v, jnp.tril(jnp.ones((length, length), bool))[None, None])
-    np.testing.assert_allclose(jax.jit(attention.attend_causal)(q, k, v), dense, atol=1e-5)
-
-
-def test_hidden_keys_are_seen_by_themselves_only():
-    q, k, v = random_qkv(40, rows=1)
-    visible = jnp.arange(40)[None] >= 7
-    attend = jax.jit(attention.attend_causal)
-    out = attend(q, k, v, visible)
-    np.testing.assert_allclose(out[:, :, :8], v[:, :, :8], atol=1e-5)
-    alone = attend(q[:, :, 7:], k[:, :, 7:], v[:, :, 7:])
-    np.testing.assert_allclose(out[:, :, 7:], alone, atol=1e-5)
-
-
 def test_extending_a_cache_equals_the_whole_sequence():
     q, k, v = random_qkv(sum(DOCUMENTS))
-    whole = attention.attend_block_causal(q, k, v, DOCUMENTS)
+    whole = attend_block_causal(q, k, v, DOCUMENTS)
     starts = [0, *np.cumsum(DOCUMENTS)]
     B, A, S, E = k.shape
     cache = KVCache.empty((2, B, A, S, E), k.dtype)._replace(layer=jnp.int32(1))

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.nn.attention import KeysValues, attend
+from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import KeysValues
 from jaxedit.nn.decode_attention import ByHead, Flat, Span, attend_newest
 
 B, R, A, G, E, N, S = 2, 3, 4, 2, 8, 5, 6
