@@ -59,13 +59,10 @@ class ParquetSet:
         """
         self._directory, self._files = find_files(directory, self.splits)
         path, names = _first_schema(self._directory, self._files)
-        self._columns = choose_columns({**self.needs, **self.extras}, names)
-        for role, names_of_role in self.needs.items():
-            require(
-                role in self._columns,
-                f"{path}: expected a column {' or '.join(names_of_role)} of {self.name}, found "
-                f"{', '.join(sorted(names))}",
-            )
+        try:
+            choose_columns(names, self.needs, self.extras)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {self.name}: {error}") from error
 
     def parts(self) -> list[Piece]:
         """The row groups of all files in order, one of each file that is missing or damaged."""
@@ -86,7 +83,7 @@ class ParquetSet:
         if not path.exists():
             yield Drop(stem, "file missing")
             return
-        for number, row in read_rows(path, part.row_group, self._columns):
+        for number, row in read_rows(path, part.row_group, self.needs, self.extras):
             key = f"{stem}/{number}"
             yield Drop(key, "unreadable row") if row is None else self.example(key, row)
 
@@ -167,29 +164,40 @@ def find_files(
     )
 
 
-def choose_columns(wanted: Columns, names: Collection[str]) -> dict[str, str]:
-    """What is held -> the first of its possible names that is a column; absent ones left out."""
-    chosen = {role: [x for x in options if x in names] for role, options in wanted.items()}
-    return {role: present[0] for role, present in chosen.items() if present}
+def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> dict[str, str]:
+    """What is held -> its column: the first of the names it may have; absent extras are left out.
+
+    Raises:
+      ConfigError: what is needed is not there.
+    """
+    chosen = {}
+    for role, options in {**needs, **extras}.items():
+        present = [x for x in options if x in names]
+        require(
+            bool(present) or role not in needs,
+            f"expected a column {' or '.join(options)}, found {', '.join(sorted(names))}",
+        )
+        if present:
+            chosen[role] = present[0]
+    return chosen
 
 
 def read_rows(
-    path: pathlib.Path, row_group: int, columns: Mapping[str, str]
+    path: pathlib.Path, row_group: int, needs: Columns, extras: Columns
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
     """Rows of one row group as (number in the file, values), None for a row that cannot be decoded.
 
     Args:
       path: a parquet file.
       row_group: its index.
-      columns: what is held -> column name; the values are given under the former.
+      needs, extras: see `ParquetSet`; values are given under what they are.
 
     Raises:
       ValueError: the file is damaged or lacks a column.
     """
     try:
         with open_parquet(path) as file:
-            missing = set(columns.values()) - set(file.schema_arrow.names)
-            require(not missing, f"expected also the columns {', '.join(sorted(missing))}")
+            columns = choose_columns(file.schema_arrow.names, needs, extras)
             metadata = file.metadata
             number = sum(metadata.row_group(i).num_rows for i in range(row_group))
             for batch in file.iter_batches(_BATCH, [row_group], list(columns.values())):

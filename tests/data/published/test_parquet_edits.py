@@ -108,20 +108,15 @@ def test_ultraedit_finds_its_columns(tmp_path, source, target, words):
     row = {source: image(RED), target: image(GREEN), words: "make it green", "clip_sim": 0.9}
     region = {**row, "mask_image": image(WHITE), "source_caption": "red", "target_caption": "green"}
     pictures = (source, target, "mask_image")
-    write(tmp_path / "data/FreeForm_0-00000-of-00001.parquet", [region], pictures=pictures)
-    write(tmp_path / "data/FreeForm_10-00000-of-00002.parquet", [region], pictures=pictures)
-    first, second, absent = read_all(UltraEdit(tmp_path))
+    write(tmp_path / "data/FreeForm_0-00000-of-00001.parquet", [row], pictures=pictures)
+    write(tmp_path / "data/FreeForm_10-00000-of-00002.parquet", [row], pictures=pictures)
+    write(tmp_path / "data/RegionBase-00000-of-00001.parquet", [region], pictures=pictures)
+    free, other, absent, local = read_all(UltraEdit(tmp_path))
     assert absent.key == "FreeForm_10-00001-of-00002" and absent.reason == "file missing"
-    assert first._replace(key="") == second._replace(key="") and first.key != second.key
-    assert (first.source, first.target, first.instruction) == (RED, GREEN, "make it green")
-    assert (first.mask, first.source_caption, first.target_caption) == (WHITE, "red", "green")
-
-
-def test_ultraedit_without_masks_and_captions(tmp_path):
-    row = {"source_image": image(RED), "edited_image": image(GREEN), "edit_prompt": "go"}
-    write(tmp_path / SHARD, [row], pictures=("source_image", "edited_image"))
-    (result,) = read_all(UltraEdit(tmp_path))
-    assert result.mask is None and result.source_caption == result.target_caption == ""
+    assert free._replace(key="") == other._replace(key="") and free.key != other.key
+    assert (free.source, free.target, free.instruction) == (RED, GREEN, "make it green")
+    assert (free.mask, free.source_caption, free.target_caption) == (None, "", "")
+    assert (local.mask, local.source_caption, local.target_caption) == (WHITE, "red", "green")
 
 
 def test_ultraedit_says_which_columns_it_looked_for(tmp_path):
@@ -129,7 +124,7 @@ def test_ultraedit_says_which_columns_it_looked_for(tmp_path):
         tmp_path / SHARD, [{"before": image(RED), "edited_image": image(RED), "edit_prompt": "go"}]
     )
     with pytest.raises(
-        ConfigError, match="column source_image or .* or image of ultraedit, found be"
+        ConfigError, match="ultraedit: expected a column source_image or .* or image, found be"
     ):
         UltraEdit(tmp_path)
 

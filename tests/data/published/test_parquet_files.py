@@ -131,7 +131,9 @@ def test_a_shard_with_other_columns_is_an_error_of_its_pieces(tmp_path):
     write_depth(tmp_path, [row("one")], [row("two")])
     write(tmp_path / "data/train-00001-of-00002.parquet", [{"image": b"", "text": ""}])
     dataset = MultiGenDepth(tmp_path)
-    with pytest.raises(ValueError, match="00001-of-00002.*: expected also the columns control_dep"):
+    with pytest.raises(
+        ValueError, match="00001-of-00002.*: expected a column control_depth, found"
+    ):
         list(dataset.read(dataset.parts()[1]))
 
 
@@ -156,7 +158,9 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 def test_missing_columns_are_refused_at_once(tmp_path):
     write(tmp_path / "data/train-00000-of-00001.parquet", [{"image": b"", "caption": "a"}])
-    with pytest.raises(ConfigError, match="column control_depth of multigen-depth, found caption,"):
+    with pytest.raises(
+        ConfigError, match="multigen-depth: expected a column control_depth, found caption,"
+    ):
         MultiGenDepth(tmp_path)
 
 
