@@ -37,11 +37,13 @@ class Rows(NamedTuple):
       stem: the file's name without .parquet.
       first: number of the first row, from 0.
       count: how many rows.
+      pictures: version of the archive, empty if it is not there.
     """
 
     stem: str
     first: int
     count: int
+    pictures: str
 
 
 class ImgEdit:
@@ -71,17 +73,19 @@ class ImgEdit:
         self._parquet, singleturn = directory / "Parquet", directory / "Singleturn"
         for folder in (self._parquet, singleturn):
             require(folder.is_dir(), f"{folder}: no such folder: {layout}")
-        self._stems = sorted(path.stem for path in self._parquet.glob("*.parquet"))
-        require(bool(self._stems), f"{self._parquet}: no parquet files: {layout}")
+        stems = sorted(path.stem for path in self._parquet.glob("*.parquet"))
+        require(bool(stems), f"{self._parquet}: no parquet files: {layout}")
         require(any(singleturn.iterdir()), f"{singleturn}: no archives: {layout}")
         archives = archives_in(singleturn, pathlib.Path(scratch or directory / "unpacked"))
-        self._subsets = {stem: _subset(stem, singleturn, archives) for stem in self._stems}
+        self._subsets = {stem: _subset(stem, singleturn, archives) for stem in stems}
 
     def parts(self) -> list[Rows]:
         """Some hundred rows each. The first call indexes the archives."""
-        for subset in self._subsets.values():
+        parts = []
+        for stem, subset in self._subsets.items():
             subset.prepare()
-        return [part for stem in self._stems for part in _cut(self._parquet, stem)]
+            parts += _cut(self._parquet, stem, subset.version())
+        return parts
 
     def read(self, part: Rows) -> Iterator[Example | Drop]:
         """The pairs of some rows.
@@ -175,10 +179,12 @@ def archive_names(stem: str) -> list[str]:
     return [plain, f"results_{plain}", f"results_{task}_laion_{part}".rstrip("_")]
 
 
-def _cut(folder: pathlib.Path, stem: str) -> list[Rows]:
+def _cut(folder: pathlib.Path, stem: str, version: str) -> list[Rows]:
     try:
         with open_parquet(folder / f"{stem}.parquet") as file:
             count = file.metadata.num_rows
     except ERRORS:
-        return [Rows(stem, 0, 0)]  # reading it says what is wrong
-    return [Rows(stem, first, min(_ROWS, count - first)) for first in range(0, count, _ROWS)]
+        return [Rows(stem, 0, 0, version)]  # reading it says what is wrong
+    return [
+        Rows(stem, first, min(_ROWS, count - first), version) for first in range(0, count, _ROWS)
+    ]

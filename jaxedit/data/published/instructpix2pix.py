@@ -126,8 +126,7 @@ class Folders:
                         f"{key}_1.jpg",
                         texts.get("edit"),
                         group=folder,
-                        source_caption=texts.get("input") or "",
-                        target_caption=texts.get("output") or "",
+                        captions=(texts.get("input"), texts.get("output")),
                     )
                 )
 

@@ -25,6 +25,10 @@ class Pictures:
         for archive in self._archives:
             archive.prepare()
 
+    def version(self) -> str:
+        """Changes when there are more pieces of archives, as when a download went on."""
+        return ",".join(archive.version for archive in self._archives)
+
     def read(self, path: str) -> bytes | None:
         """A picture's bytes, or None if no place has that path.
 

@@ -28,12 +28,14 @@ class Lines(NamedTuple):
       first: number of the first line, from 1.
       offset: its place in bytes.
       count: how many lines.
+      pictures: version of the archives, for a new download makes other pairs.
     """
 
     file: str
     first: int
     offset: int
     count: int
+    pictures: str
 
 
 class _Seed:
@@ -75,7 +77,8 @@ class _Seed:
     def parts(self) -> list[Lines]:
         """Some hundred lines each. The first call makes the archives readable."""
         self._pictures.prepare()
-        return [part for file in self._files for part in _cut(self._annotations / file)]
+        version = self._pictures.version()
+        return [part for file in self._files for part in _cut(self._annotations / file, version)]
 
     def read(self, part: Lines) -> Iterator[Example | Drop]:
         """The pairs of some lines."""
@@ -150,11 +153,11 @@ class SeedMultiturn(_Seed):
             source = target
 
 
-def _cut(path: pathlib.Path) -> Iterator[Lines]:
+def _cut(path: pathlib.Path, version: str) -> Iterator[Lines]:
     first, offset = 1, 0
     with open(path, "rb") as file:
         while lines := list(itertools.islice(file, _ROWS)):
-            yield Lines(path.name, first, offset, len(lines))
+            yield Lines(path.name, first, offset, len(lines), version)
             first, offset = first + len(lines), offset + sum(map(len, lines))
 
 

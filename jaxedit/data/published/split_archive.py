@@ -33,7 +33,12 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class Archive:
-    """The members of one archive by name. Picklable."""
+    """The members of one archive by name. Picklable.
+
+    Attributes:
+      name: of the archive, without ".tar" and what follows.
+      version: changes with the names and sizes of the pieces, as when a download goes on.
+    """
 
     def __init__(self, name: str, paths: Sequence[pathlib.Path], scratch: pathlib.Path) -> None:
         """Look at the pieces' sizes only.
@@ -47,9 +52,8 @@ class Archive:
         self._arguments = name, paths, scratch
         self._pieces = [Piece(path, path.stat().st_size) for path in paths]
         self._scratch = scratch
-        # Other pieces, or more of them after a download went on, are another archive.
         facts = repr([(piece.path.name, piece.size) for piece in self._pieces])
-        self._version = hashlib.sha256(facts.encode()).hexdigest()[:8]
+        self.version = hashlib.sha256(facts.encode()).hexdigest()[:8]
         self._facts: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple:
@@ -70,7 +74,7 @@ class Archive:
             if self._path("json").exists():
                 return
             for path in self._scratch.glob(f"{glob.escape(self.name)}-????????.*"):
-                if not path.name.startswith(f"{self.name}-{self._version}."):
+                if not path.name.startswith(f"{self.name}-{self.version}."):
                     path.unlink()  # of an older download
             if self._is_compressed() and not self._path("tar").exists():
                 self._decompress()
@@ -106,7 +110,7 @@ class Archive:
             self._tar = self._tar_pieces()
 
     def _path(self, kind: str) -> pathlib.Path:
-        return self._scratch / f"{self.name}-{self._version}.{kind}"
+        return self._scratch / f"{self.name}-{self.version}.{kind}"
 
     def _is_compressed(self) -> bool:
         with open_pieces(self._pieces) as file:
