@@ -79,15 +79,14 @@ def _views(config: DataConfig, entries: list[str]) -> list[View]:
             (name or "edit") in VIEWS,
             f"data.mixture: {entry!r}: view {name!r}: expected one of {', '.join(VIEWS)}",
         )
-        stores = [directory] if is_one else [directory / part for part in names.split("+")]
-        for store in stores:
+        for store in () if is_one else names.split("+"):
             require(
-                is_one or store.name in there,
-                f"data.mixture: {entry!r}: no store {store.name!r} in {directory}: there is "
+                store in there,
+                f"data.mixture: {entry!r}: no store {store!r} in {directory}: there is "
                 f"{', '.join(there)}",
             )
         return View(
-            [opened(store) for store in stores],
+            [opened(directory / store) for store in names.split("+")],
             name or "edit",
             config.image_size,
             style=config.prompts,

@@ -51,10 +51,10 @@ def write_store(
 ) -> pathlib.Path:
     """Write a store; rows are dealt to shards in blocks."""
     directory.mkdir(parents=True, exist_ok=True)
-    features = record.features(keeps_labels=False)
+    features, name = record.features(keeps_labels=False), directory.name.replace("-", "_")
     lengths, size = [], 0
     for shard, rows in enumerate(np.array_split(np.arange(len(records)), shards)):
-        file = directory / f"{directory.name}-train.array_record-{shard:05d}-of-{shards:05d}"
+        file = directory / f"{name}-train.array_record-{shard:05d}-of-{shards:05d}"
         writer = ArrayRecordWriter(str(file), record.WRITER)
         for row in rows:
             writer.write(record.encode(records[row], features))
@@ -62,7 +62,7 @@ def write_store(
         lengths.append(len(rows))
         size += file.stat().st_size
     template = tfds.core.ShardedFileTemplate(
-        dataset_name=directory.name,
+        dataset_name=name,
         data_dir=directory,
         split=record.SPLIT,
         filetype_suffix="array_record",

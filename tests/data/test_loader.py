@@ -70,19 +70,6 @@ def test_seed_and_threads(tokenizer):
     assert not np.array_equal(batch.target, seed.target)
 
 
-def test_mixture_is_exact_in_every_period():
-    shares = (Fraction(7, 10), Fraction(1, 20), Fraction(1, 4))
-    order = Stratified(shares, 0)
-    rows = [order[i] for i in range(200)]
-    for period in range(10):
-        parts = [part for part, _ in rows[20 * period : 20 * period + 20]]
-        assert [parts.count(j) for j in range(3)] == [14, 1, 5]
-    for j in range(3):  # each row of a component once
-        inner = sorted(row for part, row in rows if part == j)
-        assert inner == list(range(len(inner)))
-    assert [p for p, _ in rows[:20]] != [p for p, _ in rows[20:40]]
-
-
 def test_shares_of_rows(tokenizer):
     prompt = tokenizer(["reconstruct the image without changes"], 32)[0][0]
     ids = np.concatenate([b.text_ids for b in take(tokenizer, 5)])
