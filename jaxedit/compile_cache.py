@@ -6,11 +6,11 @@ import pathlib
 import jax
 
 
-def enable(directory: str | os.PathLike[str] = "~/.cache/jaxedit/xla") -> pathlib.Path:
+def enable(directory: str | os.PathLike[str] = "~/.cache/jaxedit/xla") -> str:
     """Keep compiled programs in `directory`, for every later start on this machine.
 
-    A directory that was chosen before (`JAX_COMPILATION_CACHE_DIR`) is kept. Where the directory
-    cannot be made, nothing is cached and everything still works.
+    A directory that was chosen before (`JAX_COMPILATION_CACHE_DIR`, local or gs://...) is kept.
+    Where the directory cannot be made, nothing is cached and everything still works.
 
     Args:
       directory: where to keep them; `~` is the home directory.
@@ -18,11 +18,13 @@ def enable(directory: str | os.PathLike[str] = "~/.cache/jaxedit/xla") -> pathli
     Returns:
       The directory in use.
     """
-    chosen = jax.config.jax_compilation_cache_dir or directory
-    path = pathlib.Path(chosen).expanduser()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return path
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    return path
+    chosen = os.fspath(jax.config.jax_compilation_cache_dir or directory)
+    if "://" not in chosen:
+        path = pathlib.Path(chosen).expanduser()
+        chosen = str(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return chosen
+    jax.config.update("jax_compilation_cache_dir", chosen)
+    return chosen
