@@ -73,7 +73,7 @@ def convert(order: Order) -> Report:
     order.validate()
     published = open_published(order.dataset, order.src, order.scratch)
     parts = list(published.parts())
-    require(bool(parts), f"--src={order.src}: expected pairs of {order.dataset}, found none")
+    require(bool(parts), f"--src={order.src}: expected rows of {order.dataset}, found none")
     shards = min(order.shards or _default_shards(len(parts)), len(parts))
     folder = Folder(order.out, published.name, shards)
     with folder.locked():

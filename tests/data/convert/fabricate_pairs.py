@@ -1,9 +1,13 @@
-"""Own pairs for tests: a folder of small pictures."""
+"""Own pairs for tests, and what a shard holds."""
 
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
+from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
+
+from jaxedit.data import record
 
 
 def picture(path: pathlib.Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:
@@ -26,3 +30,12 @@ def folder(directory: pathlib.Path, count: int, *, masks: bool = False) -> pathl
             (directory / "mask").mkdir(exist_ok=True)
             Image.new("L", (48, 40), 255).save(directory / "mask" / f"{name}.png")
     return directory
+
+
+def records(shard: pathlib.Path) -> Iterator[record.Record]:
+    """The records of a shard without label maps."""
+    features = record.features(keeps_labels=False)
+    reader = ArrayRecordReader(str(shard))
+    for data in reader.read_all():
+        yield record.decode(features.deserialize_example_np(data, decoders=record.decoders()))
+    reader.close()

@@ -1,12 +1,11 @@
 import errno
 import resource
 
-import numpy as np
 import pytest
 from fabricate_pairs import folder as pairs_folder
+from fabricate_pairs import records
 
 from jaxedit.data.convert.folder import Folder
-from jaxedit.data.convert.report import Report
 from jaxedit.data.convert.shard import Job, write_shard
 from jaxedit.data.published.example import Drop, Example
 
@@ -41,19 +40,7 @@ def job(tmp_path):
 
 
 def records_of(job):
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    from jaxedit.data import record
-
-    features = record.features(keeps_labels=False)
-    reader = ArrayRecordReader(str(job.folder.shard(0)))
-    try:
-        return [
-            record.decode(features.deserialize_example_np(data, decoders=record.decoders()))
-            for data in reader.read_all()
-        ]
-    finally:
-        reader.close()
+    return list(records(job.folder.shard(0)))
 
 
 def test_rows_become_records(job, example):
@@ -120,12 +107,3 @@ def test_a_disk_that_is_full_while_reading_ends_the_shard(job, example):
     with pytest.raises(OSError, match="No space left"):
         write_shard(job._replace(parts=[[example, full]]), lambda report: None)
     assert not list(job.folder.work.iterdir())
-
-
-def test_the_same_rows_give_the_same_file(job, example):
-    for _ in range(2):
-        write_shard(job._replace(parts=[[example] * 3]), lambda report: None)
-        data = np.fromfile(job.folder.shard(0), np.uint8)
-    write_shard(job._replace(parts=[[example], [example] * 2]), lambda report: None)
-    np.testing.assert_array_equal(np.fromfile(job.folder.shard(0), np.uint8), data)
-    assert isinstance(job.folder.report_of(0), Report)

@@ -1,0 +1,62 @@
+import multiprocessing
+import os
+import signal
+import threading
+
+import pytest
+from fabricate_pairs import folder as pairs_folder
+from fabricate_pairs import records
+
+from jaxedit.data.convert.folder import Folder
+from jaxedit.data.convert.processes import write_shards
+from jaxedit.data.convert.shard import Job
+from jaxedit.data.published.pairs import Pairs
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    published = Pairs(pairs_folder(tmp_path / "pairs", 4))
+    (rows,) = published.parts()
+    folder = Folder(tmp_path / "out", "pairs", 2)
+    folder.work.mkdir(parents=True)
+    return [Job(published, [rows[i::2]], folder, i, 32) for i in range(2)]
+
+
+def written(jobs):
+    return [list(records(job.folder.shard(job.index))) for job in jobs]
+
+
+def test_processes_write_what_one_does(jobs):
+    seen = []
+    write_shards(jobs, 2, lambda job, report: seen.append((job.index, report.pairs)))
+    assert sorted(seen) == [(0, 2), (1, 2)]
+    found, reports = written(jobs), [job.folder.report_of(job.index) for job in jobs]
+    write_shards(jobs, 1, lambda job, report: None)
+    assert written(jobs) == found
+    assert [job.folder.report_of(job.index) for job in jobs] == reports
+
+
+def test_what_goes_wrong_is_told(jobs):
+    wrong = jobs[0]._replace(store_px="many")
+    with pytest.raises(OSError, match="^shard 0: .*TypeError"):
+        write_shards([wrong], 2, lambda job, report: None)
+    assert not multiprocessing.active_children()
+
+
+def test_a_killed_process_is_noticed(jobs, tmp_path):
+    source = tmp_path / "pairs/source/p001.jpg"
+    source.unlink()
+    os.mkfifo(source)  # shard 1 waits here until it is killed
+    timer = threading.Timer(1, lambda: os.kill(child_of(jobs), signal.SIGKILL))
+    timer.start()
+    try:
+        with pytest.raises(OSError, match="^shard 1: its process was killed; out of memory"):
+            write_shards(jobs[1:], 2, lambda job, report: None)
+    finally:
+        timer.join()
+    assert not jobs[1].folder.shard(1).exists()
+
+
+def child_of(jobs):
+    (process,) = multiprocessing.active_children()
+    return process.pid
