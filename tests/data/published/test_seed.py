@@ -226,3 +226,11 @@ def test_layouts_that_are_not_the_published_one(tmp_path):
     write_lines(root / "annotations", ROW)
     with pytest.raises(ConfigError, match="images: no pictures and no archives"):
         open_published("seed-unsplash", tmp_path)
+
+
+def test_a_scratch_folder_elsewhere(tmp_path):
+    source, scratch = unsplash(tmp_path / "source"), tmp_path / "scratch"
+    assert len(read_all(open_published("seed-unsplash", source, scratch))) == 1
+    assert not (source / "unpacked").exists() and list(scratch.glob("*.tar"))
+    with pytest.raises(ConfigError, match="--scratch=.*: magicbrush has no archives to unpack"):
+        open_published("magicbrush", source, scratch)
