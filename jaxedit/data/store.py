@@ -1,8 +1,4 @@
-"""Random access to the pairs of a store on disk.
-
-A store may hold drop lists, files `drop.*.tsv` of rows to pass over: a line is the row's number in
-the shards, its id and the reason, with tabs between them.
-"""
+"""Random access to the pairs of a store on disk, but for the rows on its drop lists."""
 
 import concurrent.futures
 import contextlib
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxedit.config import ConfigError, require
-from jaxedit.data import record
+from jaxedit.data import drop_list, record
 from jaxedit.data.record import Record
 
 METADATA = "dataset_info.json"  # written last
@@ -38,7 +34,7 @@ class Store:
         self.directory = pathlib.Path(directory)
         self._rows = _open(self.directory)
         dropped = [] if keeps_dropped else self._dropped()
-        require(len(dropped) < len(self._rows), f"{self.directory}: drop.*.tsv drop every row")
+        require(len(dropped) < len(self._rows), f"{self.directory}: its drop lists drop every row")
         self._numbers = np.delete(np.arange(len(self._rows)), dropped) if dropped else None
 
     @property
@@ -71,18 +67,15 @@ class Store:
     def _dropped(self) -> list[int]:
         """Numbers of the rows on the drop lists; the last id of each list is checked."""
         numbers: set[int] = set()
-        for path in sorted(self.directory.glob("drop.*.tsv")):
-            try:
-                rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()]
-                ids = {int(number): key for number, key, *_ in rows}
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{path}: expected lines of number, id, reason") from error
-            last = max(ids, default=-1)
-            fits = not ids or (
-                0 <= min(ids) <= last < len(self._rows) and self._read(last).id == ids[last]
+        for path in drop_list.paths_in(self.directory):
+            rows = drop_list.read(path)
+            found = {row.row for row in rows}
+            fits = not rows or (
+                0 <= min(found) <= max(found) < len(self._rows)
+                and self._read(rows[-1].row).id == rows[-1].id
             )
             require(fits, f"{path}: not of the rows of this store: make it again")
-            numbers |= set(ids)
+            numbers |= found
         return sorted(numbers)
 
 

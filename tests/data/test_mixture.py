@@ -8,6 +8,7 @@ import pytest
 from fabricate_store import make_record, picture, write_store
 
 from jaxedit.config import ConfigError, DataConfig
+from jaxedit.data import drop_list
 from jaxedit.data.loader import example_rows, make_loader, validate
 from jaxedit.data.mixture import components
 from jaxedit.data.text import TextTokenizer
@@ -97,7 +98,7 @@ def test_one_store_by_its_views(stores, tokenizer):
 
 def test_dropped_rows_are_not_drawn(stores, tokenizer, tmp_path):
     store = write_store(tmp_path / "mine", [make_record(i) for i in range(5)])
-    (store / "drop.a.tsv").write_text("2\tpipe/train/2\tblurred\n")
+    drop_list.write(store, "a", [drop_list.Dropped(2, "pipe/train/2", "blurred")])
     (batch,) = take(settings(store, (("edit", 1.0),)), tokenizer, 1, start_step=0)
     assert np.unique(batch.source[:, 0, 0, 0]).tolist() == [0, 1, 3, 4]
 

@@ -7,6 +7,8 @@ import pytest
 from fabricate_store import make_record, write_store
 
 from jaxedit.config import ConfigError
+from jaxedit.data import drop_list
+from jaxedit.data.drop_list import Dropped
 from jaxedit.data.store import Store, is_store
 
 
@@ -34,28 +36,26 @@ def test_a_copy_for_another_process(written):
 
 
 def test_drop_lists(directory):
-    (directory / "drop.a.tsv").write_text("1\tpipe/train/1\tblurred\n5\tpipe/train/5\tflat\n")
-    (directory / "drop.b.tsv").write_text("0\tpipe/train/0\tleaked\n1\tpipe/train/1\tleaked\n")
+    drop_list.write(directory, "a", [Dropped(i, f"pipe/train/{i}", "blurred") for i in (1, 5)])
+    drop_list.write(directory, "b", [Dropped(i, f"pipe/train/{i}", "leaked") for i in (1, 0)])
     store = Store(directory)
     assert [store[i].id[-1] for i in range(len(store))] == ["2", "3", "4", "6"]
     assert [store.number_of(i) for i in range(4)] == [2, 3, 4, 6]
     assert len(Store(directory, keeps_dropped=True)) == 7
+    drop_list.write(directory, "a", [])
+    assert len(Store(directory)) == 5
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("1\tpipe/train/4\tblurred\n", "drop.a.tsv: not of the rows of this store"),
-        ("7\tpipe/train/7\tblurred\n", "not of the rows of this store"),
-        ("-1\tpipe/train/6\tblurred\n", "not of the rows of this store"),
-        ("one\tpipe/train/1\tblurred\n", "expected lines of number, id, reason"),
-        ("1\n", "expected lines of number, id, reason"),
-        ("".join(f"{i}\tpipe/train/{i}\tx\n" for i in range(7)), "drop.*.tsv drop every row"),
-    ],
-)
-def test_drop_lists_that_do_not_fit(directory, text, message):
-    (directory / "drop.a.tsv").write_text(text)
-    with pytest.raises(ConfigError, match=message):
+@pytest.mark.parametrize("rows", [[(1, "pipe/train/4")], [(7, "pipe/train/7")], [(-1, "pipe")]])
+def test_drop_lists_of_another_store(directory, rows):
+    drop_list.write(directory, "a", [Dropped(*row, "blurred") for row in rows])
+    with pytest.raises(ConfigError, match="drop.a.jsonl: not of the rows of this store: make it"):
+        Store(directory)
+
+
+def test_nothing_is_left(directory):
+    drop_list.write(directory, "a", [Dropped(i, f"pipe/train/{i}", "x") for i in range(7)])
+    with pytest.raises(ConfigError, match="pipe: its drop lists drop every row"):
         Store(directory)
 
 

@@ -1,0 +1,67 @@
+"""Rows of a store to pass over: files `drop.NAME.jsonl` in it, one of each tool that finds some.
+
+A line is `{"row": 12, "id": "pipe/train/99", "reason": "..."}`; rows of a store count from 0.
+Lists count when the store is opened: a run in progress would see other rows after a new one.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from jaxedit.config import ConfigError
+
+
+class Dropped(NamedTuple):
+    """A row to pass over, its id, which tells whether the list is of this store, and why."""
+
+    row: int
+    id: str
+    reason: str
+
+
+def path_of(directory: str | os.PathLike, name: str) -> pathlib.Path:
+    """The list of the tool `name`."""
+    return pathlib.Path(directory) / f"drop.{name}.jsonl"
+
+
+def paths_in(directory: str | os.PathLike) -> list[pathlib.Path]:
+    """All lists of a store."""
+    return sorted(pathlib.Path(directory).glob("drop.*.jsonl"))
+
+
+def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> pathlib.Path:
+    """Replace the list of the tool `name`.
+
+    Returns:
+      Its path.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    path = path_of(directory, name)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text("".join(f"{json.dumps(row._asdict())}\n" for row in rows), "utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: not written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def read(path: pathlib.Path) -> list[Dropped]:
+    """The rows of a list.
+
+    Raises:
+      ConfigError: the file is damaged.
+    """
+    try:
+        rows = [Dropped(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: expected lines of row, id and reason: {error}") from error
+    if not all(isinstance(row.row, int) and isinstance(row.id, str) for row in rows):
+        raise ConfigError(f"{path}: expected lines of row, id and reason")
+    return rows
