@@ -66,12 +66,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="the data set as it was published; of pairs a directory, .jsonl or .csv",
     )
     add("--out", required=True, type=pathlib.Path, metavar="DIR", help="the store's directory")
-    add(
-        "--scratch",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="for archives that must be unpacked, as large as they are (default: SRC/unpacked)",
-    )
     add("--shards", type=int, default=0, help="files of the store (default: by the data set)")
     add(
         "--workers",

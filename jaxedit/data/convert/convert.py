@@ -31,7 +31,6 @@ class Order:
       dataset: name of a published data set.
       src: its directory.
       out: the store's.
-      scratch: for archives that must be unpacked; None: in `src`.
       shards: of the store; 0: by the size of the data set.
       workers: processes.
       store_px: short side of stored pictures; smaller ones stay as they are.
@@ -43,7 +42,6 @@ class Order:
     dataset: str
     src: pathlib.Path
     out: pathlib.Path
-    scratch: pathlib.Path | None = None
     shards: int = 0
     workers: int = 1
     store_px: int = 512

@@ -32,19 +32,19 @@ def open_published(
     """A data set of `DATASETS` as it lies in a directory.
 
     Args:
-      name: which data set.
-      directory: of its published files.
-      scratch: for what must be unpacked; default: `unpacked` in the directory.
+      name: of the data set.
+      directory: where it lies.
+      scratch: where archives are unpacked or indexed; default: in the directory.
 
     Raises:
-      ConfigError: the name is unknown, the directory has not the published layout, or there is a
-        scratch folder for a data set without archives.
+      ConfigError: the name is unknown, the directory has not the published layout, or the data set
+        has no archives to unpack.
     """
     require(name in DATASETS, f"--dataset={name}: expected one of {', '.join(DATASETS)}")
-    module, attribute = DATASETS[name].split(":")
-    reader = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+    module, opener = DATASETS[name].split(":")
+    reader = getattr(importlib.import_module(f"{__name__}.{module}"), opener)
     if scratch is None:
         return reader(directory)
-    has_archives = "scratch" in inspect.signature(reader).parameters
-    require(has_archives, f"--scratch={scratch}: {name} has no archives to unpack")
-    return reader(directory, scratch)
+    unpacks = "scratch" in inspect.signature(reader).parameters
+    require(unpacks, f"--scratch={scratch}: {name} has no archives to unpack")
+    return reader(directory, scratch=scratch)
