@@ -86,11 +86,11 @@ on_all() {
 }
 
 archive=''
-pack() { # what git would track
+pack() { # what git tracks or would track, without the tests
   [ -z "$archive" ] && [ -z "$DRY_RUN" ] || return 0
   archive=$(mktemp -d)/jaxedit.tar.gz
   trap 'rm -rf "$(dirname "$archive")"' EXIT
-  git ls-files -z --cached --others --exclude-standard |
+  git ls-files -z --cached --others --exclude-standard -- ':!tests' |
     while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
     tar --null -T - -czf "$archive"
 }

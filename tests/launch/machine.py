@@ -1,0 +1,63 @@
+"""A machine on which the programs that the launch files call are stand-ins that take notes."""
+
+import os
+import pathlib
+import subprocess
+import time
+
+LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
+PATIENCE = 100  # seconds; an idle machine needs one
+
+
+class Machine:
+    """A directory of stand-ins that come before the real programs."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        (directory / "bin").mkdir()
+
+    def add(self, name, script=""):
+        """Put a program in place that writes its arguments down and then runs `script`."""
+        notes = self.directory / f"{name}.calls"
+        path = self.directory / "bin" / name
+        path.write_text(
+            f"#!/usr/bin/env bash\n{{ printf '%s\\037' \"$@\"; printf '\\036\\n'; }} >>'{notes}'\n{script}\n"
+        )
+        path.chmod(0o755)
+
+    def calls(self, name):
+        """The arguments of each call of a stand-in."""
+        notes = self.directory / f"{name}.calls"
+        calls = notes.read_text().split("\036\n")[:-1] if notes.exists() else []
+        return [call.split("\037")[:-1] for call in calls]
+
+    def start(self, script, *arguments, **environment):
+        """Start a launch file."""
+        path = f"{self.directory / 'bin'}:{os.environ['PATH']}"
+        return subprocess.Popen(
+            ["bash", LAUNCH / script, *arguments],
+            env=os.environ | {"PATH": path} | environment,
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, script, *arguments, **environment):
+        """(exit code, output) of a launch file."""
+        return ended(self.start(script, *arguments, **environment))
+
+
+def ended(process):
+    """(exit code, output) of a process that ends by itself."""
+    out, _ = process.communicate(timeout=PATIENCE)
+    return process.returncode, out
+
+
+def until(condition, process):
+    """Wait for a condition while a process runs."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
