@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jaxedit.config import ConfigError, require
 from jaxedit.data.published.example import Drop, Example, Published
 from jaxedit.data.published.parquet_files import ParquetSet
-from jaxedit.data.published.pictures import pair, pictures_of
+from jaxedit.data.published.pictures import Pictures, pair
 
 _PROMPTS = 200  # of one part; each has up to four pairs
 _TRAIN = 0.9  # of the prompts, the first in the list
@@ -82,7 +82,7 @@ class Folders:
         directory = pathlib.Path(directory)
         self._list = directory / "seeds.json"
         require(self._list.is_file(), f"{self._list}: no such file: expected a list of folders")
-        self._files = pictures_of(directory, directory / "unpacked")
+        self._files = Pictures([directory], [])
 
     def parts(self) -> list[Prompts]:
         """Some hundred prompts each.

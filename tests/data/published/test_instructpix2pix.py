@@ -33,6 +33,7 @@ def read_first(directory, count):
 
 def test_folders(tmp_path):
     write_list(tmp_path, ["shard-00/0000017", ["11", 12]])
+    (tmp_path / "shard-00.tar").write_bytes(b"left behind")
     write_folder(tmp_path, "shard-00/0000017", seeds=(("11", A, B), ("12", C, D)))
     first, second = read_first(tmp_path, 2)
     assert (first.key, first.source, first.target) == ("shard-00/0000017/11", A, B)
