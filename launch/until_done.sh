@@ -16,17 +16,23 @@ PAUSE=${PAUSE:-10} TRIES=${TRIES:-10} QUICK=${QUICK:-600}
 child='' stopped='' tries=0
 stop() {
   stopped=yes
-  [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
+  kill -TERM "$child" 2>/dev/null || true
 }
 trap stop TERM INT
 
-await() { wait "$1" && code=0 || code=$?; }
-while :; do
-  begin=$SECONDS
+# Run something and keep its exit code; a signal that comes before it has begun is for it too.
+await() { wait "$child" && code=0 || code=$?; }
+run() {
   "$@" &
   child=$!
-  await "$child"
-  while kill -0 "$child" 2>/dev/null; do await "$child"; done # a signal had ended the waiting
+  [ -z "$stopped" ] || stop
+  await
+  while kill -0 "$child" 2>/dev/null; do await; done # a signal had ended the waiting
+}
+
+while :; do
+  begin=$SECONDS
+  run "$@"
   [ -z "$stopped" ] && { [ "$code" -eq 42 ] || [ "$code" -ge 127 ]; } || exit "$code"
 
   if [ $((SECONDS - begin)) -lt "$QUICK" ]; then tries=$((tries + 1)); else tries=0; fi
@@ -35,8 +41,6 @@ while :; do
     exit 1
   fi
   echo "until_done: exit code $code, starting again in $PAUSE s" >&2
-  sleep "$PAUSE" &
-  child=$!
-  await "$child"
+  run sleep "$PAUSE"
   [ -z "$stopped" ] || exit 42
 done

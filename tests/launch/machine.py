@@ -20,9 +20,8 @@ class Machine:
         """Put a program in place that writes its arguments down and then runs `script`."""
         notes = self.directory / f"{name}.calls"
         path = self.directory / "bin" / name
-        path.write_text(
-            f"#!/usr/bin/env bash\n{{ printf '%s\\037' \"$@\"; printf '\\036\\n'; }} >>'{notes}'\n{script}\n"
-        )
+        note = f"{{ printf '%s\\037' \"$@\"; printf '\\036\\n'; }} >>'{notes}'"
+        path.write_text(f"#!/usr/bin/env bash\n{note}\n{script}\n")
         path.chmod(0o755)
 
     def calls(self, name):
