@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from jaxedit.config import require
 from jaxedit.data.published.example import Drop, Example
 from jaxedit.data.published.parquet_files import ERRORS, open_parquet
@@ -93,22 +95,18 @@ class ImgEdit:
         Raises:
           ValueError: the parquet file is damaged or has other columns; the message names it.
         """
-        path = self._parquet / f"{part.stem}.parquet"
-        try:
-            with open_parquet(path) as file:
-                is_conversation = "data" in file.schema_arrow.names
-                missing = set(_COLUMNS) - set(file.schema_arrow.names)
-                require(is_conversation or not missing, f"expected columns {', '.join(_COLUMNS)}")
-                table = None if is_conversation else file.read(_COLUMNS)
-        except ERRORS as error:
-            raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
-        if table is None:
-            rows: Sequence[Mapping[str, Any] | None] = [None] * part.count
-        else:
-            rows = table.slice(part.first, part.count).to_pylist()
-        for number, row in enumerate(rows, part.first):
+        table = _table(self._parquet / f"{part.stem}.parquet")
+        for number in range(part.first, part.first + part.count):
             key = f"{part.stem}/{number}"
-            yield Drop(key, "several turns") if row is None else self._pair(key, part.stem, row)
+            if table is None:
+                yield Drop(key, "several turns")
+                continue
+            try:
+                (row,) = table.slice(number, 1).to_pylist()
+            except ValueError:  # a text that is not UTF-8
+                yield Drop(key, "unreadable row")
+            else:
+                yield self._pair(key, part.stem, row)
 
     def _pair(self, key: str, stem: str, row: Mapping[str, Any]) -> Example | Drop:
         inputs, outputs = row["input_images"] or [], row["output_images"] or []
@@ -177,6 +175,19 @@ def archive_names(stem: str) -> list[str]:
         task = "hybrid"
     plain = f"{task}_{part}".rstrip("_")
     return [plain, f"results_{plain}", f"results_{task}_laion_{part}".rstrip("_")]
+
+
+def _table(path: pathlib.Path) -> pa.Table | None:
+    """Paths and prompts of a parquet file, or None if it has conversations."""
+    try:
+        with open_parquet(path) as file:
+            names = file.schema_arrow.names
+            if "data" in names:
+                return None
+            require(set(_COLUMNS) <= set(names), f"expected columns {', '.join(_COLUMNS)}")
+            return file.read(_COLUMNS)
+    except ERRORS as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
 
 
 def _cut(folder: pathlib.Path, stem: str, version: str) -> list[Rows]:

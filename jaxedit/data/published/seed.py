@@ -164,6 +164,6 @@ def _cut(path: pathlib.Path, version: str) -> Iterator[Lines]:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

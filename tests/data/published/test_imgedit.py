@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -211,6 +212,18 @@ def test_a_damaged_parquet_file_is_named_and_the_others_are_read(add):
     assert len(list(dataset.read(good))) == 1
     with pytest.raises(ValueError, match="remove_part0.parquet: "):
         list(dataset.read(bad))
+
+
+def test_a_text_that_is_not_unicode_costs_its_row(add):
+    path = add / "Parquet/add_part0.parquet"
+    table = pq.read_table(path)
+    texts = pa.StringArray.from_buffers(
+        2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xffx")
+    )
+    two = pa.concat_tables([table, table]).set_column(2, "prompt", texts)
+    pq.write_table(two, path)
+    bad, good = read_all(open_published("imgedit", add))
+    assert bad == Drop("add_part0/0", "unreadable row") and good.instruction == "x"
 
 
 def test_other_columns(add):

@@ -139,6 +139,7 @@ def test_a_conversation_without_turns(tmp_path):
     [
         ("{", "damaged line"),
         ("[1]", "damaged line"),
+        ("[" * 100_000, "damaged line"),
         ('{"source_image": "s/1.jpg"}', "no target named"),
         ({**ROW, "source_image": 3}, "no source named"),
         ({**ROW, "instruction": " "}, "empty instruction"),
