@@ -3,7 +3,8 @@
 WORKDIR gets config.json, log.txt, metrics.jsonl, samples/, checkpoints/ and, at the end, export/
 with the weights for `python -m jaxedit`. The same command resumes a run that was stopped.
 
-With --dry_run it prints instead what a step would hold in the memory of each device.
+With --dry_run it prints instead what a step would hold in the memory of each device; with
+--devices=v5p-128 as well, of devices that are not here, and what they would send to each other.
 
 Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input; 3 the loss is not finite; 42 stopped
 by SIGTERM and saved. A run of several processes that loses one ends with 42 or 134 within about 100
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     try:
         args = command.parse(argv)
+        if args.devices:
+            return _dry_run_elsewhere(args)
         return _dry_run(args) if args.dry_run else _train(args)
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -91,6 +94,19 @@ def _dry_run(args: command.Command) -> int:
     changes = [] if fits(found, room) else memory.levers(args.config, devices)
     print(table(f"training, on each of {devices} devices:", found, room, changes))
     return 0 if fits(found, room) else TOO_LARGE
+
+
+def _dry_run_elsewhere(args: command.Command) -> int:
+    from jaxedit.parallel import topology
+
+    pod = topology.pod(args.devices)
+    room = topology.room_on(pod, args.memory_gb)
+    from jaxedit.train import dry_run
+
+    print(f"compiling a step for {pod.name}; this takes minutes", file=sys.stderr, flush=True)
+    found = dry_run.dry_run(args.config, pod, room)
+    print(dry_run.text(found, args.config))
+    return 0 if found.fits else TOO_LARGE
 
 
 @contextlib.contextmanager

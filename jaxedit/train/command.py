@@ -23,6 +23,7 @@ FLAGS = {
     "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
     "workdir": "directory of this run, local or gs://...",
     "dry_run": "tell how much memory each device needs, and train nothing; needs no --workdir",
+    "devices": "of --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
     "memory_gb": "memory of a device for --dry_run, if it is not one of these",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
 }
@@ -36,6 +37,7 @@ class Command(NamedTuple):
     distributed: str  # auto | on | off
     overrides: dict[str, Any]  # settings given as --config.x.y=value
     dry_run: bool
+    devices: str  # of a dry run; empty: those that are here
     memory_gb: float | None
 
 
@@ -69,6 +71,7 @@ def parse(argv: Sequence[str]) -> Command:
     require(
         values.dry_run or bool(values.workdir), "--workdir is missing: the directory of this run"
     )
+    require(values.dry_run or not values.devices, "--devices: expected --dry_run with it")
     config = holder.value
     for name, value in loose.items():
         parent = functools.reduce(getattr, name.split(".")[:-1], config)
@@ -78,6 +81,7 @@ def parse(argv: Sequence[str]) -> Command:
     return Command(
         *(config, values.workdir or "", values.distributed, overrides),
         dry_run=values.dry_run,
+        devices=values.devices,
         memory_gb=values.memory_gb,
     )
 
@@ -101,6 +105,7 @@ def _define() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, FLAGS["workdir"], flag_values=values)
     flags.DEFINE_bool("dry_run", False, FLAGS["dry_run"], flag_values=values)
+    flags.DEFINE_string("devices", "", FLAGS["devices"], flag_values=values)
     flags.DEFINE_float("memory_gb", None, FLAGS["memory_gb"], flag_values=values)
     choices = ["auto", "on", "off"]
     flags.DEFINE_enum("distributed", "auto", choices, FLAGS["distributed"], flag_values=values)

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, Mesh
 
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
@@ -46,18 +46,27 @@ def entries(config: TrainConfig, devices: int) -> list[Entry]:
     mesh = abstract_mesh(config.mesh, devices)
     check_batch(config, mesh)
     objective = abstract_objective(config)
+    state, parts, rows = state_entries(config, mesh), config.optim.accumulate, _rows(config, mesh)
+    return [
+        *state,
+        Entry("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
+        Entry("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
+    ]
+
+
+def state_entries(config: TrainConfig, mesh: Mesh | AbstractMesh) -> list[Entry]:
+    """What stays in the memory of a device from step to step: parameters first."""
+    objective = abstract_objective(config)
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
-    params, parts = on_device(state.params, mesh), config.optim.accumulate
-    frozen = on_device(objective.frozen(), mesh)
-    rows = _rows(config, mesh)
+    params = on_device(state.params, mesh)
     found = [
         Entry("parameters", params, f"{tree.count(state.params):,} in float32"),
         Entry("Adam's moments", on_device(state.opt_state, mesh)),
-        Entry("gradients", params * min(parts, 2), "and their sum" if parts > 1 else ""),
         Entry("moving average", on_device(state.ema_params, mesh)),
-        Entry("frozen networks", frozen, ", ".join(objective.frozen())),
-        Entry("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
+        Entry(
+            "frozen networks", on_device(objective.frozen(), mesh), ", ".join(objective.frozen())
+        ),
     ]
     return [entry for entry in found if entry.nbytes]
 

@@ -1,0 +1,164 @@
+"""A training step for devices that need not be here: compiled, never run; what it holds and sends.
+
+With libtpu it is compiled for the TPUs that are named, and the memory is the compiler's own. Else
+it is compiled for as many simulated CPU devices: what they send is as on other devices, up to the
+choices of another compiler, but their memory is not, so that is told from the settings (`memory`).
+"""
+
+import functools
+import re
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from jaxedit.config import MeshConfig, TrainConfig
+from jaxedit.parallel import sharding
+from jaxedit.parallel.choice import Machine, choose
+from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
+from jaxedit.parallel.memory import GB, Entry, Room, fits, table, total
+from jaxedit.parallel.mesh import AXES, make_mesh
+from jaxedit.parallel.topology import Pod, devices_of
+from jaxedit.train import memory
+from jaxedit.train.loop import check_batch, jit_step
+from jaxedit.train.mesh import load_of
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import init_state
+
+# A program for simulated devices is read and never run.
+_UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+
+
+class Compiled(NamedTuple):
+    """What the compiler says of a step.
+
+    seconds: that it took; arguments: bytes of state, frozen networks and batch on a device;
+    temporary: bytes of all else; traffic: what is sent, None if the program was too large.
+    """
+
+    seconds: float
+    arguments: float
+    temporary: float
+    traffic: list[Traffic] | None
+
+
+class DryRun(NamedTuple):
+    """A step on a pod.
+
+    mesh: the mesh, and why that; entries: what a device holds; compiled: see there; room: the
+    memory of a device; is_compilers: whether the memory is the compiler's, not an estimate.
+    """
+
+    pod: Pod
+    mesh: MeshConfig
+    why: str
+    entries: list[Entry]
+    compiled: Compiled
+    room: Room
+    is_compilers: bool
+
+    @property
+    def fits(self) -> bool:
+        """Whether the step fits into the memory, as far as is known."""
+        return fits(self.entries, self.room) and self.compiled.traffic is not None
+
+
+def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
+    """Compile a step of the run for a pod; the mesh is chosen as on the pod itself.
+
+    Args:
+      config: the run; its mesh becomes the chosen one.
+      pod: the devices.
+      room: the memory of each.
+
+    Raises:
+      ConfigError: mesh or batch do not fit the pod.
+    """
+    devices = devices_of(pod)
+    objective = memory.abstract_objective(config)
+    machine = Machine(pod.devices, pod.slices, room)
+    config.mesh, why = choose(config.mesh, machine, load_of(config, objective))
+    mesh = make_mesh(config.mesh, devices)
+    check_batch(config, mesh)
+    compiled = compile_step(config, mesh)
+    is_compilers = is_on_tpu(mesh)
+    if is_compilers:
+        entries = memory.state_entries(config, mesh)
+        batch = compiled.arguments - total(entries)
+        entries += [
+            Entry("batch and padding", max(batch, 0)),
+            Entry("temporary", compiled.temporary, "gradients, activations, gathered weights"),
+        ]
+    else:
+        entries = memory.entries(config, pod.devices)
+    return DryRun(pod, config.mesh, why, entries, compiled, room, is_compilers)
+
+
+def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
+    """Compile the step of a run for the devices of a mesh, from shapes alone."""
+    start = time.perf_counter()
+    with jax.set_mesh(mesh):
+        lowered = lower_step(config, mesh)
+        try:
+            program = lowered.compile({} if is_on_tpu(mesh) else _UNOPTIMISED)
+        except jax.errors.JaxRuntimeError as error:
+            used = _USED.search(str(error))
+            if not used:
+                raise
+            nbytes = float(used[1]) * 1024.0 ** " KMGT".index(used[2] or " ")
+            held = total(memory.state_entries(config, mesh))
+            return Compiled(time.perf_counter() - start, held, max(nbytes - held, 0), None)
+    sizes = program.memory_analysis()
+    temporary = sizes.temp_size_in_bytes + sizes.generated_code_size_in_bytes
+    temporary += sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    sent = traffic(program.as_text(), mesh)
+    seconds = time.perf_counter() - start
+    return Compiled(seconds, sizes.argument_size_in_bytes, temporary, sent)
+
+
+def lower_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Lowered:
+    """The step of a run on a mesh, which must be set, ready to be compiled."""
+    objective = memory.abstract_objective(config)
+    optimizer = make_optimizer(config.optim, config.steps)
+    state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
+    state, frozen = (
+        _laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, objective.frozen())
+    )
+    batch = memory.batch_shapes(config, config.data.batch_size)
+    batch = _laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
+    return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
+
+
+def text(run: DryRun, config: TrainConfig) -> str:
+    """The tables: mesh, memory with a verdict, and what is sent."""
+    pod, compiled = run.pod, run.compiled
+    sizes = " x ".join(f"{axis}={getattr(run.mesh, axis)}" for axis in AXES)
+    lines = [f"{pod.name}: {pod.devices} devices: {sizes}: {run.why}"]
+    if run.is_compilers:
+        lines.append(f"compiled for {pod.topology} by libtpu in {compiled.seconds:.0f} s")
+    else:
+        missing = " (the package libtpu is not installed)" if pod.topology else ""
+        lines.append(
+            f"compiled for {pod.devices} simulated CPU devices{missing} in "
+            f"{compiled.seconds:.0f} s; memory is an estimate (XLA:CPU: "
+            f"{compiled.arguments / GB:.2f} GB of arguments, {compiled.temporary / GB:.2f} GB more)"
+        )
+    changes = [] if run.fits else memory.levers(config, pod.devices)
+    lines.append(table("on each device:", run.entries, run.room, changes))
+    if compiled.traffic is not None:
+        lines.append(traffic_table(compiled.traffic))
+    return "\n".join(lines)
+
+
+def is_on_tpu(mesh: Mesh) -> bool:
+    """Whether the devices of a mesh are TPUs."""
+    return mesh.devices.flat[0].platform == "tpu"
+
+
+def _laid_out(shapes: Any, layout: Any) -> Any:
+    """ShapeDtypeStructs with their shardings."""
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout
+    )
