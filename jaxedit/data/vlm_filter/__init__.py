@@ -1,0 +1,1 @@
+"""Pairs that a vision-language model finds to be no good edits."""

@@ -1,0 +1,141 @@
+"""Answers for the rows of a store: from a server, or by way of two files of OpenAI's batch form."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxedit.config import ConfigError, require
+from jaxedit.data.progress import Progress
+from jaxedit.data.store import Store
+from jaxedit.data.vlm_filter.answers import Answers
+from jaxedit.data.vlm_filter.endpoint import Endpoint, Refused, content_of
+from jaxedit.data.vlm_filter.question import UNCLEAR, body_of, read_answer
+
+
+class Model(NamedTuple):
+    """The name of a model, and further fields of each request to it."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+def ask_all(
+    store: Store,
+    rows: Sequence[int],
+    answers: Answers,
+    endpoint: Endpoint,
+    *,
+    model: Model,
+    threads: int,
+) -> None:
+    """Ask about the edits among these rows, and keep each answer at once.
+
+    A request that the server refuses, when it has answered others, makes its row unclear.
+
+    Raises:
+      OSError: the server cannot be used any more, a row is damaged, or an answer cannot be written.
+    """
+    stop = threading.Event()
+
+    def ask(row: int) -> None:
+        record = store[row]
+        if stop.is_set() or record.task != "edit":
+            return
+        try:
+            answer = read_answer(endpoint.ask(body_of(record, *model)))
+        except Refused:
+            if not len(answers):
+                raise
+            answer = UNCLEAR
+        answers.add(row, record.id, answer, model.name)
+
+    with (
+        Progress(store.name, len(rows)) as progress,
+        concurrent.futures.ThreadPoolExecutor(threads) as pool,
+    ):
+        try:
+            for block in _blocks(rows, 64 * threads):
+                for _ in pool.map(ask, block):
+                    progress.add()
+        finally:
+            stop.set()
+
+
+def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) -> int:
+    """Write the requests about the edits among these rows, in OpenAI's batch form.
+
+    Returns:
+      How many.
+
+    Raises:
+      OSError: a row is damaged, or the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    count = 0
+    try:
+        with part.open("w", encoding="utf-8") as file, Progress(store.name, len(rows)) as progress:
+            for row in rows:
+                record = store[row]
+                if record.task == "edit":
+                    request = {
+                        "custom_id": f"{row}:{record.id}",
+                        "method": "POST",
+                        "url": "/v1/chat/completions",
+                        "body": body_of(record, *model),
+                    }
+                    file.write(json.dumps(request) + "\n")
+                    count += 1
+                progress.add()
+        part.replace(path)
+    except FileNotFoundError as error:
+        raise OSError(f"{path}: not written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
+    """Read a file of responses, in OpenAI's batch form or with an "answer" beside the "custom_id".
+
+    Returns:
+      How many lines have no response; their rows stay open.
+
+    Raises:
+      ConfigError: the file is damaged or of another store; no answer of it counts.
+      OSError: the file cannot be read.
+    """
+    found, failed = [], 0
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            row, key, text, model = _parse(line, f"{path}, line {number}")
+            fits = 0 <= row < len(store) and store[row].id == key
+            require(fits, f"{path}, line {number}: {key!r} is not row {row} of {store.directory}")
+            if text is None:
+                failed += 1
+            else:
+                found.append((row, key, read_answer(text), model))
+    for each in found:
+        answers.add(*each)
+    return failed
+
+
+def _parse(line: str, where: str) -> tuple[int, str, str | None, str]:
+    """(row, id, what the model answered, its name) of a line of responses."""
+    try:
+        values = json.loads(line)
+        row, _, key = values["custom_id"].partition(":")
+        if isinstance(values.get("answer"), str):
+            return int(row), key, values["answer"], ""
+        body = (values.get("response") or {}).get("body") or {}
+        text = content_of(body) if "choices" in body else None
+        return int(row), key, text, str(body.get("model", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{where}: expected custom_id and response: {error}") from error
+
+
+def _blocks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))
