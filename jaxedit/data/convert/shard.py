@@ -39,7 +39,7 @@ def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
 
     Args:
       job: which shard.
-      seen: called after each piece with the counts so far.
+      seen: called after each piece with the counts so far; after the last when the shard is whole.
 
     Raises:
       OSError: it cannot be written, for example because the disk is full.
@@ -51,11 +51,12 @@ def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
     part = job.folder.part(job.index)
     try:
         writer = ArrayRecordWriter(str(part), record.WRITER)
-        for piece in job.parts:
+        for number, piece in enumerate(job.parts):
+            if number:
+                seen(report)
             for row in _records(job, piece, report):
                 writer.write(record.encode(row, features))
                 hashes.append(int(row.target_sha256[:16], 16))
-            seen(report)
         writer.close()
         report.bytes = part.stat().st_size
         reader = ArrayRecordReader(str(part))
@@ -63,6 +64,7 @@ def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
             raise OSError(f"{part}: {reader.num_records()} of {report.pairs} pairs were written")
         reader.close()
         job.folder.commit(job.index, part, report, np.array(hashes, np.uint64))
+        seen(report)
     except RuntimeError as error:  # how ArrayRecord reports what the system says
         raise OSError(f"{job.folder.path}: {str(error).split(';')[0]}") from error
     finally:

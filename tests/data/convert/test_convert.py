@@ -169,10 +169,10 @@ def test_help_is_fast_to_import():
 def test_a_killed_conversion_ends_as_an_undisturbed_one(tmp_path, how):
     src = pairs_folder(tmp_path / "pairs", 1)
     line = {"source": "source/p000.jpg", "target": "target/p000.png"}
-    lines = [json.dumps({**line, "instruction": f"{i}"}) for i in range(4000)]
+    lines = [json.dumps({**line, "instruction": f"{i}"}) for i in range(1200)]
     (src / "pairs.jsonl").write_text("\n".join(lines))
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    options = ["--store_px=32", "--shards=8", "--workers=2"]
+    options = ["--store_px=32", "--shards=6", "--workers=2"]
     assert main(command(src, undisturbed, *options)) == 0
     order = [sys.executable, "-m", "jaxedit.data.convert", *command(src, out, *options)]
     process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True)
@@ -184,4 +184,4 @@ def test_a_killed_conversion_ends_as_an_undisturbed_one(tmp_path, how):
     assert not (out / "dataset_info.json").exists() and shards(out)
     while subprocess.run(order, capture_output=True).returncode:
         time.sleep(0.2)
-    assert shards(out) == shards(undisturbed) and len(Store(out)) == 4000
+    assert shards(out) == shards(undisturbed) and len(Store(out)) == 1200
