@@ -53,10 +53,10 @@ def ended(process):
     return process.returncode, out
 
 
-def until(condition, process):
-    """Wait for a condition while a process runs."""
+def until(condition, process=None):
+    """Wait for a condition, while a process runs."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process is None or process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.05)
