@@ -99,17 +99,16 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
 def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
     """Compile the step of a run for the devices of a mesh, from shapes alone."""
     start = time.perf_counter()
-    with jax.set_mesh(mesh):
-        lowered = lower_step(config, mesh)
-        try:
-            program = lowered.compile({} if is_on_tpu(mesh) else _UNOPTIMISED)
-        except jax.errors.JaxRuntimeError as error:
-            used = _USED.search(str(error))
-            if not used:
-                raise
-            nbytes = float(used[1]) * 1024.0 ** " KMGT".index(used[2] or " ")
-            held = total(memory.state_entries(config, mesh))
-            return Compiled(time.perf_counter() - start, held, max(nbytes - held, 0), None)
+    lowered = lower_step(config, mesh)
+    try:
+        program = lowered.compile({} if is_on_tpu(mesh) else _UNOPTIMISED)
+    except jax.errors.JaxRuntimeError as error:
+        used = _USED.search(str(error))
+        if not used:
+            raise
+        nbytes = float(used[1]) * 1024.0 ** " KMGT".index(used[2] or " ")
+        held = total(memory.state_entries(config, mesh))
+        return Compiled(time.perf_counter() - start, held, max(nbytes - held, 0), None)
     sizes = program.memory_analysis()
     temporary = sizes.temp_size_in_bytes + sizes.generated_code_size_in_bytes
     temporary += sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -119,7 +118,7 @@ def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
 
 
 def lower_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Lowered:
-    """The step of a run on a mesh, which must be set, ready to be compiled."""
+    """The step of a run on a mesh, ready to be compiled."""
     objective = memory.abstract_objective(config)
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
@@ -128,7 +127,8 @@ def lower_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Lowered:
     )
     batch = memory.batch_shapes(config, config.data.batch_size)
     batch = _laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
-    return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
+    with jax.set_mesh(mesh):  # only now, because nothing can run there
+        return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
 
 
 def text(run: DryRun, config: TrainConfig) -> str:
