@@ -44,10 +44,12 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 def device_kind() -> str:
     """The name of the devices that a program which is being traced is for.
 
-    It is that of the mesh that is set, which may be far away, else that of this machine's devices.
+    It is that of the mesh that is set, empty if it has none, or else that of the devices here.
     """
-    device = jax.sharding.get_abstract_mesh().abstract_device
-    return (device or jax.devices()[0]).device_kind
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return jax.devices()[0].device_kind
+    return mesh.abstract_device.device_kind if mesh.abstract_device else ""
 
 
 def abstract_mesh(config: MeshConfig, devices: int, slices: int = 1) -> AbstractMesh:

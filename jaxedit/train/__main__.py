@@ -63,7 +63,8 @@ def _train(args: command.Command) -> int:
             log.info("--config.%s=%r", name, value)
         compile_cache.enable()
         try:
-            loop.train(args.config, workdir, *systems.build(args.config))
+            parts = systems.build(args.config)
+            loop.train(args.config, workdir, *parts, profile_steps=args.profile_steps)
         except metrics.TrainingDiverged as error:
             log.error("%s", error)
             return DIVERGED

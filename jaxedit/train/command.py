@@ -25,6 +25,7 @@ FLAGS = {
     "dry_run": "tell how much memory each device needs, and train nothing; needs no --workdir",
     "devices": "of --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
     "memory_gb": "memory of a device for --dry_run, if it is not one of these",
+    "profile_steps": "first,last: profile these steps, from 1 at the start, into WORKDIR/profile",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
 }
 
@@ -39,6 +40,7 @@ class Command(NamedTuple):
     dry_run: bool
     devices: str  # of a dry run; empty: those that are here
     memory_gb: float | None
+    profile_steps: tuple[int, int] | None  # first and last, from 1 at the start of the process
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -83,6 +85,7 @@ def parse(argv: Sequence[str]) -> Command:
         dry_run=values.dry_run,
         devices=values.devices,
         memory_gb=values.memory_gb,
+        profile_steps=_profile_steps(values.profile_steps),
     )
 
 
@@ -107,9 +110,23 @@ def _define() -> flags.FlagValues:
     flags.DEFINE_bool("dry_run", False, FLAGS["dry_run"], flag_values=values)
     flags.DEFINE_string("devices", "", FLAGS["devices"], flag_values=values)
     flags.DEFINE_float("memory_gb", None, FLAGS["memory_gb"], flag_values=values)
+    flags.DEFINE_string("profile_steps", "", FLAGS["profile_steps"], flag_values=values)
     choices = ["auto", "on", "off"]
     flags.DEFINE_enum("distributed", "auto", choices, FLAGS["distributed"], flag_values=values)
     return values
+
+
+def _profile_steps(text: str) -> tuple[int, int] | None:
+    """The numbers of "first,last"; None of nothing."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+),(\d+)", text)
+    steps = (int(match[1]), int(match[2])) if match else (0, 0)
+    require(
+        0 < steps[0] <= steps[1],
+        f"--profile_steps={text}: expected a first and a last step, for example 10,15",
+    )
+    return steps
 
 
 def _installed() -> list[pathlib.Path]:

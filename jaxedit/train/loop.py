@@ -1,5 +1,6 @@
 """The training loop: mesh, state (new or restored), steps, reports, checkpoints, export."""
 
+import dataclasses
 import logging
 import signal
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
 from jaxedit.parallel import distributed, sharding
 from jaxedit.parallel.mesh import make_mesh
+from jaxedit.train.flops import Work, work_of_step
 from jaxedit.train.mesh import chosen_mesh
 from jaxedit.train.metrics import Window, Writer
 from jaxedit.train.optim import make_optimizer
+from jaxedit.train.profile import Profiler
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.warm_start import warm_start
 from jaxedit.train.watchdog import DATA, FIRST, SAVE, SHEET, START, STEP, Watchdog
@@ -40,6 +43,8 @@ def train(
     objective: Objective,
     batches_from: BatchesFrom,
     examples: EditBatch,
+    *,
+    profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
     """Train `objective` up to `config.steps`, from the newest checkpoint in `workdir` if any.
 
@@ -50,6 +55,8 @@ def train(
       batches_from: (finished steps, rows) -> these rows of the next batch, the one after, ...;
         equal arguments give equal batches, so that a resumed run equals one that never stopped.
       examples: the rows of the sample sheets.
+      profile_steps: first and last step, from 1 at the start of this call, whose profile `workdir`
+        gets.
 
     Returns:
       The last state.
@@ -62,6 +69,7 @@ def train(
     mesh = make_mesh(chosen_mesh(config, objective))
     distributed.introduce(mesh)
     check_batch(config, mesh)
+    work = work_of_step(config, objective, examples)
     folder = workdir / "checkpoints"
     with (
         jax.set_mesh(mesh),
@@ -72,38 +80,98 @@ def train(
         watchdog.enter(START)
         frozen = sharding.place(objective.frozen(), mesh)
         state = first_state(config, objective, checkpoints, mesh)
-        train_step = jit_step(config, objective, state, frozen, mesh)
         begin = int(state.step)
-        size = config.data.batch_size
-        batches = batches_from(begin, sharding.local_rows(mesh, size))
-        log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
-        examples = jax.device_put(examples, sharding.replicated(mesh))
-        window = Window(checkpoints.latest)
-        with Writer(workdir, config, start=begin) as writer:
-            for step in range(begin + 1, config.steps + 1):
-                watchdog.enter(DATA, step)
-                with window.waiting():
-                    batch = sharding.to_global(next(batches), mesh, size)
-                watchdog.enter(STEP if step > begin + 1 else FIRST, step)
-                with jax.transfer_guard("disallow"):
-                    state, metrics = train_step(state, frozen, batch)
-                window.add(step, metrics)
-                stopping = stop.requested or checkpoints.reached_preemption(step)
-                final = step == config.steps
-                if step % config.checkpoint_every == 0 or stopping or final:
-                    watchdog.enter(SAVE, step)
-                    window.flush()  # a state that is not finite is never saved
-                    checkpoints.save(step, state, to_dict(config))
-                if step % config.log_every == 0 or stopping or final:
-                    writer.scalars(step, window.report(size))
-                if stopping and not final:
-                    raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
-                if config.sample_every and (step % config.sample_every == 0 or final):
-                    watchdog.enter(SHEET, step)
-                    key = rng.key_for(config.seed, "sheet")
-                    writer.sheet(step, objective.sheet(state.best_params, frozen, examples, key))
+        local = batches_from(begin, sharding.local_rows(mesh, config.data.batch_size))
+        with (
+            Writer(workdir, config, start=begin) as writer,
+            Profiler(workdir / "profile", profile_steps) as profiler,
+        ):
+            run = Run(
+                *(config, objective, frozen),
+                train_step=jit_step(config, objective, state, frozen, mesh),
+                batches=(sharding.to_global(b, mesh, config.data.batch_size) for b in local),
+                examples=jax.device_put(examples, sharding.replicated(mesh)),
+                work=work,
+                window=Window(checkpoints.latest),
+                checkpoints=checkpoints,
+                stop=stop,
+                watchdog=watchdog,
+                writer=writer,
+                profiler=profiler,
+            )
+            state = run.steps(state, begin)
         export(objective, state.best_params, workdir / "export")
     return state
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What the steps of a run share: how to make one, and whom to tell about it."""
+
+    config: TrainConfig
+    objective: Objective
+    frozen: tree.Tree
+    _: dataclasses.KW_ONLY
+    train_step: Callable[[TrainState, tree.Tree, EditBatch], tuple[TrainState, Metrics]]
+    batches: Iterator[EditBatch]
+    examples: EditBatch
+    work: Work
+    window: Window
+    checkpoints: Checkpoints
+    stop: "StopSignal"
+    watchdog: Watchdog
+    writer: Writer
+    profiler: Profiler
+
+    def steps(self, state: TrainState, begin: int) -> TrainState:
+        """All steps after step `begin`; returns the last state.
+
+        Raises:
+          Interrupted, TrainingDiverged: see `train`.
+        """
+        log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
+        last = self.config.steps
+        for step in range(begin + 1, last + 1):
+            state = self.step(state, step, is_first=step == begin + 1)
+            stopping = self.stop.requested or self.checkpoints.reached_preemption(step)
+            self.keep(state, step, always=stopping or step == last)
+            if stopping and step < last:
+                raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
+            self.draw(state, step)
+        return state
+
+    def step(self, state: TrainState, step: int, *, is_first: bool) -> TrainState:
+        """The state after one more step, the first of which compiles."""
+        self.watchdog.enter(DATA, step)
+        with self.window.waiting():
+            batch = next(self.batches)
+        self.watchdog.enter(FIRST if is_first else STEP, step)
+        self.profiler.before()
+        with jax.transfer_guard("disallow"):
+            state, metrics = self.train_step(state, self.frozen, batch)
+        self.profiler.after(metrics)
+        self.window.add(step, metrics)
+        return state
+
+    def keep(self, state: TrainState, step: int, *, always: bool) -> None:
+        """Save the state and report, each when it is time to, or always."""
+        if always or step % self.config.checkpoint_every == 0:
+            self.watchdog.enter(SAVE, step)
+            self.window.flush()  # a state that is not finite is never saved
+            self.checkpoints.save(step, state, to_dict(self.config))
+        if always or step % self.config.log_every == 0:
+            report = self.window.report(self.config.data.batch_size)
+            rate = report["img_per_s"] / self.config.data.batch_size
+            self.writer.scalars(step, report | self.work.rates(rate))
+
+    def draw(self, state: TrainState, step: int) -> None:
+        """Draw a sample sheet when it is time to."""
+        every, is_last = self.config.sample_every, step == self.config.steps
+        if every and (step % every == 0 or is_last):
+            self.watchdog.enter(SHEET, step)
+            key = rng.key_for(self.config.seed, "sheet")
+            pictures = self.objective.sheet(state.best_params, self.frozen, self.examples, key)
+            self.writer.sheet(step, pictures)
 
 
 def check_batch(config: TrainConfig, mesh: Mesh) -> None:

@@ -126,9 +126,10 @@ class Writer:
             return
         eta = (self._steps - step) * values["s_per_step"]
         log.info(
-            "step %d/%d  loss %.4f  lr %.2e  grad %.3f  %.1f img/s  data wait %.0f%%  ETA %s",
+            "step %d/%d  loss %.4f  lr %.2e  grad %.3f  %.1f img/s%s  data wait %.0f%%  ETA %s",
             *(step, self._steps, values["loss"], values["lr"], values["grad_norm"]),
-            *(values["img_per_s"], 100 * values["data_wait"], duration(eta)),
+            *(values["img_per_s"], f"  MFU {values['mfu']:.1%}" if "mfu" in values else ""),
+            *(100 * values["data_wait"], duration(eta)),
         )
         with self._jsonl.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
