@@ -84,13 +84,17 @@ def room_of(device: jax.Device, memory_gb: float | None = None) -> Room:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return Room(stats["bytes_limit"], device.device_kind)
-    for pattern, size in DEVICES:
-        if re.search(pattern, device.device_kind):
-            return Room(size * GB, device.device_kind)
+    if nbytes := memory_of(device.device_kind):
+        return Room(nbytes, device.device_kind)
     if device.platform == "cpu" and hasattr(os, "sysconf"):
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         return Room(host / jax.local_device_count("cpu"), "the host's memory")
     return Room(None, device.device_kind)
+
+
+def memory_of(kind: str) -> float | None:
+    """Bytes of memory of a kind of device, None if it is not known."""
+    return next((GB * size for pattern, size in DEVICES if re.search(pattern, kind)), None)
 
 
 def total(entries: Iterable[Entry]) -> float:

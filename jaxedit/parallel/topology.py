@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxedit.config import ConfigError, require
-from jaxedit.parallel.memory import DEVICES, GB, Room
+from jaxedit.parallel.memory import GB, Room, memory_of
 
 NAMES = "v5e-256, v5p-128, v6e-64, v4-64, tpu7x-128, 2xv5e-256 (two slices), 8xH100, gpu-8 or cpu-8"
 # libtpu asks for the machine it is on; any answer will do, because nothing runs there.
@@ -75,20 +75,17 @@ def pod(name: str) -> Pod:
     Raises:
       ConfigError: no such machine.
     """
-    slices, tpu, count = re.fullmatch(r"(?:(\d+)x)?(?:(\w+)-(\d+))?.*", name).groups()
-    if tpu in _TPUS:
-        return _tpu_pod(name, _TPUS[tpu], int(count), int(slices or 1))
-    if tpu in ("gpu", "cpu") and not slices and int(count) > 0:
-        return Pod(name, tpu.upper(), int(count))
-    kind = name.partition("x")[2]
-    if slices and int(slices) > 0 and memory_of(kind) and "TPU" not in kind:
-        return Pod(name, kind, int(slices))
+    if named := re.fullmatch(r"(?:(\d+)x)?(\w+)-(\d+)", name):
+        slices, kind, count = named.groups()
+        if kind in _TPUS:
+            return _tpu_pod(name, _TPUS[kind], int(count), int(slices or 1))
+        if kind in ("cpu", "gpu") and not slices and int(count):
+            return Pod(name, kind.upper(), int(count))
+    if named := re.fullmatch(r"([1-9]\d*)x(\S+)", name):
+        count, kind = named.groups()
+        if memory_of(kind) and "TPU" not in kind:
+            return Pod(name, kind, int(count))
     raise ConfigError(f"--devices={name}: expected a name such as {NAMES}")
-
-
-def memory_of(kind: str) -> float | None:
-    """Bytes of memory of a kind of device, None if it is not known."""
-    return next((GB * size for pattern, size in DEVICES if re.search(pattern, kind)), None)
 
 
 def room_on(pod: Pod, memory_gb: float | None = None) -> Room:

@@ -1,0 +1,116 @@
+import types
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from jaxedit.config import MeshConfig
+from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
+from jaxedit.parallel.mesh import AXES, make_mesh
+
+MESH = types.SimpleNamespace(size=8, devices=np.zeros((2, 2, 2)), axis_names=AXES)
+
+
+def program(*lines, rest=""):
+    return "\n".join([rest, "ENTRY %main (x: f32[8]) -> f32[8] {", *(f"  {x}" for x in lines), "}"])
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "axes", "nbytes"),
+    [
+        # 96 B in all; of a ring of 2, each device sends half, of 4, three quarters
+        ("bf16[48]{0} all-gather(%x), replica_groups={{0,1},{2,3}}", "all-gather", "tensor", 48),
+        ("f32[4,6] all-gather(%x), replica_groups={{0,2,4,6},{1,3,5,7}}", "", "data fsdp", 72),
+        ("f32[24] all-reduce(%x), replica_groups=[4,2]<=[2,2,2]T(0,2,1)", "", "fsdp", 96),
+        ("f32[24] all-reduce(%x), replica_groups=[2,4]<=[8]", "", "fsdp tensor", 144),
+        ("(f32[20], s8[16]) all-reduce(%x, %y), replica_groups={}", "", "data fsdp tensor", 168),
+        ("f32[12] reduce-scatter(%x), replica_groups=[4,2]<=[2,4]T(1,0)", "", "data", 48),
+        (
+            "pred[96] all-to-all(%x), replica_groups=mesh['a'=2,'b'=2,'c'=1,'d'=2] {'b'}",
+            *("", "fsdp", 48),
+        ),
+        (
+            "u8[96] all-gather(%x), replica_groups=mesh['a'=1,'b'=2,'c'=4], "
+            "device_ids=([4,2]T(1,0)) {'b'}",
+            *("", "tensor", 48),
+        ),
+        (
+            "u8[96] all-gather(%x), replica_groups=mesh['a'=4,'b'=2] {'a','b'}",
+            *("", "data fsdp tensor", 84),
+        ),
+        (
+            "(f32[24], f32[24], u32[], u32[]) collective-permute-start(%x), "
+            "source_target_pairs={{0,0},{1,5},{5,1}}",
+            *("collective-permute", "data", 96),
+        ),
+        (
+            "((f32[12]), (f32[24])) all-gather-start(%x), replica_groups={{0,1},{2,3}}",
+            *("all-gather", "tensor", 48),
+        ),
+    ],
+)
+def test_bytes_and_axes_by_hand(line, kind, axes, nbytes):
+    (row,) = traffic(program(f"%it.1 = {line}, channel_id=3"), MESH)
+    assert row.kind == kind or not kind
+    assert (" ".join(row.axes), row.count, row.nbytes) == (axes, 1, nbytes)
+
+
+def test_what_is_spread_over_fused_operations_counts_once():
+    gather = "all-gather(%p), channel_id=7, replica_groups={{0,1},{2,3}}"
+    rest = "\n".join(
+        f"%part.{n} (p: f32[4]) -> f32[8] {{\n  %g{n} = f32[8] {gather}\n}}" for n in "12"
+    )
+    calls = [f"%f.{n} = f32[8] fusion(%x), kind=kCustom, calls=%part.{n}" for n in "12"]
+    assert traffic(program(*calls, rest=rest), MESH) == [Traffic("all-gather", ("tensor",), 1, 16)]
+
+
+def test_a_sum_that_is_cut_at_once():
+    rest = """%all-reduce-scatter.3 (p: f32[8]) -> f32[4] {
+  %r = f32[8] all-reduce(%p), channel_id=1, replica_groups=[4,2]<=[8]
+}"""
+    line = "%f = f32[4] fusion(%x), kind=kCustom, calls=%all-reduce-scatter.3"
+    assert traffic(program(line, rest=rest), MESH) == [
+        Traffic("reduce-scatter", ("tensor",), 1, 16)
+    ]
+
+
+def test_a_loop_without_a_known_count_runs_up_to_its_constant():
+    rest = """%body (p: f32[8]) -> f32[8] {
+  %r = f32[8] all-reduce(%p), replica_groups=[4,2]<=[8]
+}
+%cond (p: f32[8]) -> pred[] {
+  %n = s32[]{:T(128)} constant(5)
+}"""
+    line = "%w = f32[8] while(%x), condition=%cond, body=%body"
+    assert traffic(program(line, rest=rest), MESH)[0].count == 5
+    known = line + ', backend_config={"known_trip_count":{"n":"3"}}'
+    assert traffic(program(known, rest=rest), MESH)[0].count == 3
+
+
+def test_a_real_program_in_a_loop():
+    mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
+
+    def step(x, _):
+        total = jax.lax.psum(x, "tensor")
+        return jax.lax.all_gather(total, "fsdp", axis=0, tiled=True)[:8], None
+
+    def run(x):
+        return jax.lax.scan(step, x, length=5)[0]
+
+    spec = PartitionSpec("fsdp", None)
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    compiled = jax.jit(mapped).lower(jnp.zeros((32, 4))).compile()  # f32[8,4] on a device: 128 B
+    assert traffic(compiled.as_text(), mesh) == [
+        Traffic("all-gather", ("fsdp",), 5, 5 * 3 * 128),
+        Traffic("all-reduce", ("tensor",), 5, 5 * 128),
+    ]
+
+
+def test_the_table():
+    rows = [Traffic("all-gather", ("data", "fsdp"), 12, 3e9), Traffic("all-reduce", (), 1, 5e8)]
+    lines = traffic_table(rows).splitlines()
+    assert lines[0] == "each device sends 3.50 GB a step:"
+    assert lines[1].split() == ["all-gather", "data", "x", "fsdp", "12", "x", "3.00", "GB"]
+    assert traffic_table([]) == "a step sends nothing between devices"
