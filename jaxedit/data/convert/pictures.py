@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 from jaxedit.data import photo
 from jaxedit.data.published.example import Example
 
-SHORTEST = 8  # pixels of a picture's short side
+SHORTEST = 4  # pixels of a picture's short side
 NARROWEST = 8  # times the short side, of the long one
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
 _LANCZOS, _NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST

@@ -101,7 +101,7 @@ whole = encode(noise(40, 40))
         (whole[: len(whole) // 2], "damaged"),
         (encode(noise(40, 40), "JPEG")[:600], "damaged"),
         (encode(Image.new("1", (40_000, 20))), "too large"),
-        (encode(noise(4, 40)), "too small"),
+        (encode(noise(3, 20)), "too small"),
         (encode(noise(20, 200)), "too narrow"),
     ],
 )
