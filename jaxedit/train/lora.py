@@ -75,13 +75,13 @@ class LoRAObjective(Objective):
         step: jax.Array,
     ) -> tuple[jax.Array, Metrics]:
         """The other objective's loss of the sums."""
-        return self.inner.loss(self._joined(params, frozen), frozen, batch, key, step)
+        return self.inner.loss(self.joined(params, frozen), frozen, batch, key, step)
 
     def sheet(
         self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
         """The other objective's sheet."""
-        return self.inner.sheet(self._joined(params, frozen), frozen, batch, key)
+        return self.inner.sheet(self.joined(params, frozen), frozen, batch, key)
 
     def export(self, params: tree.Tree, directory: str) -> None:
         """Write the sums, made in f32 from the files of `init_from`, as a pretrained directory."""
@@ -90,7 +90,7 @@ class LoRAObjective(Objective):
             merged[path] = Merged(merged[path], a, b, self.scale)
         self.inner.export(tree.unflatten(merged), directory)
 
-    def _joined(self, params: tree.Tree, frozen: tree.Tree) -> tree.Tree:
+    def joined(self, params: tree.Tree, frozen: tree.Tree) -> tree.Tree:
         """The networks as `inner` trains them, with `LowRank` in place of the chosen kernels."""
         joined = tree.flatten({network: frozen[network] for network in self.base})
         for path, (a, b) in _pairs(params):
