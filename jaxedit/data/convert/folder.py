@@ -90,6 +90,8 @@ class Folder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise OSError(f"--out={self.path}: another conversion writes there") from error
+            except OSError:  # a file system without locks
+                pass
             for part in self.work.glob(".*.part"):
                 part.unlink(missing_ok=True)
             yield

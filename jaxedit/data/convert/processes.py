@@ -2,7 +2,9 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 
@@ -70,8 +72,15 @@ def _started(job: Job) -> Iterator[Connection]:
 
 def _work(job: Job, connection: Connection) -> None:
     """Write a shard; sends its reports, then None, or the error that ended it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         write_shard(job, connection.send)
         connection.send(None)
     except Exception as error:  # whatever it is, the parent tells it
         connection.send(error if isinstance(error, OSError) else OSError(f"{error!r}"))
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent was killed, so that it does not write on unseen."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

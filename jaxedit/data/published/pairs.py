@@ -134,7 +134,7 @@ def _folder(path: pathlib.Path) -> Iterator[_Row]:
         "a .jsonl or a .csv file",
     )
     files = {name: _by_stem(path / name) for name in (*_REQUIRED, "mask")}
-    for stem, source in files["source"].items():
+    for stem in sorted(set().union(*(files[name] for name in _REQUIRED))):
         found = {name: paths[stem] for name, paths in files.items() if stem in paths}
         absent = [name for name in _REQUIRED if name not in found]
         if absent:
@@ -145,15 +145,18 @@ def _folder(path: pathlib.Path) -> Iterator[_Row]:
         except (OSError, UnicodeDecodeError):
             yield _Row(stem, {}, "instruction not readable")
             continue
-        yield _checked(source, {**found, "instruction": instruction})
+        yield _checked(stem, {**found, "instruction": instruction})
 
 
 def _by_stem(directory: pathlib.Path) -> dict[str, str]:
-    """Names without endings -> paths relative to the folder above, in order."""
-    if not directory.is_dir():
-        return {}
-    names = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
-    return {pathlib.PurePath(name).stem: f"{directory.name}/{name}" for name in names}
+    """Names without endings -> paths relative to the folder above."""
+    paths: dict[str, str] = {}
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if not path.name.startswith("."):
+            twice = f"{directory}: expected one file of the name {path.stem}, found several"
+            require(path.stem not in paths, twice)
+            paths[path.stem] = f"{directory.name}/{path.name}"
+    return paths
 
 
 def _checked(key: str, values: dict[str, str]) -> _Row:

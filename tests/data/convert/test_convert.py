@@ -39,7 +39,7 @@ def test_a_folder_becomes_a_store(src, out, capsys):
     assert "shard 0 after" in printed.err and "2 pairs of 3 rows" in printed.err
     report = json.loads((out / "report.json").read_text())
     assert report["dataset"] == "pairs" and report["rows"] == 3 and report["masks"] == 2
-    assert report["examples"] == {"target not a picture": ["source/p001.jpg"]}
+    assert report["examples"] == {"target not a picture": ["p001"]}
     assert report["duplicate_targets"] == 0 and report["unreadable"] == []
     store = Store(out)
     assert [store[i].instruction for i in range(len(store))] == ["make it 0", "make it 2"]
@@ -52,7 +52,7 @@ def test_tfds_opens_it(src, out):
     builder = tfds.builder_from_directory(out)
     assert str(builder.info.version) == "1.0.0" and builder.info.splits["train"].num_examples == 3
     row = builder.as_data_source("train", decoders={"mask": tfds.decode.SkipDecoding()})[1]
-    assert row["id"] == b"pairs/train/source/p001.jpg" and row["source"].shape == (32, 38, 3)
+    assert row["id"] == b"pairs/train/p001" and row["source"].shape == (32, 38, 3)
     assert row["target"].dtype == np.uint8 and row["has_mask"]
     assert "tensorflow" not in sys.modules and "torch" not in sys.modules
 

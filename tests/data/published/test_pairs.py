@@ -28,7 +28,7 @@ def test_a_folder_by_names(tmp_path):
     (tmp_path / "mask" / "p001.png").unlink()
     first, second, third = rows(open_published("pairs", tmp_path))
     assert first == Example(
-        key="source/p000.jpg",
+        key="p000",
         source=(tmp_path / "source/p000.jpg").read_bytes(),
         target=(tmp_path / "target/p000.png").read_bytes(),
         instruction="make it 0",
@@ -38,17 +38,26 @@ def test_a_folder_by_names(tmp_path):
 
 
 def test_a_folder_that_lacks_files(tmp_path):
-    folder(tmp_path, 4)
+    folder(tmp_path, 5)
     (tmp_path / "target" / "p000.png").unlink()
+    (tmp_path / "source" / "p004.jpg").unlink()
     (tmp_path / "instruction" / "p001.txt").unlink()
     (tmp_path / "instruction" / "p002.txt").write_text("  \n")
     (tmp_path / "instruction" / "p003.txt").write_bytes(b"\xff\xfe\xff")
     assert rows(Pairs(tmp_path)) == [
         Drop("p000", "target not found"),
         Drop("p001", "instruction not found"),
-        Drop("source/p002.jpg", "empty instruction"),
+        Drop("p002", "empty instruction"),
         Drop("p003", "instruction not readable"),
+        Drop("p004", "source not found"),
     ]
+
+
+def test_a_folder_with_a_name_twice(tmp_path):
+    folder(tmp_path, 1)
+    picture(tmp_path / "source" / "p000.png", 0)
+    with pytest.raises(ConfigError, match="source: expected one file of the name p000, found sev"):
+        Pairs(tmp_path)
 
 
 def test_lines_of_json(tmp_path):
