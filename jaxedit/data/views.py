@@ -54,7 +54,8 @@ class View:
           crop: whose way of making squares, a key of `CROPS`.
 
         Raises:
-          ConfigError: the view is unknown or does not fit a store's rows.
+          ConfigError: the view is unknown or does not fit a store's rows, or they were shrunk too
+            far when they were converted.
           OSError: a first row is damaged.
         """
         require(view in VIEWS, f"view {view!r}: expected one of {', '.join(VIEWS)}")
@@ -62,7 +63,9 @@ class View:
         self._style, self._crop = style, crop
         self._ends = list(itertools.accumulate(len(store) for store in stores))
         for store in stores:
-            self._require_fits(store, 0, store[0])
+            first = store[0]
+            self._require_fits(store, 0, first)
+            _require_large(store, first, size)
 
     def __len__(self) -> int:
         """Number of rows; both ways of a pair count."""
@@ -148,6 +151,15 @@ def decode(record: Record, size: int, *, style: str, crop: str) -> Row:
         mask=np.asarray(mask) > 127,
         task=record.task,
         edit_type=record.edit_type,
+    )
+
+
+def _require_large(store: Store, record: Record, size: int) -> None:
+    kept = min(_picture(record.target).size)
+    require(
+        kept >= min(size, *record.orig_hw),
+        f"data.image_size={size}: {store.directory} keeps pictures of {kept} pixels, smaller than "
+        f"published: convert it with --store_px={size}",
     )
 
 

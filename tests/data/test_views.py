@@ -118,6 +118,15 @@ def test_views_that_do_not_fit(tmp_path):
         as_is(mixed, tmp_path / "d", "swap")
 
 
+def test_pictures_that_conversion_made_too_small(tmp_path):
+    record = make_record(0, orig_hw=(40, 60))  # kept as 16 x 24
+    with pytest.raises(ConfigError, match="image_size=32: .*pipe keeps pictures of 16 pixels.*=32"):
+        as_is([record], tmp_path / "a", size=32)
+    assert as_is([record], tmp_path / "b", size=16)[0].target.shape == (16, 16, 3)
+    published = make_record(0, orig_hw=(16, 24))  # not larger when it was published
+    assert as_is([published], tmp_path / "c", size=32)[0].target.shape == (32, 32, 3)
+
+
 def test_a_damaged_picture_names_store_and_row(tmp_path):
     rows = as_is([make_record(0), make_record(1, target=picture(1)[:-30])], tmp_path)
     assert rows[0].task == "edit"
