@@ -120,6 +120,7 @@ work() { # the different states of workers, a word each, between spaces
 
 run() {
   local started='' failures=0 now code
+  trap 'echo " the training goes on; the same command watches it again"; exit 130' INT
   while create; do
     now=" $(work)"
     case $started$now in

@@ -132,8 +132,9 @@ def test_a_run_outlives_the_loss_of_its_tpu(cloud):
 def test_one_may_stop_watching_and_come_back(cloud):
     run = cloud.start(cloud.script, "run", *WHERE, TYPE, *TRAINING)
     until(both(cloud), run)
-    run.kill()
-    ended(run)
+    run.send_signal(signal.SIGINT)
+    code, out = ended(run)
+    assert code == 130 and "the training goes on; the same command watches it again" in out
     code, out = cloud.run(cloud.script, "status", *WHERE)
     words = re.findall(r"^state running \S+: step 1$", out, re.M)
     assert code == 0 and out.startswith("sar is ACTIVE\n") and len(words) == 2
