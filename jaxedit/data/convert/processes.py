@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from jaxedit.data.convert.report import Report
@@ -55,7 +56,9 @@ def _started(job: Job) -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, theirs), daemon=True)
-    # Ctrl-C reaches all processes of a terminal: only this one answers. The mask is inherited.
+    # Ctrl-C reaches all processes of a terminal: only this one answers. The mask is inherited, but
+    # not by a process whose start also starts the tracker.
+    resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         process.start()

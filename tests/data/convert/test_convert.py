@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -175,9 +176,9 @@ def test_a_killed_conversion_ends_as_an_undisturbed_one(tmp_path, how):
     options = ["--store_px=32", "--shards=6", "--workers=2"]
     assert main(command(src, undisturbed, *options)) == 0
     order = [sys.executable, "-m", "jaxedit.data.convert", *command(src, out, *options)]
-    process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(order, stderr=subprocess.PIPE, text=True, start_new_session=True)
     process.stderr.readline()  # the first shard is there
-    process.send_signal(how)
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)  # Ctrl-C reaches the group
     err = process.communicate()[1]
     assert process.returncode == (130 if how == signal.SIGINT else -how)
     assert how == signal.SIGKILL or "Traceback" not in err
