@@ -76,6 +76,9 @@ def test_random_keys_come_from_one_file():
         "import jaxedit.__main__",
         "import jaxedit.train.__main__",
         "import jaxedit.convert.__main__",
+        "import jaxedit.data.convert.__main__",
+        "import jaxedit.data.near_duplicates.__main__",
+        "import jaxedit.data.vlm_filter.__main__",
     ],
 )
 def test_heavy_packages_are_lazy(command):
