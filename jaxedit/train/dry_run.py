@@ -24,7 +24,7 @@ from jaxedit.train import memory
 from jaxedit.train.loop import check_batch, jit_step
 from jaxedit.train.mesh import load_of
 from jaxedit.train.optim import make_optimizer
-from jaxedit.train.step import init_state
+from jaxedit.train.step import Objective, init_state
 
 # A program for simulated devices is read and never run.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -82,10 +82,10 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     config.mesh, why = choose(config.mesh, machine, load_of(config, objective))
     mesh = make_mesh(config.mesh, devices)
     check_batch(config, mesh)
-    compiled = compile_step(config, mesh)
+    compiled = compile_step(config, objective, mesh)
     is_compilers = is_on_tpu(mesh)
     if is_compilers:
-        entries = memory.state_entries(config, mesh)
+        entries = memory.state_entries(config, objective, mesh)
         batch = compiled.arguments - total(entries)
         entries += [
             Entry("batch and padding", max(batch, 0)),
@@ -96,10 +96,10 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     return DryRun(pod, config.mesh, why, entries, compiled, room, is_compilers)
 
 
-def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
+def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compiled:
     """Compile the step of a run for the devices of a mesh, from shapes alone."""
     start = time.perf_counter()
-    lowered = lower_step(config, mesh)
+    lowered = lower_step(config, objective, mesh)
     try:
         program = lowered.compile({} if is_on_tpu(mesh) else _UNOPTIMISED)
     except jax.errors.JaxRuntimeError as error:
@@ -107,7 +107,7 @@ def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
         if not used:
             raise
         nbytes = float(used[1]) * 1024.0 ** " KMGT".index(used[2] or " ")
-        held = total(memory.state_entries(config, mesh))
+        held = total(memory.state_entries(config, objective, mesh))
         return Compiled(time.perf_counter() - start, held, max(nbytes - held, 0), None)
     sizes = program.memory_analysis()
     temporary = sizes.temp_size_in_bytes + sizes.generated_code_size_in_bytes
@@ -117,9 +117,8 @@ def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
     return Compiled(seconds, sizes.argument_size_in_bytes, temporary, sent)
 
 
-def lower_step(config: TrainConfig, mesh: Mesh) -> jax.stages.Lowered:
+def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.stages.Lowered:
     """The step of a run on a mesh, ready to be compiled."""
-    objective = memory.abstract_objective(config)
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (

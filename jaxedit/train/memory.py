@@ -46,7 +46,8 @@ def entries(config: TrainConfig, devices: int) -> list[Entry]:
     mesh = abstract_mesh(config.mesh, devices)
     check_batch(config, mesh)
     objective = abstract_objective(config)
-    state, parts, rows = state_entries(config, mesh), config.optim.accumulate, _rows(config, mesh)
+    state = state_entries(config, objective, mesh)
+    parts, rows = config.optim.accumulate, _rows(config, mesh)
     return [
         *state,
         Entry("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
@@ -54,9 +55,10 @@ def entries(config: TrainConfig, devices: int) -> list[Entry]:
     ]
 
 
-def state_entries(config: TrainConfig, mesh: Mesh | AbstractMesh) -> list[Entry]:
+def state_entries(
+    config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
+) -> list[Entry]:
     """What stays in the memory of a device from step to step: parameters first."""
-    objective = abstract_objective(config)
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     params = on_device(state.params, mesh)
