@@ -62,7 +62,7 @@ def _tiny() -> TrainConfig:
         ),
         steps=14_000,
         dtype="float32",
-        remat=False,
+        remat="none",
         ema_decay=0.999,
         export_dtype="float16",
         log_every=50,
@@ -97,6 +97,7 @@ def _xl() -> TrainConfig:
         ),
         mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
         steps=40_000,
+        remat="cheap",
         sample_every=1000,
         checkpoint_every=1000,
     )

@@ -48,7 +48,7 @@ def _tiny() -> TrainConfig:
         init_from="toy-varedit",
         steps=300,
         dtype="float32",
-        remat=False,
+        remat="none",
         export_dtype="float16",
         sample_every=100,
         checkpoint_every=100,

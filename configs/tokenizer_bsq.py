@@ -41,7 +41,7 @@ def tiny() -> TrainConfig:
         ),
         steps=1500,
         dtype="float32",
-        remat=False,
+        remat="none",
         ema_decay=0.999,
     )
 

@@ -58,7 +58,7 @@ def tiny() -> TrainConfig:
         ),
         steps=3000,
         dtype="float32",
-        remat=False,
+        remat="none",
         ema_decay=0.999,
         sample_every=300,
         checkpoint_every=300,

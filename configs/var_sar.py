@@ -56,7 +56,7 @@ def _tiny() -> TrainConfig:
         optim=OptimConfig(learning_rate=1e-3, warmup_steps=200, beta2=0.95, clip_norm=1.0),
         steps=10_000,
         dtype="float32",
-        remat=False,
+        remat="none",
         ema_decay=0.999,
         export_dtype="float16",
         log_every=50,

@@ -5,8 +5,18 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import EDITAR_PRESETS, ConfigError, TrainConfig, from_dict, to_dict
-from jaxedit.configs import editar, tokenizer_bsq, tokenizer_vq, var_finest, var_full, var_sar
+from jaxedit.configs import (
+    editar,
+    finetune,
+    tokenizer_bsq,
+    tokenizer_vq,
+    var_finest,
+    var_full,
+    var_sar,
+)
 from jaxedit.data import loader
+from jaxedit.data.published import DATASETS
+from jaxedit.data.views import VIEWS
 from jaxedit.models import editar as editar_model
 from jaxedit.models.varedit import init_params
 from jaxedit.train import editar as editar_training
@@ -92,6 +102,26 @@ def test_editars_run():
     assert (model.dropout, model.token_dropout) == (0.1, 0.1)
     params = jax.eval_shape(lambda: editar_model.init_params(model, rng.key_for(0, "init")))
     assert tree.count(params) == 781_611_008
+
+
+@pytest.mark.parametrize("preset", ["tiny", "varedit", "varedit-256", "editar"])
+def test_finetuning_configs(preset):
+    config = finetune.get_config(preset)
+    config.validate()
+    loader.validate(config.data)
+    is_editar = config.model.model_type == "editar"
+    editar_training.check(config, None) if is_editar else varedit.check(config)
+    assert from_dict(TrainConfig, to_dict(config)) == config
+    assert config.lora.rank and config.init_from and not config.data.text_tokenizer
+    if preset != "tiny":
+        assert config.export_dtype == config.dtype == "bfloat16" and config.remat == "all"
+
+
+@pytest.mark.parametrize("config", [editar.get_config("xl"), var_sar.get_config("8b")])
+def test_papers_mixtures_name_published_data_and_views(config):
+    for entry, _ in config.data.mixture:
+        stores, _, view = entry.partition(":")
+        assert set(stores.split("+")) <= set(DATASETS) and (view or "edit") in VIEWS
 
 
 def test_presets_do_not_share_settings():

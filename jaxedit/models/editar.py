@@ -17,6 +17,7 @@ from jaxedit.config import EditARConfig
 from jaxedit.models.editar_block import INIT_STD, Block, stack
 from jaxedit.nn.conv import conv_init
 from jaxedit.nn.layers import RMSNorm, dense, dropout
+from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import rope
 from jaxedit.parallel.sharding import constrain
 from jaxedit.tree import Tree
@@ -80,17 +81,17 @@ class EditAR(nn.Module):
     Attributes:
       config: sizes and the kind of prefix.
       dtype: of matrix products; norms, softmax, residual stream and logits are f32.
-      remat: recompute each block's activations in the backward pass.
+      remat: which activations of a block the backward pass computes again, see `nn.remat`.
     """
 
     config: EditARConfig
     dtype: Any = jnp.float32
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self) -> None:
         """Declare the parts; all blocks are stacked."""
         cfg, normal = self.config, nn.initializers.normal(INIT_STD)
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        block = rematerialised(Block, self.remat)
         self.embed = self.param("embed", normal, (cfg.codes, cfg.width))
         if cfg.prefix == "class":
             self.class_embed = self.param("class_embed", normal, (cfg.classes + 1, cfg.width))
@@ -100,7 +101,18 @@ class EditAR(nn.Module):
         self.norm = RMSNorm(cfg.norm_eps)
         self.head = dense(cfg.codes, 0.0, jnp.float32, use_bias=False)
 
-    def __call__(
+    def __call__(self, condition: jax.Array, target: jax.Array, **options: Any) -> Output:
+        """Teacher-forced logits of all tokens of the image; arguments as of `hidden`.
+
+        Returns:
+          Logits and hidden states, of which `align` makes features.
+        """
+        hidden = self.hidden(condition, target, **options)
+        if self.is_initializing() and self.config.distill_width:
+            self.align(hidden)
+        return Output(self.head(hidden), hidden)
+
+    def hidden(
         self,
         condition: jax.Array,
         target: jax.Array,
@@ -111,8 +123,8 @@ class EditAR(nn.Module):
         drop_text: jax.Array | None = None,
         drop_image: jax.Array | None = None,
         deterministic: bool = True,
-    ) -> Output:
-        """Teacher-forced logits of all tokens of the image.
+    ) -> jax.Array:
+        """Hidden states f32[B,N,D] of the positions that predict the image, all at once.
 
         Args:
           condition: f32[B,T,Ct], features of the text encoder; or i32[B], classes (class).
@@ -123,9 +135,6 @@ class EditAR(nn.Module):
           drop_text: bool[B], rows without text or class; None: no row.
           drop_image: bool[B], rows without source image (edit); None: no row.
           deterministic: no dropout; otherwise an rng `dropout` is needed.
-
-        Returns:
-          Logits and hidden states, of which `align` makes features.
         """
         cfg = self.config
         drop_rate, token_rate = (0, 0) if deterministic else (cfg.dropout, cfg.token_dropout)
@@ -142,10 +151,7 @@ class EditAR(nn.Module):
             text_mask = jnp.pad(text_mask, rest, constant_values=True)
         table = jnp.asarray(rope.sequence_table(cfg)[:, :S])
         x, _ = self.blocks(x, table, text_mask, drop_rate or None)
-        hidden = self.norm(x[:, cfg.prefix_tokens - 1 :])
-        if self.is_initializing() and cfg.distill_width:
-            self.align(hidden)
-        return Output(self.head(hidden), hidden)
+        return self.norm(x[:, cfg.prefix_tokens - 1 :])
 
     @nn.compact
     def align(self, hidden: jax.Array) -> jax.Array:

@@ -19,6 +19,7 @@ from jaxedit.models.condition import TextEncoder
 from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, modulate
+from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import pyramid, rope
 from jaxedit.parallel.sharding import constrain
 from jaxedit.tree import Tree
@@ -47,18 +48,18 @@ class VAREdit(nn.Module):
     Attributes:
       config: sizes and modes.
       dtype: of matrix products; norms, softmax, residual stream and logits are f32.
-      remat: recompute each block's activations in the backward pass.
+      remat: which activations of a block the backward pass computes again, see `nn.remat`.
     """
 
     config: VAREditConfig
     dtype: Any = jnp.float32
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self) -> None:
         """Declare the parts; all blocks but the first are stacked."""
         cfg, std = self.config, self.config.init_std
         normal = nn.initializers.normal(std)
-        block = nn.remat(Block, prevent_cse=False) if self.remat else Block
+        block = rematerialised(Block, self.remat)
         self.text = TextEncoder(cfg, self.dtype)
         self.pos_start = self.param("pos_start", normal, (cfg.width,))
         self.level_embed = self.param("level_embed", normal, (cfg.levels, cfg.width))

@@ -41,7 +41,7 @@ class BSQObjective(Objective):
         require(0 <= drop < 1, f"bsq.scale_drop={drop}: expected 0 <= value < 1")
         # Training needs no exact labels: the encoder's convolutions run at the backend's precision.
         self.tokenizer = BSQTokenizer(
-            self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat
+            self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat != "none"
         )
         self.reconstruction = ReconstructionLoss(
             self.settings, "bsq", lecam=self.settings.gan_lecam

@@ -10,7 +10,7 @@ from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
 from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
-from jaxedit.models.editar import EditAR, Null, Output, init_null, init_params, left_pad
+from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT
 from jaxedit.models.vqgan import VQTokenizer
@@ -21,7 +21,7 @@ from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text import encode_text
 from jaxedit.train.frozen import as_multiplied, read_frozen, read_teacher
-from jaxedit.train.losses import distillation_loss, mean_where, token_loss
+from jaxedit.train.losses import distillation_loss, head_loss, mean_where
 from jaxedit.train.step import Metrics, Objective
 from jaxedit.tree import Tree
 
@@ -102,13 +102,13 @@ class EditARObjective(Objective):
             spoil_key, key = jax.random.split(key)
             share, codes = self.settings.spoilt_share, self.model.editar.codes
             seen = spoil(spoil_key, target, share, codes)
-        output = self._predict(frozen | params, batch, (source, seen), key)
-        result = token_loss(output.logits, target)
+        hidden = self._predict(frozen | params, batch, (source, seen), key)
+        result = head_loss(hidden, params["transformer"]["head"]["kernel"], target)
         metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
         if self.teacher is None:
             return result.loss, metrics
         variables = {"params": params["transformer"]}
-        student = self.transformer.apply(variables, output.hidden, method="align")
+        student = self.transformer.apply(variables, hidden, method="align")
         features = self.teacher_features(frozen["vit"], batch.target)
         features = jnp.where(is_random[:, None, None], jax.lax.stop_gradient(student), features)
         metrics["distill"] = distillation_loss(student, features)
@@ -122,11 +122,15 @@ class EditARObjective(Objective):
           batch: B pairs.
         """
         has_source = self.model.editar.prefix == "edit"
-        pixels = jnp.concatenate([batch.source, batch.target]) if has_source else batch.target
-        codes = self.tokenizer.apply({"params": vq}, image.to_float(pixels), method="codes")
-        codes = jax.lax.stop_gradient(codes.reshape(len(codes), -1))  # [2B,N] or [B,N]
-        source, target = jnp.split(codes, 2) if has_source else (None, codes)
-        return source, target
+        pictures = (batch.source, batch.target) if has_source else (batch.target,)
+        pixels = image.to_float(
+            jnp.stack(pictures, axis=1)
+        )  # side by side: devices keep their rows
+        B, n = pixels.shape[:2]
+        pixels = pixels.reshape(B * n, *pixels.shape[2:])
+        codes = self.tokenizer.apply({"params": vq}, pixels, method="codes")
+        codes = jax.lax.stop_gradient(codes.reshape(B, n, -1))  # [B,n,N]
+        return codes[:, 0] if has_source else None, codes[:, -1]
 
     def teacher_features(self, vit: Tree, target: jax.Array) -> jax.Array:
         """What the teacher sees in pictures u8[B,H,W,3]: f32[B,N/4,dt], a constant."""
@@ -170,7 +174,7 @@ class EditARObjective(Objective):
         batch: EditBatch,
         codes: tuple[jax.Array | None, jax.Array],
         key: jax.Array,
-    ) -> Output:
+    ) -> jax.Array:
         drop_key, dropout_key = jax.random.split(key)
         source, target = codes
         dropped = draw_dropped(drop_key, len(target), self.settings.drop)
@@ -188,6 +192,7 @@ class EditARObjective(Objective):
             drop_image=None if source is None else dropped.image,
             deterministic=False,
             rngs={"dropout": dropout_key},
+            method="hidden",
         )
 
 

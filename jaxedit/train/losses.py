@@ -9,6 +9,9 @@ import numpy as np
 import optax
 
 from jaxedit.config import Scales
+from jaxedit.parallel.sharding import constrain
+
+CODES_AT_ONCE = 2048  # of how many codes `head_loss` has the logits in memory
 
 
 class BitwiseLoss(NamedTuple):
@@ -89,6 +92,40 @@ def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = No
     rows = jnp.ones(len(codes), bool) if valid is None else valid
     loss = mean_where(entropy, jnp.broadcast_to(rows[:, None], codes.shape))
     return TokenLoss(loss, jnp.argmax(logits, axis=-1) == codes)
+
+
+def head_loss(hidden: jax.Array, kernel: jax.Array, codes: jax.Array) -> TokenLoss:
+    """`token_loss` of the logits `hidden @ kernel`, of which only a part is in memory at a time.
+
+    It goes through the vocabulary part by part, and the backward pass computes each part again: so
+    a part of the kernel's gradient is complete at once, and devices add each up only once.
+
+    Args:
+      hidden: f32[B,N,D].
+      kernel: f32[D,V].
+      codes: i32[B,N], the right codes.
+    """
+    D, V = kernel.shape
+    if V % CODES_AT_ONCE or V == CODES_AT_ONCE:
+        return token_loss(jnp.einsum("bnd,dv->bnv", hidden, kernel), codes)
+    parts = kernel.reshape(D, -1, CODES_AT_ONCE).transpose(1, 0, 2)
+    parts = constrain(parts, None, None, "vocab")
+
+    @jax.checkpoint
+    def one(kernel: jax.Array, first: jax.Array) -> tuple[jax.Array, ...]:
+        logits = jnp.einsum("bnd,dv->bnv", hidden, kernel)
+        is_right = jnp.arange(CODES_AT_ONCE)[None, None] == (codes - first)[:, :, None]
+        right = jnp.sum(jnp.where(is_right, logits, 0), axis=-1)  # 0 if it is in another part
+        likeliest = jnp.argmax(logits, axis=-1) + first
+        return jax.nn.logsumexp(logits, axis=-1), right, logits.max(axis=-1), likeliest
+
+    xs = (parts, jnp.arange(0, V, CODES_AT_ONCE))
+    _, found = jax.lax.scan(lambda _, x: (None, one(*x)), None, xs)
+    total, right, top, likeliest = found  # [V/part,B,N] each
+    entropy = jax.nn.logsumexp(total, axis=0) - right.sum(axis=0)
+    best = jnp.argmax(top, axis=0, keepdims=True)
+    best = jnp.take_along_axis(likeliest, best, axis=0)[0]
+    return TokenLoss(entropy.mean(), best == codes)
 
 
 def distillation_loss(student: jax.Array, teacher: jax.Array) -> jax.Array:

@@ -82,9 +82,9 @@ def levers(config: TrainConfig, devices: int) -> list[Lever]:
     def lever(change: str) -> None:
         found.append(Lever(change, total(entries(config, devices))))
 
-    if not config.remat:
-        config.remat = True
-        lever("--config.remat=true")
+    if config.remat != "all":
+        config.remat = "all"
+        lever("--config.remat=all")
     if copies > 1:
         config.mesh.data, config.mesh.fsdp = 1, sizes["fsdp"] * copies
         lever(f"--config.mesh.data=1 --config.mesh.fsdp={config.mesh.fsdp}")

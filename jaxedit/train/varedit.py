@@ -106,9 +106,12 @@ class VAREditObjective(Objective):
           key: key[], for the bits that are flipped.
         """
         c = self.model.varedit
-        pixels = image.to_float(jnp.concatenate([batch.source, batch.target]))
+        # source and target side by side: devices keep their rows
+        pixels = image.to_float(jnp.stack([batch.source, batch.target], axis=1))
+        pixels = pixels.reshape(-1, *pixels.shape[2:])  # [2B,H,W,3]
         raw = self.tokenizer.apply({"params": bsq}, pixels, method="encode")  # [2B,h,w,d]
-        source, target = jnp.split(jax.lax.stop_gradient(raw), 2)
+        raw = jax.lax.stop_gradient(raw).reshape(-1, 2, *raw.shape[1:])
+        source, target = raw[:, 0], raw[:, 1]
         flip = quantize.draw_flips(
             *(key, len(target), c.bits, c.latent_scales),
             strength=self.settings.bit_noise,

@@ -65,7 +65,7 @@ class VQObjective(Objective):
         self.kmeans_batches = 0 if config.init_from else self.settings.kmeans_batches
         # Training needs no exact codes: the encoder's convolutions run at the backend's precision.
         self.tokenizer = VQTokenizer(
-            self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat
+            self.model, jnp.dtype(config.dtype), precision=None, remat=config.remat != "none"
         )
         self.reconstruction = ReconstructionLoss(self.settings, "vq")
 

@@ -30,7 +30,7 @@ def config(**settings):
         bsq=BSQTrainConfig(**{"scales": SCALES, "gan_channels": 8, "gan_start": 5} | settings),
         data=DataConfig(image_size=24),
         dtype="float32",
-        remat=False,
+        remat="none",
     )
 
 

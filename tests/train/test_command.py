@@ -16,13 +16,13 @@ def parse(*arguments, config="configs/var_sar.py:tiny", workdir="/tmp/run"):
 def test_overrides_of_every_kind():
     args = parse(
         "--config.optim.learning_rate=1",
-        "--config.remat=true",
+        "--config.tensorboard=true",
         "--config.model.varedit.scales=((1, 1), (2, 2))",
         "--config.model.sample.guidance=(1.0, 2)",
         "--config.model.sample.temperature=0.25",
     )
     assert args.config.optim.learning_rate == 1.0
-    assert args.config.remat is True
+    assert args.config.tensorboard is True
     assert args.config.model.varedit.scales == ((1, 1), (2, 2))
     assert args.config.model.sample.guidance == (1.0, 2)
     assert args.config.model.sample.temperature == 0.25
@@ -49,7 +49,10 @@ def test_config_as_two_arguments():
         (["--config.learning_rate=3"], r"did you mean --config.optim.learning_rate\?"),
         (["--config.steps=many"], "--config.steps=many: invalid literal for int"),
         (["--config.steps=1.5"], "--config.steps=1.5: invalid literal for int"),
-        (["--config.remat=maybe"], "--config.remat=maybe: .*boolean"),
+        (["--config.tensorboard=maybe"], "--config.tensorboard=maybe: .*boolean"),
+        (["--config.remat=true"], "remat='true': expected all, cheap or none"),
+        (["--profile_steps=5"], "--profile_steps=5: expected a first and a last step"),
+        (["--profile_steps=5,4"], "--profile_steps=5,4: expected a first"),
         (["--config.model.sample.guidance=high"], "guidance=high: expected float | tuple"),
         (["--config.model.sample.guidance=(1.0,)"], r"expected one number or \d numbers"),
         (["--config.steps=0"], "steps=0: expected a positive number"),

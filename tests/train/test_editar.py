@@ -72,7 +72,7 @@ def make_config(tokenizer, model=None, **changes):
         data=DataConfig(image_size=8, text_tokens=6, batch_size=8),
         optim=OptimConfig(learning_rate=1e-3, weight_decay=0.05),
         dtype="float32",
-        remat=False,
+        remat="none",
     )
     config.validate()
     return config

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxedit.train import losses
 from jaxedit.train.losses import (
     bitwise_loss,
     distillation_loss,
+    head_loss,
     mean_where,
     scale_weights,
     token_loss,
@@ -57,6 +59,26 @@ def test_token_loss_by_hand():
     result = token_loss(logits, jnp.array([[1, 2]]))
     np.testing.assert_allclose(result.loss, (math.log(2) + math.log(4)) / 2, rtol=1e-6)
     assert result.right.tolist() == [[True, False]]  # of equal ones the first is the likeliest
+
+
+def test_head_loss_by_parts_equals_all_logits(monkeypatch):
+    hidden, kernel = (
+        jax.random.normal(jax.random.key(i), s) for i, s in enumerate([(2, 5, 8), (8, 12)])
+    )
+    codes = jnp.array([[0, 3, 4, 11, 7], [1, 2, 3, 4, 5]])
+
+    def value_and_gradient():
+        call = jax.value_and_grad(lambda *x: tuple(head_loss(*x, codes)), (0, 1), has_aux=True)
+        return jax.jit(call)(hidden, kernel)
+
+    whole = value_and_gradient()
+    np.testing.assert_allclose(whole[0][0], token_loss(hidden @ kernel, codes).loss, rtol=1e-6)
+    monkeypatch.setattr(losses, "CODES_AT_ONCE", 4)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, value_and_gradient()
+    )
+    program = str(jax.make_jaxpr(jax.grad(lambda h: head_loss(h, kernel, codes).loss))(hidden))
+    assert "f32[2,5,4]" in program and "f32[2,5,12]" not in program
 
 
 def test_distillation_loss_by_hand():

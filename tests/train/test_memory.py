@@ -20,7 +20,7 @@ def quick(monkeypatch):
     """An estimate that needs no tracing: 1 MB a row, twice that without remat."""
 
     def activations(config, objective, rows):
-        return rows * 1_000_000 * (1 if config.remat else 2)
+        return rows * 1_000_000 * (1 if config.remat == "all" else 2)
 
     monkeypatch.setattr(memory, "_activations", activations)
 
@@ -59,10 +59,10 @@ def test_a_mesh_cuts_state_and_rows(config, quick):
 
 
 def test_levers_save_memory_in_order(config, quick):
-    config = changed(config, remat=False, ema_decay=0.99, data__batch_size=16)
+    config = changed(config, remat="none", ema_decay=0.99, data__batch_size=16)
     levers = memory.levers(config, 2)
     assert [lever.change.split(" ")[0] for lever in levers] == [
-        "--config.remat=true",
+        "--config.remat=all",
         "--config.mesh.data=1",
         "--config.optim.accumulate=8",
         "--config.ema_decay=0",
@@ -71,7 +71,7 @@ def test_levers_save_memory_in_order(config, quick):
     assert levers[1].change.endswith("--config.mesh.fsdp=2")
     before = total(memory.entries(config, 2))
     assert before > levers[0].nbytes > levers[1].nbytes > levers[3].nbytes
-    assert config.remat is False  # the config itself is untouched
+    assert config.remat == "none"  # the config itself is untouched
 
 
 @pytest.mark.parametrize(

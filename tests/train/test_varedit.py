@@ -50,7 +50,7 @@ def make_config(tokenizer, **changes):
         varedit=VAREditTrainConfig(tokenizer=tokenizer, **changes),
         data=DataConfig(image_size=8, text_tokens=6, batch_size=2),
         dtype="float32",
-        remat=False,
+        remat="none",
     )
     config.validate()
     return config

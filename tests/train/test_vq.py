@@ -35,7 +35,7 @@ def config(accumulate=1, **settings):
         data=DataConfig(image_size=8, batch_size=8),
         optim=OptimConfig(learning_rate=1e-2, accumulate=accumulate),
         dtype="float32",
-        remat=False,
+        remat="none",
         ema_decay=0.9,
     )
 
