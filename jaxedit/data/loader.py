@@ -1,16 +1,20 @@
 """Batches by step: the batch of a step is a pure function of (seed, step), on any host count."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
 from jaxedit.config import DataConfig, require
 from jaxedit.data import prompts, toy
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.mixture import components, shares_of
 from jaxedit.data.order import ORDERS, RowsOf
-from jaxedit.data.sources import Row, row_of
+from jaxedit.data.sources import Row, Source, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
 from jaxedit.data.transforms import CROPS
+from jaxedit.parallel import distributed
+
+log = logging.getLogger(__name__)
 
 
 def make_loader(
@@ -22,6 +26,8 @@ def make_loader(
 ) -> Iterator[EditBatch]:
     """Endless numpy batches of the steps `start_step`, `start_step + 1`, ...
 
+    In a run of several processes all must call it.
+
     Args:
       config: what to read.
       tokenizer: of the instructions.
@@ -30,7 +36,8 @@ def make_loader(
         process's devices. No other row is read. Default all.
 
     Raises:
-      ConfigError: a setting cannot work, or what it names does not exist.
+      ConfigError: a setting cannot work, or what it names does not exist or is not the same on
+        every host.
       OSError: data are damaged; raised by the iterator too, with the store and the row.
     """
     import grain  # slow to import, and only training needs it
@@ -38,6 +45,8 @@ def make_loader(
     validate(config)
     rows = range(config.batch_size) if rows is None else rows
     parts = components(config)
+    if config.source != "toy":
+        distributed.agree(_described(config, [part for part, _ in parts]))
     streams = [
         grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
         for i, (source, _) in enumerate(parts)
@@ -53,6 +62,16 @@ def make_loader(
     iterator = iter(batches.to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start_step)
     return iterator
+
+
+def _described(config: DataConfig, parts: Sequence[Source]) -> dict[str, str]:
+    """What tells the parts of a mixture from others; each is logged."""
+    about = {}
+    for (entry, share), part in zip(config.mixture, parts, strict=True):
+        log.info("data: %s: %d rows, %g of the mixture", entry, len(part), share)
+        last = part[len(part) - 1].instruction
+        about[f"data {entry}"] = f"{len(part)} rows, the last {last!r}"
+    return about
 
 
 def validate(config: DataConfig) -> None:

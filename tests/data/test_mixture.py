@@ -12,6 +12,7 @@ from jaxedit.data import drop_list
 from jaxedit.data.loader import example_rows, make_loader, validate
 from jaxedit.data.mixture import components
 from jaxedit.data.text import TextTokenizer
+from jaxedit.parallel import distributed
 
 EDITAR = (
     ("multigen-depth", 0.15),
@@ -79,6 +80,14 @@ def test_hosts_share_one_batch_that_any_step_gives(stores, tokenizer, order):
             jax.tree.map(np.testing.assert_array_equal, mine, part)
 
 
+def test_hosts_with_other_stores_are_told(stores, tokenizer, monkeypatch):
+    said = {}
+    monkeypatch.setattr(distributed, "agree", said.update)
+    make_loader(settings(stores), tokenizer, start_step=0)
+    assert said["data pipe:add_remove"] == "10 rows, the last 'Remove a thing 24'"
+    assert len(said) == 5
+
+
 def test_stores_in_proportion_to_their_rows(stores, tokenizer):
     write_store(stores / "large", [make_record(200 + i, "large") for i in range(15)])
     config = settings(stores, (("pipe+large", 1.0),))
@@ -104,7 +113,7 @@ def test_dropped_rows_are_not_drawn(stores, tokenizer, tmp_path):
 
 
 def test_a_damaged_row_ends_the_iterator_with_its_name(tokenizer, tmp_path):
-    records = [make_record(0), make_record(1, source=picture(1)[:-30])]
+    records = [make_record(0), make_record(1, source=picture(1)[:-30]), make_record(2)]
     store = write_store(tmp_path / "mine", records, 1)
     loader = make_loader(settings(store, (("edit", 1.0),)), tokenizer, start_step=0)
     with pytest.raises(OSError, match="mine: row 1 is damaged: ") as error:
