@@ -11,9 +11,9 @@ from jaxedit.config import require
 from jaxedit.data import record
 from jaxedit.data.convert.folder import Folder
 from jaxedit.data.convert.processes import write_shards
-from jaxedit.data.convert.progress import Progress
 from jaxedit.data.convert.report import Report, write_json
 from jaxedit.data.convert.shard import Job
+from jaxedit.data.progress import Progress
 from jaxedit.data.published import open_published
 from jaxedit.data.published.example import Published
 from jaxedit.data.store import METADATA
@@ -83,8 +83,9 @@ def convert(order: Order) -> Report:
         if missing:
             (folder.path / METADATA).unlink(missing_ok=True)
         jobs = [Job(published, parts[i::shards], folder, i, order.store_px) for i in missing]
-        with Progress(sum(len(job.parts) for job in jobs), len(parts)) as progress:
-            write_shards(jobs, min(order.workers, max(len(jobs), 1)), progress.seen)
+        with Progress(f"pieces of {published.name}", len(parts)) as progress:
+            progress.add(len(parts) - sum(len(job.parts) for job in jobs))
+            write_shards(jobs, min(order.workers, max(len(jobs), 1)), progress.add)
         return _finish(order, folder, published)
 
 

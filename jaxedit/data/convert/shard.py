@@ -34,12 +34,12 @@ class Job(NamedTuple):
     store_px: int
 
 
-def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
+def write_shard(job: Job, seen: Callable[[], object]) -> None:
     """Write a shard and its report; a shard that fails leaves nothing behind.
 
     Args:
       job: which shard.
-      seen: called after each piece with the counts so far; after the last when the shard is whole.
+      seen: called after each piece, after the last one when the shard is whole.
 
     Raises:
       OSError: it cannot be written, for example because the disk is full.
@@ -53,7 +53,7 @@ def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
         writer = ArrayRecordWriter(str(part), record.WRITER)
         for number, piece in enumerate(job.parts):
             if number:
-                seen(report)
+                seen()
             for row in _records(job, piece, report):
                 writer.write(record.encode(row, features))
                 hashes.append(int(row.target_sha256[:16], 16))
@@ -64,7 +64,7 @@ def write_shard(job: Job, seen: Callable[[Report], object]) -> None:
             raise OSError(f"{part}: {reader.num_records()} of {report.pairs} pairs were written")
         reader.close()
         job.folder.commit(job.index, part, report, np.array(hashes, np.uint64))
-        seen(report)
+        seen()
     except RuntimeError as error:  # how ArrayRecord reports what the system says
         raise OSError(f"{job.folder.path}: {str(error).split(';')[0]}") from error
     finally:

@@ -28,10 +28,10 @@ def written(jobs):
 
 def test_processes_write_what_one_does(jobs):
     seen = []
-    write_shards(jobs, 2, lambda job, report: seen.append((job.index, report.pairs)))
-    assert sorted(seen) == [(0, 2), (1, 2)]
+    write_shards(jobs, 2, lambda: seen.append(True))
+    assert len(seen) == 2
     found, reports = written(jobs), [job.folder.report_of(job.index) for job in jobs]
-    write_shards(jobs, 1, lambda job, report: None)
+    write_shards(jobs, 1, lambda: None)
     assert written(jobs) == found
     assert [job.folder.report_of(job.index) for job in jobs] == reports
 
@@ -39,7 +39,7 @@ def test_processes_write_what_one_does(jobs):
 def test_what_goes_wrong_is_told(jobs):
     wrong = jobs[0]._replace(store_px="many")
     with pytest.raises(OSError, match="^shard 0: .*TypeError"):
-        write_shards([wrong], 2, lambda job, report: None)
+        write_shards([wrong], 2, lambda: None)
     assert not multiprocessing.active_children()
 
 
@@ -51,7 +51,7 @@ def test_a_killed_process_is_noticed(jobs, tmp_path):
     timer.start()
     try:
         with pytest.raises(OSError, match="^shard 1: its process was killed; out of memory"):
-            write_shards(jobs[1:], 2, lambda job, report: None)
+            write_shards(jobs[1:], 2, lambda: None)
     finally:
         timer.join()
     assert not jobs[1].folder.shard(1).exists()
