@@ -9,6 +9,7 @@ pairs. CPU time is that of all threads of one process, so other work on the mach
 
 import argparse
 import io
+import os
 import pathlib
 import tempfile
 import time
@@ -117,7 +118,8 @@ def read(store: pathlib.Path, size: int, pairs: int) -> float:
 def tables(size: tuple[int, int], converting: float, reading: dict[int, float]) -> list[str]:
     """Markdown: the rates, and what they mean for the papers' runs."""
     width, height = size
-    lines = ["| | images per CPU-second |", "| --- | --- |"]
+    lines = [f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}.", ""]
+    lines += ["| | images per CPU-second |", "| --- | --- |"]
     lines.append(f"| conversion, {width}x{height} to {STORE_PX} | {converting:.0f} |")
     lines += [f"| reading at {px} px, with batches | {rate:.0f} |" for px, rate in reading.items()]
     lines += [
