@@ -1,131 +1,129 @@
-"""Time and memory of one training step of an editor, here or compiled for a TPU topology.
+"""Time, memory and share of the devices' arithmetic of one training step on this machine.
 
     python benchmarks/train_step.py --config=configs/var_sar.py:tiny
-    python benchmarks/train_step.py --config=configs/editar.py:tiny
-    python benchmarks/train_step.py --config=configs/var_sar.py:2b-256 --topology=v5p:4x4x4
+    python benchmarks/train_step.py --config=configs/editar.py:xl --remat=all,cheap
 
 Settings are changed as in training: --config.data.batch_size=64 --config.mesh.tensor=2. Weights and
-pictures are random. With --topology nothing runs and no TPU is needed, only the package
-libtpu: the compiler reports the memory of each device and the collectives of a step.
+pictures are random. With --count nothing runs. What a pod needs, which need not be here, is told by
+python -m jaxedit.train --dry_run --devices=NAME.
+
+What blocks compute again, counted in the traced step of one sample (TFLOP with it; GB of
+activations, estimated as in --dry_run; the mathematics needs 12.55 and 51.58 TFLOP):
+
+    --config.remat       editar.py:xl        var_sar.py:2b
+    none                 12.65   19.1 GB     52.73   36.4 GB
+    cheap                13.14    2.9 GB     55.20    7.1 GB
+    all                  15.59    1.1 GB     68.80    1.8 GB
+
+The estimate is of a program without kernels for attention; TPUs and NVIDIA cards need less.
 """
 
 import argparse
-import collections
+import copy
 import dataclasses
-import functools
-import os
-import re
 import time
-
-# libtpu asks for the machine it is on; any answer will do, because nothing runs there.
-PRETEND = {
-    "JAX_PLATFORMS": "cpu",
-    "TPU_SKIP_MDS_QUERY": "1",
-    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
-    "TPU_WORKER_HOSTNAMES": "localhost",
-}
 
 
 def parse() -> tuple[argparse.Namespace, list[str]]:
     """The command line: this script's arguments and those of the config."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--topology", default="", help="for example v5p:4x4x4")
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
+    parser.add_argument("--remat", default="", help="several values of --config.remat, as a,b")
+    parser.add_argument("--count", action="store_true", help="only trace and count; run nothing")
     return parser.parse_known_args()
 
 
 def main() -> None:
-    """Compile, report, and run unless a topology is given."""
+    """Measure one step after the other."""
     args, settings = parse()
-    if args.topology:
-        os.environ.update(PRETEND)
     from jaxedit.train import command
 
     config = command.parse(["", "--workdir=unused", *settings]).config
-    compiled, arguments = compile_step(config, args.topology)
-    report(compiled)
-    if not args.topology:
-        run(config, compiled, arguments, args.steps)
+    for remat in args.remat.split(",") if args.remat else [config.remat]:
+        changed = copy.deepcopy(config)
+        changed.remat = remat
+        changed.validate()
+        print(f"--config.remat={remat}", flush=True)
+        count(changed) if args.count else measure(changed, args.steps)
 
 
-def compile_step(config, topology: str):
-    """The compiled step of the config and the shapes of its arguments."""
+def count(config) -> None:
+    """Print the operations of one sample's step, needed and done, and the memory in between."""
     import jax
-    from jax.experimental import topologies
+    import jax.numpy as jnp
 
-    from jaxedit.parallel import sharding
-    from jaxedit.parallel.mesh import make_mesh
-    from jaxedit.train.loop import jit_step
+    from jaxedit import rng
+    from jaxedit.parallel.live_memory import peak_bytes
+    from jaxedit.train.flops import training_flops
     from jaxedit.train.memory import abstract_objective, batch_shapes
-    from jaxedit.train.optim import make_optimizer
-    from jaxedit.train.step import init_state
 
-    devices = topologies.get_topology_desc(topology, "tpu").devices if topology else None
-    mesh = make_mesh(config.mesh, devices)
     objective = abstract_objective(config)
-    batch = batch_shapes(config, config.data.batch_size)
-    frozen = objective.frozen()
-    with jax.set_mesh(mesh):
-        optimizer = make_optimizer(config.optim, config.steps)
-        state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
-        state, frozen = (laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, frozen))
-        batch = laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
-        start = time.perf_counter()
-        compiled = jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
-        compiled = compiled.compile()
-    print(f"{dict(mesh.shape)}: compiled in {time.perf_counter() - start:.1f} s")
-    return compiled, (state, frozen, batch)
+    key = jax.eval_shape(lambda: rng.key_for(0, "init"))
+    params = jax.eval_shape(objective.init, key)
+    rest = (objective.frozen(), batch_shapes(config, 1), key, jax.ShapeDtypeStruct((), jnp.int32))
+
+    def gradients(params, *rest):
+        return jax.grad(objective.loss, has_aux=True)(params, *rest)[0]
+
+    done = training_flops(lambda _, *arguments: gradients(*arguments), (), params, *rest)
+    needed = training_flops(objective.loss, params, *rest)
+    nbytes = peak_bytes(gradients, params, *rest, count_results=False)
+    print(f"{needed / 1e12:.2f} TFLOP, {done / 1e12:.2f} computed, {nbytes / 1e9:.2f} GB")
 
 
-def laid_out(shapes, layout):
-    """ShapeDtypeStructs with their shardings."""
-    import jax
+def measure(config, steps: int) -> None:
+    """Compile the step of the config, run it on random values, and print what it takes."""
+    from jaxedit.parallel.mesh import make_mesh
+    from jaxedit.train.dry_run import lower_step
+    from jaxedit.train.flops import work_of_step
+    from jaxedit.train.memory import abstract_objective, batch_shapes
+    from jaxedit.train.mesh import chosen_mesh
 
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout
-    )
-
-
-def report(compiled) -> None:
-    """Memory of one device and the collectives in the program."""
+    objective = abstract_objective(config)
+    work = work_of_step(config, objective, batch_shapes(config, 1))
+    mesh = make_mesh(chosen_mesh(config, objective))
+    start = time.perf_counter()
+    lowered = lower_step(config, objective, mesh)
+    compiled = lowered.compile()
     memory = compiled.memory_analysis()
-    gb = {
-        name: getattr(memory, f"{name}_size_in_bytes") / 1e9
-        for name in ("argument", "output", "temp", "alias")
-    }
-    total = gb["argument"] + gb["output"] + gb["temp"] - gb["alias"]
-    print(f"memory of one device: {total:.2f} GB (state and batch {gb['argument']:.2f} GB)")
-    names = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
-    found = collections.Counter(re.findall(rf" ({names})(?:-start)?\(", compiled.as_text()))
-    print("collectives in the program:", dict(found) or "none")
+    held = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    held += memory.output_size_in_bytes - memory.alias_size_in_bytes
+    print(f"{dict(mesh.shape)}: compiled in {time.perf_counter() - start:.1f} s")
+    print(f"{held / 1e9:.2f} GB on each device, {memory.argument_size_in_bytes / 1e9:.2f} of state")
+    wall, cpu = timed(compiled, lowered.args_info[0], steps)
+    rates = work.rates(1 / wall)
+    print(f"{1000 * wall:.0f} ms a step ({1000 * cpu:.0f} ms of CPU)", end=", ")
+    print(
+        f"{config.data.batch_size / wall:.1f} img/s, {work.flops / 1e12:.3g} TFLOP a step", end=", "
+    )
+    share = f", MFU {rates['mfu']:.1%}" if "mfu" in rates else ""
+    print(f"{rates['tflops_per_device']:.3g} TFLOP/s on each device{share}", flush=True)
 
 
-def run(config, compiled, arguments, steps: int) -> None:
-    """Run the step on random values and print its time."""
+def timed(compiled, shapes, steps: int) -> tuple[float, float]:
+    """Seconds and CPU seconds of a step on random values."""
     import jax
     import numpy as np
 
     random = np.random.default_rng(0)
 
-    def fill(shape):
+    def fill(shape, sharding):
         if shape.dtype == np.uint8:
             values = random.integers(0, 256, shape.shape, np.uint8)
         elif np.issubdtype(shape.dtype, np.floating):
             values = random.normal(0, 0.02, shape.shape).astype(shape.dtype)
         else:
             values = np.ones(shape.shape, shape.dtype)
-        return jax.device_put(values, shape.sharding)
+        return jax.device_put(values, sharding)
 
-    state, frozen, batch = jax.tree.map(fill, arguments)
-    state = dataclasses.replace(state, opt_state=jax.tree.map(lambda x: abs(x), state.opt_state))
+    state, frozen, batch = jax.tree.map(fill, shapes, compiled.input_shardings[0])
+    state = dataclasses.replace(state, opt_state=jax.tree.map(abs, state.opt_state))
     state, _ = jax.block_until_ready(compiled(state, frozen, batch))
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(steps):
         state, metrics = compiled(state, frozen, batch)
     jax.block_until_ready((state, metrics))
-    wall, cpu = (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
-    rate = config.data.batch_size / wall
-    print(f"{1000 * wall:.0f} ms a step ({1000 * cpu:.0f} ms of CPU), {rate:.1f} img/s")
+    return (time.perf_counter() - wall) / steps, (time.process_time() - cpu) / steps
 
 
 if __name__ == "__main__":

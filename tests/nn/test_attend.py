@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax._src.cudnn import fused_attention_stablehlo
 
 from jaxedit.nn import attend as kernels
 from jaxedit.nn.attend import attend, attend_block_causal, attend_by_blocks, attend_causal
@@ -89,3 +90,27 @@ def scores(word: str) -> int:
     """The number of values of f32[1,1,n,m] in a printed program."""
     shape = re.match(r"\w+:f32\[((?:\d+,)*)(\d+),(\d+)\]", word)
     return int(shape[2]) * int(shape[3]) if shape else 0
+
+
+def test_cards_take_their_own_kernel(monkeypatch):
+    """Lowered for a card that is not here: nothing of the size of the scores is left."""
+    monkeypatch.setattr(kernels, "device_kind", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setattr(fused_attention_stablehlo, "check_cudnn_version", lambda: 91000)
+    qkv = random_qkv(1024, rows=1, heads=2, width=64).astype(jnp.bfloat16)
+    for function in (attend_causal, lambda *x: attend_block_causal(*x, (1, 63, 960))):
+        gradient = jax.jit(jax.grad(lambda x: function(*x).astype(jnp.float32).sum()))  # noqa: B023
+        text = gradient.trace(qkv).lower(lowering_platforms=("cuda",)).as_text()
+        assert "cudnn$fmhaSoftmaxBackward" in text
+        assert not re.search(r"1024x1024x|960x1024x", text)
+
+
+def test_kernels_are_for_long_sequences_of_the_right_type(monkeypatch):
+    q, k, _ = random_qkv(1024, rows=1, heads=1, width=64)
+    half = q.astype(jnp.bfloat16)
+    assert not kernels._takes_splash(q, k) and not kernels._takes_cudnn(half, k)
+    monkeypatch.setattr(kernels, "device_kind", lambda: "TPU v5 lite")
+    assert kernels._takes_splash(q, k) and not kernels._takes_splash(q[:, :, :200], k)
+    monkeypatch.setattr(kernels, "device_kind", lambda: "NVIDIA A100-SXM4-80GB")
+    assert kernels._takes_cudnn(half, k) and not kernels._takes_cudnn(q, k)
+    monkeypatch.setattr(kernels, "device_kind", lambda: "Tesla T4")
+    assert not kernels._takes_cudnn(half, k)
