@@ -38,6 +38,7 @@ def test_trains_and_reports(tmp_path):
     assert [line["step"] for line in lines] == [10, 20, 30, 40, 50, 60]
     assert lines[-1]["loss"] < 0.3 * lines[0]["loss"]
     assert {"mae", "lr", "grad_norm", "img_per_s", "data_wait"} <= lines[0].keys()
+    assert lines[-1]["tflops_per_device"] > 0 and "mfu" not in lines[-1]  # a CPU has no known peak
     assert sorted(p.name for p in (tmp_path / "samples").iterdir())[-1] == "0000060.png"
     exported = json.loads((tmp_path / "export" / "weights.json").read_text())
     kernel = np.asarray(state.ema_params["transformer"]["mlp"]["up"]["kernel"])

@@ -73,6 +73,13 @@ def test_writer_drops_reports_after_the_checkpoint(tmp_path):
     assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 1.0), (30, 0.5)]
 
 
+@pytest.mark.parametrize(("rates", "line"), [({}, "img/s  data"), ({"mfu": 0.456}, "MFU 45.6%")])
+def test_the_log_line_shows_the_share_if_it_is_known(tmp_path, caplog, rates, line):
+    with caplog.at_level("INFO"), Writer(epath.Path(tmp_path), TrainConfig(), start=0) as writer:
+        writer.scalars(10, report(**rates))
+    assert line in caplog.text
+
+
 def test_a_report_that_a_kill_cut_short_is_dropped():
     whole = '{"step": 10}\n{"step": 20}\n'
     assert reports_until(whole, 20) == whole

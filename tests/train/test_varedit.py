@@ -1,6 +1,7 @@
 import copy
 import functools
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxedit.config import (
     PRESETS,
     ConfigError,
     DataConfig,
+    MeshConfig,
     PretrainedConfig,
     TrainConfig,
     VAREditTrainConfig,
@@ -21,6 +23,7 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, quantize
 from jaxedit.parallel import sharding
+from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.varedit import VAREditObjective, load_frozen
 
 SCALES = ((1, 1), (2, 2), (4, 4))
@@ -111,6 +114,15 @@ def test_labels_are_the_tokenizers_bits(tokenizer, objective):
     noisy = jax.jit(objective.tokens)(frozen, batch, KEY)[1]
     assert (noisy.bits[:, 0] == expected.bits[:, 0]).all()  # recorded before they are disturbed
     assert not np.allclose(noisy.inputs, expected.inputs)
+
+
+def test_pictures_stay_on_their_devices(objective):
+    mesh = make_mesh(MeshConfig(data=2), jax.devices()[:2])
+    batch = sharding.to_global(make_batch(), mesh)
+    frozen = jax.device_put(frozen_of(objective)["bsq"], sharding.replicated(mesh))
+    with jax.set_mesh(mesh):
+        program = jax.jit(objective.tokens).lower(frozen, batch, KEY).compile().as_text()
+    assert not re.search(r"(collective-permute|all-to-all)(-start)?\(", program)
 
 
 def test_dropped_text_does_not_matter(tokenizer, params):
