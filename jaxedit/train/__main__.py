@@ -92,7 +92,7 @@ def _dry_run(args: command.Command) -> int:
     objective = memory.abstract_objective(args.config)
     args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
     found = memory.entries(args.config, devices)
-    changes = [] if fits(found, room) else memory.levers(args.config, devices)
+    changes = [] if fits(found, room) else memory.levers(args.config, devices, room)
     print(table(f"training, on each of {devices} devices:", found, room, changes))
     return 0 if fits(found, room) else TOO_LARGE
 

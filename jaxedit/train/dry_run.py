@@ -17,7 +17,7 @@ from jaxedit.config import MeshConfig, TrainConfig
 from jaxedit.parallel import sharding
 from jaxedit.parallel.choice import Machine, choose
 from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
-from jaxedit.parallel.memory import GB, Entry, Room, fits, table, total
+from jaxedit.parallel.memory import GB, Entry, Room, fits, on_device, table, total
 from jaxedit.parallel.mesh import AXES, make_mesh
 from jaxedit.parallel.topology import Pod, devices_of
 from jaxedit.train import memory
@@ -34,8 +34,9 @@ _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
 class Compiled(NamedTuple):
     """What the compiler says of a step.
 
-    seconds: that it took; arguments: bytes of state, frozen networks and batch on a device;
-    temporary: bytes of all else; traffic: what is sent, None if the program was too large.
+    seconds: that it took; arguments: bytes of state and batch on a device, and of what the step
+    needs of the frozen networks; temporary: bytes of all else; traffic: what is sent, None if the
+    program was too large.
     """
 
     seconds: float
@@ -85,10 +86,10 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     compiled = compile_step(config, objective, mesh)
     is_compilers = is_on_tpu(mesh)
     if is_compilers:
-        entries = memory.state_entries(config, objective, mesh)
-        batch = compiled.arguments - total(entries)
-        entries += [
-            Entry("batch and padding", max(batch, 0)),
+        rows = config.data.batch_size // (config.mesh.data * config.mesh.fsdp)
+        entries = [
+            *memory.state_entries(config, objective, mesh),
+            Entry("batch", on_device(memory.batch_shapes(config, rows), None), f"{rows} rows"),
             Entry("temporary", compiled.temporary, "gradients, activations, gathered weights"),
         ]
     else:
@@ -144,7 +145,9 @@ def text(run: DryRun, config: TrainConfig) -> str:
             f"{compiled.seconds:.0f} s; memory is an estimate (XLA:CPU: "
             f"{compiled.arguments / GB:.2f} GB of arguments, {compiled.temporary / GB:.2f} GB more)"
         )
-    changes = [] if run.fits else memory.levers(config, pod.devices)
+    changes = []
+    if not run.fits:
+        changes = memory.levers(config, pod.devices, run.room, slices=pod.slices)
     lines.append(table("on each device:", run.entries, run.room, changes))
     if compiled.traffic is not None:
         lines.append(traffic_table(compiled.traffic))

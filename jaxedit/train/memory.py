@@ -19,7 +19,7 @@ from jaxedit.convert.pretrained import abstract_params
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.vit import small_teacher
 from jaxedit.parallel.live_memory import peak_bytes
-from jaxedit.parallel.memory import Entry, Lever, on_device, total
+from jaxedit.parallel.memory import Entry, Lever, Room, on_device, total
 from jaxedit.parallel.mesh import abstract_mesh
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.editar import EditARObjective
@@ -73,8 +73,12 @@ def state_entries(
     return [entry for entry in found if entry.nbytes]
 
 
-def levers(config: TrainConfig, devices: int) -> list[Lever]:
-    """What saves memory, the cheapest first, each with the bytes that are needed from then on."""
+def levers(config: TrainConfig, devices: int, room: Room, *, slices: int = 1) -> list[Lever]:
+    """What saves memory, the cheapest first, each with the bytes that are needed from then on.
+
+    Micro-batches become as small as they must to fit into the room, or have one row. Each of the
+    TPU slices keeps a copy of the weights.
+    """
     config = copy.deepcopy(config)
     sizes = dict(abstract_mesh(config.mesh, devices).shape)
     copies, found = sizes["data"], []
@@ -85,18 +89,30 @@ def levers(config: TrainConfig, devices: int) -> list[Lever]:
     if config.remat != "all":
         config.remat = "all"
         lever("--config.remat=all")
-    if copies > 1:
-        config.mesh.data, config.mesh.fsdp = 1, sizes["fsdp"] * copies
-        lever(f"--config.mesh.data=1 --config.mesh.fsdp={config.mesh.fsdp}")
+    if copies > slices:
+        config.mesh.data, config.mesh.fsdp = slices, sizes["fsdp"] * copies // slices
+        lever(f"--config.mesh.data={slices} --config.mesh.fsdp={config.mesh.fsdp}")
     rows = _rows(config, abstract_mesh(config.mesh, devices))
-    if rows > 1:
-        config.optim.accumulate *= rows
+    if (parts := _fewest_parts(config, devices, rows, room)) > 1:
+        config.optim.accumulate *= parts
         lever(f"--config.optim.accumulate={config.optim.accumulate}")
     if config.ema_decay:
         config.ema_decay = 0.0
         lever("--config.ema_decay=0")
     least = found[-1].nbytes if found else total(entries(config, devices))
     return [*found, Lever("more devices (mesh.fsdp), or some with more memory", least)]
+
+
+def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: Room) -> int:
+    """Parts of a micro-batch of `rows` that are small enough to fit, as each row takes the same."""
+    config = copy.deepcopy(config)
+    config.optim.accumulate *= rows
+    one = entries(config, devices)
+    spare = (room.nbytes or 0) - total(one)
+    fitting = 1 + max(spare, 0) // max(one[-1].nbytes, 1)
+    return next(
+        parts for parts in range(1, rows + 1) if not rows % parts and rows / parts <= fitting
+    )
 
 
 def abstract_objective(config: TrainConfig) -> Objective:

@@ -6,7 +6,7 @@ import pytest
 from jaxedit import rng
 from jaxedit.config import ConfigError
 from jaxedit.configs import editar, tokenizer_bsq, tokenizer_vq, var_finest, var_sar
-from jaxedit.parallel.memory import total
+from jaxedit.parallel.memory import Room, total
 from jaxedit.train import memory
 
 
@@ -60,7 +60,7 @@ def test_a_mesh_cuts_state_and_rows(config, quick):
 
 def test_levers_save_memory_in_order(config, quick):
     config = changed(config, remat="none", ema_decay=0.99, data__batch_size=16)
-    levers = memory.levers(config, 2)
+    levers = memory.levers(config, 2, Room(0, "nobody"))
     assert [lever.change.split(" ")[0] for lever in levers] == [
         "--config.remat=all",
         "--config.mesh.data=1",
@@ -72,6 +72,15 @@ def test_levers_save_memory_in_order(config, quick):
     before = total(memory.entries(config, 2))
     assert before > levers[0].nbytes > levers[1].nbytes > levers[3].nbytes
     assert config.remat == "none"  # the config itself is untouched
+
+
+def test_micro_batches_are_no_smaller_than_they_must_be(config, quick):
+    config = changed(config, remat="all", data__batch_size=16)  # 8 rows on a device
+    one = total(memory.entries(changed(config, optim__accumulate=8, mesh__fsdp=2), 2))
+    for spare, accumulate in ((0, 8), (1e6, 4), (2.9e6, 4), (3e6, 2)):  # 1, 2, 3 and 4 rows fit
+        levers = memory.levers(config, 2, Room(one + spare, "somebody"))
+        assert levers[1].change == f"--config.optim.accumulate={accumulate}"
+        assert levers[1].nbytes <= one + spare
 
 
 @pytest.mark.parametrize(
