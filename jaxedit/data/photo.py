@@ -10,7 +10,7 @@ import warnings
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
 MAX_PIXELS = 100_000_000
@@ -139,6 +139,8 @@ def _decode(file: BinaryIO, name: str | os.PathLike) -> Image.Image:
             raise
         except Exception as error:  # each decoder fails in its own way on damaged files
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if isinstance(error, UnidentifiedImageError):  # its text is about an object
+                reason = "of no known format"
             raise ValueError(f"{name}: not a readable picture: {reason}") from error
     return to_rgb(image)
 

@@ -42,13 +42,13 @@ def ask_all(
     stop = threading.Event()
 
     def ask(row: int) -> None:
-        record = store[row]
-        if stop.is_set() or record.task != "edit":
+        if stop.is_set() or (record := store[row]).task != "edit":
             return
         try:
             answer = read_answer(endpoint.ask(body_of(record, *model)))
-        except Refused:
-            if not len(answers):
+        except OSError as error:
+            if not isinstance(error, Refused) or not len(answers):
+                stop.set()  # before this thread takes another row
                 raise
             answer = UNCLEAR
         answers.add(row, record.id, answer, model.name)
@@ -105,9 +105,10 @@ def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
       How many lines have no response; their rows stay open.
 
     Raises:
-      ConfigError: the file is damaged or of another store; no answer of it counts.
+      ConfigError: there is no file, or it is damaged or of another store; no answer of it counts.
       OSError: the file cannot be read.
     """
+    require(path.is_file(), f"--import={path}: expected a file of responses")
     found, failed = [], 0
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
