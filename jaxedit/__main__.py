@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxedit.arguments import BAD_INPUT, every_option, make_parser, option_names
+from jaxedit.arguments import BAD_INPUT, DONE, every_option, exit_code, make_parser, option_names
 from jaxedit.config import (
     OFFICIAL,
     PretrainedConfig,
@@ -35,29 +35,24 @@ from jaxedit.config import (
 if TYPE_CHECKING:
     from jaxedit.editor import Editor
 
-DONE, DIFFERENT, TOO_LARGE = 0, 1, 1
+DIFFERENT, TOO_LARGE = 1, 1
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    try:
-        args = make_parser(__doc__).parse_args(argv)
-        require_int8(args.int8 or ())
-        require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
-        if args.dry_run:
-            return dry_run(args)
-        if args.batch:
-            return edit_list(args)
-        if args.from_png:
-            return replay(args)
-        return edit_photo(args)
-    except SystemExit as done:  # --help, --version, wrong arguments
-        return int(done.code or 0)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code(lambda: _run(make_parser(__doc__).parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    require_int8(args.int8 or ())
+    require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
+    if args.dry_run:
+        return dry_run(args)
+    if args.batch:
+        return edit_list(args)
+    if args.from_png:
+        return replay(args)
+    return edit_photo(args)
 
 
 def edit_photo(args: argparse.Namespace) -> int:

@@ -1,6 +1,8 @@
 """The arguments of `python -m jaxedit`; nothing here imports jax."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from jaxedit import __version__
@@ -8,7 +10,7 @@ from jaxedit.config import METHODS, OPTIONS, PretrainedConfig
 from jaxedit.config.models import SampleConfig
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 
-BAD_INPUT = 2
+DONE, BAD_INPUT, STOPPED = 0, 2, 130
 DTYPES = ("float32", "bfloat16")
 TASKS = ("depth", "canny", "segmentation")
 
@@ -56,6 +58,25 @@ def every_option() -> list[str]:
     """The options of all methods."""
     parts = (SampleConfig(), TokenSampleConfig(), ERecConfig())
     return list(dict.fromkeys(name for part in parts for name in vars(part)))
+
+
+def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
+    """What a command ends with; what its user did wrong is told in one line.
+
+    Args:
+      command: parses its arguments, does its work and returns an exit code.
+      stopped: what to say after Ctrl-C.
+    """
+    try:
+        return command()
+    except SystemExit as done:  # --help, wrong arguments
+        return int(done.code or DONE)
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
 
 
 class Parser(argparse.ArgumentParser):

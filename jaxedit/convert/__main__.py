@@ -18,32 +18,26 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxedit.arguments import BAD_INPUT, Parser
+from jaxedit.arguments import BAD_INPUT, DONE, Parser, exit_code
 from jaxedit.config import OFFICIAL, require
 
-DONE = 0
 DTYPES = {"bf16": "bfloat16", "f32": "float32", "f16": "float16"}
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    try:
-        args = make_parser().parse_args(argv)
-        if args.list:
-            print("\n".join(releases()))
-            return DONE
-        if args.check:
-            return _check(args)
-        require(bool(args.src), "--src is missing: what to convert (--help)")
-        require(bool(args.dst), "--dst is missing: the directory to write")
-        return _export(args) if args.export else _convert(args)
-    except SystemExit as done:  # --help, wrong arguments
-        return int(done.code or 0)
-    except KeyboardInterrupt:
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code(lambda: _run(make_parser().parse_args(argv)))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.list:
+        print("\n".join(releases()))
+        return DONE
+    if args.check:
+        return _check(args)
+    require(bool(args.src), "--src is missing: what to convert (--help)")
+    require(bool(args.dst), "--dst is missing: the directory to write")
+    return _export(args) if args.export else _convert(args)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -16,29 +16,24 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxedit.arguments import BAD_INPUT, Parser
+from jaxedit.arguments import DONE, Parser, exit_code
 from jaxedit.data.published import DATASETS
-
-DONE, INTERRUPTED = 0, 130
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    try:
-        args = make_parser().parse_args(argv)
-        from jaxedit.data.convert.convert import Order, convert
+    return exit_code(
+        lambda: _run(make_parser().parse_args(argv)),
+        stopped="stopped: the same command goes on from here",
+    )
 
-        report = convert(Order(**vars(args)))
-        print(f"{args.out}: {report.summary()}")
-        return DONE
-    except SystemExit as done:  # --help, wrong arguments
-        return int(done.code or 0)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+
+def _run(args: argparse.Namespace) -> int:
+    from jaxedit.data.convert.convert import Order, convert
+
+    report = convert(Order(**vars(args)))
+    print(f"{args.out}: {report.summary()}")
+    return DONE
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -15,24 +15,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxedit.arguments import BAD_INPUT, Parser
+from jaxedit.arguments import DONE, Parser, exit_code
 from jaxedit.config import require
-
-DONE, INTERRUPTED = 0, 130
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; returns the exit code."""
-    try:
-        _run(make_parser().parse_args(argv))
-        return DONE
-    except SystemExit as done:  # --help, wrong arguments
-        return int(done.code or 0)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code(lambda: _run(make_parser().parse_args(argv)))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -53,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> None:
+def _run(args: argparse.Namespace) -> int:
     from jaxedit.data import drop_list
     from jaxedit.data.near_duplicates.search import Pictures, find
     from jaxedit.data.store import Store
@@ -71,6 +60,7 @@ def _run(args: argparse.Namespace) -> None:
             f"{store.directory}: {len(rows)} of {len(store)} rows show one of "
             f"{len(pictures.names)} pictures: {path}"
         )
+    return DONE
 
 
 if __name__ == "__main__":

@@ -21,25 +21,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jaxedit.arguments import BAD_INPUT, Parser
+from jaxedit.arguments import DONE, Parser, exit_code
 from jaxedit.config import require
-
-DONE, INTERRUPTED = 0, 130
 
 
 def main(argv: Sequence[str], key: str = "") -> int:
     """Run the command with the server's key; returns the exit code."""
-    try:
-        _run(make_parser().parse_args(argv), key)
-        return DONE
-    except SystemExit as done:  # --help, wrong arguments
-        return int(done.code or 0)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code(
+        lambda: _run(make_parser().parse_args(argv), key),
+        stopped="stopped: the same command goes on from here",
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -79,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace, key: str) -> None:
+def _run(args: argparse.Namespace, key: str) -> int:
     from jaxedit.data import drop_list
     from jaxedit.data.store import Store
     from jaxedit.data.vlm_filter.answers import Answers
@@ -94,7 +85,7 @@ def _run(args: argparse.Namespace, key: str) -> None:
     rows = [row for row in range(len(store))[args.rows] if row not in answers]
     if args.export:
         print(f"{args.export}: {export(store, rows, args.export, model)} requests")
-        return
+        return DONE
     if args.answers:
         failed = import_(store, args.answers, answers)
         print(f"{args.answers}: {failed} lines without a response")
@@ -104,6 +95,7 @@ def _run(args: argparse.Namespace, key: str) -> None:
     path = drop_list.write(store.directory, "vlm_filter", answers.dropped())
     counts = ", ".join(f"{answers.count(word)} {word}" for word in (YES, NO, UNCLEAR))
     print(f"{args.store}: {len(answers)} of {len(store)} rows judged: {counts}: {path}")
+    return DONE
 
 
 def _options(text: str) -> dict[str, Any]:
