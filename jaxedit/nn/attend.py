@@ -41,7 +41,8 @@ def attend(
     """
     N, S = queries.shape[2], keys.shape[2]
     if _takes_splash(queries, keys) and (mask is None or mask.shape[1:3] == (1, 1)):
-        visible = None if mask is None else mask[:, 0, 0]
+        rows = len(queries), S
+        visible = None if mask is None else jnp.broadcast_to(mask[:, 0, 0], rows)
         return splash(queries, keys, values, np.full(N, S), visible)
     if _takes_cudnn(queries, keys) and mask is None:
         return _cudnn(queries, keys, values, is_causal=False)

@@ -8,6 +8,7 @@ count. Of a causal sequence the scores that a mask hides inside a block are coun
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -88,7 +89,7 @@ def work_of_step(config: TrainConfig, objective: Objective, example: EditBatch) 
     return Work(flops, jax.device_count(), peak_of(jax.devices()[0].device_kind))
 
 
-def training_flops(loss: Any, params: Tree, *arguments: Any) -> float:
+def training_flops(loss: Callable[..., Any], params: Tree, *arguments: Any) -> float:
     """Operations of `loss(params, *arguments)` and of its gradient for `params`.
 
     Args:
@@ -116,17 +117,16 @@ def _count(program: core.Jaxpr, trained: list[bool]) -> tuple[float, list[bool]]
     """
     depends = dict(zip(program.invars, trained, strict=True))
     flops = 0.0
+
+    def depend(values: Sequence[Any]) -> list[bool]:
+        return [not isinstance(v, core.Literal) and depends.get(v, False) for v in values]
+
     for equation in program.eqns:
-        operands = [
-            not isinstance(v, core.Literal) and depends.get(v, False) for v in equation.invars
-        ]
-        found, results = _count_operation(equation, operands)
+        found, results = _count_operation(equation, depend(equation.invars))
         flops += found
         for v, result in zip(equation.outvars, results, strict=True):
             depends[v] = result and jnp.issubdtype(v.aval.dtype, jnp.inexact)
-    return flops, [
-        not isinstance(v, core.Literal) and depends.get(v, False) for v in program.outvars
-    ]
+    return flops, depend(program.outvars)
 
 
 def _count_operation(equation: core.JaxprEqn, trained: list[bool]) -> tuple[float, list[bool]]:
