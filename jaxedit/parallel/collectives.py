@@ -69,17 +69,21 @@ def traffic(program: str, mesh: Mesh) -> list[Traffic]:
     for count, collective in found.values():
         sums[collective.kind, collective.axes][0] += count
         sums[collective.kind, collective.axes][1] += count * collective.nbytes
-    rows = [Traffic(kind, axes, *amount) for (kind, axes), amount in sums.items()]
+    rows = [Traffic(kind, axes, *amount) for (kind, axes), amount in sums.items() if axes]
     return sorted(rows, key=lambda row: -row.nbytes)
 
 
 def traffic_table(rows: list[Traffic]) -> str:
-    """The rows as a text table with its title."""
+    """The rows as a text table with its title; those of less than 1 % together."""
     if not rows:
         return "a step sends nothing between devices"
-    total = sum(row.nbytes for row in rows) / GB
-    lines = [f"each device sends {total:.2f} GB a step:"]
-    for kind, axes, count, nbytes in rows:
+    total = sum(row.nbytes for row in rows)
+    shown = [row for row in rows if row.nbytes >= total / 100]
+    if rest := [row for row in rows if row.nbytes < total / 100]:
+        count, nbytes = sum(row.count for row in rest), sum(row.nbytes for row in rest)
+        shown.append(Traffic("others", (), count, nbytes))
+    lines = [f"each device sends {total / GB:.2f} GB a step:"]
+    for kind, axes, count, nbytes in shown:
         lines.append(f"  {kind:<18}  {' x '.join(axes):<20}  {count:>6} x  {nbytes / GB:>8.2f} GB")
     return "\n".join(lines)
 
@@ -118,8 +122,9 @@ def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
 
     def find(name: str) -> bool:
         if name not in matters:
-            inner = [find(called) for called, _ in computations[name].calls]
-            matters[name] = bool(computations[name].operations) or any(inner)
+            here = computations.get(name, _Computation([], [], []))
+            inner = [find(called) for called, _ in here.calls]
+            matters[name] = bool(here.operations) or any(inner)
         return matters[name]
 
     def run(name: str, times: int) -> None:

@@ -109,8 +109,17 @@ def test_a_real_program_in_a_loop():
 
 
 def test_the_table():
-    rows = [Traffic("all-gather", ("data", "fsdp"), 12, 3e9), Traffic("all-reduce", (), 1, 5e8)]
-    lines = traffic_table(rows).splitlines()
-    assert lines[0] == "each device sends 3.50 GB a step:"
-    assert lines[1].split() == ["all-gather", "data", "x", "fsdp", "12", "x", "3.00", "GB"]
+    rows = [
+        Traffic("all-gather", ("data", "fsdp"), 12, 3e9),
+        *(Traffic(kind, ("tensor",), 2, 1e7) for kind in ("all-reduce", "all-to-all")),
+    ]
+    first, gathers, others = traffic_table(rows).splitlines()
+    assert first == "each device sends 3.02 GB a step:"
+    assert gathers.split() == ["all-gather", "data", "x", "fsdp", "12", "x", "3.00", "GB"]
+    assert others.split() == ["others", "4", "x", "0.02", "GB"]
     assert traffic_table([]) == "a step sends nothing between devices"
+
+
+def test_a_device_alone_sends_nothing():
+    line = "%s = f32[8] all-reduce(%x), replica_groups={{0},{1},{2},{3},{4},{5},{6},{7}}"
+    assert traffic(program(line), MESH) == []
