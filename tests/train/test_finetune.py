@@ -77,10 +77,17 @@ def test_three_commands(tmp_path):
     Image.fromarray(source).save(tmp_path / "photo.png")
     pairs, store, workdir = (tmp_path / name for name in ("my_pairs", "stores/mine", "runs/mine"))
 
-    run("jaxedit.data.convert", "--dataset=pairs", f"--src={pairs}", f"--out={store}")
+    run(
+        "jaxedit.data.convert",
+        "--dataset=pairs",
+        f"--src={pairs}",
+        f"--out={store}",
+        "--store_px=64",
+    )
     run(
         *("jaxedit.train", "--config=configs/finetune.py:tiny", f"--config.data.source={store}"),
-        *("--config.steps=100", "--config.sample_every=50", f"--workdir={workdir}"),
+        *("--config.steps=60", "--config.optim.warmup_steps=5", "--config.sample_every=0"),
+        *("--config.log_every=10", f"--workdir={workdir}"),
     )
     output = str(tmp_path / "edited.png")
     photo, model = str(tmp_path / "photo.png"), f"--model={workdir / 'export'}"
