@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from jaxedit.config import ConfigError, DataConfig, require
 from jaxedit.data import toy
+from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.sources import Source, ToySource
 from jaxedit.data.store import Store, is_store
@@ -67,6 +68,7 @@ def _views(config: DataConfig, entries: list[str]) -> list[View]:
     """Views of a store, or of the stores in a directory."""
     directory = pathlib.Path(config.source)
     where = f"data.source={config.source!r}"
+    require_local(config.source, "data.source")
     require(directory.is_dir(), f"{where}: no such directory: expected {_SOURCES}")
     is_one = is_store(directory)
     there = sorted(path.name for path in directory.iterdir() if path.is_dir() and is_store(path))

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxedit.config import ConfigError, require
 from jaxedit.data import drop_list, record
+from jaxedit.data.local_path import require_local
 from jaxedit.data.record import Record
 
 METADATA = "dataset_info.json"  # written last
@@ -95,6 +96,7 @@ def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
     """The examples of a store."""
     import tensorflow_datasets as tfds  # slow to import
 
+    require_local(directory, "store")
     require(directory.is_dir(), f"{directory}: no such directory: expected a store")
     if not (directory / METADATA).is_file():
         found = (

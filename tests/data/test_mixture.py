@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import operator
 from fractions import Fraction
@@ -145,6 +146,8 @@ def test_sources_that_cannot_work(stores, tokenizer, tmp_path):
     expected = "a .jsonl file of pairs, a store or a directory of stores"
     with pytest.raises(ConfigError, match=f"none': no such directory: expected 'toy', {expected}"):
         components(settings(stores / "none"))
+    with pytest.raises(ConfigError, match="data.source=gs://b/stores: expected a local path"):
+        components(dataclasses.replace(settings(stores), source="gs://b/stores"))
     with pytest.raises(ConfigError, match=f"there is no store: expected 'toy', {expected}"):
         components(settings(tmp_path))
     (tmp_path / "pipe" / "conversion").mkdir(parents=True)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxedit.data.convert.folder import Folder
 from jaxedit.data.convert.processes import write_shards
 from jaxedit.data.convert.report import Report, write_json
 from jaxedit.data.convert.shard import Job
+from jaxedit.data.local_path import require_local
 from jaxedit.data.progress import Progress
 from jaxedit.data.published import open_published
 from jaxedit.data.published.example import Published
@@ -51,6 +53,8 @@ class Order:
 
     def validate(self) -> None:
         """Raise ConfigError for settings that cannot work."""
+        for option, path in (("src", self.src), ("out", self.out), ("scratch", self.scratch)):
+            require_local(path or "", f"--{option}")
         require(
             0 <= self.shards <= MAX_SHARDS, f"--shards={self.shards}: expected 0 to {MAX_SHARDS}"
         )
@@ -82,6 +86,8 @@ def convert(order: Order) -> Report:
         missing = [i for i, report in enumerate(reports) if not report or report.unreadable]
         if missing:
             (folder.path / METADATA).unlink(missing_ok=True)
+        else:  # the pictures may have changed since
+            print(f"{order.out}: converted before; --overwrite begins again", file=sys.stderr)
         jobs = [Job(published, parts[i::shards], folder, i, order.store_px) for i in missing]
         with Progress(f"pieces of {published.name}", len(parts)) as progress:
             progress.add(len(parts) - sum(len(job.parts) for job in jobs))

@@ -81,9 +81,12 @@ class Folder:
         """Keep other conversions out, and remove what killed ones left behind.
 
         Raises:
-          OSError: another one is running.
+          OSError: another one is running, or the directory cannot be made.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"--out={self.path}: {error.strerror}: expected a directory") from error
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             try:

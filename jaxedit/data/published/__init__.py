@@ -1,4 +1,4 @@
-"""Published data sets in their own layouts on disk, by name."""
+"""Published data sets in their own layouts on a local disk, by name."""
 
 import importlib
 import inspect

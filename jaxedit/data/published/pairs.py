@@ -16,7 +16,7 @@ import json
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxedit.config import ConfigError, require
 from jaxedit.data import prompts
@@ -57,6 +57,10 @@ class Pairs:
             "stores, for maps are kept without loss",
         )
         self.keeps_labels = bool(maps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the list: each process is sent its pieces of it."""
+        return vars(self) | {"_rows": []}
 
     def parts(self) -> list[tuple["_Row", ...]]:
         """The list in pieces."""

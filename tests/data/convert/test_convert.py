@@ -78,6 +78,9 @@ def test_it_goes_on_where_it_was_stopped(src, out, capsys, monkeypatch):
     written = [path.stat().st_mtime_ns > earlier for path, earlier in finished]
     assert written == [False, False, True]
     assert shards(out) == whole and len(Store(out)) == 401
+    assert "converted before" not in capsys.readouterr().err
+    assert main(order) == 0
+    assert f"{out}: converted before; --overwrite begins again" in capsys.readouterr().err
 
     monkeypatch.setattr("jaxedit.data.convert.convert.write_shards", interrupt)
     assert main([*order, "--overwrite"]) == 130
@@ -140,6 +143,7 @@ def read_half(self, part):
         ("--store_px=8", "--store_px=8: expected 16 to 8192"),
         ("--dataset=pears", "invalid choice: 'pears'"),
         ("--src=/none", "/none: no such file"),
+        ("--src=gs://bucket/x", "bucket/x: expected a local path; copy it here"),
         ("--colour", "unrecognized arguments"),
     ],
 )

@@ -65,6 +65,13 @@ def test_other_directories_are_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+def test_a_file_in_its_place(tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OSError, match="--out=.*out: File exists: expected a directory$"):
+        with Folder(tmp_path / "out", "seed-real", 2).locked():
+            pass
+
+
 def test_damaged_settings(folder):
     for text in ("{", "[]"):
         (folder.work / "settings.json").write_text(text)

@@ -1,5 +1,6 @@
 import json
 import pathlib
+import pickle
 
 import pytest
 from fabricate_pairs import folder, picture
@@ -110,6 +111,8 @@ def test_pieces_are_ranges_of_the_list(tmp_path):
     pairs = Pairs(table(tmp_path, "\n".join(lines)))
     assert [len(part) for part in pairs.parts()] == [200, 200, 1]
     assert [row.instruction for row in rows(pairs)] == [str(i) for i in range(401)]
+    copy = pickle.loads(pickle.dumps(pairs))  # for a process, which is given its pieces
+    assert copy.parts() == [] and list(copy.read(pairs.parts()[2])) == rows(pairs)[400:]
     assert Pairs(table(tmp_path, "\n")).parts() == []
 
 
