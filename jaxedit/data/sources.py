@@ -14,7 +14,8 @@ class Row(NamedTuple):
     Attributes:
       source, target: u8[H,W,3].
       instruction: plain text.
-      mask: bool[H,W], True where the edit may change pixels; None if unknown.
+      mask: bool[H,W], True where the edit may change pixels. Where that is not known: everywhere
+        in rows of a store, which are many and of which some may have one; None in those of a file.
       task: what the row teaches, for example edit or recon.
       edit_type: PIE-Bench's 0 ... 9, or -1.
     """

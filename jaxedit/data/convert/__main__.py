@@ -3,6 +3,10 @@
     python -m jaxedit.data.convert --dataset=pairs --src=my_pairs --out=stores/mine
     python -m jaxedit.data.convert --dataset=pipe --src=PIPE --out=stores/pipe --workers=16
 
+Your own pairs are a folder with source/cat.jpg, target/cat.png, instruction/cat.txt and perhaps
+mask/cat.png (white = edited) for each pair; or a .jsonl or .csv file with the columns source,
+target, instruction and perhaps mask and task, its paths relative to the file.
+
 A store is a directory of ArrayRecord files that TFDS opens, with `data.source=` in training or
 `tfds.builder_from_directory`. Every picture is decoded, its short side becomes --store_px, and rows
 that are no pairs are dropped; report.json counts them by reason. A conversion that was stopped goes
@@ -14,6 +18,7 @@ import argparse
 import os
 import pathlib
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from jaxedit.arguments import DONE, Parser, exit_code
@@ -42,6 +47,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m jaxedit.data.convert",
         usage="python -m jaxedit.data.convert --dataset=NAME --src=DIR --out=DIR [options]",
         description=__doc__,
+        epilog=textwrap.fill(f"data sets: {', '.join(DATASETS)}", 100, break_on_hyphens=False),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -51,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         metavar="NAME",
         choices=list(DATASETS),
-        help=", ".join(DATASETS),
+        help="pairs, or a published data set (named below)",
     )
     add(
         "--src",
@@ -60,7 +66,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the data set as it was published; of pairs a directory, .jsonl or .csv",
     )
-    add("--out", required=True, type=pathlib.Path, metavar="DIR", help="the store's directory")
+    add(
+        "--out",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the store's directory, local",
+    )
     add("--shards", type=int, default=0, help="files of the store (default: by the data set)")
     add(
         "--workers",
@@ -75,7 +87,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where archives are unpacked or indexed (default: in --src)",
     )
-    add("--overwrite", action="store_true", help="begin again, also over a finished store")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="begin again, also over a finished store: drop lists and all files in it go",
+    )
     add(
         "--skip_unreadable",
         action="store_true",
