@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from jaxedit.ops import low_rank
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.parallel.sharding import constrain
@@ -133,8 +132,8 @@ def _dot(
     """`dot` of rows [..., C] and a kernel of any kind; flax gives its precision by name."""
     if not isinstance(kernel, LowRank):
         return dot(x, kernel, **kwargs)
-    inner = functools.partial(_dot_rows, **kwargs)
-    return low_rank.product(x, kernel, functools.partial(dot, **kwargs), inner)
+    out, rows = dot(x, kernel.kernel, **kwargs), functools.partial(_dot_rows, **kwargs)
+    return out + kernel.scale * rows(rows(x, kernel.a), kernel.b).reshape(out.shape)
 
 
 def _dot_rows(x: jax.Array, kernel: Any, **kwargs: Any) -> jax.Array:

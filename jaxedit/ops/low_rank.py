@@ -1,16 +1,13 @@
-"""Matrices with a low-rank addition, multiplied without ever being added up.
+"""Matrices with a low-rank addition that is not added up: `nn.layers.dense` multiplies with each.
 
 Source: LoRA (Hu et al. 2022), section 4.1.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-Dot = Callable[[jax.Array, Any], jax.Array]
 
 
 @jax.tree_util.register_dataclass
@@ -34,18 +31,6 @@ class LowRank:
         """The same with all three matrices in another dtype."""
         parts = (x.astype(dtype) for x in (self.kernel, self.a, self.b))
         return LowRank(*parts, self.scale)
-
-
-def product(x: jax.Array, matrix: LowRank, dot: Dot, dot_in: Dot) -> jax.Array:
-    """`x kernel + scale (x a) b`; nothing as large as the kernel is made, nor in its gradients.
-
-    Args:
-      x: [...,in].
-      matrix: of two axes.
-      dot: multiplies rows with `kernel`, and rows of length r with `b`.
-      dot_in: multiplies rows with `a`.
-    """
-    return dot(x, matrix.kernel) + matrix.scale * dot(dot_in(x, matrix.a), matrix.b)
 
 
 def merge(kernel: Any, a: Any, b: Any, scale: float) -> Any:
