@@ -17,6 +17,7 @@ from jaxedit.data.store import Store, damaged
 from jaxedit.data.toy.language import RECON_PROMPT
 from jaxedit.data.transforms import crop_pair
 
+_CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 # view -> tasks of the rows that it can show
 VIEWS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as they are, maps with their prompt
@@ -24,7 +25,7 @@ VIEWS: dict[str, tuple[str, ...]] = {
     "remove": ("edit",),  # the same pictures swapped, where the text begins with "Add"
     "add_remove": ("edit",),  # every row both ways
     "depth": ("depth",),
-    "canny": TASKS,  # the edges of the target, or the row's own edge map
+    "canny": _CAPTIONED,  # the edges of the target, or the row's own edge map
     "segmentation": ("segmentation",),
     "recon": TASKS,  # a picture and itself
 }

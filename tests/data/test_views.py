@@ -109,6 +109,8 @@ def test_stores_one_after_the_other(tmp_path):
 def test_views_that_do_not_fit(tmp_path):
     with pytest.raises(ConfigError, match="row 0 is of the task edit: the view depth needs depth"):
         as_is([make_record(0)], tmp_path / "a", "depth")
+    with pytest.raises(ConfigError, match="view canny needs depth or canny or segmentation or hed"):
+        as_is([make_record(0)], tmp_path / "e", "canny")
     mixed = [make_record(0), make_record(1, task="depth")]
     rows = as_is(mixed, tmp_path / "b", "remove")
     with pytest.raises(ConfigError, match="row 1 is of the task depth: the view remove needs edit"):
