@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from jaxedit.config import ConfigError
+from jaxedit.data.replacing import replacing
 
 
 class Dropped(NamedTuple):
@@ -41,14 +42,8 @@ def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> p
       OSError: it cannot be written.
     """
     path = path_of(directory, name)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text("".join(f"{json.dumps(row._asdict())}\n" for row in rows), "utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OSError(f"{path}: not written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from etils import epath
 from PIL import Image, PngImagePlugin
 
+from jaxedit.data.replacing import replacing
+
 CHUNK = "jaxedit"
 NEEDED = (  # to make an edit again
     *("model", "method", "dtype", "rows_per_device", "instruction", "seed"),
@@ -63,14 +65,8 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     path = pathlib.Path(path)
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text(CHUNK, json.dumps(settings))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         image.save(part, format="PNG", pnginfo=chunks)
-        part.replace(path)
-    except OSError as error:
-        raise OSError(f"{path}: not written: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, Any]:

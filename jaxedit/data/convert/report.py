@@ -3,10 +3,11 @@
 import collections
 import dataclasses
 import json
-import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any
+
+from jaxedit.data.replacing import replacing
 
 _NAMED = 3  # rows of each reason that a report names
 
@@ -85,9 +86,5 @@ def write_json(path: pathlib.Path, values: Any) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

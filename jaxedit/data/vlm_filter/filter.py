@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import os
 import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from jaxedit.config import ConfigError, require
 from jaxedit.data.progress import Progress
+from jaxedit.data.replacing import replacing
 from jaxedit.data.store import Store
 from jaxedit.data.vlm_filter.answers import Answers
 from jaxedit.data.vlm_filter.endpoint import Endpoint, Refused, content_of
@@ -74,27 +74,24 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
     Raises:
       OSError: a row is damaged, or the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
-    try:
-        with part.open("w", encoding="utf-8") as file, Progress(store.name, len(rows)) as progress:
-            for row in rows:
-                record = store[row]
-                if record.task == "edit":
-                    request = {
-                        "custom_id": f"{row}:{record.id}",
-                        "method": "POST",
-                        "url": "/v1/chat/completions",
-                        "body": body_of(record, *model),
-                    }
-                    file.write(json.dumps(request) + "\n")
-                    count += 1
-                progress.add()
-        part.replace(path)
-    except FileNotFoundError as error:
-        raise OSError(f"{path}: not written: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8") as file,
+        Progress(store.name, len(rows)) as progress,
+    ):
+        for row in rows:
+            record = store[row]
+            if record.task == "edit":
+                request = {
+                    "custom_id": f"{row}:{record.id}",
+                    "method": "POST",
+                    "url": "/v1/chat/completions",
+                    "body": body_of(record, *model),
+                }
+                file.write(json.dumps(request) + "\n")
+                count += 1
+            progress.add()
     return count
 
 
