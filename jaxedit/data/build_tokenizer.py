@@ -4,10 +4,10 @@ A Unigram model written down from a fixed list instead of trained, because train
 from run to run. The JSON is made here, so it is byte-identical on every version of the libraries.
 """
 
+import argparse
 import json
 import pathlib
 import string
-import sys
 from collections.abc import Sequence
 
 from jaxedit.data import toy
@@ -100,4 +100,6 @@ def _config() -> dict:
 
 
 if __name__ == "__main__":
-    build(pathlib.Path(sys.argv[1]), toy.VOCABULARY)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=pathlib.Path, help="where the two files go")
+    build(parser.parse_args().directory, toy.VOCABULARY)
