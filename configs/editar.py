@@ -38,7 +38,7 @@ def _tiny() -> TrainConfig:
     model = copy.deepcopy(EDITAR_PRESETS["tiny"])
     return TrainConfig(
         model=model,
-        editar=EditARTrainConfig(tokenizer="runs/vq/export", random_share=0.25),
+        editar=EditARTrainConfig(tokenizer="runs/vq/export", random_share=0.05, spoilt_share=0.7),
         data=DataConfig(
             batch_size=16,
             text_tokens=model.editar.text_tokens,
@@ -60,7 +60,7 @@ def _tiny() -> TrainConfig:
             weight_decay=0.05,
             clip_norm=1.0,
         ),
-        steps=14_000,
+        steps=27_000,
         dtype="float32",
         remat="none",
         ema_decay=0.999,

@@ -1,7 +1,5 @@
 """EditAR and LlamaGen as an objective: predict the codes of the target picture one by one."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,17 +18,11 @@ from jaxedit.parallel.sharding import to_host
 from jaxedit.sampling import editar as sampling
 from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text import encode_text
+from jaxedit.train.disturb import draw_dropped, put_random, spoil
 from jaxedit.train.frozen import as_multiplied, read_frozen, read_teacher
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
 from jaxedit.train.step import Metrics, Objective
 from jaxedit.tree import Tree
-
-
-class Dropped(NamedTuple):
-    """Rows bool[B] that do without their text, and without their source picture."""
-
-    text: jax.Array
-    image: jax.Array
 
 
 class EditARObjective(Objective):
@@ -101,7 +93,7 @@ class EditARObjective(Objective):
         if self.settings.spoilt_share:
             spoil_key, key = jax.random.split(key)
             share, codes = self.settings.spoilt_share, self.model.editar.codes
-            seen = spoil(spoil_key, target, share, codes)
+            seen = spoil(spoil_key, source, target, share, codes)
         hidden = self._predict(frozen | params, batch, (source, seen), key)
         result = head_loss(hidden, params["transformer"]["head"]["kernel"], target)
         metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
@@ -194,69 +186,6 @@ class EditARObjective(Objective):
             rngs={"dropout": dropout_key},
             method="hidden",
         )
-
-
-def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
-    """Which rows lose their text, their picture, or both: `share` of the rows each.
-
-    Args:
-      key: key[].
-      rows: B.
-      share: of each kind; one uniform number decides about a row.
-
-    Source: EditAR's release code.
-    """
-    u = jax.random.uniform(key, (rows,))
-    return Dropped(text=(u < share) | (u > 1 - share), image=u < 2 * share)
-
-
-def put_random(
-    key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Random codes, the same in source and target, at any share of the positions of some rows.
-
-    They can only be predicted by reading the source at the same position, which small models
-    otherwise find out late: of a real picture most codes follow from those before them.
-
-    Args:
-      key: key[].
-      source: i32[B,N].
-      target: i32[B,N].
-      share: of the rows.
-      codes: V.
-
-    Returns:
-      source, target, and which rows have random codes, bool[B].
-    """
-    row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
-    is_random = jax.random.bernoulli(row_key, share, source.shape[:1])
-    rate = jax.random.uniform(rate_key, (len(source), 1))
-    cells = is_random[:, None] & (jax.random.uniform(cell_key, source.shape) < rate)
-    noise = jax.random.randint(code_key, source.shape, 0, codes)
-    source, target = (jnp.where(cells, noise, x) for x in (source, target))
-    return source, target, is_random
-
-
-def spoil(key: jax.Array, target: jax.Array, share: float, codes: int) -> jax.Array:
-    """Random codes in place of what some rows read of the target: half of them all, half a share.
-
-    A target tells most of itself: its first blue code says that the ball is to be blue. Where that
-    is spoilt, only the instruction and the source tell, and a small model learns to read them.
-
-    Args:
-      key: key[].
-      target: i32[B,N].
-      share: of the rows.
-      codes: V.
-
-    Returns:
-      i32[B,N].
-    """
-    row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
-    is_spoilt = jax.random.bernoulli(row_key, share, target.shape[:1])
-    rate = jnp.minimum(2 * jax.random.uniform(rate_key, (len(target), 1)), 1)
-    cells = is_spoilt[:, None] & (jax.random.uniform(cell_key, target.shape) < rate)
-    return jnp.where(cells, jax.random.randint(code_key, target.shape, 0, codes), target)
 
 
 def accuracies(right: jax.Array, source: jax.Array | None, target: jax.Array) -> Metrics:

@@ -22,14 +22,8 @@ from jaxedit.convert.pretrained import abstract_params, load_pretrained, save_pr
 from jaxedit.data.batch import EditBatch
 from jaxedit.parallel import sharding
 from jaxedit.train import loop
-from jaxedit.train.editar import (
-    EditARObjective,
-    accuracies,
-    draw_dropped,
-    load_frozen,
-    put_random,
-    spoil,
-)
+from jaxedit.train.disturb import draw_dropped
+from jaxedit.train.editar import EditARObjective, accuracies, load_frozen
 from jaxedit.train.optim import decay_mask, make_optimizer
 
 KEY = rng.key_for(0, "loss")
@@ -140,14 +134,6 @@ def test_weight_decay_knows_that_layers_are_stacked(objective):
     assert decays == blocks | outer
 
 
-def test_shares_of_dropped_conditions():
-    text, image = draw_dropped(KEY, 40_000, 0.05)
-    kinds = [text & image, image & ~text, text & ~image]
-    np.testing.assert_allclose([k.mean() for k in kinds], [0.05] * 3, atol=0.005)
-    text, image = draw_dropped(KEY, 100, 0.0)
-    assert not text.any() and not image.any()
-
-
 def test_dropped_conditions_do_not_matter(tokenizer, params):
     dropped = load(make_config(tokenizer, drop=1 / 3, distill_weight=0.0))
     one = make_batch()
@@ -163,29 +149,6 @@ def test_dropped_conditions_do_not_matter(tokenizer, params):
     frozen = frozen_of(dropped)
     loss = jax.jit(lambda batch: dropped.loss(params, frozen, batch, KEY, STEP)[0])
     np.testing.assert_allclose(loss(one), loss(other), rtol=1e-6)
-
-
-def test_random_rows_are_copies():
-    source, target = jnp.zeros((400, 9), jnp.int32), jnp.ones((400, 9), jnp.int32)
-    key = rng.key_for(0, "test")
-    new_source, new_target, is_random = put_random(key, source, target, 0.25, 7)
-    assert abs(float(is_random.mean()) - 0.25) < 0.07
-    cells = np.asarray((new_source != 0) | (new_target != 1))
-    assert not cells[~is_random].any()
-    assert abs(float(cells[is_random].mean()) - 0.5) < 0.1
-    assert float(cells[is_random].mean(1).std()) > 0.2
-    np.testing.assert_array_equal(new_source[cells], new_target[cells])
-    assert set(np.unique(new_source[cells])) == set(range(7))
-
-
-def test_spoilt_rows_keep_some_of_the_target():
-    target = jnp.full((400, 16), 7, jnp.int32)
-    seen = np.asarray(spoil(rng.key_for(4, "loss"), target, 0.5, 7))
-    spoilt = (seen != 7).mean(1)
-    assert abs((spoilt > 0).mean() - 0.5) < 0.07
-    assert abs((spoilt == 1).mean() - 0.25) < 0.07  # nothing left of half of them
-    assert 0.3 < spoilt[(0 < spoilt) & (spoilt < 1)].mean() < 0.7
-    assert set(np.unique(seen)) == set(range(8))
 
 
 def test_accuracies_by_hand():
