@@ -93,10 +93,6 @@ def varedit_lora():
     return with_lora(varedit())
 
 
-def editar_lora():
-    return with_lora(editar())
-
-
 @functools.cache
 def case(maker):
     """The function to differentiate, and random arguments of it.
@@ -158,7 +154,7 @@ def on_mesh(maker, axes):
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (1, 2, 4), (2, 4, 1)]
 EVERY_TIME = [(varedit, (1, 2, 4)), (editar, (2, 2, 2)), (bsq, (1, 8, 1)), (vq, (8, 1, 1))]
 CASES = [(maker, axes) for maker in (varedit, editar, bsq, vq) for axes in MESHES]
-CASES += [(maker, axes) for maker in (varedit_lora, editar_lora) for axes in ((1, 8, 1), (2, 2, 2))]
+CASES += [(varedit_lora, (1, 8, 1))]
 
 
 @pytest.mark.parametrize(
