@@ -132,8 +132,11 @@ def _dot(
     """`dot` of rows [..., C] and a kernel of any kind; flax gives its precision by name."""
     if not isinstance(kernel, LowRank):
         return dot(x, kernel, **kwargs)
-    out, rows = dot(x, kernel.kernel, **kwargs), functools.partial(_dot_rows, **kwargs)
-    return out + kernel.scale * rows(rows(x, kernel.a), kernel.b).reshape(out.shape)
+    out = dot(x, kernel.kernel, **kwargs)
+    low = _dot_rows(x, kernel.a, **kwargs)
+    b = kernel.b.reshape(len(kernel.b), *out.shape[x.ndim - 1 :])  # not the output: it may be cut
+    contract = (((low.ndim - 1,), (0,)), ((), ()))
+    return out + kernel.scale * jax.lax.dot_general(low, b, contract, **kwargs)
 
 
 def _dot_rows(x: jax.Array, kernel: Any, **kwargs: Any) -> jax.Array:

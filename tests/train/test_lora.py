@@ -26,7 +26,7 @@ from jaxedit.parallel import sharding
 from jaxedit.parallel.memory import GB, total
 from jaxedit.parallel.mesh import abstract_mesh
 from jaxedit.sampling.decode_weights import unstack
-from jaxedit.train import lora, memory, systems
+from jaxedit.train import loop, lora, memory, systems
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")
@@ -152,6 +152,36 @@ def test_sampling_reads_sums(case):
         found.layers[1].qkv, case.base["transformer"]["blocks"]["attn"]["qkv"]["kernel"][1]
     )
     jax.tree.map(np.testing.assert_allclose, found, wanted)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_equals_one_that_never_stopped(tiny_model, tmp_path):
+    config = make_config(
+        tiny_model,
+        **{"steps": 4, "log_every": 2, "sample_every": 0, "checkpoint_every": 2},
+        ema_decay=0.9,
+        mesh=MeshConfig(data=2, fsdp=2, tensor=2),
+    )
+    config.data.batch_size = 4
+    objective = systems.objective_of(config)
+
+    def batches_from(step, rows):
+        for seed in range(step, 9):
+            yield jax.tree.map(lambda x: x[rows.start : rows.stop], make_batch(config, seed))
+
+    def run(steps, name):
+        workdir = epath.Path(tmp_path / name)
+        workdir.mkdir(exist_ok=True)
+        arguments = (workdir, objective, batches_from, make_batch(config))
+        return loop.train(changed(config, steps=steps), *arguments)
+
+    whole = run(4, "whole")
+    run(2, "parts")
+    resumed = run(4, "parts")
+    jax.tree.map(np.testing.assert_array_equal, whole, resumed)
+    assert all(
+        path.split("/")[-1] in ("lora_a", "lora_b") for path in tree.flatten(whole.ema_params)
+    )
 
 
 def test_shardings_of_additions_follow_their_kernels():
