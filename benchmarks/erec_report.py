@@ -84,7 +84,8 @@ def _preface(page: Page) -> str:
         "paper's columns are from PIE-Bench, with 16384 codes at 512 px: its background PSNR, and "
         "the CLIP similarity of the edited part, which `edited` stands for here. LPIPS, structure "
         "distance and CLIP itself need networks that mean nothing on toys. This model has "
-        f"{page.config.editar.codes} codes; guidance {page.config.token_sample.guidance:g}; where "
+        f"{page.config.editar.codes} codes; guidance {page.config.token_sample.guidance:g}, "
+        f"temperature {page.config.token_sample.temperature:g}; where "
         f"nothing else is said, tau_js {erec.tau_js:g}, tau_low {erec.tau_low:g}, tau_high "
         f"{erec.tau_high:g}."
     )

@@ -53,12 +53,16 @@ class Chunk(NamedTuple):
 class Bench:
     """A model, pairs, and what has been decoded so far."""
 
-    def __init__(self, model: str, pairs: int, seed: int, batch: int, work: pathlib.Path) -> None:
-        """Load the model, draw the pairs, and read all sources, `batch` at a time.
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Load the model, draw the pairs, and read all sources, `args.batch` at a time.
 
-        What has been decoded is kept in `work`, so that a run that is cut off can go on.
+        What has been decoded is kept in `args.work`, so that a run that is cut off can go on.
         """
-        self.config, params, directory = load_pretrained(model, ("vq", "transformer", "null", "t5"))
+        seed, pairs, batch = args.seed, args.pairs, args.batch
+        networks = ("vq", "transformer", "null", "t5")
+        self.config, params, directory = load_pretrained(args.model, networks)
+        sample = self.config.token_sample
+        sample.temperature = args.temperature or sample.temperature
         self.networks = jax.device_put(editar.prepare(self.config, params, "float32"))
         self.t5 = jax.device_put(tree.cast(params["t5"], "float32"))
         self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
@@ -66,7 +70,8 @@ class Bench:
         self.chunks = [self._chunk(i, i + batch) for i in range(0, pairs, batch)]
         self.bar = tqdm(unit="chunk", leave=False)
         hashes = [provenance.sha256(directory / name)[:8] for name in (WEIGHTS, CONFIG)]
-        self.work = work / "-".join([*hashes, str(seed), str(pairs), str(batch)])
+        settings = (seed, pairs, batch, sample.temperature)
+        self.work = args.work / "-".join([*hashes, *map(str, settings)])
         self.work.mkdir(parents=True, exist_ok=True)
         self._paths: dict[Any, list[edit.Paths]] = {}
         self._scores: dict[Any, Score] = {}
@@ -270,6 +275,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=300, help="a multiple of --batch")
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
+    parser.add_argument("--temperature", type=float, help="default: the model's; the paper's is 1")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("runs/erec_tables"))
     parser.add_argument("--tune", action="store_true", help="try thresholds instead")
@@ -278,7 +284,7 @@ def main() -> None:
         parser.error(f"--pairs={args.pairs}: expected a multiple of --batch={args.batch}")
     compile_cache.enable()
     start = time.perf_counter()
-    bench = Bench(args.model, args.pairs, args.seed, args.batch, args.work)
+    bench = Bench(args)
     if args.tune:
         print(tune(bench))
         return
@@ -289,6 +295,8 @@ def main() -> None:
     shown = panel(bench.view(i, page.top_k[0]), bench.config.erec, bench.pairs[i].instruction)
     shown.save(args.out / "erec_panel.png")
     command = f"--model {args.model} --pairs {args.pairs} --seed {args.seed}"
+    if args.temperature:
+        command += f" --temperature {args.temperature:g}"
     erec_report.write(args.out, page, command, time.perf_counter() - start)
     print(f"wrote {args.out / 'erec_tables.md'} in {time.perf_counter() - start:.0f} s")
 

@@ -1,4 +1,4 @@
-"""The bundled model is small, says how it was trained, and edits."""
+"""The bundled models are small, say how they were trained, and edit."""
 
 import json
 
@@ -11,27 +11,53 @@ from jaxedit.data import toy
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.editor import Editor
 
-DIRECTORY = assets.ROOT / "toy-varedit"
+# (model, method): least share of edits that succeed, least PSNR outside the true mask
+FLOORS = {
+    ("toy-varedit", "varedit"): (0.75, 28.0),
+    ("toy-editar", "editar"): (0.4, 25.0),
+    ("toy-editar", "editar+erec"): (0.4, 30.0),
+}
 
 
 @pytest.fixture(scope="module")
-def results():
+def checks():
+    """(model, method) -> the checker's verdicts on the same 40 held-out edits."""
     pairs = held_out_pairs(DataConfig(seed=2), 40)
-    editor = Editor.from_pretrained("toy-varedit")
-    edits = editor.edit_batch([p.source for p in pairs], [p.instruction for p in pairs])
-    return [toy.check(np.asarray(e.image), p) for e, p in zip(edits, pairs, strict=True)]
+    editors = {name: Editor.from_pretrained(name) for name, _ in FLOORS}
+
+    def judge(model, method):
+        sources, words = [p.source for p in pairs], [p.instruction for p in pairs]
+        edits = editors[model].edit_batch(sources, words, method=method)
+        return [toy.check(np.asarray(e.image), p) for e, p in zip(edits, pairs, strict=True)]
+
+    return {key: judge(*key) for key in FLOORS}
 
 
-def test_it_is_small_and_says_how_it_was_trained():
-    assert sum(path.stat().st_size for path in DIRECTORY.iterdir()) <= 12e6
-    record = json.loads((DIRECTORY / "training.json").read_text())
+@pytest.mark.parametrize("model", ["toy-varedit", "toy-editar"])
+def test_it_is_small_and_says_how_it_was_trained(model):
+    directory = assets.ROOT / model
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 12e6
+    record = json.loads((directory / "training.json").read_text())
     assert record["transformer_and_text_encoder"]["command"].startswith("python -m jaxedit.train")
 
 
-def test_most_held_out_edits_succeed(results):
-    assert np.mean([result.success for result in results]) >= 0.75
+@pytest.mark.parametrize(("model", "method"), FLOORS)
+def test_held_out_edits_succeed(checks, model, method):
+    success, _ = FLOORS[model, method]
+    assert np.mean([check.success for check in checks[model, method]]) >= success
 
 
-def test_what_is_outside_the_mask_stays(results):
-    psnr = [result.psnr_outside for result in results if result.psnr_outside is not None]
-    assert np.mean(psnr) > 28
+@pytest.mark.parametrize(("model", "method"), FLOORS)
+def test_what_is_outside_the_mask_stays(checks, model, method):
+    _, psnr = FLOORS[model, method]
+    assert background(checks[model, method]) > psnr
+
+
+def test_erec_keeps_more_of_the_background(checks):
+    with_erec = background(checks["toy-editar", "editar+erec"])
+    assert with_erec > background(checks["toy-editar", "editar"]) + 2
+
+
+def background(checks):
+    """Mean PSNR outside the mask, of the edits that have one."""
+    return np.mean([check.psnr_outside for check in checks if check.psnr_outside is not None])
