@@ -3,10 +3,17 @@
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 LAUNCH = pathlib.Path(__file__).parents[2] / "launch"
 PATIENCE = 100  # seconds; an idle machine needs one
+# Shells cannot trap what was ignored before them, as SIGINT is in a background job.
+HEARS_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp("bash", ["bash", *sys.argv[1:]])
+"""
 
 
 class Machine:
@@ -34,7 +41,7 @@ class Machine:
         """Start a launch file."""
         path = f"{self.directory / 'bin'}:{os.environ['PATH']}"
         return subprocess.Popen(
-            ["bash", LAUNCH / script, *arguments],
+            [sys.executable, "-c", HEARS_SIGINT, LAUNCH / script, *arguments],
             env=os.environ | {"PATH": path} | environment,
             cwd=self.directory,
             stdout=subprocess.PIPE,
@@ -49,7 +56,11 @@ class Machine:
 
 def ended(process):
     """(exit code, output) of a process that ends by itself."""
-    out, _ = process.communicate(timeout=PATIENCE)
+    try:
+        out, _ = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return process.returncode, out
 
 

@@ -38,6 +38,7 @@ def png(pixels):
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss(tmp_path):
     rows = []
     for i in range(8):
