@@ -13,18 +13,17 @@ from PIL import Image
 
 from jaxedit.configs import finetune
 from jaxedit.data import toy
+from jaxedit.data.toy.render import render
 from jaxedit.train import loop, systems
 
-INSTRUCTION = "add a frame"
-FRAME = (255, 220, 0)
+INSTRUCTION = "good night"
 
 
 def make_pair(seed):
-    """A toybox scene, and what is to be learnt: a yellow frame around it."""
-    source = toy.make(seed, 0, 0).source
-    target = source.copy()
-    target[:8] = target[-8:] = target[:, :8] = target[:, -8:] = FRAME
-    return source, target
+    """A toybox scene, and what is to be learnt: night falls, and the toys are tidied away."""
+    scene = toy.make(seed, 0, 0).scene
+    empty = scene._replace(background="night", toys=(None,) * len(scene.toys))
+    return render(scene), render(empty)
 
 
 def losses(workdir):
@@ -65,7 +64,7 @@ def run(*arguments):
 
 @pytest.mark.slow
 def test_three_commands(tmp_path):
-    """Convert, train, edit. So few steps lower the loss, and do not teach the edit yet."""
+    """Convert, train, edit: a sentence that the model did not know does what the pairs show."""
     for i in range(40):
         for name, pixels in zip(("source", "target"), make_pair(i), strict=True):
             path = tmp_path / "my_pairs" / name / f"{i}.png"
@@ -97,4 +96,8 @@ def test_three_commands(tmp_path):
     found = losses(workdir)
     assert found[-1] < 0.5 * found[0], found
     edited = np.asarray(Image.open(output).convert("RGB"))
-    assert edited.shape == target.shape and not np.array_equal(edited, source)
+    assert distance(edited, target) < 0.3 * distance(source, target)
+
+
+def distance(a, b):
+    return np.abs(a.astype(float) - b).mean()
