@@ -24,12 +24,8 @@ class Order(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Stratified:
-    """Exact shares.
-
-    Each period, the least common denominator of the shares, holds exactly the right number of
-    rows of every component, in an order of its own.
-    """
+class _Mixture:
+    """What all orders of components with exact shares, which add up to 1, have in common."""
 
     shares: tuple[Fraction, ...]
     seed: int
@@ -37,6 +33,14 @@ class Stratified:
     def __len__(self) -> int:
         """Positions of the mixture."""
         return _ENDLESS
+
+
+class Stratified(_Mixture):
+    """Exact shares.
+
+    Each period, the least common denominator of the shares, holds exactly the right number of
+    rows of every component, in an order of its own.
+    """
 
     def __getitem__(self, position: int) -> tuple[int, int]:
         """(component, its row) at `position`."""
@@ -48,20 +52,12 @@ class Stratified:
         return component, period * (ends[component] - begin) + int(rank) - begin
 
 
-@dataclasses.dataclass(frozen=True)
-class Independent:
+class Independent(_Mixture):
     """A component is drawn for each position on its own, so that shares hold on average.
 
     Source: EditAR's training. There the row is drawn as well, with replacement; here it is the
     component's next but for the rows that the others took.
     """
-
-    shares: tuple[Fraction, ...]
-    seed: int
-
-    def __len__(self) -> int:
-        """Positions of the mixture."""
-        return _ENDLESS
 
     def __getitem__(self, position: int) -> tuple[int, int]:
         """(component, its row) at `position`."""
