@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar_block import INIT_STD, Block, stack
 from jaxedit.nn.conv import conv_init
+from jaxedit.nn.embedding import look_up
 from jaxedit.nn.layers import RMSNorm, dense, dropout
 from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import rope
@@ -139,7 +140,7 @@ class EditAR(nn.Module):
         cfg = self.config
         drop_rate, token_rate = (0, 0) if deterministic else (cfg.dropout, cfg.token_dropout)
         text = self.embed_condition(condition, drop_text, null.text)
-        image = self._embedded(target[:, :-1])
+        image = look_up(self.embed, target[:, :-1])
         if cfg.prefix == "edit":
             source = self.embed_source(source, drop_image, null.image)
             x = jnp.concatenate([source, self._thin(text, token_rate), image], axis=1)  # [B,S,D]
@@ -174,12 +175,8 @@ class EditAR(nn.Module):
         self, source: jax.Array, drop: jax.Array | None, null: jax.Array | None
     ) -> jax.Array:
         """Embeddings f32[B,N,D] of the source's tokens i32[B,N]."""
-        x = self._embedded(source)
+        x = look_up(self.embed, source)
         return x if drop is None else jnp.where(drop[:, None, None], null[None], x)
-
-    def _embedded(self, tokens: jax.Array) -> jax.Array:
-        """f32[B,N,D]; on a mesh each device looks up its own rows in the whole width."""
-        return constrain(self.embed, "vocab", "embed")[tokens]
 
     def _thin(self, x: jax.Array, rate: float) -> jax.Array:
         return dropout(x, rate, self.make_rng("dropout")) if rate else x

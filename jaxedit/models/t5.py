@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import T5Config
+from jaxedit.nn.embedding import look_up
 from jaxedit.nn.layers import RMSNorm, dense
 from jaxedit.ops.relative_position import position_buckets
+from jaxedit.parallel.sharding import constrain
 
 
 class Attention(nn.Module):
@@ -68,7 +70,8 @@ class Block(nn.Module):
         attention = Attention(self.config, self.dtype, name="attn")
         x = x + attention(RMSNorm(eps, name="attn_norm")(x), bias, mask)
         mlp = GatedMLP(self.config, self.dtype, name="mlp")
-        return x + mlp(RMSNorm(eps, name="mlp_norm")(x)), None
+        x = x + mlp(RMSNorm(eps, name="mlp_norm")(x))
+        return constrain(x, "batch", "length", "embed"), None
 
 
 class T5Encoder(nn.Module):
@@ -109,7 +112,8 @@ class T5Encoder(nn.Module):
             in_axes=(nn.broadcast, nn.broadcast),
             length=c.layers,
         )
-        x, _ = layers(c, self.dtype, name="blocks")(embed[ids].astype(jnp.float32), bias, mask)
+        x = constrain(look_up(embed, ids).astype(jnp.float32), "batch", "length", "embed")
+        x, _ = layers(c, self.dtype, name="blocks")(x, bias, mask)
         return RMSNorm(c.norm_eps, name="norm")(x)
 
 

@@ -21,7 +21,7 @@ from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, modulate
 from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import pyramid, rope
-from jaxedit.parallel.sharding import constrain
+from jaxedit.parallel.sharding import constrain, gather
 from jaxedit.tree import Tree
 
 
@@ -201,11 +201,11 @@ class VAREdit(nn.Module):
         """Source tokens f32[B,Ls,Q] as f32[B,Ls,C] with the embedding of their level."""
         grids = self.source_scales(scales)
         levels = range(len(scales) - len(grids), len(scales))
-        return self.word_embed(source) + self._levels(levels, grids)
+        return self._embedded(source) + self._levels(levels, grids)
 
     def embed_target(self, cond: jax.Array, inputs: jax.Array, scales: Scales) -> jax.Array:
         """All target tokens f32[B,Lt,C]: the start token, then inputs f32[B,Lt-1,Q]."""
-        x = jnp.concatenate([self.start_token(cond), self.word_embed(inputs)], axis=1)
+        x = jnp.concatenate([self.start_token(cond), self._embedded(inputs)], axis=1)
         return x + self._levels(range(len(scales)), scales)
 
     def start_token(self, cond: jax.Array) -> jax.Array:
@@ -222,9 +222,13 @@ class VAREdit(nn.Module):
         cfg = self.config
         return KVCache.empty((layers, rows, cfg.heads, length, cfg.head_width), self.dtype)
 
+    def _embedded(self, tokens: jax.Array) -> jax.Array:
+        """Tokens f32[B,N,Q] as [B,N,C]; on a mesh each device has the whole width of its rows."""
+        return constrain(self.word_embed(tokens), "batch", "length", "embed")
+
     def _levels(self, levels: range, grids: Scales) -> jax.Array:
         rows = [level for level, (h, w) in zip(levels, grids, strict=True) for _ in range(h * w)]
-        return self.level_embed[jnp.array(rows)][None]
+        return gather(self.level_embed, (None, "embed"))[jnp.array(rows)][None]
 
 
 def init_params(config: VAREditConfig, key: jax.Array) -> Tree:

@@ -16,6 +16,7 @@ from jaxedit.config import ViTConfig
 from jaxedit.nn.attend import attend
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops.resize import cubic_matrix, resample
+from jaxedit.parallel.sharding import constrain
 from jaxedit.tree import Tree
 
 INIT_STD = 0.02
@@ -72,7 +73,8 @@ class Block(nn.Module):
         )
         x = x + attended
         mlp = MLP(self.config, self.dtype, name="mlp")
-        return (x + mlp(LayerNorm(eps, name="mlp_norm")(x)), keys), None
+        x = x + mlp(LayerNorm(eps, name="mlp_norm")(x))
+        return (constrain(x, "batch", "length", "embed"), keys), None
 
 
 class ViT(nn.Module):
@@ -117,6 +119,7 @@ class ViT(nn.Module):
         layers = nn.scan(
             Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=c.layers
         )
+        x = constrain(x, "batch", "length", "embed")
         no_keys = jnp.zeros(x.shape, self.dtype)
         (x, keys), _ = layers(c, self.dtype, name="blocks")((x, no_keys))
         x = LayerNorm(c.norm_eps, name="norm")(x)

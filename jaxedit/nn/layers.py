@@ -13,7 +13,7 @@ from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
-from jaxedit.parallel.sharding import constrain
+from jaxedit.parallel.sharding import gather
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
@@ -155,8 +155,8 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
         return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
     shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
     kernel = kernel.reshape(len(kernel), *shape[-2:])
-    kernel = constrain(kernel, "heads", None, None)  # gathers rows; then they change for columns
-    kernel = constrain(kernel, None, None, "heads")
+    kernel = gather(kernel, ("fused", None, None))
+    kernel = gather(kernel, ("embed", None, "heads"))  # rows change for columns
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs).reshape(shape)
 

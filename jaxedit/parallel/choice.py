@@ -7,9 +7,9 @@ from jaxedit.config import MeshConfig
 from jaxedit.parallel.memory import GB, Room
 from jaxedit.parallel.mesh import AXES, mesh_shape
 
-# A state of at most this share of a device's memory is copied to every device: summing gradients
-# once is then cheaper than gathering weights for every pass, and the rest is for activations.
-COPIED_SHARE = 1 / 8
+# Of a device's memory, for what is trained and what is not; the rest is for activations. The fewer
+# devices share a copy, the less they send: gradients are added up once, weights gathered twice.
+STATE_SHARE = 1 / 8
 
 
 class Machine(NamedTuple):
@@ -23,8 +23,8 @@ class Machine(NamedTuple):
 class Load(NamedTuple):
     """What a run asks of the mesh.
 
-    nbytes: of parameters, gradients, moments and average; rows: of a micro-batch, over all devices;
-    heads: which `tensor` has to divide.
+    nbytes: of parameters, gradients, moments, average and frozen networks; rows: of a micro-batch,
+    over all devices; heads: which `tensor` has to divide.
     """
 
     nbytes: float
@@ -36,8 +36,7 @@ def choose(config: MeshConfig, machine: Machine, load: Load) -> tuple[MeshConfig
     """Numbers for the axes that are -1, and a sentence that says why; other axes are kept.
 
     - `tensor` is as small as the batch allows: `data` x `fsdp` devices take different rows.
-    - `fsdp` is 1 where a copy of the state takes little of a device's memory (`COPIED_SHARE`), else
-      the rest of the slice.
+    - `fsdp` is as small as the memory allows (`STATE_SHARE`), at most the rest of the slice.
     - `data` is what is left.
 
     Args:
@@ -86,14 +85,13 @@ def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[in
 
 def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:
     devices, slices, room = machine
-    state = f"the state's {load.nbytes / GB:.1f} GB"
+    most = devices // slices // tensor
+    state = f"state and frozen networks of {load.nbytes / GB:.1f} GB"
     if room.nbytes is None:
-        reason = f"{state} and no known memory of {room.of}"
-    else:
-        limit = COPIED_SHARE * room.nbytes
-        is_small = load.nbytes / tensor <= limit
-        there = f"1/{1 / COPIED_SHARE:.0f} of a device's {room.nbytes / GB:.1f} GB ({room.of})"
-        reason = f"{state} {'fit into' if is_small else 'are more than'} {there}"
-        if is_small:
-            return 1, reason
-    return devices // slices // tensor, reason
+        return most, f"{state} and no known memory of {room.of}"
+    limit = STATE_SHARE * room.nbytes
+    there = f"1/{1 / STATE_SHARE:.0f} of {room.nbytes / GB:.1f} GB ({room.of})"
+    for fsdp in range(1, most + 1):
+        if most % fsdp == 0 and load.nbytes / (fsdp * tensor) <= limit:
+            return fsdp, f"{state} over {fsdp * tensor} devices fit into {there}"
+    return most, f"{state} over {most * tensor} devices are more than {there}"

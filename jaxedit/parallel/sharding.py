@@ -16,6 +16,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+AxisNames = tuple[str | None, ...]
+
 # axis name -> mesh axes that cut it, together
 AXIS_RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
@@ -28,13 +30,14 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
     # pieces of different maps; `nn.layers.dense` changes rows for columns where they are used
     "fused": ("tensor", "fsdp"),
 }
-ACTIVATION_RULES = AXIS_RULES | {"embed": ()}  # the batch already takes `fsdp`
+# the batch already takes `fsdp`
+ACTIVATION_RULES = AXIS_RULES | {"embed": (), "fused": ("tensor",)}
 
-_REPLICATED: tuple[str | None, ...] = ()
+_REPLICATED: AxisNames = ()
 _COPY = re.compile(r"^(?:params|ema_params|opt_state/.*?(?:mu|nu))/")
 
 # end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
-PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
+PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
     (r"(step|count)", _REPLICATED),
     (r"(attn|cross|pool)/(q|k|v)/kernel", ("embed", "heads")),
     (r"(attn|cross|pool)/(qkv|kv)/kernel|mlp/gate_up/kernel", ("fused", None)),
@@ -60,7 +63,7 @@ PARAM_AXES: tuple[tuple[str, tuple[str | None, ...]], ...] = (
 log = logging.getLogger(__name__)
 
 
-def axes_of(path: str) -> tuple[str | None, ...]:
+def axes_of(path: str) -> AxisNames:
     """Axis names of the parameter (or moment, or average) at `path`; `Int8` has its kernel's.
 
     Of a kernel's low-rank addition `lora_a` has its rows' name, and `lora_b` that of its columns.
@@ -84,7 +87,7 @@ def axes_of(path: str) -> tuple[str | None, ...]:
 def spec(
     path: str,
     shape: tuple[int, ...],
-    axes: tuple[str | None, ...],
+    axes: AxisNames,
     mesh: Mesh,
     rules: dict[str, tuple[str, ...]],
 ) -> PartitionSpec:
@@ -156,9 +159,37 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
     return jax.lax.with_sharding_constraint(x, activation_spec(x.shape, axes))
 
 
-def activation_spec(shape: tuple[int, ...], axes: tuple[str | None, ...]) -> PartitionSpec:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def gather(param: jax.Array, axes: AxisNames) -> jax.Array:
+    """A parameter as activations lie, whole along `fsdp`; its gradient lies as a parameter does.
+
+    `constrain` would ask the same of the gradient: each device would add up all of it (all-reduce)
+    to keep a piece, instead of that piece alone (reduce-scatter).
+
+    Args:
+      param: any array inside a jitted function.
+      axes: one name of `AXIS_RULES` or None per axis of `param`.
+    """
+    return constrain(param, *axes)
+
+
+def _gather_gradient(axes: AxisNames, _: None, gradient: jax.Array) -> tuple:
+    if jax.sharding.get_abstract_mesh().empty:
+        return (gradient,)
+    return (jax.lax.with_sharding_constraint(gradient, param_spec(gradient.shape, axes)),)
+
+
+gather.defvjp(lambda param, axes: (gather(param, axes), None), _gather_gradient)
+
+
+def activation_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
     """How an activation with these axis names is cut on the mesh that is set."""
     return spec("activation", shape, axes, jax.sharding.get_abstract_mesh(), ACTIVATION_RULES)
+
+
+def param_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
+    """How a parameter with these axis names is cut on the mesh that is set."""
+    return spec("parameter", shape, axes, jax.sharding.get_abstract_mesh(), AXIS_RULES)
 
 
 def local_rows(mesh: Mesh, size: int) -> range:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxedit.config import Scales
-from jaxedit.parallel.sharding import constrain
+from jaxedit.parallel.sharding import gather
 
 CODES_AT_ONCE = 2048  # of how many codes `head_loss` has the logits in memory
 
@@ -109,7 +109,7 @@ def head_loss(hidden: jax.Array, kernel: jax.Array, codes: jax.Array) -> TokenLo
     if V % CODES_AT_ONCE or V == CODES_AT_ONCE:
         return token_loss(jnp.einsum("bnd,dv->bnv", hidden, kernel), codes)
     parts = kernel.reshape(D, -1, CODES_AT_ONCE).transpose(1, 0, 2)
-    parts = constrain(parts, None, None, "vocab")
+    parts = gather(parts, (None, "embed", "vocab"))
 
     @jax.checkpoint
     def one(kernel: jax.Array, first: jax.Array) -> tuple[jax.Array, ...]:

@@ -13,6 +13,7 @@ from jaxedit.parallel.choice import Load, Machine, choose
 from jaxedit.parallel.memory import room_of
 from jaxedit.parallel.mesh import AXES, slices_of
 from jaxedit.train.step import Objective
+from jaxedit.tree import Tree
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +53,13 @@ def this_machine() -> Machine:
 def load_of(config: TrainConfig, objective: Objective) -> Load:
     """What the run asks of the mesh."""
     params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
-    nbytes = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(params))
     copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
     rows = config.data.batch_size // config.optim.accumulate
     transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
     network = transformer.get(config.model.model_type)
-    return Load(copies * nbytes, rows, network.heads if network else 1)
+    nbytes = copies * _nbytes(params) + _nbytes(objective.frozen())
+    return Load(nbytes, rows, network.heads if network else 1)
+
+
+def _nbytes(arrays: Tree) -> int:
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(arrays))

@@ -14,12 +14,13 @@ XL, B2, B8 = 12.5e9, 35.3e9, 134e9
     ("machine", "load", "expected"),
     [
         (Machine(1, 1, V5E), Load(B8, 7, 28), (1, 1, 1)),
-        (Machine(256, 1, V5E), Load(B8, 1536, 28), (1, 256, 1)),
-        (Machine(64, 1, V5P), Load(B2, 960, 16), (1, 64, 1)),
-        (Machine(256, 1, V5E), Load(B2, 960, 16), (1, 64, 4)),  # 960 = 15 x 64
-        (Machine(256, 1, V5E), Load(XL, 64, 20), (1, 64, 4)),
+        (Machine(256, 1, V5E), Load(B8, 1536, 28), (2, 128, 1)),
+        (Machine(64, 1, V5P), Load(B2, 960, 16), (16, 4, 1)),
+        (Machine(256, 1, V5E), Load(B2, 960, 16), (8, 8, 4)),  # 960 = 15 x 64
+        (Machine(256, 1, V5E), Load(XL, 64, 20), (32, 2, 4)),
         (Machine(8, 1, H200), Load(XL, 64, 20), (8, 1, 1)),
-        (Machine(512, 2, V5E), Load(B8, 1536, 28), (2, 256, 1)),
+        (Machine(512, 2, V5E), Load(B8, 1536, 28), (4, 128, 1)),
+        (Machine(512, 2, V5E), Load(4 * B8, 1536, 28), (2, 256, 1)),
         (Machine(8, 1, Room(None, "abacus")), Load(1e6, 8, 4), (1, 8, 1)),
         (Machine(8, 1, V5E), Load(1e6, 10, 4), (2, 1, 4)),
         (Machine(8, 1, V5E), Load(1e6, 9, 4), (8, 1, 1)),  # nothing helps: the batch is at fault
@@ -34,11 +35,13 @@ def test_choice_by_hand(machine, load, expected):
 def test_it_says_why():
     _, why = choose(OPEN, Machine(256, 1, V5E), Load(B2, 960, 16))
     assert why == (
-        "the state's 35.3 GB are more than 1/8 of a device's 16.0 GB (TPU v5 lite); "
-        "micro-batches of 960 rows divide over 64 of 256 devices only"
+        "state and frozen networks of 35.3 GB over 32 devices fit into 1/8 of 16.0 GB "
+        "(TPU v5 lite); micro-batches of 960 rows divide over 64 of 256 devices only"
     )
     _, why = choose(OPEN, Machine(8, 1, H200), Load(XL, 64, 20))
-    assert why.startswith("the state's 12.5 GB fit into 1/8 of a device's 141.0 GB (H200)")
+    assert why.startswith("state and frozen networks of 12.5 GB over 1 devices fit into 1/8 of 141")
+    _, why = choose(OPEN, Machine(8, 1, V5E), Load(B2, 960, 16))
+    assert why.startswith("state and frozen networks of 35.3 GB over 8 devices are more than 1/8")
 
 
 @pytest.mark.parametrize(

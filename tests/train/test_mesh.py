@@ -20,13 +20,13 @@ def choose(config, machine=None):
 def test_2b_by_hand(caplog):
     config = var_sar.get_config("2b")
     load = load_of(config, abstract_objective(config))
-    assert load.nbytes == pytest.approx(4 * 4 * 2.2e9, rel=0.01)
+    assert load.nbytes == pytest.approx(4 * 4 * 2.2e9 + 2 * 1.4e9, rel=0.01)  # T5 in bfloat16
     assert (load.rows, load.heads) == (960, 16)
     with caplog.at_level(logging.INFO):
-        assert choose(config, Machine(256, 1, V5E)) == MeshConfig(data=1, fsdp=64, tensor=4)
+        assert choose(config, Machine(256, 1, V5E)) == MeshConfig(data=8, fsdp=8, tensor=4)
     (record,) = caplog.records
     assert record.message.startswith(
-        "mesh of 256 devices: data=1 x fsdp=64 x tensor=4: the state's 35.3 GB are more than 1/8"
+        "mesh of 256 devices: data=8 x fsdp=8 x tensor=4: state and frozen networks of "
     )
 
 
@@ -36,7 +36,8 @@ def test_micro_batches_and_average_count():
     objective = abstract_objective(config)
     load = load_of(config, objective)
     params = jax.eval_shape(objective.init, jax.random.key(0))
-    assert load.nbytes == 5 * 4 * sum(x.size for x in jax.tree.leaves(params))
+    frozen = sum(x.nbytes for x in jax.tree.leaves(objective.frozen()))
+    assert load.nbytes == 5 * 4 * sum(x.size for x in jax.tree.leaves(params)) + frozen
     assert (load.rows, load.heads) == (config.data.batch_size // 2, 1)
 
 
