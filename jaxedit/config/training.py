@@ -172,6 +172,7 @@ class TrainConfig:
     # activations of each block that the backward pass computes again:
     # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
     remat: str = "all"
+    unroll: int = 1  # blocks that one turn of the loop over all blocks holds
     ema_decay: float = 0.0  # 0 = off
     resume: str = "auto"  # auto | never
     log_every: int = 20
@@ -209,6 +210,7 @@ class TrainConfig:
             self.remat in ("all", "cheap", "none"),
             f"remat={self.remat!r}: expected all, cheap or none",
         )
+        require(self.unroll > 0, f"unroll={self.unroll}: expected a positive number")
         require(self.steps > 0, f"steps={self.steps}: expected a positive number")
         require(self.resume in ("auto", "never"), f"resume={self.resume!r}: expected auto or never")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay}: expected 0 <= value < 1")

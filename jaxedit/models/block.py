@@ -94,12 +94,13 @@ class Block(nn.Module):
         return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))
 
 
-def stack(block: type[nn.Module], length: int) -> type[nn.Module]:
-    """`block` scanned over `length` layers; `PerLayer` is cut along its first axis."""
+def stack(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
+    """`block` scanned over `length` layers, `unroll` in a turn; `PerLayer` is cut along axis 0."""
     shared = {
         "variable_axes": {"params": 0},
         "split_rngs": {"params": True, "drop_path": True},
         "length": length,
+        "unroll": unroll,
     }
     methods = {
         "__call__": shared | {"in_axes": (0, nn.broadcast, nn.broadcast, nn.broadcast)},

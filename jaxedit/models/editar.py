@@ -83,11 +83,13 @@ class EditAR(nn.Module):
       config: sizes and the kind of prefix.
       dtype: of matrix products; norms, softmax, residual stream and logits are f32.
       remat: which activations of a block the backward pass computes again, see `nn.remat`.
+      unroll: blocks in one turn of the loop over blocks.
     """
 
     config: EditARConfig
     dtype: Any = jnp.float32
     remat: str = "none"
+    unroll: int = 1
 
     def setup(self) -> None:
         """Declare the parts; all blocks are stacked."""
@@ -98,7 +100,7 @@ class EditAR(nn.Module):
             self.class_embed = self.param("class_embed", normal, (cfg.classes + 1, cfg.width))
         else:
             self.text = TextMLP(cfg.width, self.dtype)
-        self.blocks = stack(block, cfg.layers)(cfg, self.dtype)
+        self.blocks = stack(block, cfg.layers, self.unroll)(cfg, self.dtype)
         self.norm = RMSNorm(cfg.norm_eps)
         self.head = dense(cfg.codes, 0.0, jnp.float32, use_bias=False)
 

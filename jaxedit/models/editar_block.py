@@ -104,12 +104,13 @@ class Block(nn.Module):
         return x if rate is None else dropout(x, rate, self.make_rng("dropout"))
 
 
-def stack(block: type[nn.Module], length: int) -> type[nn.Module]:
-    """`block` scanned over `length` layers, which share all arguments but `x`."""
+def stack(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
+    """`block` scanned over `length` layers, `unroll` in a turn; they share all inputs but `x`."""
     return nn.scan(
         block,
         variable_axes={"params": 0},
         split_rngs={"params": True, "dropout": True},
         in_axes=(nn.broadcast, nn.broadcast, nn.broadcast),
         length=length,
+        unroll=unroll,
     )

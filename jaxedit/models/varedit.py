@@ -49,11 +49,13 @@ class VAREdit(nn.Module):
       config: sizes and modes.
       dtype: of matrix products; norms, softmax, residual stream and logits are f32.
       remat: which activations of a block the backward pass computes again, see `nn.remat`.
+      unroll: blocks in one turn of the loop over blocks.
     """
 
     config: VAREditConfig
     dtype: Any = jnp.float32
     remat: str = "none"
+    unroll: int = 1
 
     def setup(self) -> None:
         """Declare the parts; all blocks but the first are stacked."""
@@ -66,7 +68,7 @@ class VAREdit(nn.Module):
         self.word_embed = dense(cfg.width, std, self.dtype)
         self.ada = dense(6 * cfg.width, std, jnp.float32)
         self.first_block = block(cfg, self.dtype)
-        self.blocks = stack(block, cfg.depth - 1)(cfg, self.dtype)
+        self.blocks = stack(block, cfg.depth - 1, self.unroll)(cfg, self.dtype)
         self.head_ada = dense(2 * cfg.width, std * 1e-3, jnp.float32)
         self.head = dense(2 * cfg.token_bits, std * 0.02, jnp.float32)
 

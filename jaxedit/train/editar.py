@@ -49,7 +49,7 @@ class EditARObjective(Objective):
         self.model: PretrainedConfig = config.model
         check(config, teacher)
         dtype = jnp.dtype(config.dtype)
-        self.transformer = EditAR(self.model.editar, dtype=dtype, remat=config.remat)
+        self.transformer = EditAR(self.model.editar, dtype, config.remat, config.unroll)
         self.text_encoder = T5Encoder(self.model.t5, dtype)
         self.tokenizer = VQTokenizer(self.model.vq)
         self.teacher = ViT(teacher, dtype) if teacher else None

@@ -45,7 +45,7 @@ class VAREditObjective(Objective):
         self.model: PretrainedConfig = config.model
         check(config)
         dtype = jnp.dtype(config.dtype)
-        self.transformer = VAREdit(self.model.varedit, dtype=dtype, remat=config.remat)
+        self.transformer = VAREdit(self.model.varedit, dtype, config.remat, config.unroll)
         self.text_encoder = T5Encoder(self.model.t5, dtype)
         self.tokenizer = BSQTokenizer(self.model.bsq)
         self._frozen = frozen

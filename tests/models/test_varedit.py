@@ -226,11 +226,11 @@ def test_a_scale_depends_on_source_and_earlier_scales_only(conditioning):
     np.testing.assert_allclose(base, padded, atol=1e-5)
 
 
-def test_remat_changes_no_gradient():
+def test_remat_and_unroll_change_no_gradient():
     arguments, params = inputs_of(TINY), random_params(TINY)
 
-    def gradient(remat):
-        model = VAREdit(TINY, remat=remat)
+    def gradient(**options):
+        model = VAREdit(TINY, **options)
 
         def loss(params):
             logits = model.apply(
@@ -240,11 +240,11 @@ def test_remat_changes_no_gradient():
 
         return jax.jit(jax.grad(loss))(params)
 
-    whole = gradient("none")
-    for kind in ("all", "cheap"):
+    whole = gradient()
+    for options in ({"remat": "all"}, {"remat": "cheap"}, {"unroll": 2}):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
-            *(whole, gradient(kind)),
+            *(whole, gradient(**options)),
         )
 
 

@@ -20,7 +20,9 @@ def choose(config, machine=None):
 def test_2b_by_hand(caplog):
     config = var_sar.get_config("2b")
     load = load_of(config, abstract_objective(config))
-    assert load.nbytes == pytest.approx(4 * 4 * 2.2e9 + 2 * 1.4e9, rel=0.01)  # T5 in bfloat16
+    assert load.nbytes == pytest.approx(
+        4 * 4 * 2.2e9 + 2 * 1.22e9 + 4 * 0.11e9, rel=0.01
+    )  # T5, BSQ
     assert (load.rows, load.heads) == (960, 16)
     with caplog.at_level(logging.INFO):
         assert choose(config, Machine(256, 1, V5E)) == MeshConfig(data=8, fsdp=8, tensor=4)

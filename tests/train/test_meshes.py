@@ -22,8 +22,11 @@ from jaxedit.config import (
     TrainConfig,
 )
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.t5 import T5Encoder
+from jaxedit.models.vit import ViT, small_teacher
 from jaxedit.ops.quantize import Labels
 from jaxedit.parallel import sharding
+from jaxedit.parallel.collectives import traffic
 from jaxedit.parallel.mesh import AXES, make_mesh
 from jaxedit.train import memory
 
@@ -170,6 +173,29 @@ def test_a_mesh_computes_what_one_device_computes(maker, axes):
     assert norm > 0 and optax.tree.norm(difference) < 1e-5 * norm
     if maker not in (bsq, vq):
         check_traffic(program)
+
+
+@pytest.mark.parametrize("axes", [(1, 8, 1), (2, 4, 1)])
+@pytest.mark.parametrize("name", ["t5", "vit"])
+def test_frozen_networks_send_their_weights_and_no_rows(name, axes):
+    if name == "t5":
+        ids = jax.ShapeDtypeStruct((8, 64), jnp.int32)
+        model, inputs = T5Encoder(T5), (ids, jax.ShapeDtypeStruct((8, 64), bool))
+    else:
+        model = ViT(small_teacher(32, 6))
+        inputs = (jax.ShapeDtypeStruct((8, 42, 42, 3), jnp.float32),)
+    params = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
+    mesh = make_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))))
+    tree = {name: params}
+    layouts = (sharding.state_shardings(tree, mesh), *[sharding.batch_sharding(mesh)] * len(inputs))
+    with jax.set_mesh(mesh):
+        forward = jax.jit(
+            lambda tree, *inputs: model.apply({"params": tree[name]}, *inputs),
+            in_shardings=layouts,
+        )
+        program = forward.lower(tree, *inputs).compile(UNOPTIMISED)
+    sent = sum(row.nbytes for row in traffic(program.as_text(), mesh))
+    assert 0 < sent <= sum(math.prod(x.shape) * 4 for x in jax.tree.leaves(params))
 
 
 def check_traffic(program):
