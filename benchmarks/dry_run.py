@@ -19,13 +19,18 @@ CONFIGS = {
     "VAREdit 8B, 512 px, batch 1536": ["--config=configs/var_sar.py:8b"],
     "EditAR GPT-XL, 512 px, batch 64": ["--config=configs/editar.py:xl"],
 }
+# what the estimate advises where a whole batch does not fit
+SETTINGS = {
+    ("VAREdit 2B, 512 px, batch 960", "v5e-256"): ["--config.optim.accumulate=3"],
+    ("VAREdit 8B, 512 px, batch 1536", "v5e-256"): ["--config.optim.accumulate=2"],
+}
 MESHES = ((1, 8, 1), (1, 2, 4), (2, 4, 1))  # data, fsdp, tensor
 
 
 def cases() -> dict[str, list[str]]:
     """Arguments of a dry run by the title of its section."""
     found = {
-        f"{name} on {pod}": [*config, f"--devices={pod}"]
+        f"{name} on {pod}": [*config, *SETTINGS.get((name, pod), []), f"--devices={pod}"]
         for pod in PODS
         for name, config in CONFIGS.items()
     }

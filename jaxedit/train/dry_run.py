@@ -28,7 +28,8 @@ from jaxedit.train.step import Objective, init_state
 
 # A program for simulated devices is read and never run.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm")
+# how the TPU compiler says that a program is too large: for all it needs, or for temporaries
+_TOO_LARGE = re.compile(r"(Used |HLO temporaries \()([\d.]+)([KMGT]?)\b")
 
 
 class Compiled(NamedTuple):
@@ -104,12 +105,13 @@ def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compi
     try:
         program = lowered.compile({} if is_on_tpu(mesh) else _UNOPTIMISED)
     except jax.errors.JaxRuntimeError as error:
-        used = _USED.search(str(error))
-        if not used:
+        found = _TOO_LARGE.search(str(error))
+        if not found:
             raise
-        nbytes = float(used[1]) * 1024.0 ** " KMGT".index(used[2] or " ")
+        nbytes = float(found[2]) * 1024.0 ** " KMGT".index(found[3] or " ")
         held = total(memory.state_entries(config, objective, mesh))
-        return Compiled(time.perf_counter() - start, held, max(nbytes - held, 0), None)
+        temporary = max(nbytes - held, 0) if found[1] == "Used " else nbytes
+        return Compiled(time.perf_counter() - start, held, temporary, None)
     sizes = program.memory_analysis()
     temporary = sizes.temp_size_in_bytes + sizes.generated_code_size_in_bytes
     temporary += sizes.output_size_in_bytes - sizes.alias_size_in_bytes

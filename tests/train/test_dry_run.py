@@ -80,6 +80,8 @@ def test_a_program_that_is_too_large(config, monkeypatch):
     found = dry_run.compile_step(*arguments)
     assert found.traffic is None
     assert found.arguments + found.temporary == pytest.approx(31.25 * GIB)
+    Lowered.message = "total memory required for HLO temporaries (21.70G) exceeds HBM (15.75G)."
+    assert dry_run.compile_step(*arguments).temporary == pytest.approx(21.7 * GIB)
     Lowered.message = "a bug"
     with pytest.raises(jax.errors.JaxRuntimeError, match="a bug"):
         dry_run.compile_step(*arguments)
