@@ -13,7 +13,8 @@ Presets:
 
 The weights are fetched and converted when they are first asked for; --config.init_from names others
 of the same sizes. Which kernels learn: --config.lora.targets, e.g. "attn|cross"; how much they can:
---config.lora.rank. More rows at once, where there is room: a smaller --config.optim.accumulate.
+--config.lora.rank. More rows at once, where there is room or more than one device: a smaller
+--config.optim.accumulate.
 """
 
 import copy
@@ -24,6 +25,7 @@ from jaxedit.config import (
     DataConfig,
     EditARTrainConfig,
     LoRAConfig,
+    MeshConfig,
     OptimConfig,
     TrainConfig,
     VAREditTrainConfig,
@@ -79,6 +81,7 @@ def _large(weights: str, data: DataConfig) -> TrainConfig:
         model=official(weights).config,
         data=data,
         optim=_optim(1e-4, accumulate=data.batch_size),
+        mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
         lora=LoRAConfig(rank=16),
         init_from=weights,
         steps=2000,

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from jaxedit.config import ConfigError, MeshConfig
-from jaxedit.configs import tokenizer_bsq, var_sar
+from jaxedit.configs import finetune, tokenizer_bsq, var_sar
 from jaxedit.parallel.choice import Machine
 from jaxedit.parallel.memory import Room
 from jaxedit.train.memory import abstract_objective
@@ -41,6 +41,14 @@ def test_micro_batches_and_average_count():
     frozen = sum(x.nbytes for x in jax.tree.leaves(objective.frozen()))
     assert load.nbytes == 5 * 4 * sum(x.size for x in jax.tree.leaves(params)) + frozen
     assert (load.rows, load.heads) == (config.data.batch_size // 2, 1)
+
+
+def test_frozen_weights_count():
+    config = finetune.get_config("varedit")
+    config.optim.accumulate = 1
+    load = load_of(config, abstract_objective(config))
+    assert load.nbytes == pytest.approx(2 * (2.2e9 + 1.22e9), rel=0.2)  # and BSQ, and the additions
+    assert choose(config, Machine(8, 1, V5E)) == MeshConfig(data=2, fsdp=4, tensor=1)
 
 
 def test_given_numbers_are_kept_here():
