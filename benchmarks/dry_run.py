@@ -9,6 +9,7 @@ Results are kept in --cache as they come, so that it can be stopped and started 
 import argparse
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -74,12 +75,27 @@ def page(done: dict[str, dict[str, str]]) -> str:
         "# What a training step holds and sends",
         "Compiled, not run; `python benchmarks/dry_run.py` writes this page. Bytes sent are those "
         "of one device by the ring algorithm; GB is 10^9 bytes.",
+        summary(done),
     ]
     for title in cases():
         if title in done:
             found = done[title]
             parts.append(f"## {title}\n\n```\n$ {found['command']}\n{found['output']}```")
     return "\n\n".join(parts) + "\n"
+
+
+def summary(done: dict[str, dict[str, str]]) -> str:
+    """One row a section: the mesh, what a device holds and sends."""
+    lines = ["| run | data x fsdp x tensor | holds, GB | sends, GB |", "| --- | --- | --- | --- |"]
+    for title in cases():
+        if title in done:
+            output = done[title]["output"]
+            mesh = re.search(r"data=(\d+) x fsdp=(\d+) x tensor=(\d+)", output)
+            holds = re.search(r"(?m)^  all +([\d.]+) GB", output)
+            sends = re.search(r"sends ([\d.]+) GB", output)
+            sent = sends[1] if sends else "too large"
+            lines.append(f"| {title} | {' x '.join(mesh.groups())} | {holds[1]} | {sent} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
