@@ -96,6 +96,7 @@ def _xl() -> TrainConfig:
             learning_rate=1e-4, beta1=0.9, beta2=0.95, weight_decay=0.05, clip_norm=1.0
         ),
         mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
+        label_precision="high",
         steps=40_000,
         remat="cheap",
         sample_every=1000,

@@ -82,6 +82,7 @@ def _large(weights: str, data: DataConfig) -> TrainConfig:
         data=data,
         optim=_optim(1e-4, accumulate=data.batch_size),
         mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
+        label_precision="high",
         lora=LoRAConfig(rank=16),
         init_from=weights,
         steps=2000,

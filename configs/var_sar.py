@@ -81,6 +81,7 @@ def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> Tr
         ),
         optim=OptimConfig(learning_rate=rate),
         mesh=MeshConfig(data=-1, fsdp=-1, tensor=-1),  # chosen
+        label_precision="high",
         steps=steps,
         checkpoint_every=1000,
         sample_every=1000,

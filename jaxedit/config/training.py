@@ -169,6 +169,9 @@ class TrainConfig:
     steps: int = 1000
     seed: int = 0
     dtype: str = "bfloat16"  # compute dtype; parameters stay float32
+    # of the image tokenizer where it makes labels, always in float32: highest | high: half its time
+    # on TPU, where it is a third of GPT-XL's step; on NVIDIA cards TF32, in which the releases ran
+    label_precision: str = "highest"
     # activations of each block that the backward pass computes again:
     # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
     remat: str = "all"
@@ -209,6 +212,10 @@ class TrainConfig:
         require(
             self.remat in ("all", "cheap", "none"),
             f"remat={self.remat!r}: expected all, cheap or none",
+        )
+        require(
+            self.label_precision in ("highest", "high"),
+            f"label_precision={self.label_precision!r}: expected highest or high",
         )
         require(self.unroll > 0, f"unroll={self.unroll}: expected a positive number")
         require(self.steps > 0, f"steps={self.steps}: expected a positive number")

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar_block import INIT_STD, Block, stack
+from jaxedit.nn.attend import kernel_length
 from jaxedit.nn.conv import conv_init
 from jaxedit.nn.embedding import look_up
 from jaxedit.nn.layers import RMSNorm, dense, dropout
@@ -148,13 +150,16 @@ class EditAR(nn.Module):
             x = jnp.concatenate([source, self._thin(text, token_rate), image], axis=1)  # [B,S,D]
         else:
             x = self._thin(jnp.concatenate([text, image], axis=1), token_rate)
-        x, S = constrain(x, "batch", "length", "embed"), x.shape[1]
+        S = x.shape[1]
+        padded = kernel_length(S, cfg.head_width)  # nobody sees what comes after S
+        more = ((0, 0), (0, padded - S), (0, 0))
+        x = constrain(jnp.pad(x, more), "batch", "length", "embed")
         if text_mask is not None:
-            rest = ((0, 0), (0, S - text_mask.shape[1]))
+            rest = ((0, 0), (0, padded - text_mask.shape[1]))
             text_mask = jnp.pad(text_mask, rest, constant_values=True)
-        table = jnp.asarray(rope.sequence_table(cfg)[:, :S])
+        table = jnp.asarray(np.pad(rope.sequence_table(cfg)[:, :S], more))
         x, _ = self.blocks(x, table, text_mask, drop_rate or None)
-        return self.norm(x[:, cfg.prefix_tokens - 1 :])
+        return self.norm(x[:, cfg.prefix_tokens - 1 : S])
 
     @nn.compact
     def align(self, hidden: jax.Array) -> jax.Array:

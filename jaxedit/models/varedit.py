@@ -17,6 +17,7 @@ from jaxedit.config import Scales, VAREditConfig
 from jaxedit.models.block import Block, Context, PerLayer, drop_rates, stack
 from jaxedit.models.condition import TextEncoder
 from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
+from jaxedit.nn.attend import kernel_length
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, modulate
 from jaxedit.nn.remat import rematerialised
@@ -114,8 +115,13 @@ class VAREdit(nn.Module):
         first_view = ScaleAligned(scales) if cfg.conditioning == "sar" else view
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
         x, _ = self.first_block(x, PerLayer(), context, first_view, None)
+        rest = kernel_length(x.shape[1], cfg.head_width) - x.shape[1]
+        if rest:  # one more document, which nobody sees
+            more = ((0, 0), (0, rest), (0, 0))
+            context = context._replace(table=jnp.pad(context.table, more))
+            x, view = jnp.pad(x, more), BlockCausal((*documents, rest))
         x, _ = self.blocks(x, PerLayer(rates), context, view, None)
-        return self.logits(x[:, pyramid.tokens(source_scales) :], cond)
+        return self.logits(x[:, pyramid.tokens(source_scales) : sum(documents)], cond)
 
     def begin(
         self,

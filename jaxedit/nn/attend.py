@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.nn.splash import splash
+from jaxedit.nn.splash import padded_length, splash
 from jaxedit.ops import masks
 from jaxedit.parallel.mesh import device_kind
 
@@ -116,6 +116,16 @@ def attend_causal(
     return jnp.concatenate(attended, axis=2)
 
 
+def kernel_length(length: int, head_width: int) -> int:
+    """The length to which the device's kernel pads a sequence that attends to itself.
+
+    Padded to it before all layers, the sequence is not copied in each.
+    """
+    if _is_on_tpu() and _is_long(length, length, head_width, 64):
+        return padded_length(length)
+    return length
+
+
 def attend_by_blocks(
     queries: jax.Array,
     keys: jax.Array,
@@ -171,20 +181,25 @@ def _cudnn(queries: jax.Array, keys: jax.Array, values: jax.Array, *, is_causal:
 
 
 def _takes_splash(queries: jax.Array, keys: jax.Array) -> bool:
-    return _is_long(queries, keys, 64) and device_kind().startswith("TPU")
+    N, E = queries.shape[2:]
+    return _is_on_tpu() and _is_long(N, keys.shape[2], E, 64)
+
+
+def _is_on_tpu() -> bool:
+    return device_kind().startswith("TPU")
 
 
 def _takes_cudnn(queries: jax.Array, keys: jax.Array) -> bool:
     """Half precision on Ampere or later: older cards are not called NVIDIA."""
-    E, is_half = queries.shape[-1], queries.dtype in (jnp.bfloat16, jnp.float16)
-    fits = is_half and E <= 128 and _is_long(queries, keys, 8)
+    N, E = queries.shape[2:]
+    is_half = queries.dtype in (jnp.bfloat16, jnp.float16)
+    fits = is_half and E <= 128 and _is_long(N, keys.shape[2], E, 8)
     return fits and device_kind().startswith("NVIDIA")
 
 
-def _is_long(queries: jax.Array, keys: jax.Array, width: int) -> bool:
-    """Whether a kernel for head widths that are multiples of `width` is worth its call."""
-    N, E = queries.shape[2:]
-    return N * keys.shape[2] >= KERNEL_SCORES and E % width == 0
+def _is_long(queries: int, keys: int, head_width: int, multiple: int) -> bool:
+    """Whether a kernel for head widths that are multiples of a number is worth its call."""
+    return queries * keys >= KERNEL_SCORES and head_width % multiple == 0
 
 
 def _groups(documents: Sequence[int]) -> list[list[int]]:

@@ -5,7 +5,7 @@ import jax
 from jaxedit.parallel.sharding import AxisNames, activation_spec, param_spec
 
 
-def look_up(table: jax.Array, ids: jax.Array, axes: AxisNames = ("vocab", "embed")) -> jax.Array:
+def look_up(table: jax.Array, ids: jax.Array, axes: AxisNames = ("rows", None)) -> jax.Array:
     """`table[ids]`, [B,N,C]; on a mesh rows stay on their device, and only the table is sent.
 
     By itself the compiler cuts what is looked up as the table is cut, and then moves all of it.

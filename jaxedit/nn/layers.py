@@ -13,7 +13,7 @@ from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
-from jaxedit.parallel.sharding import gather
+from jaxedit.parallel.sharding import axes_of, gather
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
@@ -104,7 +104,7 @@ def dense(
     not of all.
     """
     dot = functools.partial(_dot_parts, parts=parts) if parts else _dot_rows
-    return nn.Dense(
+    return _Dense(
         features,
         use_bias,
         dtype=dtype,
@@ -113,6 +113,21 @@ def dense(
         dot_general=functools.partial(_dot, dot=dot),
         name=name,
     )
+
+
+class _Dense(nn.Dense):
+    """`nn.Dense`; on a mesh each device first puts its kernel together, in the compute dtype."""
+
+    def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """As of `nn.Module`."""
+        value = super().param(name, *args, **kwargs)
+        is_whole = jax.sharding.get_abstract_mesh().empty or self.is_initializing()
+        if name != "kernel" or is_whole or isinstance(value, Int8):
+            return value
+        axes = axes_of("/".join((*self.path, name)))
+        if isinstance(value, LowRank):
+            return dataclasses.replace(value, kernel=gather(value.kernel.astype(self.dtype), axes))
+        return gather(value.astype(self.dtype), axes)
 
 
 def _promote(x: jax.Array, kernel: Any, bias: jax.Array | None, *, dtype: Any) -> tuple[Any, ...]:
@@ -155,7 +170,6 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
         return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
     shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
     kernel = kernel.reshape(len(kernel), *shape[-2:])
-    kernel = gather(kernel, ("fused", None, None))
     kernel = gather(kernel, ("embed", None, "heads"))  # rows change for columns
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     return jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs).reshape(shape)

@@ -44,8 +44,7 @@ def splash(
     """
     B, _, N, _ = queries.shape
     lengths = N, keys.shape[2]
-    blocks = tuple(map(block_length, lengths))
-    padded = tuple(block * math.ceil(n / block) for block, n in zip(blocks, lengths, strict=True))
+    blocks, padded = tuple(map(block_length, lengths)), tuple(map(padded_length, lengths))
     ends = np.pad(ends, (0, padded[0] - N), mode="edge")
     operands = [_pad(queries, padded[0]), _pad(keys, padded[1]), _pad(values, padded[1])]
     axes = [("batch", "heads", None, None)] * 3
@@ -63,6 +62,12 @@ def block_length(length: int) -> int:
     if length <= min(BLOCKS):
         return LANES * math.ceil(length / LANES)
     return min(BLOCKS, key=lambda block: (block * math.ceil(length / block), -block))
+
+
+def padded_length(length: int) -> int:
+    """The length of a sequence in whole blocks."""
+    block = block_length(length)
+    return block * math.ceil(length / block)
 
 
 def _segments(

@@ -80,7 +80,8 @@ def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[in
         return 1, f"{rows} do not divide over the devices"
     if tensor == 1:
         return 1, f"{rows} divide over all devices"
-    return tensor, f"{rows} divide over {devices // tensor} of {devices} devices only"
+    over = f"{devices // tensor} of {devices} devices only"
+    return tensor, f"{rows} divide over {over}, a multiple of {devices} over all"
 
 
 def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:

@@ -26,12 +26,13 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
-    # rows of kernels that hold several maps side by side: a piece of all their columns would be
-    # pieces of different maps; `nn.layers.dense` changes rows for columns where they are used
-    "fused": ("tensor", "fsdp"),
+    # rows that both cut: of kernels whose rows `tensor` cuts anyway, of tables, and of kernels that
+    # hold several maps side by side, of which a piece of all columns would be pieces of different
+    # maps; `nn.layers.dense` changes these rows for columns
+    "rows": ("tensor", "fsdp"),
 }
 # the batch already takes `fsdp`
-ACTIVATION_RULES = AXIS_RULES | {"embed": (), "fused": ("tensor",)}
+ACTIVATION_RULES = AXIS_RULES | {"embed": (), "rows": ("tensor",)}
 
 _REPLICATED: AxisNames = ()
 _COPY = re.compile(r"^(?:params|ema_params|opt_state/.*?(?:mu|nu))/")
@@ -40,16 +41,16 @@ _COPY = re.compile(r"^(?:params|ema_params|opt_state/.*?(?:mu|nu))/")
 PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
     (r"(step|count)", _REPLICATED),
     (r"(attn|cross|pool)/(q|k|v)/kernel", ("embed", "heads")),
-    (r"(attn|cross|pool)/(qkv|kv)/kernel|mlp/gate_up/kernel", ("fused", None)),
-    (r"(attn|cross|pool)/(o|proj)/kernel", ("heads", "embed")),
+    (r"(attn|cross|pool)/(qkv|kv)/kernel|mlp/gate_up/kernel", ("rows", None)),
+    (r"(attn|cross|pool)/(o|proj)/kernel", ("rows", None)),
     (r"(mlp|text)/(up|gate|fc1)/kernel", ("embed", "mlp")),
-    (r"(mlp|text)/(down|fc2)/kernel", ("mlp", "embed")),
+    (r"(mlp|text)/(down|fc2)/kernel", ("rows", None)),
     (r"(ada|head_ada)/kernel", ("embed", None)),
     (r"head/kernel", ("embed", "vocab")),
     (r"word_embed/kernel", (None, "embed")),
     (r"(uncond|level_embed|class_embed|ada_bias)", (None, "embed")),
-    (r"(t5|transformer|clip/text)/embed", ("vocab", "embed")),
-    (r"clip/(image|text)_proj/kernel", ("embed", None)),
+    (r"(t5|transformer|clip/text)/embed", ("rows", None)),
+    (r"(image|text)_proj/kernel", ("embed", None)),
     (r"align/kernel", (None, None, "embed", None)),
     (r"(vit|clip/image|clip/text)/positions", (None, "embed")),
     (r"(query|position_bias)", _REPLICATED),

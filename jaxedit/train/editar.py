@@ -51,7 +51,7 @@ class EditARObjective(Objective):
         dtype = jnp.dtype(config.dtype)
         self.transformer = EditAR(self.model.editar, dtype, config.remat, config.unroll)
         self.text_encoder = T5Encoder(self.model.t5, dtype)
-        self.tokenizer = VQTokenizer(self.model.vq)
+        self.tokenizer = VQTokenizer(self.model.vq, precision=config.label_precision)
         self.teacher = ViT(teacher, dtype) if teacher else None
         self._frozen = frozen
 

@@ -47,7 +47,7 @@ class VAREditObjective(Objective):
         dtype = jnp.dtype(config.dtype)
         self.transformer = VAREdit(self.model.varedit, dtype, config.remat, config.unroll)
         self.text_encoder = T5Encoder(self.model.t5, dtype)
-        self.tokenizer = BSQTokenizer(self.model.bsq)
+        self.tokenizer = BSQTokenizer(self.model.bsq, precision=config.label_precision)
         self._frozen = frozen
 
     def init(self, key: jax.Array) -> Tree:

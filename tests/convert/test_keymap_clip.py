@@ -58,7 +58,7 @@ def test_a_directory_of_it(state, tmp_path):
 
 def test_every_parameter_has_a_sharding(expected):
     named = {path: axes_of(f"clip/{path}") for path in expected}
-    assert named["text/embed"] == ("vocab", "embed")
+    assert named["text/embed"] == ("rows", None)
     assert named["image/blocks/attn/q/kernel"] == ("embed", "heads")
     assert named["image_proj/kernel"] == ("embed", None)
     assert named["image/positions"] == named["text/positions"] == (None, "embed")

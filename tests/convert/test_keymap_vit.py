@@ -116,6 +116,6 @@ def test_every_parameter_has_a_sharding(state):
     paths = [f"vit/{path}" for path in tree.flatten(from_torch(KEYMAP, state))]
     named = {path: axes_of(path) for path in paths}
     assert named["vit/blocks/attn/q/kernel"] == ("embed", "heads")
-    assert named["vit/blocks/mlp/down/kernel"] == ("mlp", "embed")
+    assert named["vit/blocks/mlp/down/kernel"] == ("rows", None)
     assert named["vit/positions"] == (None, "embed")
     assert named["vit/blocks/attn/scale"] == ()

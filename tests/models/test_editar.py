@@ -9,6 +9,7 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import EditARConfig
+from jaxedit.models import editar
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
 from jaxedit.parallel.sharding import axes_of, state_shardings
 from jaxedit.train.losses import token_loss
@@ -99,6 +100,17 @@ def test_logits_depend_on_earlier_tokens_only(tiny):
     before, after = run()[0].logits, run(target=changed)[0].logits
     np.testing.assert_array_equal(before[:, :8], after[:, :8])
     assert np.abs(before[:, 8] - after[:, 8]).max() > 1e-3
+
+
+def test_padding_for_a_kernel_changes_nothing(tiny, monkeypatch):
+    params, inputs, run = tiny
+    options = inputs | {"text_mask": jnp.arange(T)[None] >= jnp.array([[1], [0]])}
+    expected = run(**options)[0].logits
+    monkeypatch.setattr(editar, "kernel_length", lambda length, width: length + 5)
+    got = EditAR(TINY).apply(
+        {"params": params}, options.pop("text"), options.pop("target"), **options
+    )
+    close(got.logits, expected)
 
 
 def test_a_row_is_dropped_for_itself(tiny):
@@ -193,5 +205,5 @@ def test_every_parameter_has_a_sharding_rule():
     mesh = jax.make_mesh((2, 2, 2), ("data", "fsdp", "tensor"))
     state = {"transformer": abstract(EditARConfig()), "null": init_null(TINY, jax.random.key(0))}
     state_shardings(state, mesh)
-    assert axes_of("transformer/embed") == ("vocab", "embed")
+    assert axes_of("transformer/embed") == ("rows", None)
     assert axes_of("transformer/text/fc1/kernel") == ("embed", "mlp")

@@ -10,6 +10,7 @@ from jaxedit import tree
 from jaxedit.config import PRESETS, VAREditConfig
 from jaxedit.convert.keymap_varedit import KEYMAP
 from jaxedit.convert.keymaps import from_torch
+from jaxedit.models import varedit
 from jaxedit.models.block import Context, PerLayer
 from jaxedit.models.sar import ScaleAligned
 from jaxedit.models.varedit import VAREdit, init_params
@@ -246,6 +247,17 @@ def test_remat_and_unroll_change_no_gradient():
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4),
             *(whole, gradient(**options)),
         )
+
+
+@pytest.mark.parametrize("conditioning", ["sar", "finest"])
+def test_padding_for_a_kernel_changes_nothing(conditioning, monkeypatch):
+    config = dataclasses.replace(TINY, conditioning=conditioning)
+    arguments, params = inputs_of(config), random_params(config)
+    expected = forward(config)(params, *arguments)
+    monkeypatch.setattr(varedit, "kernel_length", lambda length, width: length + 7)
+    shapes = {"scales": config.scales, "rope_scales": config.rope_scales}
+    got = VAREdit(config).apply({"params": params}, *arguments, **shapes)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_bf16_stays_near_f32():

@@ -108,8 +108,17 @@ def test_kernels_are_for_long_sequences_of_the_right_type(monkeypatch):
     q, k, _ = random_qkv(1024, rows=1, heads=1, width=64)
     half = q.astype(jnp.bfloat16)
     assert not kernels._takes_splash(q, k) and not kernels._takes_cudnn(half, k)
+    assert kernels.kernel_length(2167, 64) == 2167
     monkeypatch.setattr(kernels, "device_kind", lambda: "TPU v5 lite")
     assert kernels._takes_splash(q, k) and not kernels._takes_splash(q[:, :, :200], k)
+    lengths = {
+        (2167, 64): 2304,
+        (3545, 128): 3584,
+        (2304, 64): 2304,
+        (2167, 40): 2167,
+        (85, 64): 85,
+    }
+    assert {key: kernels.kernel_length(*key) for key in lengths} == lengths
     monkeypatch.setattr(kernels, "device_kind", lambda: "NVIDIA A100-SXM4-80GB")
     assert kernels._takes_cudnn(half, k) and not kernels._takes_cudnn(q, k)
     monkeypatch.setattr(kernels, "device_kind", lambda: "Tesla T4")

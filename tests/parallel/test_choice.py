@@ -36,7 +36,8 @@ def test_it_says_why():
     _, why = choose(OPEN, Machine(256, 1, V5E), Load(B2, 960, 16))
     assert why == (
         "state and frozen networks of 35.3 GB over 32 devices fit into 1/8 of 16.0 GB "
-        "(TPU v5 lite); micro-batches of 960 rows divide over 64 of 256 devices only"
+        "(TPU v5 lite); micro-batches of 960 rows divide over 64 of 256 devices only, "
+        "a multiple of 256 over all"
     )
     _, why = choose(OPEN, Machine(8, 1, H200), Load(XL, 64, 20))
     assert why.startswith("state and frozen networks of 12.5 GB over 1 devices fit into 1/8 of 141")

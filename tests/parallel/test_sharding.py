@@ -1,6 +1,7 @@
 import functools
 import logging
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +69,7 @@ def test_layout_by_hand(mesh):
     stacked = {"attn": {"qkv": {"kernel": leaf(3, 8, 24)}}, "ada_bias": leaf(3, 6, 8)}
     specs = spec_of({"first_block": block, "blocks": stacked}, mesh)
     assert specs["first_block"]["attn"]["qkv"]["kernel"] == P(("tensor", "fsdp"), None)
-    assert specs["first_block"]["attn"]["proj"]["kernel"] == P("tensor", "fsdp")
+    assert specs["first_block"]["attn"]["proj"]["kernel"] == P(("tensor", "fsdp"), None)
     assert specs["blocks"]["attn"]["qkv"]["kernel"] == P(None, ("tensor", "fsdp"), None)
     assert specs["blocks"]["ada_bias"] == P(None, None, "fsdp")
 
@@ -109,10 +110,15 @@ def test_axis_that_does_not_divide_stays_whole_with_one_warning(mesh, caplog):
 
 def test_maps_side_by_side_are_cut_one_by_one(mesh):
     x, kernel = jnp.ones((4, 3, 8)), jnp.arange(8.0 * 24).reshape(8, 24)
-    layer = dense(24, 1.0, jnp.float32, use_bias=False, parts=3)
+
+    class Maps(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return dense(24, 1.0, jnp.float32, name="mlp/gate_up", use_bias=False, parts=3)(x)
+
     expected = (x @ kernel).reshape(4, 3, 3, 8)
     with jax.set_mesh(mesh):
-        y = jax.jit(layer.apply)({"params": {"kernel": kernel}}, x)
+        y = jax.jit(Maps().apply)({"params": {"mlp/gate_up": {"kernel": kernel}}}, x)
     np.testing.assert_array_equal(y, expected)
     assert y.sharding.spec == P(None, None, None, "tensor")
 

@@ -51,6 +51,7 @@ def test_config_as_two_arguments():
         (["--config.steps=1.5"], "--config.steps=1.5: invalid literal for int"),
         (["--config.tensorboard=maybe"], "--config.tensorboard=maybe: .*boolean"),
         (["--config.remat=true"], "remat='true': expected all, cheap or none"),
+        (["--config.label_precision=low"], "label_precision='low': expected highest or high"),
         (["--config.unroll=0"], "unroll=0: expected a positive number"),
         (["--profile_steps=5"], "--profile_steps=5: expected a first and a last step"),
         (["--profile_steps=5,4"], "--profile_steps=5,4: expected a first"),
