@@ -169,8 +169,8 @@ class TrainConfig:
     steps: int = 1000
     seed: int = 0
     dtype: str = "bfloat16"  # compute dtype; parameters stay float32
-    # of the image tokenizer where it makes labels, always in float32: highest | high: half its time
-    # on TPU, where it is a third of GPT-XL's step; on NVIDIA cards TF32, in which the releases ran
+    # of the products in the image tokenizer where it makes labels: highest: float32 | high: three
+    # of bfloat16 instead of six on TPU, TF32 on NVIDIA cards; benchmarks/label_precision.py
     label_precision: str = "highest"
     # activations of each block that the backward pass computes again:
     # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
