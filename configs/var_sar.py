@@ -8,6 +8,10 @@ Presets:
   2b       2.2B, stage 2: 7k steps at 512 px, batch 960, from stage 1.
   8b       8.4B: 60k steps at 512 px, batch 1536. TPU v5p-256 or 256 x 80 GB.
 
+On devices of 16 GB (TPU v5e-256) 2b and 8b want --config.optim.accumulate=3. A batch of 960 does
+not divide over 256 devices, which then share rows (tensor): one of 1024 sends a quarter of what it
+sends (docs/dry_run.md).
+
 The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
 continues with the export of stage 1. Their pairs are the stores seed-unsplash, seed-openimages,
 seed-real, seed-multiturn and imgedit in the directory STORES, written by
