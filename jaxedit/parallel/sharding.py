@@ -95,7 +95,7 @@ def spec(
     """How one array is cut; an axis that the mesh does not divide stays whole, with a warning.
 
     Args:
-      path: name of the array in the warning.
+      path: name of the array in the warning; without it there is none.
       shape: of the array.
       axes: names of its last axes; the others stay whole.
       mesh: the device mesh.
@@ -107,7 +107,7 @@ def spec(
         cut = tuple(a for a in rules[name] if mesh.shape[a] > 1) if name else ()
         pieces = math.prod(mesh.shape[a] for a in cut)
         if size % pieces:
-            if size > 1:  # one row, as when parameters are initialised, is never cut
+            if path and size > 1:  # one row, as when parameters are initialised, is never cut
                 _warn_once(
                     f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
                 )
@@ -171,16 +171,20 @@ def gather(param: jax.Array, axes: AxisNames) -> jax.Array:
       param: any array inside a jitted function.
       axes: one name of `AXIS_RULES` or None per axis of `param`.
     """
-    return constrain(param, *axes)
+    return _constrain_by(ACTIVATION_RULES, param, axes)
 
 
-def _gather_gradient(axes: AxisNames, _: None, gradient: jax.Array) -> tuple:
-    if jax.sharding.get_abstract_mesh().empty:
-        return (gradient,)
-    return (jax.lax.with_sharding_constraint(gradient, param_spec(gradient.shape, axes)),)
+def _constrain_by(rules: dict[str, tuple[str, ...]], x: jax.Array, axes: AxisNames) -> jax.Array:
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return x
+    return jax.lax.with_sharding_constraint(x, spec("", x.shape, axes, mesh, rules))
 
 
-gather.defvjp(lambda param, axes: (gather(param, axes), None), _gather_gradient)
+gather.defvjp(
+    lambda param, axes: (gather(param, axes), None),
+    lambda axes, _, gradient: (_constrain_by(AXIS_RULES, gradient, axes),),
+)
 
 
 def activation_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
@@ -190,7 +194,7 @@ def activation_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
 
 def param_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
     """How a parameter with these axis names is cut on the mesh that is set."""
-    return spec("parameter", shape, axes, jax.sharding.get_abstract_mesh(), AXIS_RULES)
+    return spec("", shape, axes, jax.sharding.get_abstract_mesh(), AXIS_RULES)
 
 
 def local_rows(mesh: Mesh, size: int) -> range:
