@@ -2,27 +2,24 @@
 
 import jax
 
-from jaxedit.parallel.sharding import AxisNames, activation_spec, param_spec
+from jaxedit.parallel.sharding import activation_spec, param_spec
 
 
-def look_up(table: jax.Array, ids: jax.Array, axes: AxisNames = ("rows", None)) -> jax.Array:
+def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:
     """`table[ids]`, [B,N,C]; on a mesh rows stay on their device, and only the table is sent.
 
     By itself the compiler cuts what is looked up as the table is cut, and then moves all of it.
 
     Args:
-      table: [V,C].
+      table: [V,C], cut by rows.
       ids: i32[B,N].
-      axes: names of the table's axes in `sharding.AXIS_RULES`.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return table[ids]
-    cut, rows = param_spec(table.shape, axes), activation_spec(ids.shape, ("batch", "length"))
+    cut, rows = param_spec(table.shape, ("rows", None)), activation_spec(ids.shape, ("batch", None))
 
     def here(table: jax.Array, ids: jax.Array) -> jax.Array:
-        for axis, names in enumerate(cut):
-            if names:
-                table = jax.lax.all_gather(table, names, axis=axis, tiled=True)
-        return table[ids]
+        whole = jax.lax.all_gather(table, cut[0], tiled=True) if cut[0] else table
+        return whole[ids]
 
     return jax.shard_map(here, in_specs=(cut, rows), out_specs=rows, check_vma=False)(table, ids)
