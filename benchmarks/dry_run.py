@@ -20,9 +20,12 @@ CONFIGS = {
     "VAREdit 8B, 512 px, batch 1536": ["--config=configs/var_sar.py:8b"],
     "EditAR GPT-XL, 512 px, batch 64": ["--config=configs/editar.py:xl"],
 }
-SMALL_MEMORY = {  # settings with which a batch fits into 16 GB
-    "VAREdit 2B, 512 px, batch 960": ["--config.optim.accumulate=3"],
-    "VAREdit 8B, 512 px, batch 1536": ["--config.optim.accumulate=3"],
+SETTINGS = {  # micro-batches that fit
+    ("VAREdit 2B, 512 px, batch 960", "v5e-256"): ["--config.optim.accumulate=3"],
+    ("VAREdit 8B, 512 px, batch 1536", "v5e-256"): ["--config.optim.accumulate=3"],
+    ("VAREdit 8B, 512 px, batch 1536", "v5p-128"): ["--config.optim.accumulate=2"],
+    ("VAREdit 2B, 512 px, batch 960", "8xH100"): ["--config.optim.accumulate=3"],
+    ("VAREdit 8B, 512 px, batch 1536", "8xH100"): ["--config.optim.accumulate=16"],
 }
 EVEN = {  # a batch that divides over all devices
     "VAREdit 2B, 512 px, batch 1024 on v5e-256": [
@@ -38,7 +41,7 @@ def cases() -> dict[str, list[str]]:
     found = {}
     for pod in PODS:
         for name, config in CONFIGS.items():
-            settings = SMALL_MEMORY.get(name, []) if pod == "v5e-256" else []
+            settings = SETTINGS.get((name, pod), [])
             found[f"{name} on {pod}"] = [*config, *settings, f"--devices={pod}"]
     found |= EVEN
     for sizes in MESHES:

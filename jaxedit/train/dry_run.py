@@ -17,7 +17,7 @@ from jaxedit.config import MeshConfig, TrainConfig
 from jaxedit.parallel import sharding
 from jaxedit.parallel.choice import Machine, choose
 from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
-from jaxedit.parallel.memory import GB, Entry, Room, fits, on_device, table, total
+from jaxedit.parallel.memory import GB, Entry, Lever, Room, fits, on_device, table, total
 from jaxedit.parallel.mesh import AXES, make_mesh
 from jaxedit.parallel.topology import Pod, devices_of
 from jaxedit.train import memory
@@ -147,13 +147,21 @@ def text(run: DryRun, config: TrainConfig) -> str:
             f"{compiled.seconds:.0f} s; memory is an estimate (XLA:CPU: "
             f"{compiled.arguments / GB:.2f} GB of arguments, {compiled.temporary / GB:.2f} GB more)"
         )
-    changes = []
-    if not run.fits:
-        changes = memory.levers(config, pod.devices, run.room, slices=pod.slices)
-    lines.append(table("on each device:", run.entries, run.room, changes))
+    lines.append(table("on each device:", run.entries, run.room, _levers(run, config)))
     if compiled.traffic is not None:
         lines.append(traffic_table(compiled.traffic))
     return "\n".join(lines)
+
+
+def _levers(run: DryRun, config: TrainConfig) -> list[Lever]:
+    """What to change if it does not fit: estimates times what the compiler makes of the first."""
+    if run.fits:
+        return []
+    pod, room = run.pod, run.room
+    scale = total(run.entries) / total(memory.entries(config, pod.devices))
+    room = room._replace(nbytes=room.nbytes and room.nbytes / scale)
+    levers = memory.levers(config, pod.devices, room, slices=pod.slices)
+    return [lever._replace(nbytes=lever.nbytes * scale) for lever in levers]
 
 
 def is_on_tpu(mesh: Mesh) -> bool:
