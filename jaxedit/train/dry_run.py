@@ -1,8 +1,9 @@
 """A training step for devices that need not be here: compiled, never run; what it holds and sends.
 
 With libtpu it is compiled for the TPUs that are named, and the memory is the compiler's own. Else
-it is compiled for as many simulated CPU devices: what they send is as on other devices, up to the
-choices of another compiler, but their memory is not, so that is told from the settings (`memory`).
+it is compiled for as many simulated CPU devices: what they send is what others send at most, as
+XLA:CPU widens bfloat16 and has no reduce-scatter of gradients, but their memory is not that of
+others, so that is told from the settings (`memory`).
 """
 
 import functools
@@ -150,6 +151,8 @@ def text(run: DryRun, config: TrainConfig) -> str:
     lines.append(table("on each device:", run.entries, run.room, _levers(run, config)))
     if compiled.traffic is not None:
         lines.append(traffic_table(compiled.traffic))
+        if compiled.traffic and not run.is_compilers:
+            lines.append("at most: XLA:CPU sends bfloat16 as float32, and adds up whole gradients")
     return "\n".join(lines)
 
 
