@@ -94,5 +94,6 @@ def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:
     there = f"1/{1 / STATE_SHARE:.0f} of {room.nbytes / GB:.1f} GB ({room.of})"
     for fsdp in range(1, most + 1):
         if most % fsdp == 0 and load.nbytes / (fsdp * tensor) <= limit:
-            return fsdp, f"{state} over {fsdp * tensor} devices fit into {there}"
+            over = f" over {fsdp * tensor} devices" if fsdp * tensor > 1 else ""
+            return fsdp, f"{state}{over} fit into {there}"
     return most, f"{state} over {most * tensor} devices are more than {there}"

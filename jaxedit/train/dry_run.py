@@ -22,8 +22,8 @@ from jaxedit.parallel.memory import GB, Entry, Lever, Room, fits, on_device, tab
 from jaxedit.parallel.mesh import AXES, make_mesh
 from jaxedit.parallel.topology import Pod, devices_of
 from jaxedit.train import memory
-from jaxedit.train.loop import check_batch, jit_step
-from jaxedit.train.mesh import load_of
+from jaxedit.train.loop import jit_step
+from jaxedit.train.mesh import check_batch, load_of
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, init_state
 

@@ -18,9 +18,8 @@ from jaxedit.checkpoint import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
 from jaxedit.parallel import distributed, sharding
-from jaxedit.parallel.mesh import make_mesh
 from jaxedit.train.flops import Work, work_of_step
-from jaxedit.train.mesh import chosen_mesh
+from jaxedit.train.mesh import mesh_of
 from jaxedit.train.metrics import Window, Writer
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.profile import Profiler
@@ -55,8 +54,7 @@ def train(
       batches_from: (finished steps, rows) -> these rows of the next batch, the one after, ...;
         equal arguments give equal batches, so that a resumed run equals one that never stopped.
       examples: the rows of the sample sheets.
-      profile_steps: first and last step, from 1 at the start of this call, whose profile `workdir`
-        gets.
+      profile_steps: first and last step to profile, from 1 at the start of this call.
 
     Returns:
       The last state.
@@ -66,14 +64,11 @@ def train(
       TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
-    mesh = make_mesh(chosen_mesh(config, objective))
-    distributed.introduce(mesh)
-    check_batch(config, mesh)
+    mesh = mesh_of(config, objective)
     work = work_of_step(config, objective, examples)
-    folder = workdir / "checkpoints"
     with (
         jax.set_mesh(mesh),
-        Checkpoints(folder, keep=config.keep_checkpoints) as checkpoints,
+        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
         StopSignal() as stop,
         Watchdog() as watchdog,
     ):
@@ -172,16 +167,6 @@ class Run:
             key = rng.key_for(self.config.seed, "sheet")
             pictures = self.objective.sheet(state.best_params, self.frozen, self.examples, key)
             self.writer.sheet(step, pictures)
-
-
-def check_batch(config: TrainConfig, mesh: Mesh) -> None:
-    """Raise ConfigError unless every micro-batch divides over the devices that share it."""
-    rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
-    require(
-        config.data.batch_size % rows == 0,
-        f"data.batch_size={config.data.batch_size}: expected a multiple of {rows} "
-        "(mesh data x fsdp x optim.accumulate)",
-    )
 
 
 def first_state(

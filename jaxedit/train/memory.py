@@ -23,8 +23,8 @@ from jaxedit.parallel.memory import Entry, Lever, Room, on_device, total
 from jaxedit.parallel.mesh import abstract_mesh
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.editar import EditARObjective
-from jaxedit.train.loop import check_batch
 from jaxedit.train.lora import LoRAObjective, trained_by
+from jaxedit.train.mesh import check_batch
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, init_state
 from jaxedit.train.varedit import VAREditObjective

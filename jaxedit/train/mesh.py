@@ -6,16 +6,30 @@ import math
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from jaxedit import rng
-from jaxedit.config import MeshConfig, TrainConfig
+from jaxedit.config import MeshConfig, TrainConfig, require
+from jaxedit.parallel import distributed
 from jaxedit.parallel.choice import Load, Machine, choose
 from jaxedit.parallel.memory import room_of
-from jaxedit.parallel.mesh import AXES, slices_of
+from jaxedit.parallel.mesh import AXES, make_mesh, slices_of
 from jaxedit.train.step import Objective
 from jaxedit.tree import Tree
 
 log = logging.getLogger(__name__)
+
+
+def mesh_of(config: TrainConfig, objective: Objective) -> Mesh:
+    """The mesh of this run's devices; all its processes have met, and the batch fits it.
+
+    Raises:
+      ConfigError: axes or batch do not fit the devices.
+    """
+    mesh = make_mesh(chosen_mesh(config, objective))
+    distributed.introduce(mesh)
+    check_batch(config, mesh)
+    return mesh
 
 
 def chosen_mesh(
@@ -48,6 +62,16 @@ def this_machine() -> Machine:
     """All devices of this run; their memory is taken to be that of the first one here."""
     devices = jax.devices()
     return Machine(len(devices), len(slices_of(devices)), room_of(jax.local_devices()[0]))
+
+
+def check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    """Raise ConfigError unless every micro-batch divides over the devices that share it."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
+    require(
+        config.data.batch_size % rows == 0,
+        f"data.batch_size={config.data.batch_size}: expected a multiple of {rows} "
+        "(mesh data x fsdp x optim.accumulate)",
+    )
 
 
 def load_of(config: TrainConfig, objective: Objective) -> Load:

@@ -27,7 +27,8 @@ class Machine:
         """Put a program in place that writes its arguments down and then runs `script`."""
         notes = self.directory / f"{name}.calls"
         path = self.directory / "bin" / name
-        note = f"{{ printf '%s\\037' \"$@\"; printf '\\036\\n'; }} >>'{notes}'"
+        # one write a call: programs that run at once share the file
+        note = f"printf -v note '%s\\037' \"$@\"; printf '%s\\036\\n' \"$note\" >>'{notes}'"
         path.write_text(f"#!/usr/bin/env bash\n{note}\n{script}\n")
         path.chmod(0o755)
 

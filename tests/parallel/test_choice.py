@@ -40,7 +40,7 @@ def test_it_says_why():
         "a multiple of 256 over all"
     )
     _, why = choose(OPEN, Machine(8, 1, H200), Load(XL, 64, 20))
-    assert why.startswith("state and frozen networks of 12.5 GB over 1 devices fit into 1/8 of 141")
+    assert why.startswith("state and frozen networks of 12.5 GB fit into 1/8 of 141")
     _, why = choose(OPEN, Machine(8, 1, V5E), Load(B2, 960, 16))
     assert why.startswith("state and frozen networks of 35.3 GB over 8 devices are more than 1/8")
 

@@ -138,9 +138,8 @@ def test_no_gradient_is_as_large_as_a_kernel(case):
     assert large_products(case.whole.loss, case.base)
 
 
+@pytest.mark.parametrize("case", ["editar"], indirect=True)  # VAREdit samples by training's layers
 def test_sampling_reads_sums(case):
-    if case.config.model.model_type == "varedit":
-        pytest.skip("its sampling runs the layers of training")
     params = case.params()
     joined = case.objective.joined(params, case.frozen)["transformer"]
     flat = tree.flatten(joined)
