@@ -11,6 +11,11 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from jaxedit.config import ConfigError
+from jaxedit.parallel.distributed import has_lost_a_process
+
+
+class BucketError(OSError):
+    """Remote storage did not take a checkpoint; later it may."""
 
 
 class Checkpoints:
@@ -38,8 +43,8 @@ class Checkpoints:
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the writes that are under way; but not for processes that may have gone."""
-        if jax.process_count() > 1 and isinstance(error, (OSError, jax.errors.JaxRuntimeError)):
+        """Wait for the writes that are under way; but not for a process that has gone."""
+        if error is not None and has_lost_a_process(error):
             return
         with self._explained():
             self._manager.close()
@@ -53,9 +58,8 @@ class Checkpoints:
 
         Raises:
           OSError: there is no room for it, or the write before it failed; earlier ones are intact.
+            BucketError if starting again may help.
         """
-        if self.latest() == step:
-            return
         self._require_space(state)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
@@ -115,5 +119,6 @@ class Checkpoints:
         try:
             yield
         except (ValueError, RuntimeError) as error:
+            kind = BucketError if "://" in str(self.directory) else OSError
             reason = str(error).splitlines()[0]
-            raise OSError(f"{self.directory}: a checkpoint was not written: {reason}") from error
+            raise kind(f"{self.directory}: a checkpoint was not written: {reason}") from error

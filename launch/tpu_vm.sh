@@ -118,25 +118,28 @@ work() { # the different states of workers, a word each, between spaces
   sed -n 's/^state \([a-z0-9]*\).*/\1/p' <<<"$lines" | sort -u | tr '\n' ' '
 }
 
+# The exit code that would come again, if a worker has one: others, who miss it, have codes too.
+final() { tr ' ' '\n' | awk '/^[0-9]+$/ && $1 > 0 && $1 < 127 && $1 != 42 { print; exit }'; }
+
 run() {
   local started='' failures=0 now code
   trap 'echo " the training goes on; the same command watches it again"; exit 130' INT
   while create; do
     now=" $(work)"
+    code=$(final <<<"$now")
+    if [ -n "$started" ] && [ -n "$code" ]; then
+      echo "error: training ended with exit code $code" >&2
+      look && stop
+      return "$code"
+    fi
     case $started$now in
       ' ' | 'yes ') say "the workers do not answer" ;;
       ' running ' | 'yes running ' | 'yes 0 running ') say "training" && started=yes ;;
       'yes 0 ') say "training has ended; launch/tpu_vm.sh delete ends the costs" && return ;;
-      ' '* | *' idle '* | *' 42 '* | *' '[12][0-9][0-9]' '*)
+      *)
         say "starting the training"
         if setup && start "$@"; then started=yes failures=0; else failures=$((failures + 1)); fi
         [ "$failures" -lt 5 ] || fail "setup has failed five times in a row"
-        ;;
-      *)
-        code=$(tr ' ' '\n' <<<"$now" | grep -x '[1-9][0-9]*' | head -n 1)
-        echo "error: training ended with exit code $code" >&2
-        look && stop
-        return "$code"
         ;;
     esac
     rest

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from etils.epath import backend
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.registry import _registry
 from safetensors.numpy import load_file
 
 from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
@@ -115,3 +118,32 @@ def save_random(config, directory):
         pretrained.abstract_params(config),
     )
     return pretrained.save_pretrained(directory, config, params, "toy-tokenizer")
+
+
+class Bucket(MemoryFileSystem):
+    """What gcsfs is, as far as names go and files that cannot grow."""
+
+    protocol = ("gcs", "gs")
+    store: dict = {}
+    pseudo_dirs = [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return "/" + str(path).removeprefix("gs://").strip("/")
+
+    def open(self, path, mode="rb", **options):
+        return super().open(path, mode.replace("a", "w"), **options)
+
+    def glob(self, path, **options):
+        return [found.lstrip("/") for found in super().glob(path, **options)]
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """gs:// works; the store of its files."""
+    files = backend.fsspec_backend._get_filesystem
+    files.cache_clear()
+    monkeypatch.setitem(_registry, "gcs", Bucket)
+    monkeypatch.setattr(Bucket, "store", {})
+    yield Bucket.store
+    files.cache_clear()

@@ -8,7 +8,7 @@ import optax
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from jaxedit.checkpoint import Checkpoints
+from jaxedit.checkpoint import BucketError, Checkpoints
 from jaxedit.config import ConfigError, MeshConfig
 from jaxedit.parallel import sharding
 from jaxedit.parallel.mesh import make_mesh
@@ -89,13 +89,31 @@ def test_lost_processes_are_not_waited_for(tmp_path, monkeypatch):
     for processes, error, waits in (
         (1, OSError(), True),
         (2, jax.errors.JaxRuntimeError("UNAVAILABLE"), False),
-        (2, OSError("disk full"), False),
+        (2, OSError("disk full"), True),
+        (2, TimeoutError("nobody came to async_write_complete"), False),
         (2, None, True),
     ):
         monkeypatch.setattr(jax, "process_count", lambda n=processes: n)
         checkpoints.__exit__(type(error), error, None)
         assert closed == [True] * waits, error
         closed.clear()
+
+
+@pytest.mark.parametrize(
+    ("directory", "kind"), [("/disk/run", OSError), ("gs://bucket/run", BucketError)]
+)
+def test_what_may_be_taken_later_is_told_apart(tmp_path, monkeypatch, directory, kind):
+    checkpoints = Checkpoints(tmp_path)
+
+    def fail(*_, **__):
+        raise ValueError("503 try later\nat line 7")
+
+    monkeypatch.setattr(checkpoints, "directory", directory)
+    monkeypatch.setattr(checkpoints, "_require_space", lambda state: None)
+    monkeypatch.setattr(checkpoints._manager, "save", fail)
+    with pytest.raises(OSError, match="^[a-z:/]*run: a .* was not written: 503 try later$") as told:
+        checkpoints.save(3, make_state(), {})
+    assert type(told.value) is kind
 
 
 def test_readable_by_the_next_orbax(tmp_path):

@@ -124,6 +124,29 @@ def test_papers_mixtures_name_published_data_and_views(config):
         assert set(stores.split("+")) <= set(DATASETS) and (view or "edit") in VIEWS
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("log_every=0", "a positive number"),
+        ("checkpoint_every=0", "a positive number"),
+        ("keep_checkpoints=-1", "a positive number"),
+        ("sample_rows=0", "a positive number"),
+        ("sample_every=-5", "0 .off. or more"),
+        ("optim.clip_norm=0", "a positive number"),
+        ("optim.learning_rate=inf", "a positive number"),
+        ("optim.warmup_steps=-3", "0 or more"),
+        ("optim.beta2=1", "0 <= value < 1"),
+    ],
+)
+def test_numbers_that_cannot_be(setting, expected):
+    config = var_sar.get_config("tiny")
+    path, value = setting.split("=")
+    *group, name = path.split(".")
+    setattr(getattr(config, *group) if group else config, name, float(value))
+    with pytest.raises(ConfigError, match=f"{path}={float(value)}: expected {expected}"):
+        config.validate()
+
+
 def test_presets_do_not_share_settings():
     var_sar.get_config("tiny").model.varedit.depth = 1
     assert var_sar.get_config("tiny").model.varedit.depth != 1

@@ -61,6 +61,25 @@ class OptimConfig:
     clip_norm: float = 5.0
     accumulate: int = 1  # micro-batches per step
 
+    def validate(self) -> None:
+        """Raise ConfigError for any setting that cannot work."""
+        require(
+            self.schedule in ("constant", "cosine"),
+            f"optim.schedule={self.schedule!r}: expected constant or cosine",
+        )
+        for name in ("learning_rate", "eps", "clip_norm", "accumulate"):
+            value = getattr(self, name)
+            require(
+                value > 0 and math.isfinite(value),
+                f"optim.{name}={value}: expected a positive number",
+            )
+        for name in ("beta1", "beta2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"optim.{name}={value}: expected 0 <= value < 1")
+        for name in ("warmup_steps", "weight_decay", "end_ratio"):
+            value = getattr(self, name)
+            require(value >= 0, f"optim.{name}={value}: expected 0 or more")
+
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class VAREditTrainConfig:
@@ -217,20 +236,18 @@ class TrainConfig:
             self.label_precision in ("highest", "high"),
             f"label_precision={self.label_precision!r}: expected highest or high",
         )
-        require(self.unroll > 0, f"unroll={self.unroll}: expected a positive number")
-        require(self.steps > 0, f"steps={self.steps}: expected a positive number")
+        positive = ("unroll", "steps", "log_every", "sample_rows")
+        for name in (*positive, "checkpoint_every", "keep_checkpoints"):
+            value = getattr(self, name)
+            require(value > 0, f"{name}={value}: expected a positive number")
+        require(
+            self.sample_every >= 0, f"sample_every={self.sample_every}: expected 0 (off) or more"
+        )
         require(self.resume in ("auto", "never"), f"resume={self.resume!r}: expected auto or never")
         require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay}: expected 0 <= value < 1")
+        self.optim.validate()
         require(
-            self.optim.schedule in ("constant", "cosine"),
-            f"optim.schedule={self.optim.schedule!r}: expected constant or cosine",
-        )
-        require(
-            self.optim.learning_rate > 0 and math.isfinite(self.optim.learning_rate),
-            f"optim.learning_rate={self.optim.learning_rate}: expected a positive number",
-        )
-        require(
-            self.optim.accumulate > 0 and self.data.batch_size % self.optim.accumulate == 0,
+            self.data.batch_size % self.optim.accumulate == 0,
             f"data.batch_size={self.data.batch_size}: expected a multiple of "
             f"optim.accumulate={self.optim.accumulate}",
         )

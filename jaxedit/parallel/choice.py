@@ -86,7 +86,7 @@ def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[in
 
 def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:
     devices, slices, room = machine
-    most = devices // slices // tensor
+    most = max(devices // slices // tensor, 1)
     state = f"state and frozen networks of {load.nbytes / GB:.1f} GB"
     if room.nbytes is None:
         return most, f"{state} and no known memory of {room.of}"

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import NoReturn
 import jax
 import jaxlib
 import numpy as np
+from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
@@ -22,7 +24,10 @@ CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA
 TPU_CLUSTER = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 # what a failed collective or a failed barrier says when the process at its other end has gone
-LOST = ("Gloo", "UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "Socket closed", "heartbeat")
+LOST = (
+    *("Gloo", "NCCL operation", "remote process exited", "Socket closed", "heartbeat", "barrier"),
+    *("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED"),
+)
 _GRACE = 3.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -37,7 +42,7 @@ def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> No
       timeout: seconds to wait for the other processes.
 
     Raises:
-      OSError: no cluster was found or not every process came.
+      OSError: no cluster was found. If not every process comes in time, jax ends this one (134).
       ConfigError: the machine belongs to several hosts, but this process joined nobody.
     """
     if mode == "on" or (mode == "auto" and in_cluster(environment)):
@@ -105,6 +110,28 @@ def agree(values: Mapping[str, object]) -> None:
     )
 
 
+def check_is_shared(directory: epath.Path) -> None:
+    """Check that all processes see the same directory; all must call it.
+
+    Raises:
+      ConfigError: they have directories of their own; the message names the processes.
+    """
+    if jax.process_count() == 1:
+        return
+    note = directory / ".shared"
+    if jax.process_index() == 0:
+        note.write_text(secrets.token_hex())
+    multihost_utils.sync_global_devices("note")
+    others = _differences({"note": note.read_text() if note.exists() else ""})
+    if jax.process_index() == 0:
+        note.unlink()
+    require(
+        not others,
+        f"--workdir={directory}: process {', '.join(map(str, others))} cannot see what process 0 "
+        "writes there: expected storage that all hosts share",
+    )
+
+
 def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
     """For each process that differs from process 0, the names of what does."""
     mine = np.stack([_digest(value) for value in values.values()])
@@ -130,9 +157,14 @@ def _listed(differences: dict[int, list[str]]) -> str:
     return "; ".join(parts[:3])
 
 
-def has_lost_a_process(error: Exception) -> bool:
-    """Whether this error of a computation means that another process has gone."""
-    return jax.process_count() > 1 and any(word in str(error) for word in LOST)
+def has_lost_a_process(error: BaseException) -> bool:
+    """Whether this error, or one that led to it, means that another process has gone."""
+    if jax.process_count() == 1:
+        return False
+    if isinstance(error, TimeoutError) or any(word in str(error) for word in LOST):
+        return True
+    cause = error.__cause__ or error.__context__
+    return cause is not None and has_lost_a_process(cause)
 
 
 def abandon(code: int) -> NoReturn:

@@ -6,9 +6,10 @@ with the weights for `python -m jaxedit`. The same command resumes a run that wa
 With --dry_run it prints instead what a step would hold in the memory of each device; with
 --devices=v5p-128 as well, of devices that are not here, and what they would send to each other.
 
-Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input; 3 the loss is not finite; 42 stopped
-by SIGTERM and saved. A run of several processes that loses one ends with 42 or 134 within about 100
-seconds. After 42, and from 127 on, the same command goes on from the newest checkpoint.
+Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input; 3 the loss is not finite; 42
+interrupted: stopped by SIGTERM and saved, or a bucket did not take a checkpoint. A run of several
+processes that loses one ends with 42 or 134 within about 100 seconds. After 42, and from 127 on,
+the same command goes on from the newest checkpoint.
 """
 
 import contextlib
@@ -48,21 +49,24 @@ def _train(args: command.Command) -> int:
     from etils import epath
 
     from jaxedit import compile_cache
+    from jaxedit.checkpoint import BucketError
     from jaxedit.parallel import distributed
     from jaxedit.train import loop, metrics, systems
     from jaxedit.train.watchdog import JOIN, Watchdog
 
-    with Watchdog() as watchdog:
-        watchdog.enter(JOIN)
-        distributed.join(args.distributed, os.environ)
-        distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
-    workdir = epath.Path(args.workdir).absolute()
-    workdir.mkdir(parents=True, exist_ok=True)
-    with logging_to(workdir, is_first=jax.process_index() == 0):
-        for name, value in args.overrides.items():
-            log.info("--config.%s=%r", name, value)
-        compile_cache.enable()
+    with contextlib.ExitStack() as logs:
         try:
+            with Watchdog() as watchdog:
+                watchdog.enter(JOIN)
+                distributed.join(args.distributed, os.environ)
+                distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
+            workdir = epath.Path(args.workdir).absolute()
+            workdir.mkdir(parents=True, exist_ok=True)
+            distributed.check_is_shared(workdir)
+            logs.enter_context(logging_to(workdir, is_first=jax.process_index() == 0))
+            for name, value in args.overrides.items():
+                log.info("--config.%s=%r", name, value)
+            compile_cache.enable()
             parts = systems.build(args.config)
             loop.train(args.config, workdir, *parts, profile_steps=args.profile_steps)
         except metrics.TrainingDiverged as error:
@@ -71,11 +75,15 @@ def _train(args: command.Command) -> int:
         except loop.Interrupted as error:
             log.warning("%s", error)
             return INTERRUPTED
-        except jax.errors.JaxRuntimeError as error:
-            if not distributed.has_lost_a_process(error):
+        except Exception as error:
+            has_lost_one = distributed.has_lost_a_process(error)
+            if not has_lost_one and not isinstance(error, BucketError):
                 raise
-            log.error("another process has ended; the same command on all resumes: %s", error)
-            distributed.abandon(INTERRUPTED)
+            what = "another process has ended" if has_lost_one else "interrupted"
+            log.error("%s; the same command resumes: %s", what, error)
+            if jax.process_count() > 1:
+                distributed.abandon(INTERRUPTED)
+            return INTERRUPTED
     return 0
 
 

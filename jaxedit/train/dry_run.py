@@ -9,7 +9,7 @@ others, so that is told from the settings (`memory`).
 import functools
 import re
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -126,10 +126,10 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (
-        _laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, objective.frozen())
+        sharding.laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, objective.frozen())
     )
     batch = memory.batch_shapes(config, config.data.batch_size)
-    batch = _laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
+    batch = sharding.laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
     with jax.set_mesh(mesh):  # only now, because nothing can run there
         return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
 
@@ -170,10 +170,3 @@ def _levers(run: DryRun, config: TrainConfig) -> list[Lever]:
 def is_on_tpu(mesh: Mesh) -> bool:
     """Whether the devices of a mesh are TPUs."""
     return mesh.devices.flat[0].platform == "tpu"
-
-
-def _laid_out(shapes: Any, layout: Any) -> Any:
-    """ShapeDtypeStructs with their shardings."""
-    return jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, layout
-    )

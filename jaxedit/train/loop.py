@@ -25,7 +25,7 @@ from jaxedit.train.optim import make_optimizer
 from jaxedit.train.profile import Profiler
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.warm_start import warm_start
-from jaxedit.train.watchdog import DATA, FIRST, SAVE, SHEET, START, STEP, Watchdog
+from jaxedit.train.watchdog import DATA, EXPORT, FIRST, SAVE, SHEET, START, STEP, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,9 @@ def train(
     work = work_of_step(config, objective, examples)
     with (
         jax.set_mesh(mesh),
-        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
         StopSignal() as stop,
         Watchdog() as watchdog,
+        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
     ):
         watchdog.enter(START)
         frozen = sharding.place(objective.frozen(), mesh)
@@ -95,6 +95,7 @@ def train(
                 profiler=profiler,
             )
             state = run.steps(state, begin)
+        watchdog.enter(EXPORT)
         export(objective, state.best_params, workdir / "export")
     return state
 
@@ -156,8 +157,9 @@ class Run:
             self.checkpoints.save(step, state, to_dict(self.config))
         if always or step % self.config.log_every == 0:
             report = self.window.report(self.config.data.batch_size)
-            rate = report["img_per_s"] / self.config.data.batch_size
-            self.writer.scalars(step, report | self.work.rates(rate))
+            if "s_per_step" in report:
+                report |= self.work.rates(1 / report["s_per_step"])
+            self.writer.scalars(step, report)
 
     def draw(self, state: TrainState, step: int) -> None:
         """Draw a sample sheet when it is time to."""
@@ -200,10 +202,7 @@ def first_state(
     )
     show_difference(checkpoints.config(step), to_dict(config))
     log.info("resuming after step %d", step)
-    abstract = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layout
-    )
-    return checkpoints.restore(step, abstract)
+    return checkpoints.restore(step, sharding.laid_out(abstract, layout))
 
 
 def jit_step(

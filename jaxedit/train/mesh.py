@@ -1,7 +1,6 @@
 """Which mesh a run takes: what its config gives, and the rest chosen by its size."""
 
 import logging
-import math
 
 import jax
 import numpy as np
@@ -12,10 +11,9 @@ from jaxedit import rng
 from jaxedit.config import MeshConfig, TrainConfig, require
 from jaxedit.parallel import distributed
 from jaxedit.parallel.choice import Load, Machine, choose
-from jaxedit.parallel.memory import room_of
+from jaxedit.parallel.memory import on_device, room_of
 from jaxedit.parallel.mesh import AXES, make_mesh, slices_of
 from jaxedit.train.step import Objective
-from jaxedit.tree import Tree
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +79,5 @@ def load_of(config: TrainConfig, objective: Objective) -> Load:
     rows = config.data.batch_size // config.optim.accumulate
     transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
     network = transformer.get(config.model.model_type)
-    nbytes = copies * _nbytes(params) + _nbytes(objective.frozen())
+    nbytes = copies * on_device(params, None) + on_device(objective.frozen(), None)
     return Load(nbytes, rows, network.heads if network else 1)
-
-
-def _nbytes(arrays: Tree) -> int:
-    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(arrays))

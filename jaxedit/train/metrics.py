@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -82,18 +83,20 @@ class Window:
     def report(self, batch_size: int) -> dict[str, float]:
         """Mean metrics, img/s, s/step and the share of time spent on waiting; then start anew.
 
-        The step that the device works on counts in the next report.
+        The step that the device works on counts in the next report. Where only the step that
+        compiled is over, there are no rates yet.
         """
         if not self._values:
             self.flush()
         seconds = time.perf_counter() - self._start
         means = {k: float(np.mean([v[k] for v in self._values])) for k in self._values[0]}
-        means |= {
-            "lr": self._values[-1]["lr"],
-            "img_per_s": self._timed * batch_size / seconds,
-            "s_per_step": seconds / max(self._timed, 1),
-            "data_wait": self._waited / seconds,
-        }
+        means["lr"] = self._values[-1]["lr"]
+        if self._timed:
+            means |= {
+                "img_per_s": self._timed * batch_size / seconds,
+                "s_per_step": seconds / self._timed,
+                "data_wait": self._waited / seconds,
+            }
         self._values = []
         self._start_clock()
         return means
@@ -102,12 +105,13 @@ class Window:
 class Writer:
     """Writes reports to the log, `metrics.jsonl`, `samples/` and the dashboards that are on.
 
-    Only the first process writes.
+    Only the first process writes. A bucket that does not take a report costs no more than it.
     """
 
     def __init__(self, workdir: epath.Path, config: TrainConfig, *, start: int) -> None:
         """Open the files; reports after step `start` (of a run that was cut short) are dropped."""
         self._on = jax.process_index() == 0
+        self._is_remote = "://" in str(workdir)
         self._steps = config.steps
         self._samples = workdir / "samples"
         self._jsonl = workdir / "metrics.jsonl"
@@ -118,21 +122,20 @@ class Writer:
         if self._on:
             replace_text(workdir / "config.json", json.dumps(to_dict(config), indent=1))
             reports = self._jsonl.read_text() if self._jsonl.exists() else ""
-            replace_text(self._jsonl, reports_until(reports, start))
+            self._reports = reports_until(reports, start)
+            replace_text(self._jsonl, self._reports)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Write the report of `step`."""
         if not self._on:
             return
-        eta = (self._steps - step) * values["s_per_step"]
         log.info(
-            "step %d/%d  loss %.4f  lr %.2e  grad %.3f  %.1f img/s%s  data wait %.0f%%  ETA %s",
+            "step %d/%d  loss %.4f  lr %.2e  grad %.3f%s",
             *(step, self._steps, values["loss"], values["lr"], values["grad_norm"]),
-            *(values["img_per_s"], f"  MFU {values['mfu']:.1%}" if "mfu" in values else ""),
-            *(100 * values["data_wait"], duration(eta)),
+            speed(values, self._steps - step),
         )
-        with self._jsonl.open("a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        with self._forgiving():
+            self._append(json.dumps({"step": step, **values}) + "\n")
         if self._tensorboard:
             for name, value in values.items():
                 self._tensorboard.add_scalar(name, value, step)
@@ -143,14 +146,32 @@ class Writer:
         """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
         if not self._on:
             return
-        self._samples.mkdir(parents=True, exist_ok=True)
         picture = tile(np.asarray(images))
-        with (self._samples / f"{step:07d}.png").open("wb") as file:
-            Image.fromarray(picture).save(file, format="PNG")
+        with self._forgiving():
+            self._samples.mkdir(parents=True, exist_ok=True)
+            with (self._samples / f"{step:07d}.png").open("wb") as file:
+                Image.fromarray(picture).save(file, format="PNG")
         if self._tensorboard:
             self._tensorboard.add_image("samples", picture, step, dataformats="HWC")
         if self._wandb:
             self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
+
+    def _append(self, line: str) -> None:
+        if self._is_remote:  # buckets have no way to append
+            self._reports += line
+            replace_text(self._jsonl, self._reports)
+        else:
+            with self._jsonl.open("a") as file:
+                file.write(line)
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # those of gcsfs are no OSErrors
+            if not self._is_remote:
+                raise
+            log.warning("a report was not written, the run goes on: %s", error)
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -164,6 +185,16 @@ class Writer:
             self._tensorboard.close()
         if self._wandb:
             self._wandb.finish()
+
+
+def speed(values: dict[str, float], steps_left: int) -> str:
+    """The end of a report's line: what is known of the run's speed."""
+    if "s_per_step" not in values:
+        return ""
+    mfu = f"  MFU {values['mfu']:.1%}" if "mfu" in values else ""
+    eta = duration(steps_left * values["s_per_step"])
+    wait = f"data wait {100 * values['data_wait']:.0f}%"
+    return f"  {values['img_per_s']:.1f} img/s{mfu}  {wait}  ETA {eta}"
 
 
 def reports_until(text: str, step: int) -> str:
@@ -213,5 +244,15 @@ def _wandb(config: TrainConfig, workdir: epath.Path) -> Any:
         import wandb
     except ImportError as error:
         raise ConfigError(f"wandb={config.wandb!r} needs: pip install wandb") from error
-    wandb.init(project=config.wandb, dir=str(workdir), id=workdir.name, resume="allow")
+    note = workdir / "wandb_id.txt"  # a resumed run goes on in its curves; another one never does
+    if not note.exists():
+        replace_text(note, secrets.token_hex(4))
+    wandb.init(
+        project=config.wandb,
+        id=note.read_text(),
+        name=workdir.name,
+        config=to_dict(config),
+        dir=None if "://" in str(workdir) else str(workdir),
+        resume="allow",
+    )
     return wandb

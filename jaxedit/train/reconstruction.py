@@ -11,9 +11,8 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.models.discriminator import Discriminator
 from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float
+from jaxedit.train.step import Metrics
 from jaxedit.tree import Tree
-
-Metrics = dict[str, jax.Array]
 
 
 class ReconstructionLoss:

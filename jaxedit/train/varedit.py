@@ -16,10 +16,8 @@ from jaxedit.sampling.text import encode_text
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
 from jaxedit.train.frozen import as_multiplied, read_frozen
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
-from jaxedit.train.step import Objective
+from jaxedit.train.step import Metrics, Objective
 from jaxedit.tree import Tree
-
-Metrics = dict[str, jax.Array]
 
 
 class VAREditObjective(Objective):

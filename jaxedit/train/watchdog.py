@@ -52,6 +52,7 @@ SAVE = Phase(
     600,
     "is --workdir slow or full, or on a disk that not every host shares?",
 )
+EXPORT = Phase("the export", 900, SAVE.hint)
 SHEET = Phase("the sample sheet", 900, "its program is compiled too, the first time")
 
 

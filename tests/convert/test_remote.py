@@ -7,40 +7,12 @@ import numpy as np
 import pytest
 from etils import epath
 from etils.epath import backend
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.registry import _registry
 
 from jaxedit.config import ConfigError
 from jaxedit.convert import hub, shards
 from jaxedit.convert.pretrained import is_one, load_pretrained, save_pretrained
 from jaxedit.data.text import TextTokenizer
 from jaxedit.editor import Editor
-
-
-class Bucket(MemoryFileSystem):
-    """What gcsfs is, as far as names go."""
-
-    protocol = ("gcs", "gs")
-    store: dict = {}
-    pseudo_dirs = [""]
-
-    @classmethod
-    def _strip_protocol(cls, path):
-        return "/" + str(path).removeprefix("gs://").strip("/")
-
-    def glob(self, path, **options):
-        return [found.lstrip("/") for found in super().glob(path, **options)]
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-    """gs:// works; the store of its files."""
-    files = backend.fsspec_backend._get_filesystem
-    files.cache_clear()
-    monkeypatch.setitem(_registry, "gcs", Bucket)
-    monkeypatch.setattr(Bucket, "store", {})
-    yield Bucket.store
-    files.cache_clear()
 
 
 def test_weights_are_written_read_and_replaced(tiny_model, bucket, monkeypatch):

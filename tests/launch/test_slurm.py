@@ -63,7 +63,13 @@ def terminate_tasks(cluster):
 
 @pytest.mark.parametrize(
     ("codes", "expected", "is_queued"),
-    [((0, 0), 0, False), ((42, 42), 42, True), ((42, 137), 137, True), ((2, 2), 2, False)],
+    [
+        ((0, 0), 0, False),
+        ((42, 42), 42, True),
+        ((42, 137), 137, True),
+        ((2, 2), 2, False),
+        ((134, 2), 2, False),  # the first misses the second, for which nothing will change
+    ],
 )
 def test_what_is_queued_again(cluster, python, codes, expected, is_queued):
     python(f'codes=({codes[0]} {codes[1]}); exit "${{codes[SLURM_PROCID]}}"')
@@ -73,6 +79,7 @@ def test_what_is_queued_again(cluster, python, codes, expected, is_queued):
     assert cluster.calls("scontrol") == ([["requeue", cluster.job]] if is_queued else [])
     assert cluster.calls("srun")[0][:2] == ["--kill-on-bad-exit=0", "--wait=0"]
     assert ("queueing job" in out) is is_queued
+    assert not list(cluster.directory.glob("*.final"))
 
 
 def test_it_is_not_queued_for_ever(cluster, python):

@@ -149,7 +149,8 @@ def test_one_may_stop_watching_and_come_back(cloud):
 def test_an_error_of_the_training_ends_the_run(cloud):
     run = cloud.start(cloud.script, "run", *WHERE, TYPE, *TRAINING)
     until(both(cloud), run)
-    (cloud.directory / "vm-1/code").write_text("2")
+    for vm, code in ("vm-0", "134"), ("vm-1", "2"):  # the first misses the second
+        (cloud.directory / vm / "code").write_text(code)
     code, out = ended(run)
     assert code == 2 and "error: training ended with exit code 2" in out
     assert re.search(r"^state 2 \S+: step 1$", out, re.M)

@@ -171,6 +171,23 @@ def test_processes_that_were_started_differently(tmp_path, cache):
     assert not list(tmp_path.iterdir())
 
 
+def test_workdirs_that_are_not_shared(tmp_path, cache):
+    """Both have a directory of the same name, each on its own disk."""
+    train = [sys.executable, line.__file__, *SETTINGS, "--workdir=run"]
+    apart = f'mkdir {tmp_path}/$JAX_PROCESS_ID && cd {tmp_path}/$JAX_PROCESS_ID && exec "$@"'
+    done = subprocess.run(
+        [LAUNCH, "2", "1", "bash", "-c", apart, "bash", *train],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2, done.stdout
+    message = "run: process 1 cannot see what process 0 writes there: expected storage that all"
+    assert done.stdout.count(message) == 2
+    assert not list((tmp_path / "0/run").iterdir())
+
+
 @pytest.mark.parametrize("arguments", [(), ("2", "2"), ("0", "2", "true"), ("2", "x", "true")])
 def test_launcher_shows_its_usage(arguments):
     done = subprocess.run([LAUNCH, *arguments], capture_output=True, text=True)

@@ -32,6 +32,11 @@ def test_choice_by_hand(machine, load, expected):
     assert (mesh.data, mesh.fsdp, mesh.tensor) == expected
 
 
+def test_tensor_that_is_larger_than_a_slice_is_named():
+    with pytest.raises(ConfigError, match="mesh.tensor=16: does not divide the 8 devices"):
+        choose(MeshConfig(data=-1, fsdp=-1, tensor=16), Machine(8, 1, H200), Load(XL, 64, 16))
+
+
 def test_it_says_why():
     _, why = choose(OPEN, Machine(256, 1, V5E), Load(B2, 960, 16))
     assert why == (

@@ -96,3 +96,10 @@ def test_errors_of_a_lost_process(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     assert distributed.has_lost_a_process(error)
     assert not distributed.has_lost_a_process(RuntimeError("RESOURCE_EXHAUSTED: out of memory"))
+    unwritten = OSError("a checkpoint was not written")
+    assert not distributed.has_lost_a_process(unwritten)
+    unwritten.__cause__ = ValueError("UNKNOWN: Gloo AllGather failed: Connection reset by peer")
+    assert distributed.has_lost_a_process(unwritten)
+    assert distributed.has_lost_a_process(TimeoutError("async_write_complete"))
+    nccl = "INTERNAL: NCCL operation failed: remote process exited or there was a network error"
+    assert distributed.has_lost_a_process(RuntimeError(nccl))

@@ -12,6 +12,7 @@ import pytest
 from etils import epath
 from line import Line, batch_of, batches_from
 
+from jaxedit.checkpoint import BucketError, Checkpoints
 from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
 from jaxedit.train import __main__ as command
 from jaxedit.train import loop, systems
@@ -125,19 +126,44 @@ def test_changed_setting_is_shown_on_resume(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_sigterm_saves_and_exits_with_42(tmp_path, monkeypatch, capsys):
-    def stopping(step, rows):
-        for i, batch in enumerate(batches_from(step, rows), step):
-            if i == 2:  # during the third step
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield batch
+def stop_in(step, batches):
+    """The batches of a run whose process gets SIGTERM after so many finished steps."""
+    for finished, batch in enumerate(batches):
+        if finished == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
 
-    use(monkeypatch, Line(), stopping)
+
+def test_sigterm_saves_and_exits_with_42(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line(), lambda step, rows: stop_in(2, batches_from(step, rows)))
     assert command.main(arguments(tmp_path)) == 42
     assert "saved step 3" in capsys.readouterr().out
     assert (tmp_path / "checkpoints" / "3").exists() and not (tmp_path / "export").exists()
     use(monkeypatch, Line())
     assert command.main(arguments(tmp_path)) == 0
+
+
+def test_sigterm_again_does_not_cut_the_save(tmp_path, monkeypatch):
+    use(monkeypatch, Line(), lambda step, rows: stop_in(1, batches_from(step, rows)))
+    close = Checkpoints.__exit__
+
+    def impatient(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(*arguments)
+
+    monkeypatch.setattr(Checkpoints, "__exit__", impatient)
+    assert command.main(arguments(tmp_path)) == 42
+    assert (tmp_path / "checkpoints" / "2").exists()
+
+
+def test_a_bucket_that_takes_no_checkpoint_is_tried_again(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise BucketError("gs://bucket: a checkpoint was not written: 503")
+
+    use(monkeypatch, Line())
+    monkeypatch.setattr(Checkpoints, "save", refuse)
+    assert command.main(arguments(tmp_path)) == 42
+    assert "interrupted; the same command resumes: gs://bucket" in capsys.readouterr().out
 
 
 def test_divergence_exits_with_3(tmp_path, monkeypatch, capsys):

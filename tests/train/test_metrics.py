@@ -1,6 +1,7 @@
 import json
 import math
 import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +33,12 @@ def test_window_reports_means_one_step_late():
     assert report["loss"] == 2.0  # the third step is still on the device
     assert report["lr"] == pytest.approx(0.2)
     assert window.report(batch_size=4)["loss"] == 100.0
+
+
+def test_the_step_that_compiles_has_no_rate():
+    window = Window(lambda: None)
+    window.add(1, values(1.0))
+    assert window.report(batch_size=4) == {"loss": 1.0, "grad_norm": 1.0, "lr": np.float32(0.1)}
 
 
 def test_window_counts_waiting():
@@ -73,7 +80,9 @@ def test_writer_drops_reports_after_the_checkpoint(tmp_path):
     assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 1.0), (30, 0.5)]
 
 
-@pytest.mark.parametrize(("rates", "line"), [({}, "img/s  data"), ({"mfu": 0.456}, "MFU 45.6%")])
+@pytest.mark.parametrize(
+    ("rates", "line"), [({}, "8.0 img/s  data"), ({"mfu": 0.456}, "MFU 45.6%")]
+)
 def test_the_log_line_shows_the_share_if_it_is_known(tmp_path, caplog, rates, line):
     with caplog.at_level("INFO"), Writer(epath.Path(tmp_path), TrainConfig(), start=0) as writer:
         writer.scalars(10, report(**rates))
@@ -103,6 +112,45 @@ def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
     with Image.open(tmp_path / "samples" / "0000010.png") as picture:
         assert picture.size == (28, 18)
     assert list((tmp_path / "tb").iterdir())
+
+
+def test_a_bucket_gets_all_reports_and_costs_no_run(bucket, caplog, monkeypatch):
+    with Writer(epath.Path("gs://bucket/run"), TrainConfig(), start=0) as writer:
+        for step in (10, 20):
+            writer.scalars(step, report())
+        monkeypatch.setattr(epath.Path, "write_text", refuse)
+        writer.scalars(30, report())
+        writer.sheet(30, np.zeros((1, 1, 8, 8, 3), np.uint8))
+    lines = bucket["/bucket/run/metrics.jsonl"].getvalue().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [10, 20]
+    assert caplog.messages == ["a report was not written, the run goes on: 503"]
+    assert "/bucket/run/samples/0000030.png" in bucket
+
+
+def refuse(*_):
+    raise RuntimeError("503")
+
+
+def test_a_run_has_one_curve_in_wandb(tmp_path, monkeypatch):
+    calls = []
+
+    class Wandb(types.ModuleType):
+        init = staticmethod(lambda **settings: calls.append(settings))
+        log = staticmethod(lambda values, step: calls.append((step, values["loss"])))
+        finish = staticmethod(lambda: calls.append("finished"))
+
+    monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
+    config = TrainConfig(wandb="project", steps=40)
+    for workdir in ("a/run", "a/run", "b/run"):
+        path = epath.Path(tmp_path) / workdir
+        path.mkdir(parents=True, exist_ok=True)
+        with Writer(path, config, start=0) as writer:
+            writer.scalars(10, report())
+    first, again, other = calls[::3]
+    assert calls[1:3] == [(10, 1.0), "finished"]
+    assert first["id"] == again["id"] != other["id"]
+    assert (first["project"], first["name"], first["resume"]) == ("project", "run", "allow")
+    assert first["config"]["steps"] == 40
 
 
 @pytest.mark.parametrize("setting", [{"tensorboard": True}, {"wandb": "project"}])
