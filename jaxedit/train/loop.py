@@ -167,8 +167,10 @@ class Run:
         if every and (step % every == 0 or is_last):
             self.watchdog.enter(SHEET, step)
             key = rng.key_for(self.config.seed, "sheet")
-            pictures = self.objective.sheet(state.best_params, self.frozen, self.examples, key)
-            self.writer.sheet(step, pictures)
+            self.window.flush()
+            with self.window.pausing():
+                pictures = self.objective.sheet(state.best_params, self.frozen, self.examples, key)
+                self.writer.sheet(step, pictures)
 
 
 def first_state(

@@ -48,6 +48,13 @@ class Window:
         yield
         self._waited += time.perf_counter() - start
 
+    @contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Do not count the time inside: the run makes no steps."""
+        start = time.perf_counter()
+        yield
+        self._start += time.perf_counter() - start
+
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
         """Remember the metrics of finished step number `step`; read those of the step before.
 

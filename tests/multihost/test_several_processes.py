@@ -10,8 +10,10 @@ import time
 
 import jax
 import line
+import numpy as np
 import pytest
 from line import Line, batch_of, batches_from
+from safetensors.numpy import load_file
 
 from jaxedit.train import __main__ as command
 from jaxedit.train import systems
@@ -169,6 +171,43 @@ def test_processes_that_were_started_differently(tmp_path, cache):
             f"{number}, --config.steps is {7 + number}): start the same command on every host"
         ) in pair.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        ("var_sar.py:tiny",),
+        ("editar.py:tiny", "editar.tokenizer=toy-editar"),
+        ("finetune.py:tiny", "data.source=toy"),
+        ("tokenizer_bsq.py:tiny",),
+        ("tokenizer_vq.py:tiny",),
+    ],
+    ids=lambda config: config[0],
+)
+def test_each_model_draws_and_exports_as_in_one_process(tmp_path, cache, config):
+    settings = ("steps=3", "data.batch_size=8", "log_every=1", "sample_every=2", "sample_rows=2")
+    changes = [f"--config.{setting}" for setting in (*settings, *config[1:])]
+    train = [sys.executable, "-m", "jaxedit.train", f"--config=configs/{config[0]}", *changes]
+    found = []
+    for processes in (1, 2):
+        workdir = tmp_path / str(processes)
+        done = subprocess.run(
+            [LAUNCH, str(processes), str(2 // processes), *train, f"--workdir={workdir}"],
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stdout
+        assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == "0000003.png"
+        weights = load_file(workdir / "export/model.safetensors")
+        found.append(([report["loss"] for report in reports(workdir).values()], weights))
+    (losses, one), (expected, two) = found
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-5, err_msg=name)
 
 
 def test_workdirs_that_are_not_shared(tmp_path, cache):

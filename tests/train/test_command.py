@@ -1,6 +1,5 @@
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -108,14 +107,14 @@ def test_a_dry_run_needs_no_workdir(gb, code, capsys, monkeypatch):
 
 
 def test_help_is_complete_and_fast():
-    start = time.perf_counter()
+    helping = "from jaxedit.train import __main__ as command; command.main(['train', '--help'])"
     out = subprocess.run(
-        [sys.executable, "-m", "jaxedit.train", "--help"],
+        [sys.executable, "-c", f"{helping}; import sys; print('jax' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert time.perf_counter() - start < 10  # importing jax alone takes seconds on a busy machine
+    assert out.splitlines()[-1] == "False"  # to import jax takes seconds
     for word in (
         "--config",
         "--workdir",

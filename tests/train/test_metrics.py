@@ -1,6 +1,8 @@
+import itertools
 import json
 import math
 import sys
+import time
 import types
 
 import jax.numpy as jnp
@@ -52,6 +54,21 @@ def test_window_counts_waiting():
     report = window.report(batch_size=4)
     assert 0 <= report["data_wait"] <= 1
     assert report["img_per_s"] * report["s_per_step"] == pytest.approx(4)
+
+
+def test_pauses_cost_no_speed(monkeypatch):
+    now = itertools.count()  # a second passes between two looks at the clock
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    window = Window(lambda: None)
+    window.add(1, values(1.0))
+    window.flush()
+    before = next(now)
+    with window.pausing():
+        for _ in range(100):
+            next(now)
+    window.add(2, values(1.0))
+    window.flush()
+    assert window.report(batch_size=4)["s_per_step"] < 5 < 100 < next(now) - before
 
 
 @pytest.mark.parametrize(("name", "value"), [("loss", math.nan), ("grad_norm", math.inf)])
