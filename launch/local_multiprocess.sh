@@ -14,8 +14,16 @@ usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 processes=$1 devices=$2
 shift 2
 
-free_port() {
-  python3 -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])'
+free_port() { # below those that systems give out, so that it is still free in a moment
+  python3 - <<'PYTHON'
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    with socket.socket() as s:
+        if s.connect_ex(("localhost", port)):
+            break
+print(port)
+PYTHON
 }
 export JAX_COORDINATOR_ADDRESS=localhost:${PORT:-$(free_port)}
 export JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=$devices JAX_NUM_PROCESSES=$processes
@@ -27,11 +35,10 @@ for ((i = 0; i < processes; i++)); do
   children+=($!)
 done
 
-await() { wait "$1" && status=0 || status=$?; }
 code=0
 for child in "${children[@]}"; do
-  await "$child"
-  while kill -0 "$child" 2>/dev/null; do await "$child"; done # a signal had ended the waiting
+  while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal ends the waiting
+  wait "$child" && status=0 || status=$?                             # bash remembers what has ended
   [ "$code" -ne 0 ] || code=$status
 done
 exit "$code"

@@ -21,13 +21,12 @@ stop() {
 trap stop TERM INT
 
 # Run something and keep its exit code; a signal that comes before it has begun is for it too.
-await() { wait "$child" && code=0 || code=$?; }
 run() {
   "$@" &
   child=$!
   [ -z "$stopped" ] || stop
-  await
-  while kill -0 "$child" 2>/dev/null; do await; done # a signal had ended the waiting
+  while kill -0 "$child" 2>/dev/null; do wait "$child" || true; done # a signal ends the waiting
+  wait "$child" && code=0 || code=$?                                 # bash remembers what has ended
 }
 
 while :; do

@@ -90,7 +90,8 @@ def test_other_words_seeds_and_numbers_do_not_compile_again(editor, monkeypatch)
     monkeypatch.setattr(rng, "key_for", None)  # tracing would call it
     editor.edit(picture(1, 9, 30), "remove the star", seed=3, guidance=1.0, top_p=0.5)
     editor.edit(picture(), "add a tent", temperature=[1.0, 0.5, 0.1])
-    assert editor.compile() < 0.01
+    monkeypatch.setattr("jaxedit.editor.varedit.edit_pixels", None)  # compiling would lower it
+    editor.compile()
 
 
 def test_greedy_ignores_the_seed(editor):

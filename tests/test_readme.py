@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=600
+        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=1800
     )
 
 

@@ -130,9 +130,11 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
+    introductions = log.getChild("parallel.distributed")
+    levels = log.level, introductions.level
     log.propagate = False
     log.setLevel(logging.INFO if is_first else logging.WARNING)
-    log.getChild("parallel.distributed").setLevel(logging.INFO)
+    introductions.setLevel(logging.INFO)
     try:
         yield
     finally:
@@ -140,6 +142,8 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
             log.removeHandler(handler)
             handler.close()
         log.propagate = True
+        log.setLevel(levels[0])
+        introductions.setLevel(levels[1])
 
 
 def run() -> None:

@@ -1,4 +1,5 @@
 import json
+import random
 import subprocess
 import sys
 import types
@@ -158,7 +159,7 @@ def test_shared_slices_are_read_once(store, bytes_read):
 
 @pytest.mark.slow
 def test_two_processes_read_a_half_each(tiny_model):
-    address = "localhost:47123"
+    address = f"localhost:{random.randrange(20000, 32000)}"
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", TWO_PROCESSES, str(tiny_model), address, str(i)],

@@ -31,7 +31,7 @@ def test_varedits_sizes(size, scales, weights, published):
     """`published` counts keys and values of every token of source and target, in both rows."""
     config, start = varedit(size, scales), time.process_time()
     found, c = entries(config), config.varedit
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 60
     assert found["transformer"] == pytest.approx(weights, rel=0.01)
     assert found["text encoder"] == pytest.approx(2.45, rel=0.01)
     assert 0.2 < found["image tokenizer"] < 0.5

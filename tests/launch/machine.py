@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +64,18 @@ def ended(process):
         process.kill()
         raise
     return process.returncode, out
+
+
+def copy_sources(source, target):
+    """Copy a folder but not its compiled files, which other tests write at any moment."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def put(path, text):
+    """Write a file that a program which waits for it never finds empty."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
 
 
 def until(condition, process=None):

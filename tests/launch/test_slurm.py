@@ -2,13 +2,12 @@
 
 import os
 import random
-import shutil
 import signal
 import sys
 
 import line
 import pytest
-from machine import LAUNCH, ended, until
+from machine import LAUNCH, copy_sources, ended, until
 
 SCRIPT = "slurm_gpu.sbatch"
 TRAINING = ("--config=configs/var_sar.py:tiny", "--workdir=run", "--config.data.batch_size=8")
@@ -33,7 +32,7 @@ exit $code
 def cluster(machine, monkeypatch):
     """A job in a checkout, with an environment whose Python is a stand-in."""
     for part in ("launch", "configs"):
-        shutil.copytree(LAUNCH.parent / part, machine.directory / part)
+        copy_sources(LAUNCH.parent / part, machine.directory / part)
     job = str(random.randrange(1, 4096))  # names the port of the coordinator
     environment = {"SLURM_JOB_ID": job, "SLURM_SUBMIT_DIR": machine.directory, "VENV": "env"}
     for name, value in environment.items():
@@ -58,7 +57,9 @@ def python(cluster):
 
 def terminate_tasks(cluster):
     for task in (0, 1):
-        os.kill(int((cluster.directory / f"task-{task}").read_text()), signal.SIGTERM)
+        note = cluster.directory / f"task-{task}"  # srun writes it while the task runs already
+        until(lambda: note.exists() and note.read_text().endswith("\n"))  # noqa: B023
+        os.kill(int(note.read_text()), signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

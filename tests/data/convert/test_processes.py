@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 
 import pytest
 from fabricate_pairs import folder as pairs_folder
@@ -47,16 +48,18 @@ def test_a_killed_process_is_noticed(jobs, tmp_path):
     source = tmp_path / "pairs/source/p001.jpg"
     source.unlink()
     os.mkfifo(source)  # shard 1 waits here until it is killed
-    timer = threading.Timer(1, lambda: os.kill(child_of(jobs), signal.SIGKILL))
-    timer.start()
+    killer = threading.Thread(target=kill_child)
+    killer.start()
     try:
         with pytest.raises(OSError, match="^shard 1: its process was killed; out of memory"):
             write_shards(jobs[1:], 2, lambda: None)
     finally:
-        timer.join()
+        killer.join()
     assert not jobs[1].folder.shard(1).exists()
 
 
-def child_of(jobs):
-    (process,) = multiprocessing.active_children()
-    return process.pid
+def kill_child():
+    """Kill the process that writes a shard, as soon as there is one."""
+    while not (running := multiprocessing.active_children()):
+        time.sleep(0.01)
+    os.kill(running[-1].pid, signal.SIGKILL)
