@@ -50,6 +50,18 @@ def start(workdir, cache, *settings, processes=2, hold=""):
     )
 
 
+def together(cache, processes, devices, *command):
+    """The end of a command that some processes run, each with some devices."""
+    return subprocess.run(
+        [LAUNCH, str(processes), str(devices), *command],
+        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=ROOT,
+    )
+
+
 def children(pair):
     """Process ids by number of the process."""
     out = {}
@@ -157,14 +169,7 @@ def test_a_run_that_loses_processes_equals_one_process(tmp_path, cache, monkeypa
 def test_processes_that_were_started_differently(tmp_path, cache):
     train = [sys.executable, line.__file__, *SETTINGS, f"--workdir={tmp_path}"]
     different = 'exec "$@" --config.steps=$((7 + JAX_PROCESS_ID))'
-    pair = subprocess.run(
-        [LAUNCH, "2", "1", "bash", "-c", different, "bash", *train],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        cwd=ROOT,
-    )
+    pair = together(cache, 2, 1, "bash", "-c", different, "bash", *train)
     assert pair.returncode == 2, pair.stdout
     for number in range(2):
         assert (
@@ -193,14 +198,7 @@ def test_each_model_draws_and_exports_as_in_one_process(tmp_path, cache, config)
     found = []
     for processes in (1, 2):
         workdir = tmp_path / str(processes)
-        done = subprocess.run(
-            [LAUNCH, str(processes), str(2 // processes), *train, f"--workdir={workdir}"],
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            cwd=ROOT,
-        )
+        done = together(cache, processes, 2 // processes, *train, f"--workdir={workdir}")
         assert done.returncode == 0, done.stdout
         assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == "0000003.png"
         weights = load_file(workdir / "export/model.safetensors")
@@ -215,13 +213,7 @@ def test_workdirs_that_are_not_shared(tmp_path, cache):
     """Both have a directory of the same name, each on its own disk."""
     train = [sys.executable, line.__file__, *SETTINGS, "--workdir=run"]
     apart = f'mkdir {tmp_path}/$JAX_PROCESS_ID && cd {tmp_path}/$JAX_PROCESS_ID && exec "$@"'
-    done = subprocess.run(
-        [LAUNCH, "2", "1", "bash", "-c", apart, "bash", *train],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = together(cache, 2, 1, "bash", "-c", apart, "bash", *train)
     assert done.returncode == 2, done.stdout
     message = "run: process 1 cannot see what process 0 writes there: expected storage that all"
     assert done.stdout.count(message) == 2
