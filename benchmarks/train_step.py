@@ -17,8 +17,8 @@ activations, estimated as in --dry_run; the mathematics needs 12.55 and 51.58 TF
 
 The estimate is of a program without kernels for attention; TPUs and NVIDIA cards need less.
 
---config.unroll gains nothing on two CPU cores: 1, 2 and 4 blocks a turn take 490, 549 and 482 ms a
-step of var_sar.py:tiny, and 648, 645 and 701 ms of editar.py:tiny.
+--config.unroll gains little on two CPU cores: a step of var_sar.py:tiny took 445 to 493 ms with 1
+and 401 to 488 ms with 4 blocks a turn, in turns; editar.py:tiny is no faster with 2 or 4.
 """
 
 import argparse
