@@ -45,19 +45,16 @@ def train(
     *,
     profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Train `objective` up to `config.steps`, from the newest checkpoint in `workdir` if any.
+    """Train `objective` from the newest checkpoint in `workdir`, if any; returns the last state.
 
     Args:
-      config: the run, validated.
+      config: the run, validated; it ends after `steps`, those before the checkpoint included.
       workdir: gets config.json, metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
       objective: what is trained.
       batches_from: (finished steps, rows) -> these rows of the next batch, the one after, ...;
         equal arguments give equal batches, so that a resumed run equals one that never stopped.
       examples: the rows of the sample sheets.
       profile_steps: first and last step to profile, from 1 at the start of this call.
-
-    Returns:
-      The last state.
 
     Raises:
       Interrupted: SIGTERM came; a checkpoint of the last step is complete.
