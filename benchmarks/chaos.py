@@ -8,8 +8,9 @@ and started again each time. Printed: what each end cost, as a Markdown table. C
 of the exported weights (of the moving average), and the loss and gradient norm of every step.
 Exits with 1 if anything differs.
 
-Ten ends within 40 steps (--steps=40 --checkpoint_every=3): VAREdit made 14 to 17 steps twice, EditAR 13;
-SIGTERM cost none, and five of six SIGKILLs left a checkpoint unfinished. Nothing differs.
+Ten ends within 40 steps (--steps=40 --checkpoint_every=3): VAREdit made 14 to 17 steps twice,
+EditAR 13; SIGTERM cost none, and five of six SIGKILLs left a checkpoint unfinished. Nothing
+differs.
 """
 
 import argparse
