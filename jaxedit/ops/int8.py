@@ -89,7 +89,8 @@ def product(x: jax.Array, kernel: jax.Array | Int8, *, precision: Any = None) ->
         return multiply(rows, values.astype(rows.dtype))
 
     def by_columns(rows: jax.Array, values: jax.Array) -> jax.Array:
-        return _by_columns(at_once, rows, values)
+        # f32 holds both factors exactly, and XLA:CPU of jax 0.7 has no bfloat16 product in a loop
+        return _by_columns(at_once, rows.astype(jnp.float32), values)
 
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # [N,in]
     out = jax.lax.platform_dependent(rows, kernel.values, cpu=by_columns, default=at_once)

@@ -162,9 +162,7 @@ def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
       x: any array inside a jitted function.
       *axes: one name of `AXIS_RULES` or None per axis of `x`.
     """
-    if jax.sharding.get_abstract_mesh().empty:
-        return x
-    return jax.lax.with_sharding_constraint(x, activation_spec(x.shape, axes))
+    return _constrain_by(ACTIVATION_RULES, x, axes, name="activation")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -181,11 +179,18 @@ def gather(param: jax.Array, axes: AxisNames) -> jax.Array:
     return _constrain_by(ACTIVATION_RULES, param, axes)
 
 
-def _constrain_by(rules: dict[str, tuple[str, ...]], x: jax.Array, axes: AxisNames) -> jax.Array:
+def _constrain_by(
+    rules: dict[str, tuple[str, ...]], x: jax.Array, axes: AxisNames, *, name: str = ""
+) -> jax.Array:
+    """Lay `x` out by one of the tables on the mesh that is set; no mesh, no effect.
+
+    The mesh is named with the spec: jax 0.7 resolves a bare spec on meshes with devices only.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
-    return jax.lax.with_sharding_constraint(x, spec("", x.shape, axes, mesh, rules))
+    layout = NamedSharding(mesh, spec(name, x.shape, axes, mesh, rules))
+    return jax.lax.with_sharding_constraint(x, layout)
 
 
 gather.defvjp(
