@@ -21,7 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxedit.arguments import BAD_INPUT, DONE, every_option, exit_code, make_parser, option_names
+from jaxedit import console
+from jaxedit.arguments import every_option, make_parser, option_names
 from jaxedit.config import (
     OFFICIAL,
     PretrainedConfig,
@@ -31,6 +32,7 @@ from jaxedit.config import (
     require_seed,
     settings_of,
 )
+from jaxedit.console import BAD_INPUT, DONE, exit_code
 
 if TYPE_CHECKING:
     from jaxedit.editor import Editor
@@ -226,7 +228,9 @@ def dry_run(args: argparse.Namespace) -> int:
 
     from jaxedit.editor import memory
     from jaxedit.parallel.memory import fits, room_of, table
+    from jaxedit.parallel.mesh import require_devices
 
+    require_devices()
     settings = settings_of(config, options.pop("method"), options)
     is_here = args.memory_gb is None and jax.default_backend() == "cpu"
     plan = memory.Plan(
@@ -293,8 +297,9 @@ def _load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":
 
     from jaxedit.config import MeshConfig
     from jaxedit.editor import Editor
-    from jaxedit.parallel.mesh import make_mesh
+    from jaxedit.parallel.mesh import make_mesh, require_devices
 
+    require_devices()
     several = every_device and jax.local_device_count() > 1
     mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
     start = time.perf_counter()
@@ -307,7 +312,9 @@ def _load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":
 def _compile(editor: "Editor", options: dict[str, Any]) -> None:
     """Compile, so that the time of the edit itself can be told apart."""
     seconds = editor.compile(**options)
-    print(f"compiled in {seconds:.1f} s (kept on disk for the next start)", flush=True)
+    from jaxedit import compile_cache
+
+    print(f"compiled in {seconds:.1f} s ({compile_cache.where()})", flush=True)
 
 
 def _origin(editor: "Editor", source: str) -> dict[str, Any]:
@@ -327,7 +334,7 @@ def _require_same(what: str, found: str, expected: str) -> None:
 
 def run() -> None:
     """Entry point of `jaxedit`."""
-    sys.exit(main(sys.argv[1:]))
+    console.run(main)
 
 
 if __name__ == "__main__":

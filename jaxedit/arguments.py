@@ -1,16 +1,14 @@
 """The arguments of `python -m jaxedit`; nothing here imports jax."""
 
 import argparse
-import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from jaxedit import __version__
 from jaxedit.config import METHODS, OPTIONS, PretrainedConfig
 from jaxedit.config.models import SampleConfig
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
+from jaxedit.console import Parser, words
 
-DONE, BAD_INPUT, STOPPED = 0, 2, 130
 DTYPES = ("float32", "bfloat16")
 TASKS = ("depth", "canny", "segmentation")
 
@@ -60,33 +58,6 @@ def every_option() -> list[str]:
     return list(dict.fromkeys(name for part in parts for name in vars(part)))
 
 
-def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
-    """What a command ends with; what its user did wrong is told in one line.
-
-    Args:
-      command: parses its arguments, does its work and returns an exit code.
-      stopped: what to say after Ctrl-C.
-    """
-    try:
-        return command()
-    except SystemExit as done:  # --help, wrong arguments
-        return int(done.code or DONE)
-    except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
-        return STOPPED
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
-        self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
-
-
 def make_parser(description: str) -> argparse.ArgumentParser:
     """All arguments of the command."""
     parser = Parser(
@@ -99,7 +70,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     methods = ", ".join(method for names in METHODS.values() for method in names)
     add("photo", nargs="?", help="picture to edit, or the map of a --task")
-    add("instruction", nargs="?", help="what to change, in words; with --task a description")
+    add(
+        "instruction",
+        nargs="?",
+        type=words,
+        help="what to change, in words; with --task a description",
+    )
     add(
         "--model",
         help="bundled or official name, folder, gs://, org/name of the Hub (default toy-varedit)",

@@ -2,29 +2,42 @@
 
 import os
 import pathlib
+import tempfile
 
 import jax
 
+DIRECTORY = "~/.cache/jaxedit/xla"
 
-def enable(directory: str | os.PathLike[str] = "~/.cache/jaxedit/xla") -> str:
+
+def enable(directory: str | os.PathLike[str] = DIRECTORY) -> None:
     """Keep compiled programs in `directory`, for every later start on this machine.
 
     A directory that was chosen before (`JAX_COMPILATION_CACHE_DIR`, local or gs://...) is kept.
-    Where the directory cannot be made, nothing is cached and everything still works.
+    Where the directory cannot be written, nothing is cached and everything still works.
 
     Args:
       directory: where to keep them; `~` is the home directory.
-
-    Returns:
-      The directory in use.
     """
     chosen = os.fspath(jax.config.jax_compilation_cache_dir or directory)
     if "://" not in chosen:
-        path = pathlib.Path(chosen).expanduser()
-        chosen = str(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return chosen
+        chosen = _writable(chosen)
     jax.config.update("jax_compilation_cache_dir", chosen)
-    return chosen
+
+
+def where() -> str:
+    """Say where compiled programs are kept: the end of a sentence for the user."""
+    directory = jax.config.jax_compilation_cache_dir
+    if directory:
+        return f"kept in {directory}"
+    return f"not kept: {DIRECTORY} cannot be written; JAX_COMPILATION_CACHE_DIR names another"
+
+
+def _writable(directory: str) -> str | None:
+    """The directory, made if it was not there, or None if files cannot be written there."""
+    try:
+        path = pathlib.Path(directory).expanduser()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return str(path)
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home directory
+        return None

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "__version__"},
+    {"config", "console", "__version__"},
     {"rng", "tree", "ops", "compile_cache", "assets"},
     {"parallel", "nn"},
     {"models"},
@@ -85,3 +85,19 @@ def test_heavy_packages_are_lazy(command):
     code = f"{command}, sys; print([m for m in {HEAVY} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert out.stdout.strip() == "[]", out.stdout + out.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_files_are_utf_8_in_every_locale(path):
+    for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(call, ast.Call) or "/models/" in str(path):  # read_text of a model
+            continue
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+        is_text = name in ("read_text", "write_text") or (
+            name == "open"
+            and not any(isinstance(m, str) and "b" in m for m in modes)
+            and ast.unparse(call.func) not in ("Image.open", "tarfile.open", "os.open")
+        )
+        has_encoding = "utf-8" in modes or any(k.arg == "encoding" for k in call.keywords)
+        assert not is_text or has_encoding, f"{path}:{call.lineno}: {ast.unparse(call)}"

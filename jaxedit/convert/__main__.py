@@ -18,8 +18,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxedit.arguments import BAD_INPUT, DONE, Parser, exit_code
+from jaxedit import console
 from jaxedit.config import OFFICIAL, require
+from jaxedit.console import BAD_INPUT, DONE, Parser, exit_code
 
 DTYPES = {"bf16": "bfloat16", "f32": "float32", "f16": "float16"}
 
@@ -148,7 +149,7 @@ def _check(args: argparse.Namespace) -> int:
 
 def run() -> None:
     """Entry point of `jaxedit-convert`."""
-    sys.exit(main(sys.argv[1:]))
+    console.run(main)
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def _is_done(target: hub.Directory, record: dict[str, Any], *, overwrite: bool) 
     if not pretrained.is_one(target) or not shards.exist(target):
         return False
     try:
-        found = json.loads((target / RECORD).read_text())
+        found = json.loads((target / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
         found = None
     if found == record:

@@ -84,9 +84,10 @@ def write_pretrained(
             shards.write(new, arrays, dtypes)
             for file in files:
                 (new / file.name).write_bytes(file.read_bytes())
-            (new / CARD).write_text(model_card(target.name, config, shapes, dtypes, sources))
+            card = model_card(target.name, config, shapes, dtypes, sources)
+            (new / CARD).write_text(card, "utf-8")
             for name, text in notes.items():
-                (new / name).write_text(text)
+                (new / name).write_text(text, "utf-8")
             _write_config(new, to_dict(config))
     except OSError as error:
         raise OSError(f"{target}: not written: {error.strerror or error}") from error
@@ -170,7 +171,7 @@ def read_config(directory: epath.Path) -> PretrainedConfig:
     """
     path = directory / CONFIG
     try:
-        settings = json.loads(path.read_text())
+        settings = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: not JSON: {error}") from error
     if not isinstance(settings, dict) or "jaxedit" not in settings:
@@ -187,7 +188,7 @@ def read_config(directory: epath.Path) -> PretrainedConfig:
 def is_one(directory: epath.Path) -> bool:
     """Whether a pretrained directory lies there, complete or interrupted."""
     try:
-        return "jaxedit" in json.loads((directory / CONFIG).read_text())
+        return "jaxedit" in json.loads((directory / CONFIG).read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
@@ -261,4 +262,4 @@ def _place_of(target: epath.Path) -> Iterator[epath.Path]:
 
 def _write_config(directory: epath.Path, settings: Mapping[str, Any]) -> None:
     text = json.dumps({"jaxedit": __version__, **settings}, indent=1) + "\n"
-    (directory / CONFIG).write_text(text)
+    (directory / CONFIG).write_text(text, "utf-8")

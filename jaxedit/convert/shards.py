@@ -84,7 +84,7 @@ def write(directory: epath.Path, arrays: Mapping[str, Any], dtypes: Mapping[str,
         safetensors.write(directory / shard, part, dtypes={name: dtypes[name] for name in names})
         weight_map |= dict.fromkeys(names, shard)
     index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
-    (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n")
+    (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
 
 
 def require_room(
@@ -119,7 +119,7 @@ def nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
 def _read_index(path: epath.Path) -> dict[str, str]:
     """Name of each array to its shard, a file of the same directory."""
     try:
-        weight_map = json.loads(path.read_text())["weight_map"]
+        weight_map = json.loads(path.read_text("utf-8"))["weight_map"]
         pairs = {str(name): str(shard) for name, shard in weight_map.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: expected an index with a weight_map of names") from error

@@ -120,9 +120,9 @@ def check_is_shared(directory: epath.Path) -> None:
         return
     note = directory / ".shared"
     if jax.process_index() == 0:
-        note.write_text(secrets.token_hex())
+        note.write_text(secrets.token_hex(), "utf-8")
     multihost_utils.sync_global_devices("note")
-    others = _differences({"note": note.read_text() if note.exists() else ""})
+    others = _differences({"note": note.read_text("utf-8") if note.exists() else ""})
     if jax.process_index() == 0:
         note.unlink()
     require(

@@ -19,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 
+from jaxedit import console
 from jaxedit.config import ConfigError, to_dict
 from jaxedit.train import command
 
@@ -51,6 +52,7 @@ def _train(args: command.Command) -> int:
     from jaxedit import compile_cache
     from jaxedit.checkpoint import BucketError
     from jaxedit.parallel import distributed
+    from jaxedit.parallel.mesh import require_devices
     from jaxedit.train import loop, metrics, systems
     from jaxedit.train.watchdog import JOIN, Watchdog
 
@@ -59,6 +61,7 @@ def _train(args: command.Command) -> int:
             with Watchdog() as watchdog:
                 watchdog.enter(JOIN)
                 distributed.join(args.distributed, os.environ)
+                require_devices()
                 distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
             workdir = epath.Path(args.workdir).absolute()
             workdir.mkdir(parents=True, exist_ok=True)
@@ -92,9 +95,11 @@ def _dry_run(args: command.Command) -> int:
 
     from jaxedit.parallel.choice import Machine
     from jaxedit.parallel.memory import fits, room_of, table
+    from jaxedit.parallel.mesh import require_devices
     from jaxedit.train import memory
     from jaxedit.train.mesh import chosen_mesh
 
+    require_devices()
     devices = jax.device_count()
     room = room_of(jax.local_devices()[0], args.memory_gb)
     objective = memory.abstract_objective(args.config)
@@ -126,7 +131,7 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
     """
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if is_first and "://" not in str(workdir):
-        handlers.append(logging.FileHandler(workdir / "log.txt"))
+        handlers.append(logging.FileHandler(workdir / "log.txt", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
@@ -148,6 +153,7 @@ def logging_to(workdir: os.PathLike, *, is_first: bool) -> Iterator[None]:
 
 def run() -> None:
     """Entry point of `jaxedit-train`."""
+    console.prepare_streams()
     try:
         code = main(sys.argv)
     except Exception:

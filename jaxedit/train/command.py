@@ -98,7 +98,7 @@ def help_text() -> str:
     """All flags, then the beginning of every installed config: its commands and presets."""
     lines = ["Flags:", *(f"  --{name:<12} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
     for file in _installed():
-        doc = ast.get_docstring(ast.parse(file.read_text())) or ""
+        doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
         lines += [f"  {file.name}", textwrap.indent(doc, "    "), ""]
     return "\n".join(lines)
 

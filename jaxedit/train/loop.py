@@ -13,7 +13,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxedit import rng, tree
+from jaxedit import compile_cache, rng, tree
 from jaxedit.checkpoint import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
@@ -122,7 +122,7 @@ class Run:
         Raises:
           Interrupted, TrainingDiverged: see `train`.
         """
-        log.info("compiling the training step (kept in %s)", jax.config.jax_compilation_cache_dir)
+        log.info("compiling the training step (%s)", compile_cache.where())
         last = self.config.steps
         for step in range(begin + 1, last + 1):
             state = self.step(state, step, is_first=step == begin + 1)

@@ -128,7 +128,7 @@ class Writer:
         self._wandb = _wandb(config, workdir) if config.wandb and self._on else None
         if self._on:
             replace_text(workdir / "config.json", json.dumps(to_dict(config), indent=1))
-            reports = self._jsonl.read_text() if self._jsonl.exists() else ""
+            reports = self._jsonl.read_text("utf-8") if self._jsonl.exists() else ""
             self._reports = reports_until(reports, start)
             replace_text(self._jsonl, self._reports)
 
@@ -168,7 +168,7 @@ class Writer:
             self._reports += line
             replace_text(self._jsonl, self._reports)
         else:
-            with self._jsonl.open("a") as file:
+            with self._jsonl.open("a", encoding="utf-8") as file:
                 file.write(line)
 
     @contextmanager
@@ -217,7 +217,7 @@ def reports_until(text: str, step: int) -> str:
 def replace_text(path: epath.Path, text: str) -> None:
     """Write a file that is never there by halves."""
     part = path.with_name(path.name + ".part")
-    part.write_text(text)
+    part.write_text(text, "utf-8")
     part.replace(path)
 
 
@@ -256,7 +256,7 @@ def _wandb(config: TrainConfig, workdir: epath.Path) -> Any:
         replace_text(note, secrets.token_hex(4))
     wandb.init(
         project=config.wandb,
-        id=note.read_text(),
+        id=note.read_text("utf-8"),
         name=workdir.name,
         config=to_dict(config),
         dir=None if "://" in str(workdir) else str(workdir),

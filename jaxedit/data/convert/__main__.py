@@ -17,11 +17,11 @@ Exit codes: 0 done; 2 bad input.
 import argparse
 import os
 import pathlib
-import sys
 import textwrap
 from collections.abc import Sequence
 
-from jaxedit.arguments import DONE, Parser, exit_code
+from jaxedit import console
+from jaxedit.console import DONE, Parser, exit_code
 from jaxedit.data.published import DATASETS
 
 
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def run() -> None:
     """Entry point of `jaxedit-data`."""
-    sys.exit(main(sys.argv[1:]))
+    console.run(main)
 
 
 if __name__ == "__main__":

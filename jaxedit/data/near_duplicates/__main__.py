@@ -12,11 +12,11 @@ Exit codes: 0 done; 2 bad input.
 import argparse
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 
-from jaxedit.arguments import DONE, Parser, exit_code
+from jaxedit import console
 from jaxedit.config import require
+from jaxedit.console import DONE, Parser, exit_code
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,4 +64,4 @@ def _run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    console.run(main)

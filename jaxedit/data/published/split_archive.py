@@ -69,7 +69,7 @@ class Archive:
         if self._path("json").exists():
             return
         self._scratch.mkdir(parents=True, exist_ok=True)
-        with open(self._scratch / f"{self.name}.lock", "w") as lock:
+        with open(self._scratch / f"{self.name}.lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
             if self._path("json").exists():
                 return
@@ -104,7 +104,7 @@ class Archive:
 
     def _load(self) -> None:
         if not self._facts:
-            self._facts = json.loads(self._path("json").read_text())
+            self._facts = json.loads(self._path("json").read_text("utf-8"))
             mode = "r" if self._facts["files"] else None
             self._index = np.load(self._path("npy"), mmap_mode=mode)
             self._tar = self._tar_pieces()
@@ -169,7 +169,7 @@ class Archive:
             "folder": folders.pop() if len(folders) == 1 else "",
             "is_whole": members.is_whole,
         }
-        temporary.write_text(json.dumps(facts))
+        temporary.write_text(json.dumps(facts), "utf-8")
         temporary.rename(self._path("json"))
 
 

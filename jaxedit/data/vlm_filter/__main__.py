@@ -14,15 +14,16 @@ Exit codes: 0 done; 2 bad input, or a server that cannot be used.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from jaxedit.arguments import DONE, Parser, exit_code
+from jaxedit import console
 from jaxedit.config import require
+from jaxedit.console import DONE, Parser, exit_code
 
 
 def main(argv: Sequence[str], key: str = "") -> int:
@@ -116,4 +117,4 @@ def _rows(text: str) -> slice:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ.get("OPENAI_API_KEY", "")))
+    console.run(functools.partial(main, key=os.environ.get("OPENAI_API_KEY", "")))

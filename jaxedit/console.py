@@ -1,0 +1,93 @@
+"""The start and the end of every command: its streams, its arguments and its exit code."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TextIO
+
+DONE, BAD_INPUT, STOPPED = 0, 2, 130
+
+
+def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
+    """Run a command as a process: read its arguments from the shell, end with its exit code."""
+    prepare_streams()
+    sys.exit(main(sys.argv[1:]))
+
+
+def prepare_streams() -> None:
+    """Let neither a terminal's encoding nor a reader that goes away end a command.
+
+    Characters that the terminal lacks are printed as escapes. What is printed after the reader has
+    gone (`--help | head`) is lost.
+    """
+    sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
+
+
+def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
+    """Run a command; tell in one line what its user did wrong.
+
+    Args:
+      command: parses its arguments, does its work and returns an exit code.
+      stopped: what to say after Ctrl-C.
+
+    Returns:
+      The command's exit code; 2 after an error of its user, 130 after Ctrl-C.
+    """
+    try:
+        return command()
+    except SystemExit as done:  # --help, wrong arguments
+        return int(done.code or DONE)
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return STOPPED
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of arguments that says in one line what is wrong with them."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
+
+
+def words(argument: str) -> str:
+    """Return text of a command line; letters that the locale lacks are read as UTF-8.
+
+    Raises:
+      ArgumentTypeError: the bytes that were typed are no UTF-8 either.
+    """
+    has_lost = any("\ud800" <= letter <= "\udfff" for letter in argument)
+    try:
+        return os.fsencode(argument).decode("utf-8") if has_lost else argument
+    except UnicodeError as error:
+        raise argparse.ArgumentTypeError(f"{argument!r}: expected text in UTF-8") from error
+
+
+class _Output(io.FileIO):
+    """An open file descriptor; writing to it does nothing once its reader has gone."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _lasting(stream: TextIO | None) -> TextIO | None:
+    """The same stream through `_Output`; a stream that is no file stays as it is."""
+    try:
+        number = stream.fileno()
+    except (AttributeError, OSError):  # none (`>&-`), or one of a notebook
+        return stream
+    buffer = io.BufferedWriter(_Output(number, "wb", closefd=False))
+    return io.TextIOWrapper(
+        buffer,
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering,
+    )

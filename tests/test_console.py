@@ -1,0 +1,85 @@
+import argparse
+import io
+import os
+import subprocess
+import sys
+from unittest import mock
+
+import pytest
+
+from jaxedit import console
+from jaxedit.config import ConfigError
+from jaxedit.console import exit_code
+
+
+def raises(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("--src=x: expected a folder"), 2, "error: --src=x: expected a folder\n"),
+        (OSError("disk full"), 2, "error: disk full\n"),
+        (KeyboardInterrupt(), 130, "stopped: run again\n"),
+        (SystemExit(2), 2, ""),
+        (SystemExit(), 0, ""),
+    ],
+)
+def test_how_a_command_ends(capsys, error, code, said):
+    assert exit_code(raises(error), stopped="stopped: run again") == code
+    assert capsys.readouterr().err == said
+
+
+def test_a_command_gives_its_own_code():
+    assert exit_code(lambda: 1) == 1
+
+
+def test_what_is_our_fault_is_not_hidden():
+    with pytest.raises(TypeError):
+        exit_code(raises(TypeError()))
+
+
+@pytest.mark.parametrize("module", ["jaxedit", "jaxedit.train", "jaxedit.convert"])
+def test_a_reader_that_goes_away_ends_nothing(module):
+    command = subprocess.Popen(
+        [sys.executable, "-m", module, "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    command.stdout.close()
+    assert (command.stderr.read(), command.wait()) == (b"", 0)
+    command.stderr.close()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_lacks_characters_gets_escapes(encoding):
+    code = "from jaxedit import console; console.run(lambda argv: print('ä \\u2603', *argv) or 0)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, "雪"],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+    ).stdout
+    umlaut = "ä" if encoding != "ascii" else "\\xe4"
+    assert shown.decode(encoding).split() == [umlaut, "\\u2603", "\\u96ea"]
+
+
+def test_streams_that_are_no_files_stay(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", None)  # as after `2>&-`
+    console.prepare_streams()
+    assert sys.stdout is stream and sys.stderr is None
+
+
+def test_words_are_utf_8_in_every_locale():
+    assert console.words("rosé ☃") == "rosé ☃"
+    as_ascii = "ros\udcc3\udca9"  # how é arrives where the locale is C
+    with mock.patch("os.fsencode", lambda text: text.encode("ascii", "surrogateescape")):
+        assert console.words(as_ascii) == "rosé"
+        assert console.words("ros\xe9") == "rosé"  # what a locale of one byte a letter gives
+    for broken in ("ros\udce9", "half a pair \ud83d"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected text in UTF-8"):
+            console.words(broken)
