@@ -228,9 +228,7 @@ def dry_run(args: argparse.Namespace) -> int:
 
     from jaxedit.editor import memory
     from jaxedit.parallel.memory import fits, room_of, table
-    from jaxedit.parallel.mesh import require_devices
 
-    require_devices()
     settings = settings_of(config, options.pop("method"), options)
     is_here = args.memory_gb is None and jax.default_backend() == "cpu"
     plan = memory.Plan(
@@ -297,9 +295,8 @@ def _load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":
 
     from jaxedit.config import MeshConfig
     from jaxedit.editor import Editor
-    from jaxedit.parallel.mesh import make_mesh, require_devices
+    from jaxedit.parallel.mesh import make_mesh
 
-    require_devices()
     several = every_device and jax.local_device_count() > 1
     mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
     start = time.perf_counter()

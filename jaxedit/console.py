@@ -45,6 +45,31 @@ def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except (RuntimeError, AssertionError):
+        return tell_missing_platform()
+
+
+def tell_missing_platform() -> int:
+    """While an error is handled that JAX may have raised for want of a device: say so in one line.
+
+    Returns:
+      Exit code 2, if JAX cannot start on the platform that JAX_PLATFORMS names.
+
+    Raises:
+      The error that is handled, if JAX can.
+    """
+    jax = sys.modules.get("jax")
+    try:
+        jax and jax.devices()
+    except (RuntimeError, AssertionError) as error:  # AssertionError: CUDA, and no plugin for it
+        reason = str(error).partition("(set JAX_PLATFORMS")[0] or "its plugin is not installed"
+        print(
+            f"error: JAX_PLATFORMS={jax.config.jax_platforms or ''}: {' '.join(reason.split())}; "
+            "unset it to run on what is here",
+            file=sys.stderr,
+        )
+        return BAD_INPUT
+    raise  # noqa: PLE0704
 
 
 class Parser(argparse.ArgumentParser):

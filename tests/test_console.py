@@ -1,6 +1,7 @@
 import argparse
 import io
 import os
+import pathlib
 import subprocess
 import sys
 from unittest import mock
@@ -10,6 +11,8 @@ import pytest
 from jaxedit import console
 from jaxedit.config import ConfigError
 from jaxedit.console import exit_code
+
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def raises(error):
@@ -83,3 +86,36 @@ def test_words_are_utf_8_in_every_locale():
     for broken in ("ros\udce9", "half a pair \ud83d"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected text in UTF-8"):
             console.words(broken)
+
+
+COMMANDS = {
+    "edit": ["jaxedit", "jaxedit/assets/scene.png", "make the ball blue"],
+    "dry run": ["jaxedit", "--dry_run"],
+    "train": ["jaxedit.train", "--config=configs/var_sar.py:tiny", "--workdir=nowhere"],
+    "check": ["jaxedit.convert", "--check=jaxedit/assets/toy-varedit", "--output=check.png"],
+}
+
+
+@pytest.mark.parametrize(
+    ("platform", "command"),
+    [("cuda", name) for name in COMMANDS] + [("tpu,cpu", "edit"), ("abacus", "train")],
+)
+def test_a_platform_that_is_not_here_is_told_in_one_line(platform, command, tmp_path):
+    for name in ("jaxedit", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    ended = subprocess.run(
+        [sys.executable, "-m", *COMMANDS[command]],
+        cwd=tmp_path,
+        env=os.environ | {"JAX_PLATFORMS": platform},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr.startswith(f"error: JAX_PLATFORMS={platform}: "), ended.stderr
+    assert ended.stderr.endswith("; unset it to run on what is here\n")
+    assert ended.stderr.count("\n") == 1 and ended.returncode == 2
+    assert sorted(os.listdir(tmp_path)) == ["configs", "jaxedit"]
+
+
+def test_an_error_of_ours_is_not_taken_for_a_missing_platform():
+    with pytest.raises(RuntimeError, match="ours"):
+        exit_code(raises(RuntimeError("ours")))

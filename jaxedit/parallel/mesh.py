@@ -8,7 +8,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh
 
-from jaxedit.config import ConfigError, MeshConfig, require
+from jaxedit.config import MeshConfig, require
 
 AXES = ("data", "fsdp", "tensor")
 _TYPES = (AxisType.Auto,) * len(AXES)  # the compiler places what is not constrained
@@ -39,23 +39,6 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         for part in slices
     ]
     return Mesh(np.concatenate(parts), AXES, axis_types=_TYPES)
-
-
-def require_devices() -> None:
-    """Start JAX on the platform that JAX_PLATFORMS names, or on the best that is here.
-
-    Raises:
-      ConfigError: the platform has no device here, or another process has it; one line.
-    """
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # AssertionError: CUDA, and no plugin for it
-        reason = str(error).partition("(set JAX_PLATFORMS")[0].strip() or "its plugin is missing"
-        asked = jax.config.jax_platforms or ""
-        raise ConfigError(
-            f"JAX_PLATFORMS={asked}: no such device can be used here: {' '.join(reason.split())}; "
-            "unset it to run on what is here"
-        ) from error
 
 
 def device_kind() -> str:

@@ -42,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except (RuntimeError, AssertionError):
+        return console.tell_missing_platform()
 
 
 def _train(args: command.Command) -> int:
@@ -52,7 +54,6 @@ def _train(args: command.Command) -> int:
     from jaxedit import compile_cache
     from jaxedit.checkpoint import BucketError
     from jaxedit.parallel import distributed
-    from jaxedit.parallel.mesh import require_devices
     from jaxedit.train import loop, metrics, systems
     from jaxedit.train.watchdog import JOIN, Watchdog
 
@@ -61,7 +62,6 @@ def _train(args: command.Command) -> int:
             with Watchdog() as watchdog:
                 watchdog.enter(JOIN)
                 distributed.join(args.distributed, os.environ)
-                require_devices()
                 distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
             workdir = epath.Path(args.workdir).absolute()
             workdir.mkdir(parents=True, exist_ok=True)
@@ -95,11 +95,9 @@ def _dry_run(args: command.Command) -> int:
 
     from jaxedit.parallel.choice import Machine
     from jaxedit.parallel.memory import fits, room_of, table
-    from jaxedit.parallel.mesh import require_devices
     from jaxedit.train import memory
     from jaxedit.train.mesh import chosen_mesh
 
-    require_devices()
     devices = jax.device_count()
     room = room_of(jax.local_devices()[0], args.memory_gb)
     objective = memory.abstract_objective(args.config)
