@@ -7,15 +7,13 @@ Settings are changed as in training: --config.data.batch_size=64 --config.mesh.t
 pictures are random. With --count nothing runs. What a pod needs, which need not be here, is told by
 python -m jaxedit.train --dry_run --devices=NAME.
 
-What blocks compute again, counted in the traced step of one sample (TFLOP with it; GB of
-activations, estimated as in --dry_run; the mathematics needs 12.55 and 51.58 TFLOP):
+GB of activations of one sample (--count), estimated as in --dry_run; a step of it needs 12.39 and
+51.56 TFLOP, whatever is computed again:
 
-    --config.remat       editar.py:xl        var_sar.py:2b
-    none                 12.65   19.1 GB     52.73   36.4 GB
-    cheap                13.14    2.9 GB     55.20    7.1 GB
-    all                  15.59    1.1 GB     68.80    1.8 GB
-
-The estimate is of a program without kernels for attention; TPUs and NVIDIA cards need less.
+    --config.remat       editar.py:xl   var_sar.py:2b
+    none                 19.1           36.4
+    cheap                 2.9            7.1
+    all                   1.1            1.8
 
 --config.unroll gains little on two CPU cores: a step of var_sar.py:tiny took 445 to 493 ms with 1
 and 401 to 488 ms with 4 blocks a turn, in turns; editar.py:tiny is no faster with 2 or 4.
@@ -32,7 +30,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
     parser.add_argument("--remat", default="", help="several values of --config.remat, as a,b")
-    parser.add_argument("--count", action="store_true", help="only trace and count; run nothing")
+    parser.add_argument("--count", action="store_true", help="only count; run nothing")
     return parser.parse_known_args()
 
 
@@ -51,14 +49,14 @@ def main() -> None:
 
 
 def count(config) -> None:
-    """Print the operations of one sample's step, needed and done, and the memory in between."""
+    """Print the operations of one sample's step, and the memory that it takes on the way."""
     import jax
     import jax.numpy as jnp
 
     from jaxedit import rng
     from jaxedit.parallel.live_memory import peak_bytes
-    from jaxedit.train.flops import training_flops
     from jaxedit.train.memory import abstract_objective, batch_shapes
+    from jaxedit.train.mfu import flops_of_pair
 
     objective = abstract_objective(config)
     key = jax.eval_shape(lambda: rng.key_for(0, "init"))
@@ -68,22 +66,20 @@ def count(config) -> None:
     def gradients(params, *rest):
         return jax.grad(objective.loss, has_aux=True)(params, *rest)[0]
 
-    done = training_flops(lambda _, *arguments: gradients(*arguments), (), params, *rest)
-    needed = training_flops(objective.loss, params, *rest)
     nbytes = peak_bytes(gradients, params, *rest, count_results=False)
-    print(f"{needed / 1e12:.2f} TFLOP, {done / 1e12:.2f} computed, {nbytes / 1e9:.2f} GB")
+    print(f"{flops_of_pair(objective) / 1e12:.2f} TFLOP, {nbytes / 1e9:.2f} GB of activations")
 
 
 def measure(config, steps: int) -> None:
     """Compile the step of the config, run it on random values, and print what it takes."""
     from jaxedit.parallel.mesh import make_mesh
     from jaxedit.train.dry_run import lower_step
-    from jaxedit.train.flops import work_of_step
-    from jaxedit.train.memory import abstract_objective, batch_shapes
+    from jaxedit.train.memory import abstract_objective
     from jaxedit.train.mesh import chosen_mesh
+    from jaxedit.train.mfu import work_of_step
 
     objective = abstract_objective(config)
-    work = work_of_step(config, objective, batch_shapes(config, 1))
+    work = work_of_step(config, objective)
     mesh = make_mesh(chosen_mesh(config, objective))
     start = time.perf_counter()
     lowered = lower_step(config, objective, mesh)

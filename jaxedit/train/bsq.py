@@ -9,12 +9,13 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.models import flops
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.parallel.sharding import to_host
 from jaxedit.train import bsq_losses as losses
 from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
-from jaxedit.train.step import Objective
+from jaxedit.train.step import TRAINED, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -29,7 +30,7 @@ class BSQObjective(Objective):
           OSError, ValueError: the LPIPS weights are missing or do not fit.
         """
         self.settings, self.model = config.bsq, config.model.bsq
-        self.export_dtype = config.export_dtype
+        self.export_dtype, self.image_size = config.export_dtype, config.data.image_size
         h, w = self.settings.scales[-1]
         size, stride = config.data.image_size, self.model.stride
         require(
@@ -82,6 +83,15 @@ class BSQObjective(Objective):
         total += losses.quantizer_loss(terms, cfg)
         metrics |= {**terms._asdict(), **bit_entropies(quantized.bit_rates)}
         return total, metrics
+
+    def passes(self) -> list[Pass]:
+        """Both pictures through the tokenizer, and what judges their reconstructions."""
+        size, times = self.image_size, 2 * TRAINED
+        return [
+            Pass("bsq", flops.bsq_encoder(self.model, size), times),
+            Pass("bsq", flops.bsq_decoder(self.model, size), times),
+            *self.reconstruction.passes(size),
+        ]
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,1+K,H,W,3]: each source picture, then its reconstruction after every scale."""

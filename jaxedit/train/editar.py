@@ -8,6 +8,7 @@ from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
 from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.models import flops
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT
@@ -21,7 +22,7 @@ from jaxedit.sampling.text import encode_text
 from jaxedit.train.disturb import draw_dropped, put_random, spoil
 from jaxedit.train.frozen import as_multiplied, read_frozen, read_teacher
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
-from jaxedit.train.step import Metrics, Objective
+from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -105,6 +106,23 @@ class EditARObjective(Objective):
         features = jnp.where(is_random[:, None, None], jax.lax.stop_gradient(student), features)
         metrics["distill"] = distillation_loss(student, features)
         return result.loss + self.settings.distill_weight * metrics["distill"], metrics
+
+    def passes(self) -> list[Pass]:
+        """The pictures through the tokenizer, the text, the transformer, and perhaps a teacher."""
+        model = self.model
+        picture = flops.vq_encoder(model.vq, self.config.data.image_size)
+        pictures = 2 if model.editar.prefix == "edit" else 1
+        text = FROZEN if "t5" in self._frozen else TRAINED
+        found = [
+            Pass("vq", picture, pictures * FROZEN),
+            Pass("t5", flops.t5(model.t5, model.editar.text_tokens), text),
+            Pass("transformer", flops.editar(model.editar), TRAINED),
+        ]
+        if self.teacher is None:
+            return found
+        teacher = flops.vit(self.teacher.config, model.editar.grid // 2)
+        align = Pass("transformer", flops.align(model.editar), TRAINED)
+        return [*found, align, Pass("vit", teacher, FROZEN)]
 
     def codes(self, vq: Tree, batch: EditBatch) -> tuple[jax.Array | None, jax.Array]:
         """Codes i32[B,N] of source (None without one) and target; exact, in f32.

@@ -18,11 +18,12 @@ from jaxedit.checkpoint import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
 from jaxedit.parallel import distributed, sharding
-from jaxedit.train.flops import Work, work_of_step
 from jaxedit.train.mesh import mesh_of
 from jaxedit.train.metrics import Window, Writer
+from jaxedit.train.mfu import Work, work_of_step
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.profile import Profiler
+from jaxedit.train.reporting import only_reported
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.warm_start import warm_start
 from jaxedit.train.watchdog import DATA, EXPORT, FIRST, SAVE, SHEET, START, STEP, Watchdog
@@ -62,7 +63,9 @@ def train(
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
     mesh = mesh_of(config, objective)
-    work = work_of_step(config, objective, examples)
+    work = None
+    with only_reported("counting the operations of a step"):
+        work = work_of_step(config, objective)
     with (
         jax.set_mesh(mesh),
         StopSignal() as stop,
@@ -108,7 +111,7 @@ class Run:
     train_step: Callable[[TrainState, tree.Tree, EditBatch], tuple[TrainState, Metrics]]
     batches: Iterator[EditBatch]
     examples: EditBatch
-    work: Work
+    work: Work | None
     window: Window
     checkpoints: Checkpoints
     stop: "StopSignal"
@@ -154,7 +157,7 @@ class Run:
             self.checkpoints.save(step, state, to_dict(self.config))
         if always or step % self.config.log_every == 0:
             report = self.window.report(self.config.data.batch_size)
-            if "s_per_step" in report:
+            if self.work and "s_per_step" in report:
                 report |= self.work.rates(1 / report["s_per_step"])
             self.writer.scalars(step, report)
 

@@ -22,10 +22,11 @@ from jaxedit import tree
 from jaxedit.config import LoRAConfig, TrainConfig, require
 from jaxedit.convert.pretrained import open_params
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.flops import Forward
 from jaxedit.ops import low_rank
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.train.frozen import BLOCK_KERNEL, as_multiplied, require_same
-from jaxedit.train.step import Metrics, Objective
+from jaxedit.train.step import FROZEN, THROUGH, Metrics, Objective, Pass
 
 # Settings that a run may have of its own: they change neither parameters nor their meaning.
 OWN = ("scales", "drop_path", "dropout", "token_dropout")
@@ -76,6 +77,29 @@ class LoRAObjective(Objective):
     ) -> tuple[jax.Array, Metrics]:
         """The other objective's loss of the sums."""
         return self.inner.loss(self.joined(params, frozen), frozen, batch, key, step)
+
+    def passes(self) -> list[Pass]:
+        """The other objective's, its trained networks now frozen, and the additions."""
+        found = []
+        for one in self.inner.passes():
+            if one.network not in self.base:
+                found.append(one)
+            elif not (added := self._added(one.network)):
+                found.append(one._replace(times=FROZEN))
+            else:  # attention mixes what depends on trained values
+                weights, scores = one.forward
+                found += [
+                    one._replace(forward=Forward(weights), times=THROUGH),
+                    one._replace(forward=Forward(added * weights, scores)),
+                ]
+        return found
+
+    def _added(self, network: str) -> float:
+        """Parameters of a network's additions, as a share of its own."""
+        sides = [shape for path, shape in self.kernels.items() if path.startswith(f"{network}/")]
+        added = sum(math.prod(n) * (rows + columns) for *n, rows, columns in sides)
+        own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
+        return self.config.lora.rank * added / own
 
     def sheet(
         self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array

@@ -3,10 +3,9 @@
 import json
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +14,9 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from jaxedit.config import ConfigError, TrainConfig, to_dict
+from jaxedit.config import TrainConfig, to_dict
+from jaxedit.train.dashboards import open_dashboards
+from jaxedit.train.reporting import only_reported
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ class Window:
 class Writer:
     """Writes reports to the log, `metrics.jsonl`, `samples/` and the dashboards that are on.
 
-    Only the first process writes. A bucket that does not take a report costs no more than it.
+    Only the first process writes. What does not take a report costs no more than the report;
+    sample sheets in a local directory must be written, however.
     """
 
     def __init__(self, workdir: epath.Path, config: TrainConfig, *, start: int) -> None:
@@ -122,10 +124,7 @@ class Writer:
         self._steps = config.steps
         self._samples = workdir / "samples"
         self._jsonl = workdir / "metrics.jsonl"
-        self._tensorboard = (
-            _tensorboard(workdir, start) if config.tensorboard and self._on else None
-        )
-        self._wandb = _wandb(config, workdir) if config.wandb and self._on else None
+        self._dashboards = open_dashboards(config, workdir, start) if self._on else []
         if self._on:
             replace_text(workdir / "config.json", json.dumps(to_dict(config), indent=1))
             reports = self._jsonl.read_text("utf-8") if self._jsonl.exists() else ""
@@ -141,27 +140,20 @@ class Writer:
             *(step, self._steps, values["loss"], values["lr"], values["grad_norm"]),
             speed(values, self._steps - step),
         )
-        with self._forgiving():
+        with only_reported("writing metrics.jsonl"):
             self._append(json.dumps({"step": step, **values}) + "\n")
-        if self._tensorboard:
-            for name, value in values.items():
-                self._tensorboard.add_scalar(name, value, step)
-        if self._wandb:
-            self._wandb.log(values, step=step)
+        self._show("scalars", step, values)
 
     def sheet(self, step: int, images: np.ndarray) -> None:
         """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
         if not self._on:
             return
         picture = tile(np.asarray(images))
-        with self._forgiving():
+        with only_reported("writing a sample sheet") if self._is_remote else nullcontext():
             self._samples.mkdir(parents=True, exist_ok=True)
             with (self._samples / f"{step:07d}.png").open("wb") as file:
                 Image.fromarray(picture).save(file, format="PNG")
-        if self._tensorboard:
-            self._tensorboard.add_image("samples", picture, step, dataformats="HWC")
-        if self._wandb:
-            self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
+        self._show("sheet", step, picture)
 
     def _append(self, line: str) -> None:
         if self._is_remote:  # buckets have no way to append
@@ -171,14 +163,11 @@ class Writer:
             with self._jsonl.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-    @contextmanager
-    def _forgiving(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # those of gcsfs are no OSErrors
-            if not self._is_remote:
-                raise
-            log.warning("a report was not written, the run goes on: %s", error)
+    def _show(self, method: str, *arguments: Any) -> None:
+        """Call a method of every dashboard."""
+        for dashboard in self._dashboards:
+            with only_reported(dashboard.name):
+                getattr(dashboard, method)(*arguments)
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -188,10 +177,7 @@ class Writer:
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the dashboards."""
-        if self._tensorboard:
-            self._tensorboard.close()
-        if self._wandb:
-            self._wandb.finish()
+        self._show("close")
 
 
 def speed(values: dict[str, float], steps_left: int) -> str:
@@ -236,30 +222,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02d}m"
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def _tensorboard(workdir: epath.Path, start: int) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ConfigError("tensorboard=True needs: pip install tensorboardX") from error
-    return SummaryWriter(str(workdir / "tb"), purge_step=start + 1)
-
-
-def _wandb(config: TrainConfig, workdir: epath.Path) -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise ConfigError(f"wandb={config.wandb!r} needs: pip install wandb") from error
-    note = workdir / "wandb_id.txt"  # a resumed run goes on in its curves; another one never does
-    if not note.exists():
-        replace_text(note, secrets.token_hex(4))
-    wandb.init(
-        project=config.wandb,
-        id=note.read_text("utf-8"),
-        name=workdir.name,
-        config=to_dict(config),
-        dir=None if "://" in str(workdir) else str(workdir),
-        resume="allow",
-    )
-    return wandb

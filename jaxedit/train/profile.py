@@ -7,6 +7,8 @@ from typing import Self
 import jax
 from etils import epath
 
+from jaxedit.train.reporting import only_reported
+
 log = logging.getLogger(__name__)
 
 
@@ -27,8 +29,9 @@ class Profiler:
         """Begin to record if the step to come is the first one."""
         self._done += 1
         if self._steps and self._done == self._steps[0]:
-            jax.profiler.start_trace(str(self._directory))
-            self._is_on = True
+            with only_reported("the profile"):
+                jax.profiler.start_trace(str(self._directory))
+                self._is_on = True
 
     def after(self, metrics: dict[str, jax.Array]) -> None:
         """Write the profile if that step, whose results these are, was the last one."""
@@ -37,9 +40,10 @@ class Profiler:
             self._stop()
 
     def _stop(self) -> None:
-        jax.profiler.stop_trace()
         self._is_on = False
-        log.info("profile of %d steps in %s", self._done - self._steps[0] + 1, self._directory)
+        with only_reported("the profile"):
+            jax.profiler.stop_trace()
+            log.info("profile of %d steps in %s", self._done - self._steps[0] + 1, self._directory)
 
     def __enter__(self) -> Self:
         """The object itself."""

@@ -8,10 +8,11 @@ import jax.numpy as jnp
 from jaxedit.config import BSQTrainConfig, VQTrainConfig, require
 from jaxedit.convert import keymap_lpips
 from jaxedit.data.batch import EditBatch
+from jaxedit.models import flops
 from jaxedit.models.discriminator import Discriminator
 from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float
-from jaxedit.train.step import Metrics
+from jaxedit.train.step import FROZEN, THROUGH, TRAINED, Metrics, Pass
 from jaxedit.tree import Tree
 
 
@@ -56,6 +57,16 @@ class ReconstructionLoss:
     def frozen(self) -> Tree:
         """The LPIPS network, if its loss is on."""
         return self._lpips
+
+    def passes(self, size: int) -> list[Pass]:
+        """What the losses of both pictures of a pair cost, of size x size pixels each."""
+        found, cfg = [], self.settings
+        if cfg.lpips_weight:  # of the original and, with its gradient, of the reconstruction
+            found.append(Pass("lpips", flops.vgg16(size), 2 * (FROZEN + THROUGH)))
+        if cfg.gan_weight:  # scores of the original, of a constant, and for the generator
+            patches = flops.discriminator(cfg.gan_channels, size)
+            found.append(Pass("discriminator", patches, 2 * (2 * TRAINED + THROUGH)))
+        return found
 
     def __call__(
         self, params: Tree, frozen: Tree, output: jax.Array, x: jax.Array, step: jax.Array

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,32 @@ import optax
 from jaxedit import rng
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.flops import Forward
 from jaxedit.train.optim import learning_rate
 from jaxedit.tree import Tree
 
 Metrics = dict[str, jax.Array]
+
+# How often a forward pass counts: with frozen weights alone; with the gradient of its input, which
+# passes through frozen weights; and with the gradient of the weights as well.
+FROZEN, THROUGH, TRAINED = 1, 2, 3
+
+
+class Pass(NamedTuple):
+    """A network that a loss runs on one pair of pictures.
+
+    network: its name; forward: operations of its forward pass; times: `FROZEN`, `THROUGH` or
+    `TRAINED`, times the pictures.
+    """
+
+    network: str
+    forward: Forward
+    times: int
+
+    @property
+    def flops(self) -> float:
+        """Operations of all that."""
+        return self.times * (self.forward.weights + self.forward.scores)
 
 
 class Objective(Protocol):
@@ -38,6 +60,9 @@ class Objective(Protocol):
         Metrics f32[] are averaged over the micro-batches; arrays [n, ...] are joined, and are for
         `after_update` to take out.
         """
+
+    def passes(self) -> list[Pass]:
+        """Every network that the loss runs on one pair of pictures, for the count of operations."""
 
     def after_update(
         self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array

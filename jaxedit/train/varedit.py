@@ -7,6 +7,7 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.models import flops
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
@@ -16,7 +17,7 @@ from jaxedit.sampling.text import encode_text
 from jaxedit.sampling.varedit import Rows, Sampling, edit_pixels, source_tokens
 from jaxedit.train.frozen import as_multiplied, read_frozen
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
-from jaxedit.train.step import Metrics, Objective
+from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -92,6 +93,17 @@ class VAREditObjective(Objective):
         )
         result = bitwise_loss(logits, labels.bits, model.scales, self.settings.scale_weights)
         return result.loss, metrics_of(result)
+
+    def passes(self) -> list[Pass]:
+        """Both pictures through the tokenizer, the text, the transformer."""
+        text_tokens, model = self.config.data.text_tokens, self.model
+        picture = flops.bsq_encoder(model.bsq, self.config.data.image_size)
+        text = FROZEN if "t5" in self._frozen else TRAINED
+        return [
+            Pass("bsq", picture, 2 * FROZEN),
+            Pass("t5", flops.t5(model.t5, text_tokens), text),
+            Pass("transformer", flops.varedit(model.varedit, text_tokens), TRAINED),
+        ]
 
     def tokens(
         self, bsq: Tree, batch: EditBatch, key: jax.Array

@@ -9,12 +9,13 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
+from jaxedit.models import flops
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import codebook as ops
 from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.parallel.sharding import to_host
 from jaxedit.train.reconstruction import Metrics, ReconstructionLoss, pixels_of
-from jaxedit.train.step import Objective
+from jaxedit.train.step import TRAINED, Objective, Pass
 from jaxedit.tree import Tree
 
 _LLOYD = 10  # rounds of k-means per batch
@@ -52,7 +53,7 @@ class VQObjective(Objective):
           OSError, ValueError: the LPIPS weights are missing or do not fit.
         """
         self.settings, self.model = config.vq, config.model.vq
-        self.export_dtype = config.export_dtype
+        self.export_dtype, self.image_size = config.export_dtype, config.data.image_size
         size, stride = config.data.image_size, self.model.stride
         require(
             size % stride == 0,
@@ -109,6 +110,15 @@ class VQObjective(Objective):
             "codes": quantized.codes.reshape(-1),
         }
         return total, metrics
+
+    def passes(self) -> list[Pass]:
+        """Both pictures through the tokenizer, and what judges their reconstructions."""
+        size, times = self.image_size, 2 * TRAINED
+        return [
+            Pass("vq", flops.vq_encoder(self.model, size), times),
+            Pass("vq", flops.vq_decoder(self.model, size), times),
+            *self.reconstruction.passes(size),
+        ]
 
     def after_update(
         self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array

@@ -15,9 +15,10 @@ import numpy as np
 from etils import epath
 
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.flops import Forward
 from jaxedit.train import __main__ as command
 from jaxedit.train import systems
-from jaxedit.train.step import Objective
+from jaxedit.train.step import TRAINED, Objective, Pass
 
 SIZE = 4
 
@@ -41,6 +42,9 @@ class Line(Objective):
         out = out + jnp.broadcast_to(frozen["bsq"]["offset"], out.shape)
         loss = jnp.mean((out - y) ** 2) * jnp.where(step == self.poison_at, jnp.nan, 1.0)
         return loss, {"mae": jnp.mean(jnp.abs(out - y)), "data": fingerprint(batch.source)}
+
+    def passes(self):
+        return [Pass("transformer", Forward(2.0 * 16 * 16 * 4 * 4), TRAINED)]
 
     def sheet(self, params, frozen, batch, key):
         return np.stack([np.asarray(batch.source), np.asarray(batch.target)], axis=1)

@@ -46,6 +46,16 @@ def test_trains_and_reports(tmp_path):
     np.testing.assert_array_equal(exported["transformer"]["mlp"]["up"]["kernel"], kernel)
 
 
+def test_a_count_of_operations_that_fails_ends_no_run(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(Line, "passes", lambda self: 1 / 0)
+    run(make_config(), tmp_path)
+    told = "counting the operations of a step failed, the run goes on: division by zero"
+    assert caplog.messages.count(told) == 1
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 6 and "img_per_s" in lines[-1]
+    assert "tflops_per_device" not in lines[-1]
+
+
 def test_resumed_run_equals_one_that_never_stopped(tmp_path):
     whole = run(make_config(), tmp_path / "whole")
     run(make_config(steps=4), tmp_path / "parts")

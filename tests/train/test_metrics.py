@@ -141,7 +141,7 @@ def test_a_bucket_gets_all_reports_and_costs_no_run(bucket, caplog, monkeypatch)
     lines = bucket["/bucket/run/metrics.jsonl"].getvalue().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10, 20]
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert told == ["a report was not written, the run goes on: 503"]
+    assert told == ["writing metrics.jsonl failed, the run goes on: 503"]
     assert "/bucket/run/samples/0000030.png" in bucket
 
 
@@ -169,6 +169,40 @@ def test_a_run_has_one_curve_in_wandb(tmp_path, monkeypatch):
     assert first["id"] == again["id"] != other["id"]
     assert (first["project"], first["name"], first["resume"]) == ("project", "run", "allow")
     assert first["config"]["steps"] == 40
+
+
+def test_a_dashboard_that_fails_costs_a_line_and_nothing_else(tmp_path, monkeypatch, caplog):
+    class Wandb(types.ModuleType):
+        init = staticmethod(lambda **settings: None)
+        log = finish = staticmethod(lambda *_, **__: refuse())
+        Image = staticmethod(np.shape)
+
+    monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
+    with Writer(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
+        writer.scalars(10, report())
+        writer.sheet(10, np.zeros((1, 1, 8, 8, 3), np.uint8))
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["Weights & Biases failed, the run goes on: 503"] * 3  # report, sheet, close
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 10
+    assert (tmp_path / "samples" / "0000010.png").exists()
+
+
+def test_a_dashboard_that_does_not_open_is_left_out(tmp_path, monkeypatch, caplog):
+    module = types.ModuleType("wandb")
+    module.init = lambda **settings: refuse()
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    with Writer(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
+        writer.scalars(10, report())
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["opening Weights & Biases failed, the run goes on: 503"]
+
+
+def test_a_report_that_does_not_fit_on_the_disk(tmp_path, caplog):
+    with Writer(epath.Path(tmp_path), TrainConfig(), start=0) as writer:
+        (tmp_path / "metrics.jsonl").unlink()
+        (tmp_path / "metrics.jsonl").mkdir()
+        writer.scalars(10, report())
+    assert "writing metrics.jsonl failed, the run goes on: " in caplog.text
 
 
 @pytest.mark.parametrize("setting", [{"tensorboard": True}, {"wandb": "project"}])
