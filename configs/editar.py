@@ -89,7 +89,6 @@ def _xl() -> TrainConfig:
                 ("seed-unsplash", 0.30),
             ),
             order="iid",
-            crop="editar",
             threads=16,
         ),
         optim=OptimConfig(

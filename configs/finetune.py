@@ -71,7 +71,7 @@ def _varedit_256() -> TrainConfig:
 
 
 def _editar() -> TrainConfig:
-    config = _large("editar-512", _data(512, batch=8, text_tokens=120, crop="editar"))
+    config = _large("editar-512", _data(512, batch=8, text_tokens=120))
     config.editar = EditARTrainConfig(tokenizer="", distill_weight=0.0)
     return config
 
@@ -93,7 +93,7 @@ def _large(weights: str, data: DataConfig) -> TrainConfig:
     )
 
 
-def _data(size: int, *, batch: int, text_tokens: int, crop: str = "varedit") -> DataConfig:
+def _data(size: int, *, batch: int, text_tokens: int) -> DataConfig:
     return DataConfig(
         source="stores/mine",
         image_size=size,
@@ -101,7 +101,6 @@ def _data(size: int, *, batch: int, text_tokens: int, crop: str = "varedit") -> 
         text_tokens=text_tokens,
         text_tokenizer="",
         mixture=(("edit", 1.0),),
-        crop=crop,
     )
 
 

@@ -73,7 +73,7 @@ def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> Tr
     weights = WEIGHTS.format(size=size)
     config = TrainConfig(
         model=copy.deepcopy(PRESETS[size]),
-        varedit=VAREditTrainConfig(tokenizer=weights, text_encoder=weights),
+        varedit=VAREditTrainConfig(tokenizer=weights, text_encoder=weights, fit="crop"),
         init_from=weights,
         data=DataConfig(
             source=STORES,

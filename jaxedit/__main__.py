@@ -85,6 +85,7 @@ def edit_photo(args: argparse.Namespace) -> int:
             seed=seed,
             task=args.task,
             progress=_follow(bar),
+            **_shape(args),
             **options,
         )
     provenance.save_png(output, result.image, result.settings | _origin(editor, args.photo))
@@ -119,7 +120,9 @@ def edit_list(args: argparse.Namespace) -> int:
         _compile(editor, options)
         editor.read_texts([row.instruction for row in rows if not row.error])
         for i in range(0, len(rows), editor.rows):
-            for entry in _edit_rows(editor, rows[i : i + editor.rows], folder, options):
+            for entry in _edit_rows(
+                editor, rows[i : i + editor.rows], folder, options | _shape(args)
+            ):
                 manifest.write(json.dumps(entry) + "\n")
                 manifest.flush()
                 bar.update()
@@ -170,6 +173,8 @@ def replay(args: argparse.Namespace) -> int:
     fixed = (
         "instruction",
         "seed",
+        "fit",
+        "keep_size",
         "method",
         "task",
         "int8",
@@ -206,6 +211,8 @@ def replay(args: argparse.Namespace) -> int:
     options = {name: settings[name] for name in ("method", *known) if name in settings}
     _compile(editor, options)
     words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
+    # Earlier files do not say how, because every picture was padded.
+    options |= {"fit": settings.get("fit", "pad"), "keep_size": settings.get("keep_size", False)}
     result = editor.edit(photo.read(source), words, seed=seed, task=task, **options)
     provenance.save_png(output, result.image, result.settings | _origin(editor, source))
     if result.image.tobytes() != photo.read(earlier).tobytes():
@@ -252,6 +259,11 @@ def _placement(args: argparse.Namespace) -> dict[str, Any]:
         "text_on_host": args.text_on_host,
         "text_features": args.text_features,
     }
+
+
+def _shape(args: argparse.Namespace) -> dict[str, Any]:
+    """How pictures become squares, and edits pictures."""
+    return {"fit": args.fit, "keep_size": bool(args.keep_size)}
 
 
 def _checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, Any]]:

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from jaxedit import __version__
-from jaxedit.config import METHODS, OPTIONS, PretrainedConfig
+from jaxedit.config import FITS, METHODS, OPTIONS, PretrainedConfig
 from jaxedit.config.models import SampleConfig
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 from jaxedit.console import Parser, words
@@ -82,6 +82,18 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
     add("--method", help=f"{methods} (default: the first that fits the weights)")
     add("--task", choices=TASKS, help="make a picture from a map; canny takes a photo's edges")
+    add(
+        "--fit",
+        choices=FITS,
+        help="pad: edit the whole picture, on a white square; crop: its middle square "
+        "(default: what came with the weights)",
+    )
+    add(
+        "--keep_size",
+        action="store_true",
+        default=None,
+        help="put a cropped square back into its picture; padded ones keep their size anyway",
+    )
     add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
     add("--output", help="file (default edited.png), or folder of a list (default edits)")
     add(

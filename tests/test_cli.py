@@ -112,6 +112,37 @@ def test_erec_writes_its_panel_and_is_replayed(run_editar):
     assert code == 0 and "equal to edited.png bit for bit" in out
 
 
+def test_how_a_picture_became_a_square_is_recorded_and_replayed(run_editar):
+    for given, size, recorded in (
+        ((), (16, 16), ("crop", None)),
+        (("--keep_size",), (40, 24), ("crop", True)),
+        (("--fit", "pad"), (40, 24), ("pad", None)),
+    ):
+        assert run_editar("photo.png", WORDS, *given)[0] == 0
+        assert photo.read("edited.png").size == size
+        settings = provenance.read_settings("edited.png")
+        assert (settings["fit"], settings.get("keep_size")) == recorded
+        assert run_editar("--from_png", "edited.png")[0] == 0
+    del settings["fit"]  # as in earlier files, when every picture was padded
+    provenance.save_png("edited.png", photo.read("edited.png"), settings)
+    assert run_editar("--from_png", "edited.png")[0] == 0
+    code, _, err = run_editar("--from_png", "edited.png", "--fit", "crop", "--keep_size")
+    assert code == 2 and "--from_png takes fit, keep_size from the file" in err
+    code, _, err = run_editar("photo.png", WORDS, "--fit", "cover")
+    assert code == 2 and "invalid choice: 'cover'" in err and "pad" in err
+
+
+def test_lists_keep_the_size_of_their_pictures_if_asked(run_editar, here):
+    Image.new("RGB", (10, 30), "blue").save(here / "tall.png")
+    rows = [{"image": name, "instruction": WORDS} for name in ("photo.png", "tall.png")]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for given, sizes in (((), [(16, 16)] * 2), (("--keep_size",), [(40, 24), (10, 30)])):
+        output = f"out{len(given)}"
+        assert run_editar("--batch", "list.jsonl", "--output", output, *given)[0] == 0
+        names = ("0000-photo.png", "0001-tall.png")
+        assert [photo.read(f"{output}/{name}").size for name in names] == sizes
+
+
 def test_a_task_is_recorded_and_replayed(run_editar):
     assert run_editar("photo.png", "a red ball", "--task", "canny", "--top_k", "3")[0] == 0
     settings = provenance.read_settings("edited.png")

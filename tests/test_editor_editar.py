@@ -27,7 +27,7 @@ def same(a, b) -> bool:
 
 def test_an_edit_says_how_it_was_made(editor):
     result = editor.edit(np.zeros((10, 20, 3), np.uint8), WORDS, seed=7, top_k=5)
-    assert result.image.size == (20, 10) and result.mask is None
+    assert result.image.size == (16, 16) and result.mask is None
     assert result.tokens[0].shape == (4, 4) and result.tokens[0].dtype == np.int32
     assert result.settings["method"] == "editar" and result.settings["top_k"] == 5
     assert "tau_js" not in result.settings

@@ -6,7 +6,14 @@ after parsing.
 """
 
 from jaxedit.config.as_json import from_dict, to_dict
-from jaxedit.config.checks import ConfigError, require, require_int8, require_seed
+from jaxedit.config.checks import (
+    FITS,
+    ConfigError,
+    require,
+    require_fit,
+    require_int8,
+    require_seed,
+)
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
 from jaxedit.config.models import (
@@ -59,6 +66,7 @@ __all__ = [
     "ERecConfig",
     "EditARConfig",
     "EditARTrainConfig",
+    "FITS",
     "LLAMAGEN_SIZES",
     "LoRAConfig",
     "METHODS",
@@ -91,6 +99,7 @@ __all__ = [
     "official",
     "pick_preset",
     "require",
+    "require_fit",
     "require_int8",
     "require_seed",
     "settings_of",

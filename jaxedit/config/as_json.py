@@ -15,14 +15,15 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
     """Rebuild the dataclass `cls` from `to_dict`'s form.
 
-    Only fields that are None by default, the parts that a model does not have, may be left out.
+    Only fields that are empty by default may be left out: parts that a model does not have, and
+    settings that older files lack and that follow from others.
 
     Raises:
       ConfigError: a key is unknown or missing; the message lists all of them.
     """
     require(isinstance(values, dict), f"{name}: expected an object, found {values!r}")
     hints = get_type_hints(cls)
-    absent = {field.name for field in dataclasses.fields(cls) if field.default is None}
+    absent = {field.name for field in dataclasses.fields(cls) if field.default in (None, "")}
     unknown = sorted(values.keys() - hints.keys())
     missing = sorted(hints.keys() - values.keys() - absent)
     require(

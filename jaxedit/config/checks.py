@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 INT8 = ("t5", "transformer")  # networks whose large kernels can be 8-bit integers
+FITS = ("pad", "crop")  # how pictures become squares, see data.transforms
 
 
 class ConfigError(ValueError):
@@ -19,6 +20,11 @@ def require_int8(networks: Sequence[str]) -> None:
     """Raise ConfigError unless all of these networks can have 8-bit kernels."""
     given, names = ",".join(networks), ", ".join(INT8)
     require(set(networks) <= set(INT8), f"int8={given}: expected some of {names}")
+
+
+def require_fit(fit: str) -> None:
+    """Raise ConfigError unless `fit` is a way to make squares of pictures."""
+    require(fit in FITS, f"fit={fit!r}: expected {' or '.join(FITS)}")
 
 
 def require_seed(seed: int) -> None:

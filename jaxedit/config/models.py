@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from jaxedit.config.checks import require
+from jaxedit.config.checks import require, require_fit
 from jaxedit.config.clip import CLIPConfig
 from jaxedit.config.tokens import (
     EditARConfig,
@@ -195,6 +195,9 @@ class PretrainedConfig:
     """What travels with weights: every setting that inference needs."""
 
     model_type: str = "varedit"  # one of PARTS
+    # how pictures become squares, in training and in editing: pad: on a white square | crop: the
+    # middle; empty: as released, pad for varedit, crop for the others
+    fit: str = ""
     varedit: VAREditConfig | None = None
     bsq: BSQConfig | None = None
     t5: T5Config | None = None
@@ -206,12 +209,17 @@ class PretrainedConfig:
     vit: ViTConfig | None = None
     clip: CLIPConfig | None = None
 
+    def __post_init__(self) -> None:
+        """Complete what the release of this type settles."""
+        self.fit = self.fit or ("pad" if self.model_type == "varedit" else "crop")
+
     def validate(self) -> None:
         """Raise ConfigError if a part is missing, invalid, or does not fit another part."""
         require(
             self.model_type in PARTS,
             f"model_type={self.model_type!r}: expected one of {', '.join(PARTS)}",
         )
+        require_fit(self.fit)
         for name in PARTS[self.model_type]:
             require(getattr(self, name) is not None, f"{self.model_type} config lacks {name!r}")
         if self.model_type in ("bsq", "varedit"):

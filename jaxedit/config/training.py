@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from jaxedit.config.checks import ConfigError, require
+from jaxedit.config.checks import ConfigError, require, require_fit
 from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
 
 
@@ -40,7 +40,6 @@ class DataConfig:
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
     prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy
-    crop: str = "varedit"  # how pictures become squares: as of varedit | editar | llamagen
     seed: int = 0
     threads: int = 2
     prefetch: int = 4  # batches
@@ -90,6 +89,8 @@ class VAREditTrainConfig:
     text_encoder: str = (
         ""  # weights of the frozen text encoder; empty: train it with the transformer
     )
+    # of training pairs, pad | crop (as the release trains); empty: the model's, as they are edited
+    fit: str = ""
     text_drop: float = 0.1  # probability that a row's text becomes the unconditional one
     bit_noise: float = 0.3  # strength of bitwise self-correction, 0 = off
     bit_noise_scales: int = 13  # only scales before this one are disturbed
@@ -207,6 +208,12 @@ class TrainConfig:
     wandb: str = ""  # project name; needs wandb
 
     @property
+    def fit(self) -> str:
+        """How the pictures of pairs become squares: pad or crop."""
+        own = self.varedit.fit if self.model.model_type == "varedit" else ""
+        return own or self.model.fit
+
+    @property
     def text_tokenizer(self) -> str:
         """Name or directory of the text tokenizer."""
         return self.data.text_tokenizer or self.init_from
@@ -214,6 +221,7 @@ class TrainConfig:
     def validate(self) -> None:
         """Raise ConfigError for any setting that cannot work."""
         self.model.validate()
+        require_fit(self.fit)
         self.lora.validate()
         require(
             bool(self.init_from) or not self.lora.rank,

@@ -19,6 +19,7 @@ from jaxedit.convert import hub, pretrained
 from jaxedit.convert.stored import Stored
 from jaxedit.convert.watch import Watch
 from jaxedit.data import photo
+from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import image, quantize
@@ -188,7 +189,7 @@ def round_trip(
     else:
         size = (config.editar.grid if config.editar else ALONE) * config.vq.stride
         draw = functools.partial(_vq, config=config)
-    source = photo.to_square(picture, size)
+    source = np.asarray(to_square(picture, size, fit_of(config)))
     drawn = np.asarray(jax.jit(draw)(params, source[None]))[0]
     error = np.mean((source.astype(np.float64) - drawn) ** 2)
     return RoundTrip(source, drawn, 10 * math.log10(255**2 / max(error, 1e-10)))

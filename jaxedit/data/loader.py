@@ -11,7 +11,7 @@ from jaxedit.data.order import ORDERS, RowsOf
 from jaxedit.data.sources import Row, Source, row_of
 from jaxedit.data.text import TextTokenizer
 from jaxedit.data.toy.language import longest_caption
-from jaxedit.data.transforms import CROPS
+from jaxedit.data.transforms import CROP, Fit
 from jaxedit.parallel import distributed
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ def make_loader(
     *,
     start_step: int,
     rows: range | None = None,
+    fit: Fit = CROP,
 ) -> Iterator[EditBatch]:
     """Endless numpy batches of the steps `start_step`, `start_step + 1`, ...
 
@@ -34,6 +35,7 @@ def make_loader(
       start_step: number of batches to pass over.
       rows: which rows of each batch of `config.batch_size`, one after the other: those of this
         process's devices. No other row is read. Default all.
+      fit: how pictures become squares, see `transforms.fit_of`.
 
     Raises:
       ConfigError: a setting cannot work, or what it names does not exist or is not the same on
@@ -44,7 +46,7 @@ def make_loader(
 
     validate(config)
     rows = range(config.batch_size) if rows is None else rows
-    parts = components(config)
+    parts = components(config, fit)
     if config.source != "toy":
         distributed.agree(_described(config, [part for part, _ in parts]))
     streams = [
@@ -84,7 +86,6 @@ def validate(config: DataConfig) -> None:
         config.prompts in prompts.PROMPTS,
         f"data.prompts={config.prompts!r}: expected one of {', '.join(prompts.PROMPTS)}",
     )
-    require(config.crop in CROPS, f"data.crop={config.crop!r}: expected one of {', '.join(CROPS)}")
     shares_of(config)
     for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
         value = getattr(config, name)
@@ -127,7 +128,7 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
     ]
 
 
-def example_rows(config: DataConfig, n: int) -> list[Row]:
+def example_rows(config: DataConfig, n: int, fit: Fit = CROP) -> list[Row]:
     """`n` rows to look at: held-out ones of the toybox, else of the mixture's parts in turn.
 
     Raises:
@@ -137,6 +138,6 @@ def example_rows(config: DataConfig, n: int) -> list[Row]:
     validate(config)
     if config.source == "toy":
         return [row_of(pair) for pair in held_out_pairs(config, n)]
-    parts = [part for part, _ in components(config)]
+    parts = [part for part, _ in components(config, fit)]
     rounds = (divmod(i, len(parts)) for i in range(n))
     return [parts[which][row % len(parts[which])] for row, which in rounds]

@@ -10,6 +10,7 @@ from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.sources import Source, ToySource
 from jaxedit.data.store import Store, is_store
+from jaxedit.data.transforms import CROP, Fit
 from jaxedit.data.views import VIEWS, View
 
 _SOURCES = "'toy', a .jsonl file of pairs, a store or a directory of stores"
@@ -43,7 +44,7 @@ def has_tasks(config: DataConfig) -> bool:
     return config.source == "toy" or config.source.endswith(".jsonl")
 
 
-def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
+def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[Source, Fraction]]:
     """The parts of the mixture with their shares.
 
     Raises:
@@ -54,17 +55,16 @@ def components(config: DataConfig) -> list[tuple[Source, Fraction]]:
     if config.source == "toy":
         parts = [ToySource(config.seed, config.level, config.split, entry) for entry in entries]
     elif has_tasks(config):
-        style, crop = config.prompts, config.crop
         parts = [
-            PairFile(config.source, config.image_size, entry, style=style, crop=crop)
+            PairFile(config.source, config.image_size, entry, style=config.prompts, fit=fit)
             for entry in entries
         ]
     else:
-        parts = _views(config, entries)
+        parts = _views(config, entries, fit)
     return list(zip(parts, shares_of(config), strict=True))
 
 
-def _views(config: DataConfig, entries: list[str]) -> list[View]:
+def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[View]:
     """Views of a store, or of the stores in a directory."""
     directory = pathlib.Path(config.source)
     where = f"data.source={config.source!r}"
@@ -92,7 +92,7 @@ def _views(config: DataConfig, entries: list[str]) -> list[View]:
             name or "edit",
             config.image_size,
             style=config.prompts,
-            crop=config.crop,
+            fit=fit,
         )
 
     return [view(entry) for entry in entries]

@@ -12,7 +12,7 @@ from jaxedit.data import photo, prompts
 from jaxedit.data.canny import edge_map
 from jaxedit.data.sources import Row
 from jaxedit.data.toy.language import RECON_PROMPT
-from jaxedit.data.transforms import crop_pair
+from jaxedit.data.transforms import CROP, Fit, square_pair
 
 _REQUIRED = ("source", "target", "instruction")
 _OPTIONAL = ("mask", "task")
@@ -38,7 +38,7 @@ class PairFile:
         task: str = "edit",
         *,
         style: str = "code",
-        crop: str = "varedit",
+        fit: Fit = CROP,
     ) -> None:
         """Read and check all lines; pictures are opened when rows are asked for.
 
@@ -48,7 +48,7 @@ class PairFile:
           task: whose lines are rows. "edit" is all but those of maps; "recon" turns each of their
             sources into itself.
           style: wording of the maps' prompts.
-          crop: whose way of making squares, a key of `CROPS`.
+          fit: how pictures become squares.
 
         Raises:
           ConfigError: the file or a line is damaged, a picture does not exist, or the task has no
@@ -65,7 +65,7 @@ class PairFile:
         self._rows = edits if has_all else [row for row in rows if _task(row) == task]
         require(bool(self._rows), f"{path}: expected at least one line for the task {task!r}")
         self._directory, self._size, self._task = path.parent, size, task
-        self._style, self._crop = style, crop
+        self._style, self._fit = style, fit
         self._has_masks = all("mask" in row for row in edits)
 
     def __len__(self) -> int:
@@ -73,7 +73,7 @@ class PairFile:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`, decoded and cropped to a square.
+        """Row `index`, decoded and made a square.
 
         Raises:
           ValueError, OSError: a picture cannot be read; the message names it.
@@ -82,7 +82,7 @@ class PairFile:
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
         source = photo.read(self._directory / row["source"]) if "source" in row else target
         mask = self._mask(row, source.size) if self._has_masks else None
-        source, target, mask = crop_pair(source, target, mask, self._size, self._crop)
+        source, target, mask = square_pair(source, target, mask, self._size, self._fit)
         pixels = np.asarray(target)
         return Row(
             source=np.asarray(source) if "source" in row else edge_map(pixels),

@@ -1,8 +1,4 @@
-"""Pictures in and out: any photo to the square that a model sees, and its output back to a picture.
-
-The photo lies at the top left of a white square, as in VAREdit's released code, so its proportions
-stay and the edit can be cut out again at the photo's own size.
-"""
+"""Pictures of any kind, read as upright RGB; `transforms` makes squares of them."""
 
 import io
 import os
@@ -14,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
 MAX_PIXELS = 100_000_000
-_STRIP = 64  # rows or columns that are handled at a time
+_STRIP = 64  # rows that are handled at a time
 
 
 class TooLarge(ValueError):
@@ -79,52 +75,6 @@ def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         return _over_white(np.asarray(image.convert("RGBA")))
     return image.convert("RGB")
-
-
-def to_square(image: Image.Image, size: int) -> np.ndarray:
-    """Pad to a white square at the right or bottom, then resize (Lanczos).
-
-    Equal to doing so with the whole square at once, which a narrow picture would not fit in memory:
-    Lanczos treats rows, then columns, each on its own.
-
-    Args:
-      image: RGB.
-      size: S, pixels.
-
-    Returns:
-      u8[S,S,3].
-    """
-    width, height = image.size
-    side = max(width, height)
-    narrow = Image.new("RGB", (size, side), "white")
-    for top in range(0, height, _STRIP):
-        bottom = min(top + _STRIP, height)
-        strip = Image.new("RGB", (side, bottom - top), "white")
-        strip.paste(image.crop((0, top, width, bottom)), (0, 0))
-        narrow.paste(strip.resize((size, bottom - top), Image.Resampling.LANCZOS), (0, top))
-    return np.asarray(narrow.resize((size, size), Image.Resampling.LANCZOS))
-
-
-def from_square(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """Undo `to_square`: resize to the long side (Lanczos) and cut the padding off.
-
-    Args:
-      pixels: u8[S,S,3].
-      size: (width, height) of the picture.
-
-    Returns:
-      RGB of that size.
-    """
-    width, height = size
-    side, square = max(size), pixels.shape[0]
-    wide = Image.fromarray(pixels).resize((side, square), Image.Resampling.LANCZOS)
-    result = Image.new("RGB", size)
-    for left in range(0, width, _STRIP):
-        right = min(left + _STRIP, width)
-        strip = wide.crop((left, 0, right, square))
-        strip = strip.resize((right - left, side), Image.Resampling.LANCZOS)
-        result.paste(strip.crop((0, 0, right - left, height)), (left, 0))
-    return result
 
 
 def _decode(file: BinaryIO, name: str | os.PathLike) -> Image.Image:

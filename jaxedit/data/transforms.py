@@ -1,12 +1,114 @@
-"""Training pairs of any size to squares. No flips and no colour changes: instructions name both."""
+"""Pictures of any shape to the square that a model sees, and its output back to a picture.
+
+pad    the whole picture at the top left of a white square, as VAREdit's released code edits
+crop   the middle square, resized by one of the rules of `CROPS`, as EditAR's release edits
+
+Training and editing make squares here. No flips and no colour changes: instructions name both.
+"""
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
-_NEAREST = Image.Resampling.NEAREST
+from jaxedit.config import PretrainedConfig, require_fit
+
+_NEAREST, _LANCZOS = Image.Resampling.NEAREST, Image.Resampling.LANCZOS
 _LONGEST = 8  # sides of the square; longer pictures are never resized as a whole
+_STRIP = 64  # rows or columns that are handled at a time
+
+
+class Fit(NamedTuple):
+    """How pictures become squares, and squares pictures.
+
+    kind: pad or crop. rule: of crop, a key of `CROPS`. keep_size: of crop, whether an edited square
+    is put back into its picture.
+    """
+
+    kind: str
+    rule: str
+    keep_size: bool = False
+
+
+CROP = Fit("crop", "varedit")
+
+
+def fit_of(model: PretrainedConfig, kind: str | None = None, *, keep_size: bool = False) -> Fit:
+    """Return how the pictures of a model become squares, in training and in editing.
+
+    Args:
+      model: its `fit` says whether pictures are padded or cropped, its type how they are resized.
+      kind: pad or crop, instead of the model's.
+      keep_size: see `Fit`.
+
+    Raises:
+      ConfigError: `kind` is something else.
+    """
+    kind = kind or model.fit
+    require_fit(kind)
+    if model.model_type in ("varedit", "bsq"):
+        return Fit(kind, "varedit", keep_size)
+    is_editar = model.editar is not None and model.editar.prefix == "edit"
+    return Fit(kind, "editar" if is_editar else "llamagen", keep_size)
+
+
+def to_square(image: Image.Image, size: int, fit: Fit, *, is_mask: bool = False) -> Image.Image:
+    """Return the square of `size` pixels that a model sees of a picture.
+
+    Args:
+      image: RGB, or L for a mask.
+      size: S, pixels.
+      fit: pad or crop.
+      is_mask: take the nearest pixel, not a mean; padding is 0, not white.
+    """
+    if fit.kind == "pad":
+        return _pad(image, size, is_mask=is_mask)
+    return CROPS[fit.rule](image, size, is_mask=is_mask)
+
+
+def from_square(pixels: np.ndarray, picture: Image.Image, fit: Fit) -> Image.Image:
+    """Return what a model made of a picture's square, as a picture.
+
+    A padded square is resized (Lanczos) to the picture's long side, and the padding is cut off. A
+    cropped square stays as it is, or with `keep_size` is resized (Lanczos) to the region that it
+    shows and put into the picture, whose other pixels stay as they are.
+
+    Args:
+      pixels: u8[S,S,3].
+      picture: what the square was made from, RGB.
+      fit: how it was made.
+
+    Returns:
+      RGB, of the picture's size unless it was cropped without `keep_size`.
+    """
+    if fit.kind == "pad":
+        side = max(picture.size)
+        return _enlarge(pixels, (side, side), picture.size)
+    if not fit.keep_size:
+        return Image.fromarray(pixels)
+    left, top, width, height = _region(picture.size, len(pixels), fit.rule)
+    result = picture.copy()
+    result.paste(_enlarge(pixels, (width, height), (width, height)), (left, top))
+    return result
+
+
+def square_pair(
+    source: Image.Image,
+    target: Image.Image,
+    mask: Image.Image | None,
+    size: int,
+    fit: Fit,
+) -> tuple[Image.Image, Image.Image, Image.Image | None]:
+    """Return both pictures and the mask as squares of `size` pixels that show the same region.
+
+    The target first takes the source's size, whatever its proportions, as in VAREdit's training.
+    """
+    target = target.resize(source.size, _LANCZOS)
+    if mask is not None:
+        mask = to_square(mask.resize(source.size, _NEAREST), size, fit, is_mask=True)
+    return to_square(source, size, fit), to_square(target, size, fit), mask
 
 
 def cover_crop(
@@ -21,11 +123,9 @@ def cover_crop(
       rounds: round the long side to whole pixels, to even ones from the middle, instead of
         truncating it.
 
-    Source: the training data of VAREdit, which truncates, and of EditAR, which rounds.
+    Source: the training data of VAREdit, which truncates, and EditAR's pictures, which it rounds.
     """
-    short = min(image.size)
-    whole = tuple(round(size / short * n) if rounds else size * n // short for n in image.size)
-    return _middle(image, whole, size, _NEAREST if is_mask else Image.Resampling.LANCZOS)
+    return _middle(image, size, _NEAREST if is_mask else _LANCZOS, rounds=rounds)
 
 
 def adm_crop(image: Image.Image, size: int, *, is_mask: bool = False) -> Image.Image:
@@ -41,11 +141,10 @@ def adm_crop(image: Image.Image, size: int, *, is_mask: bool = False) -> Image.I
     while min(image.size) >= 2 * size:
         half = tuple(n // 2 for n in image.size)
         image = image.resize(half, _NEAREST if is_mask else Image.Resampling.BOX)
-    whole = tuple(round(n * (size / min(image.size))) for n in image.size)
-    return _middle(image, whole, size, _NEAREST if is_mask else Image.Resampling.BICUBIC)
+    return _middle(image, size, _NEAREST if is_mask else Image.Resampling.BICUBIC, rounds=True)
 
 
-# The training data whose squares are wanted -> (picture, size, is_mask=) to a square
+# Whose way of resizing -> (picture, size, is_mask=) to a square
 CROPS: dict[str, Callable[..., Image.Image]] = {
     "varedit": cover_crop,
     "editar": functools.partial(cover_crop, rounds=True),
@@ -53,28 +152,25 @@ CROPS: dict[str, Callable[..., Image.Image]] = {
 }
 
 
-def crop_pair(
-    source: Image.Image,
-    target: Image.Image,
-    mask: Image.Image | None,
-    size: int,
-    crop: str = "varedit",
-) -> tuple[Image.Image, Image.Image, Image.Image | None]:
-    """Both pictures and the mask as squares of `size` pixels that show the same region.
+def _covering(shape: tuple[int, int], size: int, *, rounds: bool) -> tuple[int, int]:
+    """(width, height) of a picture of this shape once its short side is `size` pixels."""
+    short = min(shape)
+    return tuple(round(size / short * n) if rounds else size * n // short for n in shape)
 
-    The target first takes the source's size, whatever its proportions, as in VAREdit's training.
-    """
-    square = CROPS[crop]
-    target = target.resize(source.size, Image.Resampling.LANCZOS)
-    if mask is not None:
-        mask = square(mask.resize(source.size, _NEAREST), size, is_mask=True)
-    return square(source, size), square(target, size), mask
+
+def _region(shape: tuple[int, int], size: int, rule: str) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of what a cropped square shows of a picture, in its pixels."""
+    whole = _covering(shape, size, rounds=rule != "varedit")
+    scales = [n / m for n, m in zip(shape, whole, strict=True)]
+    corner = [round((m - size) // 2 * scale) for m, scale in zip(whole, scales, strict=True)]
+    return *corner, *(max(1, round(size * scale)) for scale in scales)
 
 
 def _middle(
-    image: Image.Image, whole: tuple[int, int], size: int, resample: Image.Resampling
+    image: Image.Image, size: int, resample: Image.Resampling, *, rounds: bool
 ) -> Image.Image:
-    """The middle square of the picture resized to `whole` = (width, height)."""
+    """The middle square of the picture resized until its short side is `size` pixels."""
+    whole = _covering(image.size, size, rounds=rounds)
     (width, height), (wide, high) = image.size, whole
     left, top = (wide - size) // 2, (high - size) // 2
     box = (left, top, left + size, top + size)
@@ -83,3 +179,38 @@ def _middle(
     # Only the square, nearly the same, so that a narrow picture takes no more memory than others.
     x, y = width / wide, height / high  # pixels of the picture per pixel of the resized one
     return image.resize((size, size), resample, (box[0] * x, box[1] * y, box[2] * x, box[3] * y))
+
+
+def _pad(image: Image.Image, size: int, *, is_mask: bool) -> Image.Image:
+    """Pad to a white square at the right or bottom, then resize (Lanczos).
+
+    Equal to doing so with the whole square at once, which a narrow picture would not fit in memory:
+    Pillow resizes rows, then columns, each on its own.
+    """
+    resample, colour = (_NEAREST, "black") if is_mask else (_LANCZOS, "white")
+    width, height = image.size
+    side = max(width, height)
+    narrow = Image.new(image.mode, (size, side), colour)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        strip = Image.new(image.mode, (side, bottom - top), colour)
+        strip.paste(image.crop((0, top, width, bottom)), (0, 0))
+        narrow.paste(strip.resize((size, bottom - top), resample), (0, top))
+    return narrow.resize((size, size), resample)
+
+
+def _enlarge(pixels: np.ndarray, whole: tuple[int, int], size: tuple[int, int]) -> Image.Image:
+    """A square u8[S,S,3] resized (Lanczos) to `whole`, of which (width, height) from the top left.
+
+    Made in strips, because only the part that is returned has to fit in memory.
+    """
+    (wide, high), (width, height) = whole, size
+    square = pixels.shape[0]
+    stretched = Image.fromarray(pixels).resize((wide, square), _LANCZOS)
+    result = Image.new("RGB", size)
+    for left in range(0, width, _STRIP):
+        right = min(left + _STRIP, width)
+        strip = stretched.crop((left, 0, right, square))
+        strip = strip.resize((right - left, high), _LANCZOS)
+        result.paste(strip.crop((0, 0, right - left, height)), (left, 0))
+    return result

@@ -15,7 +15,7 @@ from jaxedit.data.record import TASKS, Record
 from jaxedit.data.sources import Row
 from jaxedit.data.store import Store, damaged
 from jaxedit.data.toy.language import RECON_PROMPT
-from jaxedit.data.transforms import crop_pair
+from jaxedit.data.transforms import CROP, Fit, square_pair
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 # view -> tasks of the rows that it can show
@@ -34,7 +34,7 @@ _PHOTOS = ("edit", "recon")  # tasks whose source is a photo, not a map
 
 
 class View:
-    """Rows of one or more stores, one store after the other, decoded and cropped to squares."""
+    """Rows of one or more stores, one store after the other, decoded and made squares."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class View:
         size: int,
         *,
         style: str = "code",
-        crop: str = "varedit",
+        fit: Fit = CROP,
     ) -> None:
         """Check the first row of each store.
 
@@ -52,7 +52,7 @@ class View:
           view: a key of `VIEWS`.
           size: side of the square pictures in pixels.
           style: wording of the maps' prompts.
-          crop: whose way of making squares, a key of `CROPS`.
+          fit: how pictures become squares.
 
         Raises:
           ConfigError: the view is unknown or does not fit a store's rows, or they were shrunk too
@@ -61,7 +61,7 @@ class View:
         """
         require(view in VIEWS, f"view {view!r}: expected one of {', '.join(VIEWS)}")
         self._stores, self._view, self._size = tuple(stores), view, size
-        self._style, self._crop = style, crop
+        self._style, self._fit = style, fit
         self._ends = list(itertools.accumulate(len(store) for store in stores))
         for store in stores:
             first = store[0]
@@ -89,7 +89,7 @@ class View:
         record = store[index]
         self._require_fits(store, index, record)
         try:
-            return decode(viewed(record, view), self._size, style=self._style, crop=self._crop)
+            return decode(viewed(record, view), self._size, style=self._style, fit=self._fit)
         except Exception as error:  # each decoder fails in its own way on damaged files
             raise damaged(store.directory, store.number_of(index), error) from error
 
@@ -132,7 +132,7 @@ def viewed(record: Record, view: str) -> Record:
     return record
 
 
-def decode(record: Record, size: int, *, style: str, crop: str) -> Row:
+def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
     """A record's pictures as squares, and its text as a prompt.
 
     An edit whose mask is not known may change everything.
@@ -142,7 +142,7 @@ def decode(record: Record, size: int, *, style: str, crop: str) -> Row:
     mask = Image.new("L", source.size, 0 if record.task == "recon" else 255)
     if record.mask is not None and record.task == "edit":
         mask = Image.open(io.BytesIO(record.mask)).convert("L")
-    source, target, mask = crop_pair(source, target, mask, size, crop)
+    source, target, mask = square_pair(source, target, mask, size, fit)
     pixels = np.asarray(target)
     is_map, text = record.task in prompts.TASKS, record.instruction
     return Row(

@@ -28,8 +28,9 @@ from jaxedit.convert.pretrained import open_params
 from jaxedit.data import photo, provenance
 from jaxedit.data.canny import edge_map
 from jaxedit.data.text import TextTokenizer
+from jaxedit.data.transforms import Fit, fit_of, to_square
 from jaxedit.editor.editar import EditARSystem
-from jaxedit.editor.system import Batch, Edited, EditResult, Progress, part_of
+from jaxedit.editor.system import Batch, EditResult, Progress, part_of, result_of
 from jaxedit.editor.text import TextFeatures, prompt_of
 from jaxedit.editor.varedit import VAREditSystem
 
@@ -165,10 +166,11 @@ class Editor:
           image: path, PIL image, or u8[H,W,3], u8[H,W,4], u8[H,W].
           instruction: what to change, in words.
           seed: another seed gives another edit; equal seeds give equal bits.
-          **options: method, task, progress, and the method's settings; see `edit_batch`.
+          **options: method, task, fit, keep_size, progress, and the method's settings; see
+            `edit_batch`.
 
         Returns:
-          The edit, at the picture's own size.
+          The edit.
 
         Raises:
           ValueError: the picture cannot be read, or an argument is out of its range.
@@ -185,6 +187,8 @@ class Editor:
         seeds: Sequence[int] | None = None,
         method: str | None = None,
         task: str | None = None,
+        fit: str | None = None,
+        keep_size: bool = False,
         progress: Progress | None = None,
         **options: Any,
     ) -> list[EditResult]:
@@ -199,6 +203,11 @@ class Editor:
             EditAR's.
           task: "depth", "canny" or "segmentation" makes pictures from maps, whose descriptions are
             the instructions; for canny the images are photos, whose edges are taken.
+          fit: "pad" edits whole pictures, on a white square, and returns them at their own size;
+            "crop" edits and returns their middle squares, at the model's size. None: what came with
+            the weights, see `PretrainedConfig`.
+          keep_size: return a cropped picture at its own size: the edited square is put into the
+            picture, whose borders stay as they are. Padded ones always keep their size.
           progress: called with (steps done, steps in all); a step is a part of the sampling.
           **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and beside it
             ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Those left out
@@ -212,6 +221,7 @@ class Editor:
           OSError: a picture's file is missing.
         """
         settings = self.settings(method, **options)
+        shape = fit_of(self.config, fit, keep_size=keep_size)
         count = len(images)
         seeds = [seed + i for i in range(count)] if seeds is None else list(seeds)
         self._check_rows(count, instructions, seeds, task)
@@ -224,14 +234,14 @@ class Editor:
         for start in range(0, count, self.rows):
             part = slice(start, min(start + self.rows, count))
             photos = [_open(image) for image in images[part]]
-            batch = self._batch(photos, instructions[part], seeds[part], task)
+            batch = self._batch(photos, shape, instructions[part], seeds[part], task)
             report = progress and part_of(progress, part.start, part.stop, count)
             begin = time.perf_counter()
             edits = self.system.run(batch, settings, report)
             seconds = time.perf_counter() - begin
             for i, (edited, picture) in enumerate(zip(edits, photos, strict=False), start):
-                record = self._record(method, instructions[i], seeds[i], task, settings)
-                results.append(_result(edited, picture.size, seconds, record))
+                record = self._record(method, instructions[i], seeds[i], task, shape, settings)
+                results.append(result_of(edited, picture, shape, seconds, record))
         return results
 
     def read_texts(self, instructions: Sequence[str], task: str | None = None) -> None:
@@ -291,13 +301,14 @@ class Editor:
     def _batch(
         self,
         photos: Sequence[Image.Image],
+        fit: Fit,
         instructions: Sequence[str],
         seeds: Sequence[int],
         task: str | None,
     ) -> Batch:
         """At most B edits as a batch of B; places left over repeat the last one."""
         words = [prompt_of(self.config, instruction, task) for instruction in instructions]
-        squares = [photo.to_square(p, self.size) for p in photos]
+        squares = [np.asarray(to_square(p, self.size, fit)) for p in photos]
         if task == "canny":
             squares = [edge_map(square) for square in squares]
         squares, words, seeds = (
@@ -312,6 +323,7 @@ class Editor:
         instruction: str,
         seed: int,
         task: str | None,
+        fit: Fit,
         settings: tuple[Any, ...],
     ) -> dict[str, Any]:
         """All that reproduces an edit, as JSON values."""
@@ -321,6 +333,8 @@ class Editor:
             "instruction": instruction,
             **({"task": task} if task else {}),
             "seed": int(seed),
+            "fit": fit.kind,
+            **({"keep_size": True} if fit.keep_size else {}),
             **as_options(settings),
             "dtype": self.dtype,
             **({"text_on_host": True} if self.text_on_host else {}),
@@ -333,16 +347,3 @@ class Editor:
 
 def _open(image: Picture) -> Image.Image:
     return photo.read(image) if isinstance(image, str | os.PathLike) else photo.to_rgb(image)
-
-
-def _result(
-    edited: Edited, size: tuple[int, int], seconds: float, settings: dict[str, Any]
-) -> EditResult:
-    pictures = {name: photo.from_square(p, size) for name, p in edited.pictures.items()}
-    return EditResult(
-        image=photo.from_square(edited.pixels, size),
-        mask=edited.mask,
-        diagnostics={"seconds": seconds, **edited.maps, **pictures},
-        tokens=edited.tokens,
-        settings=settings,
-    )

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from jaxedit.data.transforms import Fit, from_square
+
 Progress = Callable[[int, int], None]  # (done, in all)
 
 
@@ -15,8 +17,9 @@ class EditResult:
     """One edited picture and how it came about.
 
     Attributes:
-      image: the edit, RGB, at the source's size.
-      mask: bool[h,w] on the token grid, True = edited; None for methods that make none.
+      image: the edit, RGB, at the source's size, or at the model's if the source was cropped.
+      mask: bool[h,w] on the token grid of the square that the model saw, True = edited; None for
+        methods that make none.
       diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and
         "nll_edit" (nats), f32[h,w], and the pictures "reconstruction" and "raw_edit".
       tokens: per scale bool[n_k,Q], or (i32[h,w],) of next-token models.
@@ -50,6 +53,20 @@ class Edited(NamedTuple):
     mask: np.ndarray | None = None
     maps: dict[str, np.ndarray] = {}
     pictures: dict[str, np.ndarray] = {}
+
+
+def result_of(
+    edited: Edited, picture: Image.Image, fit: Fit, seconds: float, settings: dict[str, Any]
+) -> EditResult:
+    """Return the edit of a picture that became a square by `fit`."""
+    pictures = {name: from_square(pixels, picture, fit) for name, pixels in edited.pictures.items()}
+    return EditResult(
+        image=from_square(edited.pixels, picture, fit),
+        mask=edited.mask,
+        diagnostics={"seconds": seconds, **edited.maps, **pictures},
+        tokens=edited.tokens,
+        settings=settings,
+    )
 
 
 class System(Protocol):

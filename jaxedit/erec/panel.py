@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from jaxedit.config import ERecConfig
 
@@ -53,7 +53,11 @@ def panel_of(source: Image.Image, result: Any) -> Image.Image:
     if "js" not in found:
         raise ValueError(f"an edit by {settings['method']}: expected one by editar+erec")
     names = ("nll_rec", "nll_edit", "js")
-    pictures = (source, found["reconstruction"], found["raw_edit"], result.image)
+    pictures = [source, found["reconstruction"], found["raw_edit"], result.image]
+    if settings["fit"] == "crop":  # the maps cover the middle square
+        side = min(result.image.size)
+        how = Image.Resampling.LANCZOS
+        pictures = [ImageOps.fit(picture, (side, side), how) for picture in pictures]
     view = View(*pictures, *(found[name] for name in names), result.mask)
     taus = {name: settings[name] for name in ("tau_js", "tau_low", "tau_high")}
     return panel(view, ERecConfig(**taus), settings["instruction"])

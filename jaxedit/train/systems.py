@@ -8,6 +8,7 @@ from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.caption_cleaning import clean_caption
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text import TextTokenizer
+from jaxedit.data.transforms import fit_of
 from jaxedit.train import editar, varedit
 from jaxedit.train.bsq import BSQObjective
 from jaxedit.train.lora import adapt
@@ -27,13 +28,14 @@ def build(
       ConfigError, OSError: weights or data that do not exist or do not fit.
     """
     is_text_to_image = config.model.editar is not None and config.model.editar.prefix == "text"
+    fit = fit_of(config.model, config.fit)
     clean = clean_caption if is_text_to_image else str
     tokenizer = TextTokenizer.load(hub.tokenizer_home(config.text_tokenizer), clean)
 
     def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
-        return make_loader(config.data, tokenizer, start_step=step, rows=rows)
+        return make_loader(config.data, tokenizer, fit=fit, start_step=step, rows=rows)
 
-    rows = example_rows(config.data, config.sample_rows)
+    rows = example_rows(config.data, config.sample_rows, fit)
     examples = collate(rows, tokenizer, config.data.text_tokens)
     return objective_of(config), batches_from, examples
 

@@ -140,7 +140,6 @@ def test_batch_is_a_pytree(tokenizer):
         ({"order": "random"}, "data.order='random': expected one of stratified, iid"),
         ({"mixture": ("edit", 1.0)}, "expected pairs like"),
         ({"mixture": (("edit", float("nan")),)}, "expected pairs like"),
-        ({"crop": "square"}, "data.crop='square': expected one of varedit, editar, llamagen"),
         ({"prompts": "long"}, "data.prompts='long': expected one of code, paper, toy"),
         ({"batch_size": 0}, "data.batch_size=0: expected a positive number"),
         ({"text_tokens": 20}, "data.text_tokens=20: depth, canny, segmentation rows of level 0"),

@@ -85,7 +85,7 @@ def test_parts_of_the_edits(pairs):
     counts = {task: len(PairFile(path, 32, task)) for task in ("edit", "other", "add_remove")}
     assert counts == {"edit": 3, "other": 1, "add_remove": 1}
     shares = (("add_remove", 0.25), ("other", 0.75))
-    config = DataConfig(source=str(path), image_size=32, mixture=shares, crop="editar")
+    config = DataConfig(source=str(path), image_size=32, mixture=shares)
     assert example_rows(config, 1)[0].task == "add_remove"
     with pytest.raises(ConfigError, match="at least one line for the task 'canny'"):
         PairFile(path, 32, "canny")

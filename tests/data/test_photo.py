@@ -12,32 +12,6 @@ def noise(width, height, channels=3):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
-@pytest.mark.parametrize("size", [(100, 70), (70, 100), (64, 64), (1, 1), (33, 200), (513, 3)])
-def test_padding_in_strips_equals_the_release(size):
-    image = Image.fromarray(noise(*size))
-    side = max(size)
-    white = Image.new("RGB", (side, side), "white")
-    white.paste(image, (0, 0))
-    square = np.asarray(white.resize((64, 64), Image.Resampling.LANCZOS))
-    np.testing.assert_array_equal(photo.to_square(image, 64), square)
-    back = Image.fromarray(square).resize((side, side), Image.Resampling.LANCZOS)
-    back = back.crop((0, 0, *size))
-    np.testing.assert_array_equal(photo.from_square(square, size), back)
-
-
-def test_a_picture_of_the_models_size_is_untouched():
-    pixels = noise(64, 64)
-    square = photo.to_square(Image.fromarray(pixels), 64)
-    np.testing.assert_array_equal(square, pixels)
-    np.testing.assert_array_equal(photo.from_square(square, (64, 64)), pixels)
-
-
-def test_a_very_narrow_picture_is_still_edited():
-    square = photo.to_square(Image.new("RGB", (8000, 10)), 64)
-    assert square[0, 0, 0] < 255 and (square[4:] == 255).all()
-    assert photo.from_square(square, (8000, 10)).size == (8000, 10)
-
-
 def test_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise

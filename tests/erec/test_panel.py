@@ -51,10 +51,18 @@ def test_panel_of_a_result():
         image=source,
         mask=v.mask,
         diagnostics={"seconds": 1.0, "reconstruction": source, "raw_edit": source, **maps},
-        settings={"method": "editar+erec", "instruction": "remove the star", **taus},
+        settings={
+            "method": "editar+erec",
+            "instruction": "remove the star",
+            "fit": "crop",
+            **taus,
+        },
     )
     expected = panel(v, ERecConfig(**taus), "remove the star")
     np.testing.assert_array_equal(panel_of(source, result), expected)
+    wide = Image.new("RGB", (96, 64), "red")  # only its middle was seen
+    wide.paste(source, (16, 0))
+    np.testing.assert_array_equal(panel_of(wide, result), expected)
     result.diagnostics, result.settings["method"] = {"seconds": 1.0}, "editar"
     with pytest.raises(ValueError, match="an edit by editar: expected"):
         panel_of(source, result)
