@@ -13,9 +13,14 @@ EXTRA=${EXTRA:-}
   { echo "jaxedit needs python >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 
 [ -d "$VENV" ] || "$PYTHON" -m venv "$VENV"
-echo "Installing jaxedit into $VENV (about 1 GB the first time) ..."
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${EXTRA:+[$EXTRA]}"
+installed=$VENV/jaxedit${EXTRA:+-$EXTRA}.installed # newer than setup.py: nothing to do, offline too
+if [ ! "$installed" -nt setup.py ]; then
+  echo "Installing jaxedit into $VENV (about 1 GB the first time) ..."
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".${EXTRA:+[$EXTRA]}"
+  touch "$installed"
+fi
 
 instruction="make the ball blue"
 case "${1:-}" in "" | -*) ;; *) instruction=$1; shift ;; esac
-exec "$VENV/bin/python" -m jaxedit jaxedit/assets/scene.png "$instruction" --output edited.png "$@"
+"$VENV/bin/python" -m jaxedit jaxedit/assets/scene.png "$instruction" --output edited.png "$@"
+echo "For more: source $VENV/bin/activate, then python -m jaxedit --help"

@@ -11,8 +11,9 @@ VENV=${VENV:-.venv-test}
   { echo "jaxedit needs python >= 3.11; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 
 [ -d "$VENV" ] || "$PYTHON" -m venv "$VENV"
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+PATH=$(cd "$VENV/bin" && pwd):$PATH # ruff, shellcheck
+python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 
-"$VENV/bin/ruff" format --check .
-"$VENV/bin/ruff" check .
-exec "$VENV/bin/python" -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+ruff format --check .
+ruff check .
+exec python -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
