@@ -9,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from jaxedit import tree
-from jaxedit.config import OFFICIAL, official, require, to_dict
+from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
 from jaxedit.convert import hub, pretrained, shards
 from jaxedit.convert.combine import combine
 from jaxedit.convert.part import Part, open_parts
@@ -152,7 +152,9 @@ def _is_done(target: hub.Directory, record: dict[str, Any], *, overwrite: bool) 
         return False
     try:
         found = json.loads((target / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+        # An earlier version did not have every setting.
+        found["config"] = to_dict(from_dict(PretrainedConfig, found["config"]))
+    except (OSError, ValueError, TypeError, KeyError):
         found = None
     if found == record:
         return True

@@ -89,7 +89,8 @@ def from_square(pixels: np.ndarray, picture: Image.Image, fit: Fit) -> Image.Ima
     if not fit.keep_size:
         return Image.fromarray(pixels)
     left, top, width, height = _region(picture.size, len(pixels), fit.rule)
-    result = picture.copy()
+    result = Image.new("RGB", picture.size)  # not a copy, which would carry the file's metadata
+    result.paste(picture)
     result.paste(_enlarge(pixels, (width, height), (width, height)), (left, top))
     return result
 

@@ -122,7 +122,13 @@ def test_bfloat16_leaves_the_image_tokenizer_alone(order, tmp_path):
 def test_the_same_order_again_is_done_already(text_order, tmp_path):
     run(text_order())
     before = contents(tmp_path / "dst")
-    assert run(text_order()) == [f"{tmp_path / 'dst'}: complete already, from the same files"]
+    done = [f"{tmp_path / 'dst'}: complete already, from the same files"]
+    assert run(text_order()) == done
+    record = json.loads(before["conversion.json"])
+    del record["config"]["fit"]  # as earlier versions wrote it
+    (tmp_path / "dst/conversion.json").write_text(json.dumps(record))
+    assert run(text_order()) == done
+    (tmp_path / "dst/conversion.json").write_bytes(before["conversion.json"])
     with pytest.raises(FileExistsError, match="holds another model; --overwrite replaces it"):
         run(text_order(dtype="float16"))
     assert contents(tmp_path / "dst") == before

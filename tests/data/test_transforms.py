@@ -153,6 +153,8 @@ def test_the_borders_are_the_pictures_own():
     image, red = picture(96, 64), np.full((64, 64, 3), (255, 0, 0), np.uint8)
     kept = np.asarray(from_square(red, image, KEPT))
     assert (kept[:, 16:80] == (255, 0, 0)).all()
+    image.info["icc_profile"] = b"of the file, not of the edit"
+    assert not from_square(red, image, KEPT).info
     for border in (np.s_[:, :16], np.s_[:, 80:]):
         np.testing.assert_array_equal(kept[border], np.asarray(image)[border])
 
