@@ -10,6 +10,7 @@ from typing import Any
 from etils import epath
 from PIL import Image, PngImagePlugin
 
+from jaxedit.data import png_chunks
 from jaxedit.data.replacing import replacing
 
 CHUNK = "jaxedit"
@@ -64,6 +65,7 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     """
     path = pathlib.Path(path)
     chunks = PngImagePlugin.PngInfo()
+    chunks.add(b"sRGB", b"\0")  # the colours of its pixels
     chunks.add_text(CHUNK, json.dumps(settings))
     with replacing(path) as part:
         image.save(part, format="PNG", pnginfo=chunks)
@@ -77,11 +79,11 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
       OSError: no such file.
     """
     try:
-        with Image.open(path) as image:
-            settings = json.loads(getattr(image, "text", {})[CHUNK])
+        found = png_chunks.texts(pathlib.Path(path).read_bytes(), CHUNK)
+        settings = json.loads(next(value for _, value in found))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
-    except (KeyError, ValueError, OSError, SyntaxError) as error:
+    except (StopIteration, ValueError, OSError) as error:
         raise ValueError(f"{path}: expected a PNG file that jaxedit wrote") from error
     missing = [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]
     if missing:

@@ -1,4 +1,8 @@
+import json
+import zlib
+
 import pytest
+from fabricate_pictures import encoded, noise, with_chunks
 from PIL import Image
 
 from jaxedit.data import provenance
@@ -11,6 +15,24 @@ def test_settings_return_from_the_file(tmp_path):
     provenance.save_png(path, Image.new("RGB", (2, 2)), SETTINGS)
     assert provenance.read_settings(path) == SETTINGS
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_other_text_in_the_file_does_not_hide_them(tmp_path):
+    path = tmp_path / "a.png"
+    settings = SETTINGS | {"instruction": "x" * 3_000_000}
+    provenance.save_png(path, Image.new("RGB", (2, 2)), settings)
+    text = b"jaxedit\0\0" + zlib.compress(json.dumps(SETTINGS).encode())
+    much = (b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3 << 20)))
+    path.write_bytes(with_chunks(path.read_bytes(), much, (b"tEXt", b"a\0b")))
+    assert provenance.read_settings(path) == settings
+    path.write_bytes(with_chunks(encoded(noise(2, 2)), much, (b"zTXt", text)))  # packed by others
+    assert provenance.read_settings(path) == SETTINGS
+
+
+def test_colours_are_named(tmp_path):
+    provenance.save_png(tmp_path / "a.png", Image.new("RGB", (2, 2)), SETTINGS)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.info["srgb"] == 0 and "icc_profile" not in image.info
 
 
 def test_a_failed_write_keeps_the_earlier_file(tmp_path):

@@ -1,0 +1,76 @@
+"""Chunks of PNG files, read without decoding the picture.
+
+Pillow reads the text of a picture while it decodes it, and fails if there is much of it.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_MOST = 64 << 20  # bytes of a compressed text or profile, unpacked
+
+
+class Chunk(NamedTuple):
+    """One chunk: its four-letter name, its content, and all of its bytes."""
+
+    name: bytes
+    content: memoryview
+    whole: memoryview
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether it is complete and its checksum is right."""
+        return zlib.crc32(self.whole[4:-4]).to_bytes(4, "big") == self.whole[-4:]
+
+
+def chunks(data: bytes) -> Iterator[Chunk]:
+    """The chunks of a PNG file in their order; the last may be cut short."""
+    view, start = memoryview(data), len(MAGIC)
+    while start + 8 <= len(view):
+        length, name = struct.unpack_from(">I4s", view, start)
+        end = start + 8 + length
+        yield Chunk(name, view[start + 8 : end], view[start : end + 4])
+        start = end + 4
+
+
+def make_chunk(name: bytes, content: bytes) -> bytes:
+    """All bytes of a chunk."""
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I4s", len(content), name) + content + struct.pack(">I", checksum)
+
+
+def texts(data: bytes, *keys: str) -> Iterator[tuple[str, bytes]]:
+    """The keys and values of the text chunks of a PNG file that have one of these keys.
+
+    Damaged ones are left out; a value may be compressed in the file.
+    """
+    if not data.startswith(MAGIC):
+        return
+    for chunk in chunks(data):
+        key = bytes(chunk.content[:80]).partition(b"\0")[0].decode("latin-1")
+        if chunk.name in _TEXTS and key in keys and chunk.is_sound:
+            value = _value(chunk.name, bytes(chunk.content[len(key) + 1 :]))
+            if value is not None:
+                yield key, value
+
+
+def _value(name: bytes, content: bytes) -> bytes | None:
+    if name == b"tEXt":
+        return content
+    if name == b"zTXt":
+        return inflated(content[1:])
+    value = content[2:].split(b"\0", 2)[-1]  # after language and translated key
+    return inflated(value) if content[:1] == b"\1" else value
+
+
+def inflated(data: bytes) -> bytes | None:
+    """Unpack zlib's format; None if the data are damaged or too long."""
+    unpack = zlib.decompressobj()
+    try:
+        result = unpack.decompress(data, _MOST)
+    except zlib.error:
+        return None
+    return result if unpack.eof else None
