@@ -74,7 +74,7 @@ def edit_photo(args: argparse.Namespace) -> int:
     require_seed(seed)
     outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
     output, *panel = map(provenance.require_writable, outputs)
-    picture = photo.read(args.photo)
+    picture = photo.read(args.photo, is_depth=args.task == "depth")
     name, _, options = _checked(args)
     editor = _load(name, **_placement(args))
     editor.check_instruction(args.instruction, args.task)
@@ -213,7 +213,7 @@ def replay(args: argparse.Namespace) -> int:
     words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
     # Earlier files do not say how, because every picture was padded.
     options |= {"fit": settings.get("fit", "pad"), "keep_size": settings.get("keep_size", False)}
-    result = editor.edit(photo.read(source), words, seed=seed, task=task, **options)
+    result = editor.edit(source, words, seed=seed, task=task, **options)
     provenance.save_png(output, result.image, result.settings | _origin(editor, source))
     if result.image.tobytes() != photo.read(earlier).tobytes():
         made = f"{settings['backend']}, {settings['versions']}"

@@ -143,6 +143,16 @@ def test_lists_keep_the_size_of_their_pictures_if_asked(run_editar, here):
         assert [photo.read(f"{output}/{name}").size for name in names] == sizes
 
 
+def test_a_deep_depth_map_is_edited_and_replayed(run_editar):
+    Image.fromarray(np.linspace(0.5, 80, 24 * 40, dtype=np.float32).reshape(24, 40)).save("d.tif")
+    assert run_editar("d.tif", "a ball", "--task", "depth")[0] == 0
+    assert run_editar("--from_png", "edited.png", "--output", "b.png")[0] == 0
+    code, _, err = run_editar("d.tif", "make it snow", "--output", "c.png")
+    assert code == 2 and err.startswith(
+        "error: d.tif: not a readable picture: TIFF of 32-bit float"
+    )
+
+
 def test_a_task_is_recorded_and_replayed(run_editar):
     assert run_editar("photo.png", "a red ball", "--task", "canny", "--top_k", "3")[0] == 0
     settings = provenance.read_settings("edited.png")

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.config import ConfigError, require
-from jaxedit.data import photo, prompts
+from jaxedit.data import mask_picture, photo, prompts
 from jaxedit.data.canny import edge_map
 from jaxedit.data.sources import Row
 from jaxedit.data.toy.language import RECON_PROMPT
@@ -80,7 +80,10 @@ class PairFile:
         """
         row = self._rows[index]
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
-        source = photo.read(self._directory / row["source"]) if "source" in row else target
+        source = target
+        if "source" in row:
+            place = self._directory / row["source"]
+            source = photo.read(place, is_depth=self._task == "depth")
         mask = self._mask(row, source.size) if self._has_masks else None
         source, target, mask = square_pair(source, target, mask, self._size, self._fit)
         pixels = np.asarray(target)
@@ -103,7 +106,7 @@ class PairFile:
             return Image.new("L", size)  # nothing may change
         if self._task in prompts.TASKS:
             return Image.new("L", size, 255)
-        return photo.read(self._directory / row["mask"]).convert("L")
+        return mask_picture.read(self._directory / row["mask"])
 
 
 def _task(row: dict[str, str]) -> str:

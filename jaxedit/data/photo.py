@@ -1,24 +1,28 @@
 """Pictures of any kind, read as upright RGB; `transforms` makes squares of them."""
 
+import functools
 import io
+import logging
 import os
-import warnings
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-MAX_SIDE = 32_768  # pixels; keeps the memory of one photo below a few hundred megabytes
-MAX_PIXELS = 100_000_000
+from jaxedit.data import colour, picture_file
+from jaxedit.data.picture_formats import STRETCH
+
+log = logging.getLogger(__name__)
+
 _STRIP = 64  # rows that are handled at a time
 
 
-class TooLarge(ValueError):
-    """A picture has more pixels than are read, or none."""
+def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
+    """The picture in a file, upright and as RGB; see `to_rgb`.
 
-
-def read(path: str | os.PathLike) -> Image.Image:
-    """The picture in a file, upright and as RGB.
+    Args:
+      path: of a file of any format that Pillow decodes, or NumPy's of a depth map.
+      is_depth: see `to_rgb`.
 
     Raises:
       ValueError: the file is not a picture, is cut short, or is too large; one line.
@@ -26,9 +30,12 @@ def read(path: str | os.PathLike) -> Image.Image:
     """
     try:
         with open(path, "rb") as file:
-            return _decode(file, path)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            if is_depth and file.peek(6).startswith(b"\x93NUMPY"):
+                return _of_numpy(file, path)
+            image = picture_file.load(file, os.fspath(path), any_samples=is_depth)
+    except OSError as error:
         raise OSError(f"{path}: {error.strerror}: expected a picture") from error
+    return _rgb(image, os.fspath(path), is_depth)
 
 
 def decode(data: bytes, name: str) -> Image.Image:
@@ -39,78 +46,108 @@ def decode(data: bytes, name: str) -> Image.Image:
       name: for messages.
 
     Raises:
-      TooLarge: the picture is.
+      TooLarge, UnknownFormat: see `picture_file.load`.
       ValueError: the bytes are not a picture or are cut short; one line.
     """
-    return _decode(io.BytesIO(data), name)
+    return _rgb(picture_file.load(io.BytesIO(data), name), name, False)
 
 
-def to_rgb(image: Image.Image | np.ndarray) -> Image.Image:
-    """A picture of any kind as RGB: transparency over white, 16 bits scaled to 8.
+def to_rgb(
+    image: str | os.PathLike | Image.Image | np.ndarray, *, is_depth: bool = False
+) -> Image.Image:
+    """A picture of any kind as 8-bit sRGB, upright, transparency over white.
 
     Args:
-      image: a PIL image, or u8[H,W], u8[H,W,3], u8[H,W,4].
+      image: a path, see `read`; a PIL image, turned by its EXIF data and converted by its colour
+        profile; or u8[H,W], u8[H,W,3], u8[H,W,4].
+      is_depth: a depth map, which may have 16 bits or be an array f[H,W] or i[H,W]: the least value
+        becomes black, the greatest white. Maps of 8 bits stay as they are.
 
     Raises:
-      ValueError: an array of another type or shape, a mode without a known range, or the picture
-        is too large.
+      ValueError: an array of another type or shape, samples without a known range, damaged pixels,
+        or the picture is too large.
+      OSError: the file is missing or may not be read.
     """
+    if isinstance(image, str | os.PathLike):
+        return read(image, is_depth=is_depth)
     if not isinstance(image, Image.Image):
-        array = np.asarray(image)
-        channels = array.shape[2:] in ((), (3,), (4,)) and array.ndim > 1
-        if array.dtype != np.uint8 or not channels or not array.size:
-            raise ValueError(
-                f"image {array.dtype}{list(array.shape)}: expected a path, a PIL image or "
-                "u8[H,W,3], u8[H,W,4] or u8[H,W]"
-            )
-        image = Image.fromarray(array)
-    _check_size(image.size, "image")
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):  # 16-bit grey; "I" is how it arrives from some formats
-        grey = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("image of mode F: expected 8 or 16 bits per channel")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        return _over_white(np.asarray(image.convert("RGBA")))
-    return image.convert("RGB")
+        return _of_array(np.asarray(image), is_depth)
+    return _rgb(picture_file.upright(image, "image"), "image", is_depth)
 
 
-def _decode(file: BinaryIO, name: str | os.PathLike) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            image = Image.open(file)
-            _check_size(image.size, name)
-            image.load()
-            image = ImageOps.exif_transpose(image)
-        except TooLarge:
-            raise
-        except Exception as error:  # each decoder fails in its own way on damaged files
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if isinstance(error, UnidentifiedImageError):  # its text is about an object
-                reason = "of no known format"
-            raise ValueError(f"{name}: not a readable picture: {reason}") from error
-    return to_rgb(image)
+def _of_numpy(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
+    try:
+        return _of_array(np.load(file, allow_pickle=False), is_depth=True)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a depth map: {error}") from error
 
 
-def _over_white(pixels: np.ndarray) -> Image.Image:
-    """RGBA u8[H,W,4] over white, truncated to whole levels as in EditAR's release."""
-    result = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for top in range(0, len(pixels), _STRIP):
-        strip = pixels[top : top + _STRIP].astype(np.float64)
-        alpha = strip[..., 3:] / 255
-        result[top : top + _STRIP] = alpha * strip[..., :3] + 255 * (1 - alpha)
-    return Image.fromarray(result)
-
-
-def _check_size(size: tuple[int, int], name: str | os.PathLike) -> None:
-    width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise TooLarge(
-            f"{name}: {width}x{height} pixels: expected at most {MAX_SIDE} a side and "
-            f"{MAX_PIXELS} in all"
+def _of_array(array: np.ndarray, is_depth: bool) -> Image.Image:
+    is_u8 = array.dtype == np.uint8 and array.ndim > 1 and array.shape[2:] in ((), (3,), (4,))
+    is_deep = is_depth and array.dtype.kind in "fiu" and array.ndim == 2 and not is_u8
+    if not array.size or not (is_u8 or is_deep):
+        raise ValueError(
+            f"image {array.dtype}{list(array.shape)}: expected a path, a PIL image or "
+            "u8[H,W,3], u8[H,W,4] or u8[H,W]"
         )
-    if not width * height:
-        raise TooLarge(f"{name}: {width}x{height} pixels: expected at least one")
+    picture_file.require_size(array.shape[1::-1], "image")
+    if is_deep:
+        return Image.fromarray(_stretched(array, "image")).convert("RGB")
+    return _rgb(Image.fromarray(array), "image", is_depth)
+
+
+def _rgb(image: Image.Image, name: str, is_depth: bool) -> Image.Image:
+    """A decoded, upright picture as `to_rgb` returns it."""
+    is_deep, profile = image.mode.startswith(("I", "F")), image.info.get("icc_profile")
+    if is_deep and is_depth:
+        return Image.fromarray(_stretched(np.asarray(image), name)).convert("RGB")
+    colours, alpha = _of_16_bits(image, name) if is_deep else picture_file.split_alpha(image)
+    result = colour.to_srgb(colours, None if is_depth else profile)
+    result = result if alpha is None else _over_white(result, alpha)
+    if result.info:  # it must not be saved with what no longer fits
+        result = result.copy()
+        result.info = {}
+    return result
+
+
+def _of_16_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
+    """Grey of 0 ... 65535 as L, and its opacity."""
+    values, clear = np.asarray(image), image.info.get("transparency")
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        kind = "float" if image.mode == "F" else "32-bit"
+        raise ValueError(f"{name}: {kind} samples, whose range is not known: {STRETCH}")
+    grey = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    return grey, None if clear is None else Image.fromarray(
+        255 * (values != clear).astype(np.uint8)
+    )
+
+
+def _stretched(values: np.ndarray, name: str) -> np.ndarray:
+    """A depth map of any type as u8[H,W]: the least value 0, the greatest 255, no value 0."""
+    values = values.astype(np.float64)
+    known = values[np.isfinite(values)]
+    if not known.size:
+        raise ValueError(f"{name}: a depth map without a finite value")
+    _say_stretched()
+    low, high = known.min(), known.max()
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return np.rint((values - low) / (high - low or 1) * 255).astype(np.uint8)
+
+
+@functools.cache
+def _say_stretched() -> None:
+    log.warning(
+        "depth maps of more than 8 bits: the least value becomes black, the greatest white; EditAR "
+        "knows maps on which near is bright"
+    )
+
+
+def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
+    """RGB over white, truncated to whole levels as in EditAR's release."""
+    pixels, opaque = np.asarray(image), np.asarray(alpha)
+    result = np.empty_like(pixels)
+    for top in range(0, len(pixels), _STRIP):
+        strip = slice(top, top + _STRIP)
+        share = opaque[strip, :, None].astype(np.float64) / 255
+        result[strip] = share * pixels[strip] + 255 * (1 - share)
+    return Image.fromarray(result)

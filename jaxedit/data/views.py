@@ -1,7 +1,6 @@
 """What a store's rows teach: as they are, swapped, with another map, or without a change."""
 
 import bisect
-import io
 import itertools
 from collections.abc import Sequence
 
@@ -9,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.config import require
-from jaxedit.data import prompts
+from jaxedit.data import mask_picture, photo, prompts
 from jaxedit.data.canny import edge_map
 from jaxedit.data.record import TASKS, Record
 from jaxedit.data.sources import Row
@@ -137,11 +136,11 @@ def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
 
     An edit whose mask is not known may change everything.
     """
-    target = _picture(record.target)
-    source = _picture(record.source) if record.source else target
+    target = photo.decode(record.target, "target")
+    source = photo.decode(record.source, "source") if record.source else target
     mask = Image.new("L", source.size, 0 if record.task == "recon" else 255)
     if record.mask is not None and record.task == "edit":
-        mask = Image.open(io.BytesIO(record.mask)).convert("L")
+        mask = mask_picture.decode(record.mask, "mask")
     source, target, mask = square_pair(source, target, mask, size, fit)
     pixels = np.asarray(target)
     is_map, text = record.task in prompts.TASKS, record.instruction
@@ -156,13 +155,9 @@ def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
 
 
 def _require_large(store: Store, record: Record, size: int) -> None:
-    kept = min(_picture(record.target).size)
+    kept = min(photo.decode(record.target, "target").size)
     require(
         kept >= min(size, *record.orig_hw),
         f"data.image_size={size}: {store.directory} keeps pictures of {kept} pixels, smaller than "
         f"published: convert it with --store_px={size}",
     )
-
-
-def _picture(file: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(file)).convert("RGB")

@@ -163,7 +163,7 @@ class Editor:
         """Edit one picture.
 
         Args:
-          image: path, PIL image, or u8[H,W,3], u8[H,W,4], u8[H,W].
+          image: path, PIL image, or array; see `photo.to_rgb`.
           instruction: what to change, in words.
           seed: another seed gives another edit; equal seeds give equal bits.
           **options: method, task, fit, keep_size, progress, and the method's settings; see
@@ -233,7 +233,7 @@ class Editor:
         results: list[EditResult] = []
         for start in range(0, count, self.rows):
             part = slice(start, min(start + self.rows, count))
-            photos = [_open(image) for image in images[part]]
+            photos = [photo.to_rgb(x, is_depth=task == "depth") for x in images[part]]
             batch = self._batch(photos, shape, instructions[part], seeds[part], task)
             report = progress and part_of(progress, part.start, part.stop, count)
             begin = time.perf_counter()
@@ -343,7 +343,3 @@ class Editor:
             "backend": jax.default_backend(),
             "versions": {"jaxedit": __version__, "jax": jax.__version__},
         }
-
-
-def _open(image: Picture) -> Image.Image:
-    return photo.read(image) if isinstance(image, str | os.PathLike) else photo.to_rgb(image)

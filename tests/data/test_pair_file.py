@@ -42,6 +42,22 @@ def test_masks_are_used_if_every_line_has_one(pairs):
     assert PairFile(write(pairs.parent, LINE, line), 32)[0].mask is None
 
 
+def test_masks_of_0_and_1(pairs):
+    mask = np.zeros((64, 96), np.uint8)
+    mask[:, 48:] = 1
+    Image.fromarray(mask).save(pairs.parent / "m.png")
+    row = PairFile(pairs, 32)[0]
+    assert row.mask[:, 16:].all() and not row.mask[:, :16].any()
+
+
+def test_deep_depth_maps(pairs):
+    depth = np.linspace(3, 80, 96, dtype=np.float32)[None].repeat(64, axis=0)
+    Image.fromarray(depth).save(pairs.parent / "d.tif")
+    line = {**LINE, "source": "d.tif", "task": "depth"}
+    source = PairFile(write(pairs.parent, line), 32, "depth")[0].source
+    assert source[0, 0, 0] < 60 and source[0, -1, 0] > 195  # the middle square of 0 ... 255
+
+
 def test_reconstruction_rows(pairs):
     row = PairFile(pairs, 32, "recon")[0]
     np.testing.assert_array_equal(row.source, row.target)

@@ -1,12 +1,13 @@
 """The pictures of a published pair as a store keeps them: verified, upright, RGB, one size."""
 
 import io
-import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from jaxedit.data import photo
+from jaxedit.data import mask_picture, photo
+from jaxedit.data.picture_file import TooLarge, UnknownFormat
 from jaxedit.data.published.example import Example
 
 SHORTEST = 4  # pixels of a picture's short side
@@ -47,13 +48,13 @@ def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
     Raises:
       Unusable: a picture is damaged or has a size that is of no use.
     """
-    source = _decode(example.source, "source")
-    target = _decode(example.target, "target")
+    source = _decode(example.source, "source", photo.decode)
+    target = _decode(example.target, "target", photo.decode)
     size = stored_size(source.size, store_px)
     mask = None
     if example.mask is not None:
-        mask = _decode(example.mask, "mask").convert("L").resize(size, _NEAREST)
-        mask = _encode(mask.point(lambda value: 255 * (value > 127)), format="PNG")
+        mask = _decode(example.mask, "mask", mask_picture.decode)
+        mask = _encode(mask.resize(size, _NEAREST), format="PNG")
     resized = source.resize(size, _NEAREST if keeps_labels else _LANCZOS)
     return Pictures(
         source=_encode(resized, format="PNG") if keeps_labels else _encode(resized, **_JPEG),
@@ -69,16 +70,15 @@ def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:
     return size if short <= store_px else tuple(round(n * store_px / short) for n in size)
 
 
-def _decode(data: bytes, name: str) -> Image.Image:
+def _decode(data: bytes, name: str, reads: Callable[[bytes, str], Image.Image]) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Pillow says of odd but readable files
-            image = photo.decode(data, name)
-    except photo.TooLarge as error:
+        image = reads(data, name)
+    except TooLarge as error:
         raise Unusable(f"{name} too large") from error
+    except UnknownFormat as error:
+        raise Unusable(f"{name} not a picture") from error
     except ValueError as error:
-        is_other = isinstance(error.__cause__, UnidentifiedImageError)
-        raise Unusable(f"{name} not a picture" if is_other else f"{name} damaged") from error
+        raise Unusable(f"{name} damaged") from error
     if min(image.size) < SHORTEST:
         raise Unusable(f"{name} too small")
     if max(image.size) > NARROWEST * min(image.size):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxedit.data import photo
+from jaxedit.data import picture_file
 from jaxedit.data.published.example import Drop, Example
 from jaxedit.data.published.parquet_files import ParquetSet
 
@@ -47,11 +47,8 @@ def white_mask(encoded: bytes) -> bytes | None:
     Source: the authors' answer in OSU-NLP-Group/MagicBrush, issue 10.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            if image.width * image.height > photo.MAX_PIXELS:
-                return encoded
-            pixels = np.asarray(image.convert("RGBA"))
-    except Exception:  # each decoder fails in its own way; whoever decodes the mask reports it
+        pixels = np.asarray(picture_file.load(io.BytesIO(encoded), "mask").convert("RGBA"))
+    except ValueError:  # whoever decodes the mask reports it
         return encoded
     alpha = pixels[..., 3]
     region = 255 - alpha if alpha.min() < 255 else 255 * (pixels[..., :3] == 0).all(-1)

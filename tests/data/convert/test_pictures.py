@@ -58,6 +58,13 @@ def test_pictures_take_one_size():
     assert convert(encode(noise(64, 64))).mask is None
 
 
+def test_masks_of_0_and_1_are_read_as_masks():
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:20] = 1
+    stored = np.asarray(opened(convert(encode(noise(40, 40)), mask=encode(mask)).mask))
+    assert (stored[:20] == 255).all() and (stored[20:] == 0).all()
+
+
 def test_pictures_are_resized_by_lanczos():
     image = Image.fromarray(noise(8, 8)).resize((128, 128), Image.Resampling.BICUBIC)
     stored = np.asarray(opened(convert(encode(image)).source)).astype(int)

@@ -1,0 +1,63 @@
+"""Colours of pictures that carry a profile, converted to sRGB, which models were trained on."""
+
+import functools
+import io
+import logging
+
+import numpy as np
+from PIL import Image, ImageCms, features
+
+log = logging.getLogger(__name__)
+
+_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space -> Pillow's mode
+_SAME = 2  # levels by which another profile of sRGB itself may differ
+_STEPS = np.linspace(0, 255, 9).round().astype(np.uint8)
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """A picture as sRGB.
+
+    Args:
+      image: any mode without transparency that Pillow converts to RGB.
+      profile: ICC profile of its colours. None, a damaged one, one of another kind of colours, and
+        one of sRGB itself leave the pixels as they are.
+
+    Returns:
+      RGB.
+    """
+    transform = _transform(profile, image.mode) if profile else None
+    if transform is None:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    return ImageCms.applyTransform(image, transform)
+
+
+@functools.lru_cache(16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB; None where there is nothing to do."""
+    if not features.check("littlecms2"):
+        _say_missing()
+        return None
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if _MODES.get(given.profile.xcolor_space) != mode:
+            return None
+        transform = ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
+        sample = _sample(mode)
+        made, plain = ImageCms.applyTransform(sample, transform), sample.convert("RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):  # damaged
+        return None
+    apart = np.abs(np.asarray(made, np.int16) - np.asarray(plain, np.int16))
+    return transform if apart.max() > _SAME else None
+
+
+def _sample(mode: str) -> Image.Image:
+    """Colours from all over a mode."""
+    if mode == "CMYK":
+        return Image.new(mode, (1, 1), (200, 100, 50, 25))
+    channels = np.stack(np.meshgrid(*[_STEPS] * len(mode), indexing="ij"), axis=-1)
+    return Image.fromarray(channels.reshape(1, -1, 3) if mode == "RGB" else channels.reshape(1, -1))
+
+
+@functools.cache
+def _say_missing() -> None:
+    log.warning("colour profiles of pictures are ignored: this Pillow is built without LittleCMS")
