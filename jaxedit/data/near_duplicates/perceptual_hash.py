@@ -28,7 +28,8 @@ def hashes(image: Image.Image) -> set[int]:
     """Hashes of a picture and of its middle square, which evaluations often cut out."""
     side = min(image.size)
     left, top = ((n - side) // 2 for n in image.size)
-    square = image.crop((left, top, left + side, top + side))
+    grey = np.asarray(image.convert("L"))  # Pillow itself cuts no large pictures
+    square = Image.fromarray(grey[top : top + side, left : left + side])
     return {perceptual_hash(image), perceptual_hash(square)}
 
 

@@ -45,3 +45,8 @@ def test_the_middle_square_has_a_hash_of_its_own():
     wide.paste(scene(0), (64, 0))
     assert perceptual_hash(scene(0)) in hashes(wide)
     assert len(hashes(wide)) == 2 and len(hashes(scene(0))) == 1
+
+
+def test_pillows_own_limit_plays_no_part(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert len(hashes(scene(0).resize((200, 100)))) == 2
