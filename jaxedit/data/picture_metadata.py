@@ -98,7 +98,8 @@ def of_jpeg(data: bytes) -> Parts:
 def of_tiff(tags: tiff_tags.Tags) -> Parts:
     """A TIFF file; of several pictures in it the first."""
     orientation = tiff_tags.orientation_of(tags) or 1
-    return Parts(tiff_tags.pixels_only(tags), orientation, tags.content(tiff_tags.PROFILE))
+    _, profile = tags.content(tiff_tags.PROFILE)
+    return Parts(tiff_tags.pixels_only(tags), orientation, profile or None)
 
 
 def without_exif(avif: bytes) -> bytes:

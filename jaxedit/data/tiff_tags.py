@@ -23,7 +23,7 @@ _PIXELS = {  # the tags that pixels are decoded by
 }
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}  # types
 _KINDS = {2: " signed", 3: " float", 5: " complex", 6: " complex"}  # of samples
-_BYTES = {*_INTEGERS, 2, 7}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 16: 8}  # bytes, of types
 
 
 class Tags(NamedTuple):
@@ -43,33 +43,27 @@ class Tags(NamedTuple):
     start: int
     entries: dict[int, bytes]
 
+    def content(self, number: int) -> tuple[int, bytes]:
+        """The type of a tag and the bytes of its value; (0, b"") if it is missing or damaged."""
+        entry = self.entries.get(number)
+        if entry is None:
+            return 0, b""
+        at, form = (12, "HQ") if self.is_big else (8, "HI")
+        kind, count = struct.unpack_from(self.order + form, entry, 2)
+        size, held = count * _SIZES.get(kind, 0), entry[at:]
+        if size > len(held):  # it lies elsewhere
+            start = struct.unpack(self.order + form[1], held)[0]
+            held = self.data[start : start + size]
+        return (kind, held[:size]) if len(held) >= size else (0, b"")
+
     def integers(self, number: int) -> tuple[int, ...]:
         """The value of a tag; () if it is missing, damaged or no integers."""
-        entry = self.entries.get(number, b"")
-        try:
-            kind, count = struct.unpack_from(self.order + ("HQ" if self.is_big else "HI"), entry, 2)
-            form = f"{self.order}{count}{_INTEGERS[kind]}"
-            return struct.unpack_from(form, *self._place(entry, struct.calcsize(form)))
-        except (struct.error, KeyError, OverflowError, MemoryError):
+        kind, content = self.content(number)
+        if kind not in _INTEGERS:
             return ()
-
-    def content(self, number: int) -> bytes | None:
-        """The value of a tag of bytes; None if it is missing or damaged."""
-        entry = self.entries.get(number, b"")
-        try:
-            kind, count = struct.unpack_from(self.order + ("HQ" if self.is_big else "HI"), entry, 2)
-            held, start = self._place(entry, count)
-        except struct.error:
-            return None
-        value = held[start : start + count]
-        return bytes(value) if kind in _BYTES and len(value) == count else None
-
-    def _place(self, entry: bytes, size: int) -> tuple[bytes, int]:
-        """Where a value of that many bytes lies: (bytes, offset in them)."""
-        at, room, form = (12, 8, "Q") if self.is_big else (8, 4, "I")
-        if size <= room:
-            return entry, at
-        return self.data, struct.unpack_from(self.order + form, entry, at)[0]
+        return struct.unpack(
+            f"{self.order}{len(content) // _SIZES[kind]}{_INTEGERS[kind]}", content
+        )
 
 
 def read(data: bytes) -> Tags | None:
