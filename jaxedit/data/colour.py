@@ -25,10 +25,12 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     Returns:
       RGB.
     """
+    if image.mode not in _MODES.values():  # such as a palette
+        image = image.convert("L" if image.mode == "1" else "RGB")
     transform = _transform(profile, image.mode) if profile else None
-    if transform is None:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    return ImageCms.applyTransform(image, transform)
+    if transform is not None:
+        return ImageCms.applyTransform(image, transform)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @functools.lru_cache(16)

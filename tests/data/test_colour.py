@@ -23,6 +23,15 @@ def test_profiles_by_hand():
     assert pixel("CMYK", (0, 0, 0, 0), ink_profile()) == pytest.approx((255, 255, 255), abs=1)
 
 
+def test_palettes_and_others_have_profiles_too():
+    image = Image.new("RGB", (2, 1), (100, 150, 50))
+    wanted = pixel("RGB", (100, 150, 50), ADOBE_RGB)
+    for mode in ("P", "YCbCr", "RGBX"):
+        found = colour.to_srgb(image.convert(mode), ADOBE_RGB).getpixel((0, 0))
+        assert found == pytest.approx(wanted, abs=4)  # a palette is coarse
+    assert pixel("1", 1, grey_profile(1.0)) == (255, 255, 255)
+
+
 def test_profiles_are_converted_as_by_littlecms():
     image = Image.fromarray(noise(20, 10))
     given = ImageCms.ImageCmsProfile(io.BytesIO(DISPLAY_P3))
