@@ -15,12 +15,12 @@ _STEPS = np.linspace(0, 255, 9).round().astype(np.uint8)
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A picture as sRGB.
+    """Convert a picture to sRGB.
 
     Args:
       image: any mode without transparency that Pillow converts to RGB.
-      profile: ICC profile of its colours. None, a damaged one, one of another kind of colours, and
-        one of sRGB itself leave the pixels as they are.
+      profile: ICC profile of its colours. The pixels stay as they are if it is None, damaged, made
+        for another kind of colours, or a profile of sRGB.
 
     Returns:
       RGB.
@@ -35,7 +35,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The way from a profile to sRGB; None where there is nothing to do."""
+    """Return the transform from a profile to sRGB, or None where there is nothing to do."""
     if not features.check("littlecms2"):
         _say_missing()
         return None
@@ -53,7 +53,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _sample(mode: str) -> Image.Image:
-    """Colours from all over a mode."""
+    """Return a picture of colours from all over a mode."""
     if mode == "CMYK":
         return Image.new(mode, (1, 1), (200, 100, 50, 25))
     channels = np.stack(np.meshgrid(*[_STEPS] * len(mode), indexing="ij"), axis=-1)

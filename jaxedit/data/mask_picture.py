@@ -10,7 +10,7 @@ from jaxedit.data import picture_file
 
 
 def read(path: str | os.PathLike) -> Image.Image:
-    """The mask in a file; see `decode`.
+    """Read the mask in a file; see `decode`.
 
     Raises:
       ValueError: the file is not a picture, is cut short, or is too large; one line.
@@ -21,11 +21,12 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """The mask in the bytes of a file.
+    """Read the mask in the bytes of a file.
 
-    Marked is what is lighter than half of what the file can hold. Where a mask has only one or two
-    values and both are darker, as 0 and 1 or two colours of a palette, the lighter is marked. What
-    is transparent is not marked; if the rest has one colour, whichever, all of it is.
+    A pixel is marked if it is lighter than half of the range. If a mask has only one or two values
+    and both are darker, as 0 and 1 or two colours of a palette, the lighter value is marked, unless
+    it is 0. Transparent pixels are not marked; if all others have the same colour, they are marked,
+    whatever the colour.
 
     Args:
       data: of the file.
@@ -50,7 +51,7 @@ def _marked(image: Image.Image) -> Image.Image:
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray, int]:
-    """What marks, [H,W], and the most that its file could hold."""
+    """Return the values that mark, [H,W], and the top of their range."""
     if image.mode.startswith(("I", "F")):
         return np.asarray(image), 1 if image.mode == "F" else 65535
     colours, alpha = picture_file.split_alpha(image)

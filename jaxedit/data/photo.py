@@ -18,7 +18,7 @@ _STRIP = 64  # rows that are handled at a time
 
 
 def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
-    """The picture in a file, upright and as RGB; see `to_rgb`.
+    """Read the picture in a file, upright and as RGB; see `to_rgb`.
 
     Args:
       path: of a file of any format that Pillow decodes, or NumPy's of a depth map.
@@ -39,7 +39,7 @@ def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """The picture in the bytes of a file, upright and as RGB.
+    """Read the picture in the bytes of a file, upright and as RGB.
 
     Args:
       data: of the file.
@@ -55,7 +55,7 @@ def decode(data: bytes, name: str) -> Image.Image:
 def to_rgb(
     image: str | os.PathLike | Image.Image | np.ndarray, *, is_depth: bool = False
 ) -> Image.Image:
-    """A picture of any kind as 8-bit sRGB, upright, transparency over white.
+    """Convert a picture of any kind to 8-bit sRGB, upright, transparency over white.
 
     Args:
       image: a path, see `read`; a PIL image, turned by its EXIF data and converted by its colour
@@ -97,7 +97,7 @@ def _of_array(array: np.ndarray, is_depth: bool) -> Image.Image:
 
 
 def _rgb(image: Image.Image, name: str, is_depth: bool) -> Image.Image:
-    """A decoded, upright picture as `to_rgb` returns it."""
+    """Convert a decoded, upright picture as `to_rgb` does."""
     is_deep, profile = image.mode.startswith(("I", "F")), image.info.get("icc_profile")
     if is_deep and is_depth:
         return Image.fromarray(_stretched(np.asarray(image), name)).convert("RGB")
@@ -111,7 +111,7 @@ def _rgb(image: Image.Image, name: str, is_depth: bool) -> Image.Image:
 
 
 def _of_16_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
-    """Grey of 0 ... 65535 as L, and its opacity."""
+    """Return grey of 0 ... 65535 in L, and its opacity in L or None."""
     values, clear = np.asarray(image), image.info.get("transparency")
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         kind = "float" if image.mode == "F" else "32-bit"
@@ -123,7 +123,7 @@ def _of_16_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image
 
 
 def _stretched(values: np.ndarray, name: str) -> np.ndarray:
-    """A depth map of any type as u8[H,W]: the least value 0, the greatest 255, no value 0."""
+    """Return a depth map as u8[H,W]: the least value is 0, the greatest 255, NaN 0."""
     values = values.astype(np.float64)
     known = values[np.isfinite(values)]
     if not known.size:
@@ -143,7 +143,7 @@ def _say_stretched() -> None:
 
 
 def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
-    """RGB over white, truncated to whole levels as in EditAR's release."""
+    """Lay RGB over white, truncated to whole levels as in EditAR's release."""
     pixels, opaque = np.asarray(image), np.asarray(alpha)
     result = np.empty_like(pixels)
     for top in range(0, len(pixels), _STRIP):

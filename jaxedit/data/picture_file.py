@@ -1,4 +1,4 @@
-"""Picture files as Pillow images: opened whatever is written beside the pixels, and upright."""
+"""Picture files as upright Pillow images, whatever stands beside their pixels."""
 
 import contextlib
 import io
@@ -43,20 +43,21 @@ class TooLarge(ValueError):
 
 
 def load(file: BinaryIO, name: str, *, any_samples: bool = False) -> Image.Image:
-    """The picture in a file, decoded and upright, in any mode; the first if there are several.
+    """Load the picture in a file, upright and in any mode; the first if there are several.
 
     Args:
       file: at its beginning.
       name: for messages.
-      any_samples: read a TIFF of samples that have no known range too, such as floats.
+      any_samples: read TIFF files too whose samples have no known range, such as floats.
 
     Returns:
-      In its `info` are "icc_profile" and "transparency", if the file has them, and nothing else.
+      A decoded image. Its `info` holds "icc_profile" and "transparency", if the file has them, and
+      nothing else.
 
     Raises:
-      TooLarge: found before the pixels are decoded.
-      UnknownFormat: what it is and how to convert it.
-      ValueError: the pixels are damaged or cut short. All are one line.
+      TooLarge: the picture has too many pixels; raised before they are decoded.
+      UnknownFormat: Pillow does not read the file; says its format and how to convert it.
+      ValueError: the pixels are damaged or cut short. All messages are one line.
     """
     head = file.read(picture_formats.HEAD)
     file.seek(0)
@@ -68,7 +69,7 @@ def load(file: BinaryIO, name: str, *, any_samples: bool = False) -> Image.Image
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:
-    """An image that may not be decoded yet, turned as the file it is from says.
+    """Decode an image if need be, and turn it as the EXIF data in its `info` say.
 
     Raises:
       TooLarge, ValueError: as `load`.
@@ -79,7 +80,7 @@ def upright(image: Image.Image, name: str) -> Image.Image:
 
 
 def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colours, RGB or L, and the opacity, L, of an 8-bit image; None if it is opaque."""
+    """Return the colours of an 8-bit image, in RGB or L, and its opacity, in L or None."""
     if image.mode not in _ALPHA and "transparency" not in image.info:
         return image, None
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
@@ -125,7 +126,7 @@ def _decode(image: Image.Image, name: str) -> None:
         except Exception:
             if getattr(image, "tile", True):
                 raise
-            # The pixels are there: Pillow failed on what follows them in the file.
+            # The pixels are complete: Pillow failed on later parts of the file.
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
@@ -133,7 +134,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _opened(file: BinaryIO, head: bytes, any_samples: bool) -> _Opened:
-    """The picture, not decoded yet."""
+    """Open a picture without decoding it."""
     if head.startswith(png_chunks.MAGIC):
         return _of_parts(PngImagePlugin.PngImageFile, picture_metadata.of_png(file.read()))
     if head.startswith(picture_metadata.JPEG_MAGIC):

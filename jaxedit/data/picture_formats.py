@@ -1,4 +1,4 @@
-"""What a file is that is no picture to Pillow, by how it begins, and how to make one of it."""
+"""Formats that Pillow does not read, known by their first bytes, and how to convert them."""
 
 import re
 from typing import NamedTuple
@@ -63,7 +63,7 @@ _BRANDS = {  # of files that begin as MP4 does
 
 
 def described(head: bytes) -> str | None:
-    """What a file is that Pillow does not read, and how to convert it; None if that is not known.
+    """Return a file's format and how to convert it, or None if the format is not known.
 
     Args:
       head: its first `HEAD` bytes.

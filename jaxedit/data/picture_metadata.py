@@ -1,8 +1,8 @@
-"""A picture file taken apart: the pixels, which Pillow decodes, and what else is needed of it.
+"""Picture files taken apart: pixels for Pillow to decode, orientation, and colour profile.
 
-Programs write all sorts of text, tags and previews beside the pixels, and Pillow refuses a file for
-many a fault in them. So nothing but what the pixels need is passed on to it; the orientation and
-the colour profile are read here, and ignored if they are damaged.
+Programs write text, tags and previews of all sorts beside the pixels, and many a fault in these
+makes Pillow refuse the file. So Pillow gets only the parts that the pixels need. The orientation
+and the colour profile are read here, and ignored if they are damaged.
 """
 
 import re
@@ -23,7 +23,7 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class Parts(NamedTuple):
-    """What is needed of a picture file.
+    """The parts of a picture file that are needed.
 
     Attributes:
       pixels: a file of the same format without anything else.
@@ -37,7 +37,7 @@ class Parts(NamedTuple):
 
 
 def of_png(data: bytes) -> Parts:
-    """A PNG file; of an animation the picture that programs show which know of none.
+    """Take a PNG file apart; an animation is its default picture.
 
     Raises:
       UnknownFormat: an iPhone's own variant.
@@ -48,7 +48,7 @@ def of_png(data: bytes) -> Parts:
     for chunk in png_chunks.chunks(data):
         if chunk.name == b"CgBI":
             raise UnknownFormat("an iPhone's own variant of PNG: open it on a Mac and export it")
-        if chunk.name[:1].isupper():  # what no reader may do without
+        if chunk.name[:1].isupper():  # critical chunks, which every reader needs
             header = header or bytes(chunk.content)
             kept.append(chunk.whole)
         elif not chunk.is_sound:
@@ -66,7 +66,7 @@ def of_png(data: bytes) -> Parts:
 
 
 def of_jpeg(data: bytes) -> Parts:
-    """A JPEG file; of several pictures in it the first.
+    """Take a JPEG file apart; several pictures are the first of them.
 
     Raises:
       UnknownFormat: its samples have not 8 bits.
@@ -96,19 +96,19 @@ def of_jpeg(data: bytes) -> Parts:
 
 
 def of_tiff(tags: tiff_tags.Tags) -> Parts:
-    """A TIFF file; of several pictures in it the first."""
+    """Take a TIFF file apart; several pictures are the first of them."""
     orientation = tiff_tags.orientation_of(tags) or 1
     _, profile = tags.content(tiff_tags.PROFILE)
     return Parts(tiff_tags.pixels_only(tags), orientation, profile or None)
 
 
 def without_exif(avif: bytes) -> bytes:
-    """An AVIF file whose EXIF data its decoder passes over; a box of its own turns the picture."""
+    """Hide the EXIF data of an AVIF file from its decoder; another box holds the orientation."""
     return re.sub(rb"(infe.{8})Exif", rb"\1none", avif, flags=re.DOTALL)
 
 
 def orientation_in(info: Mapping[str | tuple[int, int], Any]) -> int:
-    """The orientation, 1 ... 8, in what Pillow found beside the pixels of a picture."""
+    """Return the orientation, 1 ... 8, that the `info` of a Pillow image holds."""
     exif = info.get("exif", b"")
     for name in _RAW_PROFILES:
         exif = exif or _unpacked(str(info.get(name, "")).encode("latin-1", "replace"))
@@ -126,7 +126,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
-    """The segments of a JPEG file: (marker, content, all of its bytes), the rest as the last."""
+    """Yield the segments of a JPEG file, (marker, content, all bytes); the scan is the last."""
     view, at = memoryview(data), 2
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -142,7 +142,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
 
 
 def _transparent(content: bytes, header: bytes) -> bytes:
-    """A PNG's transparency, its colour scaled to the 8 bits that Pillow makes of its pixels."""
+    """Return a PNG's transparency chunk, its colour scaled as Pillow scales the pixels."""
     depth, kind = header[8:10] if len(header) >= 10 else (8, 0)
     if kind == 3:
         return png_chunks.make_chunk(b"tRNS", content)
@@ -157,7 +157,7 @@ def _transparent(content: bytes, header: bytes) -> bytes:
 
 
 def _unpacked(profile: bytes) -> bytes:
-    """The bytes in a raw profile: its name, its length, and lines of hexadecimal digits."""
+    """Return the bytes of a raw profile: name, length, and lines of hexadecimal digits."""
     try:
         return bytes.fromhex("".join(profile.decode("latin-1").split("\n")[3:]))
     except ValueError:

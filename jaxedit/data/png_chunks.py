@@ -22,12 +22,12 @@ class Chunk(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether it is complete and its checksum is right."""
+        """Tell whether the chunk is complete and its checksum right."""
         return zlib.crc32(self.whole[4:-4]).to_bytes(4, "big") == self.whole[-4:]
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """The chunks of a PNG file in their order; the last may be cut short."""
+    """Yield the chunks of a PNG file in their order; the last may be cut short."""
     view, start = memoryview(data), len(MAGIC)
     while start + 8 <= len(view):
         length, name = struct.unpack_from(">I4s", view, start)
@@ -37,13 +37,13 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def make_chunk(name: bytes, content: bytes) -> bytes:
-    """All bytes of a chunk."""
+    """Return all bytes of a chunk, with its length and checksum."""
     checksum = zlib.crc32(name + content)
     return struct.pack(">I4s", len(content), name) + content + struct.pack(">I", checksum)
 
 
 def texts(data: bytes, *keys: str) -> Iterator[tuple[str, bytes]]:
-    """The keys and values of the text chunks of a PNG file that have one of these keys.
+    """Yield the keys and values of the text chunks that have one of these keys.
 
     Damaged ones are left out; a value may be compressed in the file.
     """
@@ -67,7 +67,7 @@ def _value(name: bytes, content: bytes) -> bytes | None:
 
 
 def inflated(data: bytes) -> bytes | None:
-    """Unpack zlib's format; None if the data are damaged or too long."""
+    """Unpack zlib's format, or return None if the data are damaged or too long."""
     unpack = zlib.decompressobj()
     try:
         result = unpack.decompress(data, _MOST)

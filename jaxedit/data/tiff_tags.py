@@ -1,8 +1,8 @@
 """Tags of TIFF files and of EXIF data, which have the same form.
 
-A file or block says where its first directory lies; this is a table of tags, 12 bytes each: number,
-type, count, and the value or where it lies (20 bytes in BigTIFF). Each tag is read by itself, so
-that a damaged one spoils no other.
+The header says where the first directory lies: a table of tags, 12 bytes each (20 in BigTIFF), that
+hold number, type, count, and the value or its place. Each tag is read by itself, so that a damaged
+tag spoils no other.
 
 Source: TIFF 6.0, section 2; BigTIFF is 43 in place of 42 and longer fields.
 """
@@ -44,7 +44,7 @@ class Tags(NamedTuple):
     entries: dict[int, bytes]
 
     def content(self, number: int) -> tuple[int, bytes]:
-        """The type of a tag and the bytes of its value; (0, b"") if it is missing or damaged."""
+        """Return a tag's type and its value's bytes, or (0, b"") if it is missing or damaged."""
         entry = self.entries.get(number)
         if entry is None:
             return 0, b""
@@ -57,7 +57,7 @@ class Tags(NamedTuple):
         return (kind, held[:size]) if len(held) >= size else (0, b"")
 
     def integers(self, number: int) -> tuple[int, ...]:
-        """The value of a tag; () if it is missing, damaged or no integers."""
+        """Return the value of a tag, or () if it is missing, damaged or no integers."""
         kind, content = self.content(number)
         if kind not in _INTEGERS:
             return ()
@@ -67,7 +67,7 @@ class Tags(NamedTuple):
 
 
 def read(data: bytes) -> Tags | None:
-    """The first directory of a TIFF file or EXIF block, as far as it can be read."""
+    """Read the first directory of a TIFF file or EXIF block, as far as it is whole."""
     if not data.startswith(MAGICS):
         return None
     order, is_big = ("<" if data[:1] == b"I" else ">"), b"+" in data[2:4]
@@ -84,13 +84,13 @@ def read(data: bytes) -> Tags | None:
 
 
 def orientation_of(tags: Tags) -> int | None:
-    """How the picture is to be turned, 1 ... 8; None if its tags do not say so."""
+    """Return the orientation, 1 ... 8, or None if the tags do not hold it."""
     value = tags.integers(_ORIENTATION)
     return value[0] if value and 1 <= value[0] <= 8 else None
 
 
 def pixels_only(tags: Tags) -> bytes:
-    """The file with no tags but those that its first picture is decoded by."""
+    """Return the file with only the tags that its first picture needs to be decoded."""
     kept = [entry for number, entry in tags.entries.items() if number in _PIXELS]
     count, following = ("Q", "Q") if tags.is_big else ("H", "I")
     table = struct.pack(tags.order + count, len(kept)) + b"".join(kept)
@@ -99,14 +99,14 @@ def pixels_only(tags: Tags) -> bytes:
 
 
 def require_photo(tags: Tags, *, any_samples: bool) -> None:
-    """Check that the first picture is a whole one, of samples whose range is known.
+    """Check that the first picture is no preview, and that the range of its samples is known.
 
     Args:
       tags: of the file.
-      any_samples: do without the latter.
+      any_samples: leave the second check out.
 
     Raises:
-      UnknownFormat: it is not; what it is and how to convert it.
+      UnknownFormat: a check fails; says what the file is and how to convert it.
     """
     is_preview = tags.integers(_KIND)[:1] == (1,) and _PARTS in tags.entries
     if _RAW in tags.entries or is_preview or tags.data[8:10] == b"CR":
