@@ -28,8 +28,8 @@ class Chunk(NamedTuple):
 
 def chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file in their order; the last may be cut short."""
-    view, start = memoryview(data), len(MAGIC)
-    while start + 8 <= len(view):
+    view, start, name = memoryview(data), len(MAGIC), b""
+    while name != b"IEND" and start + 8 <= len(view):
         length, name = struct.unpack_from(">I4s", view, start)
         end = start + 8 + length
         yield Chunk(name, view[start + 8 : end], view[start : end + 4])

@@ -18,6 +18,11 @@ def test_chunks_by_hand():
     assert png_chunks.MAGIC + b"".join(chunk.whole for chunk in found) == PNG
 
 
+def test_what_follows_the_end_is_not_read():
+    zipped = PNG + b"PK\3\4" + bytes(99)
+    assert [chunk.name for chunk in png_chunks.chunks(zipped)] == [b"IHDR", b"IDAT", b"IEND"]
+
+
 def test_a_file_that_is_cut_short():
     *_, last = png_chunks.chunks(PNG[:-20])
     assert last.name == b"IDAT" and not last.is_sound
