@@ -76,7 +76,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="official name, or model of ours, whose settings of inference the result gets",
     )
     add("--tokenizer", metavar="DIR", help="text tokenizer (default: beside the text encoder)")
-    add("--ema", action="store_true", help="take the moving average of a training run's weights")
+    add(
+        "--ema",
+        action="store_true",
+        help="take the moving average of a training run's weights, of every --src that has one",
+    )
     add("--overwrite", action="store_true", help="replace another model that lies at --dst")
     add("--export", choices=("torch",), help="write a model of ours under the original names")
     add("--list", action="store_true", help="the official names: files, licences")

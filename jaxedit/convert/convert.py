@@ -30,7 +30,7 @@ class Order:
       kind: what every source must hold; "auto" takes whatever it is.
       settings: official name, or model of ours, from which the settings of inference come.
       tokenizer: directory of the text tokenizer; empty: where the text encoder lies.
-      ema: take the moving average of a training run's weights.
+      ema: take the moving average of a training run's weights, of every part that has one.
       overwrite: replace another model at `dst`.
     """
 
@@ -61,6 +61,8 @@ def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hu
     paths, settings = gather(order)
     parts = [part for path in paths for part in open_parts(path, kind=order.kind, ema=order.ema)]
     config, origin = combine(parts, settings)
+    if order.ema:
+        say(_averages(parts))
     record = _record(order, parts, to_dict(config))
     if _is_done(target, record, overwrite=order.overwrite):
         say(f"{target}: complete already, from the same files")
@@ -85,6 +87,20 @@ def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hu
     say(f"{written}: {count:,} parameters written")
     say(f"look at them: python -m jaxedit.convert --check {written}")
     return written
+
+
+def _averages(parts: Sequence[Part]) -> str:
+    """Which parts are moving averages, and which have none.
+
+    Raises:
+      ConfigError: none of them is.
+    """
+    others = ", ".join(str(part.where) for part in parts if not part.is_average)
+    averages = ", ".join(part.kind for part in parts if part.is_average)
+    require(bool(averages), f"{others}: holds no moving average of weights (--ema)")
+    return f"moving average of: {averages}" + (
+        f"; none, weights as they are: {others}" * bool(others)
+    )
 
 
 def gather(order: Order) -> tuple[list[hub.Directory], str]:

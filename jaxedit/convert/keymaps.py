@@ -47,8 +47,8 @@ def assemble(
       Parameter path to array.
 
     Raises:
-      ValueError: keys that are missing, unexpected, repeated (the same parameter by two names) or
-        of another shape than expected, all of them listed by their PyTorch names.
+      ValueError: keys that are missing, unexpected, repeated (the same parameter by two names), of
+        complex numbers or of another shape than expected, all listed by their PyTorch names.
     """
     found, origin = _renamed(keymap, state)
     if expected is None:
@@ -60,6 +60,11 @@ def assemble(
     _complain(
         missing=[published.get(name, name) for name in shapes if name not in found],
         unexpected={origin[name] for name in found if name not in places},
+        complex={
+            origin[name]
+            for name in places.keys() & found.keys()
+            if np.dtype(found[name].dtype).kind == "c"
+        },
         misshapen=[
             f"{origin[name]} {tuple(found[name].shape)} instead of {shape}"
             for name, shape in shapes.items()

@@ -1,7 +1,7 @@
 """Which network a state dict holds, told by its keys, and of which size, told by its shapes."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "varedit": Kind(
         "a transformer of VAREdit or Infinity",
-        r".*\.sa\.scale_mul_1H11",
+        r"(blocks|block_chunks\.\d+\.module)\.\d+\.sa\.scale_mul_1H11",
         keymap_varedit.KEYMAP,
         "transformer/",
         sizes.varedit,
@@ -130,6 +130,34 @@ def detect(
     except ValueError as error:
         raise ValueError(f"looks like {kind.about}, but: {error}") from error
     return Found(names[0], found)
+
+
+def prefix_of(keys: Collection[str], kind: str = "auto") -> str:
+    """What comes before the keys of the only network that a state dict holds under some prefix.
+
+    Args:
+      keys: of the state dict.
+      kind: of the network, where there are others beside it.
+
+    Returns:
+      The prefix, with its dot; "" if the keys of a network have none, or no network is known.
+
+    Raises:
+      ValueError: several networks; lists them.
+    """
+    places = [
+        (name, match[1])
+        for name, known in KINDS.items()
+        for key in keys
+        if (match := re.fullmatch(rf"((?:.*\.)?)(?:{known.mark})", key))
+    ]
+    found = [place for place in dict.fromkeys(places) if kind in ("auto", place[0])]
+    if not found or any(prefix == "" for _, prefix in found):
+        return ""
+    if len(found) > 1:
+        listed = ", ".join(f"{name} under {ascii(prefix[:60])[1:-1]}" for name, prefix in found)
+        raise ValueError(f"several networks at once: {listed}; expected one, or --kind of one")
+    return found[0][1]
 
 
 def _has(mark: str, keys: Iterable[str]) -> bool:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, Source, require
 from jaxedit.convert import hub, pretrained
 from jaxedit.convert.keymaps import assemble
-from jaxedit.convert.kinds import KINDS, detect
-from jaxedit.convert.state_dict import open_state
+from jaxedit.convert.kinds import KINDS, detect, prefix_of
+from jaxedit.convert.state_dict import NoAverage, open_state
 from jaxedit.convert.views import ArrayLike
 
 EDITORS = ("varedit", "editar")
@@ -23,6 +23,7 @@ class Part(NamedTuple):
       arrays: by PyTorch key or, of a model of ours, by parameter path.
       where: the file or directory.
       model: all settings, of a model of ours; else None.
+      is_average: whether the numbers are the moving average of a training run's weights.
     """
 
     kind: str
@@ -30,6 +31,7 @@ class Part(NamedTuple):
     arrays: dict[str, ArrayLike]
     where: hub.Directory
     model: PretrainedConfig | None = None
+    is_average: bool = False
 
     @property
     def files(self) -> list[hub.Directory]:
@@ -76,7 +78,7 @@ def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) ->
     Args:
       path: local or gs://.
       kind: what is expected there; "auto" takes whatever it is.
-      ema: take the moving average of a training run's weights.
+      ema: take the moving average of a training run's weights, where there is one.
 
     Raises:
       ConfigError: something else than `kind` is there.
@@ -88,12 +90,7 @@ def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) ->
     if pretrained.is_one(path):
         parts = _parts_of_ours(path)
     else:
-        state = open_state(path, ema=ema)
-        try:
-            found = detect({key: a.shape for key, a in state.arrays.items()}, state.settings)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        parts = [Part(found.kind, found.settings, state.arrays, path)]
+        parts = [_part_of_release(path, kind, ema=ema)]
     for part in parts:
         require(
             kind in ("auto", part.kind), f"--kind={kind}: {path} holds {part.kind} by its shapes"
@@ -104,6 +101,24 @@ def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) ->
 def networks_of(kind: str) -> tuple[str, ...]:
     """The networks, by their names in parameter paths, that a file of a kind holds."""
     return {"varedit": ("transformer",), "editar": ("transformer", "null")}.get(kind, (kind,))
+
+
+def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> Part:
+    try:
+        state = open_state(path, ema=ema)
+    except NoAverage:
+        state = open_state(path)
+    try:
+        prefix = prefix_of(state.arrays, kind)
+        arrays = {
+            key.removeprefix(prefix): array
+            for key, array in state.arrays.items()
+            if key.startswith(prefix)
+        }
+        found = detect({key: a.shape for key, a in arrays.items()}, state.settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Part(found.kind, found.settings, arrays, path, is_average=state.is_average)
 
 
 def _parts_of_ours(path: hub.Directory) -> list[Part]:

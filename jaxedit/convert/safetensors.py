@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 from etils import epath
 
+from jaxedit.convert import contents
 from jaxedit.convert.stored import Stored, contiguous
 
 DTYPES = {
@@ -25,8 +26,17 @@ DTYPES = {
     "I32": np.dtype(np.int32),
     "I16": np.dtype(np.int16),
     "I8": np.dtype(np.int8),
+    "U64": np.dtype(np.uint64),
+    "U32": np.dtype(np.uint32),
+    "U16": np.dtype(np.uint16),
     "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(bool),
+    "C64": np.dtype(np.complex64),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
 METADATA = "__metadata__"  # in the header
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -93,14 +103,19 @@ def read_stored(path: epath.Path) -> dict[str, Stored]:
         for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             shape, dtype = tuple(entry["shape"]), DTYPES.get(entry["dtype"])
             if dtype is None:
-                raise ValueError(f"{name} has the unknown type {entry['dtype']!r}")
+                raise ValueError(f"{name} has the type {entry['dtype']!r}, which is not known here")
             first, last = entry["data_offsets"]
             whole = all(type(n) is int and n >= 0 for n in shape)
             if first != end or not whole or last - first != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"the place of {name} does not fit its shape or its neighbours")
             stored[name] = Stored(path, start + first, dtype, shape, contiguous(shape))
             end = last
-        if start + end != size:
+        if start + end > size:
+            raise ValueError(
+                f"cut short: expected {start + end} bytes, found {size}, as an incomplete "
+                "download leaves it; fetch it again"
+            )
+        if start + end < size:
             raise ValueError(f"expected {start + end} bytes, found {size}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not a complete safetensors file: {error}") from error
@@ -190,5 +205,7 @@ def _read_header(path: epath.Path) -> tuple[dict[str, Any], int, int]:
     except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict):
-        raise ValueError(f"{path}: not a complete safetensors file: no header")
+        is_cut = text[:1] == b"{" and len(text) < length
+        reason = "cut short: fetch it again" if is_cut else contents.describe(path) or "no header"
+        raise ValueError(f"{path}: not a complete safetensors file: {reason}")
     return header, 8 + length, size

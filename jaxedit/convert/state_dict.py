@@ -1,26 +1,32 @@
 """The weights in a release, by their PyTorch names, wherever they lie in it.
 
-A release is one file (`.pt`, `.pth`, `.bin`, `.ckpt`, `.safetensors`) or a directory of shards with
-an index; and inside a file of a training run the weights lie some dicts deep.
+A release is one file of PyTorch or safetensors, whatever its name, or a directory of shards with an
+index; and inside a file of a training run the weights lie some dicts deep, beside other things.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxedit.convert import safetensors, torch_file
+from jaxedit.convert import contents, safetensors, torch_file
+from jaxedit.convert.inert import Inert, plain, refusal
+from jaxedit.convert.prefixes import AVERAGES, weights_of
+from jaxedit.convert.scaled import unscale
 from jaxedit.convert.stored import Stored
 
-TORCH = (".pt", ".pth", ".bin", ".ckpt")
-SUFFIXES = (*TORCH, ".safetensors")
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")  # in directories and indexes
 INDEX = ".index.json"
 MAX_JSON = 1 << 26  # bytes
-# Keys under which training programs save the weights, and the moving average of them.
-LIVE = ("model", "module", "state_dict", "vae", "trainer", "gpt_fsdp")
-AVERAGE = ("ema", "model_ema", "gpt_ema_fsdp")
+MAX_DEPTH = 3  # of dicts around the weights
+# Keys under which training programs save the weights; `AVERAGES` are those of the moving average.
+LIVE = (
+    *("model", "module", "state_dict", "vae", "trainer", "gpt_fsdp"),
+    *("model_state_dict", "net", "network", "params"),
+)
+PIECE = re.compile(r".*-(\d+)-of-(\d+)\.\w+")  # of a model that is cut into files
 # What wrappers of modules add to the names; inside, "module" may also be a module's own name.
 WRAPPERS = re.compile(
     r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
@@ -35,11 +41,17 @@ class StateDict(NamedTuple):
       arrays: by PyTorch name, not read yet.
       settings: those of the run (its `args`), else those of `config.json` beside the file, else {}.
       where: the file or directory, for messages.
+      is_average: whether the arrays are the moving average of the weights.
     """
 
     arrays: dict[str, Stored]
     settings: dict[str, Any]
     where: str
+    is_average: bool = False
+
+
+class NoAverage(ValueError):
+    """There are weights, but no moving average of them."""
 
 
 def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
@@ -50,6 +62,7 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
       ema: take the moving average of the weights instead of the weights.
 
     Raises:
+      NoAverage: an average is asked for, and there is none.
       ValueError: a damaged or unsafe file, no weights or more than one model; says what is there.
       OSError: nothing is there, or it cannot be read.
     """
@@ -57,9 +70,16 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or directory")
     model = _only_model(path) if path.is_dir() else path
-    files = _shards(model) if model.name.endswith(INDEX) else {model: None}
+    is_index = model.name.endswith(INDEX)
+    files = _shards(model) if is_index else {model: None}
+    if not is_index and (piece := PIECE.fullmatch(model.name)) and int(piece[2]) > 1:
+        raise ValueError(
+            f"{model}: piece {int(piece[1])} of {int(piece[2])}: expected the folder with all of "
+            f"them and their index (NAME{INDEX})"
+        )
     arrays: dict[str, Stored] = {}
     settings: dict[str, Any] = {}
+    is_average = False
     for file, expected in files.items():
         found = _read(file, ema=ema)
         missing = sorted({WRAPPERS.sub("", n) for n in expected or ()} - found.arrays.keys())
@@ -67,7 +87,16 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
             raise ValueError(f"{file}: has no {', '.join(missing)}, which {model.name} expects")
         _add(arrays, found.arrays, file)
         settings |= found.settings
-    return StateDict(arrays, settings or _json(model.parent / "config.json"), str(path))
+        is_average |= found.is_average
+    try:
+        weights, has_prefix = weights_of(unscale(arrays), ema=ema)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    is_average |= has_prefix
+    if ema and not is_average:
+        raise NoAverage(f"{path}: holds no moving average of weights ({', '.join(AVERAGES)})")
+    settings = settings or _json(model.parent / "config.json")
+    return StateDict(weights, settings, str(path), is_average)
 
 
 def _only_model(directory: epath.Path) -> epath.Path:
@@ -80,7 +109,10 @@ def _only_model(directory: epath.Path) -> epath.Path:
     if any(name.startswith("model.safetensors") for name in models):
         models = [name for name in models if not name.startswith("pytorch_model.bin")]
     if len(models) != 1:
+        partial = [name for name in files if contents.partial_suffix(name)]
         there = f": {', '.join(sorted(models))}; name one of them" if models else ""
+        if not models and partial:
+            there = f", but incomplete downloads: {', '.join(sorted(partial)[:5])}"
         raise ValueError(f"{directory}: expected one model, found {len(models)}{there}")
     return files[models[0]]
 
@@ -96,45 +128,86 @@ def _shards(index: epath.Path) -> dict[epath.Path, list[str]]:
         if not plain or not name.endswith(SUFFIXES):
             raise ValueError(f"{index}: refused: {str(name)[:100]!r} is no weights file beside it")
         shards.setdefault(index.parent / name, []).append(array)
+    absent = sorted(shard.name for shard in shards if not shard.exists())
+    if absent:
+        raise FileNotFoundError(
+            f"{index}: {len(absent)} of {len(shards)} files are missing beside it: "
+            f"{', '.join(absent[:8])}{', ...' * (len(absent) > 8)}"
+        )
     return shards
 
 
 def _read(file: epath.Path, *, ema: bool) -> StateDict:
-    """The weights in one file."""
-    if file.suffix == ".safetensors":
-        content: Any = safetensors.read_stored(file)
-    elif file.suffix in TORCH:
-        content = torch_file.read_index(file)
-    else:
-        raise ValueError(f"{file}: expected a file ending in {', '.join(SUFFIXES)}")
+    """The weights in one file, whose content, not its name, tells the format."""
+    try:
+        content = _content(file)
+    except ValueError as error:
+        suffix = contents.partial_suffix(file.name)
+        if not suffix:
+            raise
+        reason = str(error).removeprefix(f"{file}: ")
+        raise ValueError(f"{file}: an incomplete download ({suffix}): {reason}") from error
+    found, way = _unwrap(content, file, ema=ema)
     arrays: dict[str, Stored] = {}
-    for name, array in _unwrap(content, file, ema=ema).items():
-        if isinstance(array, Stored) and isinstance(name, str):
+    refused = []
+    for name, value in found.items():
+        if isinstance(value, Stored) and isinstance(name, str):
             if not name.isprintable():
                 raise ValueError(f"{file}: {name[:50]!r} is no name of weights")
-            _add(arrays, {WRAPPERS.sub("", name): array}, file)
-    run = content.get("args")
-    return StateDict(arrays, dict(run) if isinstance(run, dict) else {}, str(file))
+            _add(arrays, {WRAPPERS.sub("", name): value}, file)
+        elif isinstance(value, Inert) and _is_weight(name, value):
+            refused.append(value)
+    if refused:
+        raise ValueError(f"{file}: {refusal(refused)}")
+    run = plain(content.get("args"))
+    settings = run if isinstance(run, dict) else {}
+    return StateDict(arrays, settings, str(file), bool(set(way) & set(AVERAGES)))
 
 
-def _unwrap(content: Any, file: epath.Path, *, ema: bool) -> Mapping[str, Any]:
-    """The innermost dict on the way along the known keys."""
-    keys = (*AVERAGE, *LIVE) if ema else (*LIVE, *AVERAGE)
-    way: list[str] = []
-    while isinstance(content, dict):
-        inner = next((key for key in keys if isinstance(content.get(key), dict)), None)
-        if inner is None or len(way) == len(keys):
-            break
-        way.append(inner)
-        content = content[inner]
-    if not isinstance(content, dict) or not any(isinstance(v, Stored) for v in content.values()):
-        keys = list(content)[:20] if isinstance(content, dict) else [type(content).__name__]
-        inside = f" under {'/'.join(way)}" if way else ""
-        shown = ", ".join(ascii(str(key)[:50])[1:-1] for key in keys) or "nothing"
-        raise ValueError(f"{file}: found no weights{inside}, but {shown}")
-    if ema and not set(way) & set(AVERAGE):
-        raise ValueError(f"{file}: holds no moving average of weights ({', '.join(AVERAGE)})")
-    return content
+def _content(file: epath.Path) -> Any:
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    is_torch = start.startswith((contents.ZIP, torch_file.LEGACY[:9]))
+    is_safetensors = start[8:] == b"{" or file.suffix == ".safetensors"
+    if is_safetensors and not is_torch:
+        return safetensors.read_stored(file)
+    return torch_file.read_index(file)
+
+
+def _is_weight(key: Any, value: Inert) -> bool:
+    """Whether what is of an unknown class was a weight: by its name, or as it holds a tensor."""
+    *modules, name = key.split(".") if isinstance(key, str) else ("",)
+    is_named = name in ("weight", "bias") or (bool(modules) and name != "_extra_state")
+    return is_named or torch_file.is_tensor(value)
+
+
+def _unwrap(
+    content: Any, file: epath.Path, *, ema: bool
+) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The innermost dict with weights on the way along the known keys, and that way."""
+    keys = (*AVERAGES, *LIVE) if ema else (*LIVE, *AVERAGES)
+    ways = list(_ways(content, keys))
+    found = next((way for way in ways if any(isinstance(v, Stored) for v in way[0].values())), None)
+    if found:
+        return found
+    inner, way = ways[0] if ways else ({}, ())
+    values = [value for value in inner.values() if isinstance(value, Inert)]
+    shown = ", ".join(ascii(str(key)[:50])[1:-1] for key in list(inner)[:20]) or "nothing"
+    inside = f" under {'/'.join(way)}" if way else ""
+    reason = f"; {refusal(values)}" if values else ""
+    there = shown if isinstance(content, dict) else type(content).__name__
+    raise ValueError(f"{file}: found no weights{inside}, but {there}{reason}")
+
+
+def _ways(
+    content: Any, keys: tuple[str, ...], way: tuple[str, ...] = ()
+) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    """Every dict along the known keys with its way, the innermost of the first keys first."""
+    if not isinstance(content, dict) or len(way) > MAX_DEPTH:  # it may lie in itself
+        return
+    for key in keys:
+        yield from _ways(content.get(key), keys, (*way, key))
+    yield content, way
 
 
 def _add(arrays: dict[str, Stored], more: Mapping[str, Stored], file: epath.Path) -> None:

@@ -28,7 +28,7 @@ class Stored:
     Attributes:
       file: local or `gs://` path.
       offset: byte of the file at which element (0, 0, ...) begins.
-      dtype: of the elements, little-endian; bfloat16 is that of ml_dtypes.
+      dtype: of the elements, little-endian; bfloat16 and 8-bit floats are those of ml_dtypes.
       shape: of the array.
       strides: elements (not bytes) from one entry of an axis to the next, never negative.
 
@@ -124,7 +124,9 @@ class Stored:
             if isinstance(item, bool) or not isinstance(item, Index | np.integer):
                 raise IndexError(f"{item!r}: expected an integer, a slice or ...")
         whole = index if ... in index else (*index, ...)  # numpy then never reads an element
-        nothing = np.empty((), self.dtype)
+        nothing = np.empty(
+            (), f"V{self.dtype.itemsize}"
+        )  # numpy cannot stride over each 8-bit float
         strides = [s * self.dtype.itemsize for s in self.strides]
         array = np.lib.stride_tricks.as_strided(nothing, self.shape, strides, writeable=False)
         view = array[whole]

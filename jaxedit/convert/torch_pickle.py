@@ -2,7 +2,8 @@
 
 A pickle is a program that may call whatever it can import. Here nothing is imported: a name that
 the program mentions is a key of the caller's table, whose values are inert or the caller's own
-builders, and every other name and every other instruction ends the reading.
+builders, or it is unknown. What an unknown name makes is an `Inert`, which keeps the name and what
+it was made from, and does nothing: settings, counters and callbacks often lie beside the weights.
 """
 
 import pickletools
@@ -10,9 +11,12 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from jaxedit.convert.inert import Inert
+
 MAX_BYTES = 1 << 24  # of a pickle; tensors lie outside it, and each takes some hundred bytes of it
 MAX_STEPS = 5_000_000
 MAX_NAME = 256  # bytes of a module and a name in it
+MAX_INTEGER = 1024  # bytes of a number: Python refuses to show much longer ones
 NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
 FIXED = {  # formats of arguments of a fixed size
     "PROTO": struct.Struct("<B"),
@@ -28,13 +32,19 @@ FIXED = {  # formats of arguments of a fixed size
 }
 SIZED = {  # formats of the number of bytes that an argument has
     "LONG1": struct.Struct("<B"),
+    "LONG4": struct.Struct("<I"),
     "SHORT_BINUNICODE": struct.Struct("<B"),
     "BINUNICODE": struct.Struct("<I"),
     "SHORT_BINBYTES": struct.Struct("<B"),
     "BINBYTES": struct.Struct("<I"),
+    "BINUNICODE8": struct.Struct("<Q"),
+    "BINBYTES8": struct.Struct("<Q"),
+    "BYTEARRAY8": struct.Struct("<Q"),
 }
+PUSHED = (*SIZED, "BININT", "BININT1", "BININT2", "BINFLOAT")
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-Key = str | int | None
+EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+Key = str | bytes | int | float | None
 
 
 class Builder(NamedTuple):
@@ -54,14 +64,15 @@ def load(
 
     Args:
       data: the pickle, of protocol 2 to 5.
-      names: "module name" to an inert value or a `Builder`; the only names that may be mentioned.
+      names: "module name" to a value that does nothing, or a `Builder`; others become `Inert`.
       stored_elsewhere: persistent id to what it stands for.
 
     Returns:
-      Nested dicts, lists, tuples, strings, numbers and what the builders made.
+      Nested dicts, lists (also for sets), tuples, strings, numbers, what the builders made, and
+      `Inert` values.
 
     Raises:
-      ValueError: the pickle is damaged or large, or needs a name or an instruction that is refused.
+      ValueError: the pickle is damaged or large, or has an instruction that is refused.
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"a pickle of {len(data)} bytes: expected at most {MAX_BYTES}")
@@ -100,10 +111,11 @@ def _instructions(data: bytes) -> Iterator[tuple[str, Any]]:
         yield operation, argument
 
 
-def _decode(operation: str, data: bytes) -> int | str | bytes:
-    if operation == "LONG1":
-        return int.from_bytes(data, "little", signed=True)
-    return data.decode() if operation.endswith("UNICODE") else data
+def _decode(operation: str, data: bytes) -> int | str | bytes | Inert:
+    if operation in ("LONG1", "LONG4"):
+        is_long = len(data) > MAX_INTEGER
+        return Inert("builtins.int") if is_long else int.from_bytes(data, "little", signed=True)
+    return data.decode(errors="surrogatepass") if "UNICODE" in operation else data
 
 
 class _Machine:
@@ -124,20 +136,20 @@ class _Machine:
                 pass
             case "NONE" | "NEWTRUE" | "NEWFALSE":
                 stack.append(CONSTANTS[operation])
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
+            case _ if operation in PUSHED:
                 stack.append(argument)
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINBYTES" | "SHORT_BINBYTES":
-                stack.append(argument)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
+            case _ if operation in EMPTY:
+                stack.append(EMPTY[operation]())
             case "MARK":
                 self.aside.append(stack)
                 self.stack = []
-            case "TUPLE":
+            case "POP_MARK":
+                self._since_mark()
+            case "POP" if not stack:
+                self._since_mark()
+            case "POP":
+                stack.pop()
+            case "TUPLE" | "FROZENSET":
                 items = self._since_mark()
                 self.stack.append(tuple(items))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
@@ -145,15 +157,15 @@ class _Machine:
             case "APPEND":
                 item = stack.pop()
                 _extend(stack[-1], [item])
-            case "APPENDS":
+            case "APPENDS" | "ADDITEMS":
                 items = self._since_mark()
                 _extend(self.stack[-1], items)
             case "SETITEM":
                 value, key = stack.pop(), stack.pop()
-                _set(stack[-1], [key, value])
+                set_items(stack[-1], [key, value])
             case "SETITEMS":
                 items = self._since_mark()
-                _set(self.stack[-1], items)
+                set_items(self.stack[-1], items)
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = stack[-1]
             case "MEMOIZE":
@@ -164,10 +176,13 @@ class _Machine:
                 stack.append(self._named(argument))
             case "STACK_GLOBAL":
                 name, module = stack.pop(), stack.pop()
-                stack.append(self._named(f"{module} {name}"))
+                stack.append(self._named(_dotted(module, name)))
             case "REDUCE" | "NEWOBJ":
                 arguments, builder = stack.pop(), stack.pop()
                 stack.append(_build(builder, arguments))
+            case "NEWOBJ_EX":
+                keywords, arguments, builder = stack.pop(), stack.pop(), stack.pop()
+                stack.append(_build(builder, arguments, keywords))
             case "BUILD":
                 attributes = stack.pop()
                 _set_attributes(stack[-1], attributes)
@@ -182,34 +197,48 @@ class _Machine:
         return items
 
     def _named(self, name: str) -> Any:
-        if name not in self.names:
-            shown = name.replace(" ", ".")[:100]
-            raise ValueError(f"refused: it needs {shown!r}, which is not plain weights or settings")
-        return self.names[name]
+        return self.names[name] if name in self.names else Inert(name.replace(" ", "."))
+
+
+def _dotted(module: Any, name: Any) -> str:
+    if not isinstance(module, str) or not isinstance(name, str) or len(module + name) > MAX_NAME:
+        raise TypeError("a name that is no text, or a long one")
+    return f"{module} {name}"
 
 
 def _extend(target: Any, items: list[Any]) -> None:
+    if isinstance(target, Inert):
+        target = target.parts
     if not isinstance(target, list):
         raise TypeError("items for what is no list")
     target.extend(items)
 
 
-def _set(target: Any, items: list[Any]) -> None:
-    keys, values = items[::2], items[1::2]
+def set_items(target: Any, items: list[Any]) -> None:
+    """Set keys and values, which alternate in `items`, in a dict."""
+    if isinstance(target, Inert):
+        target.parts.extend(items)
+        return
+    if not isinstance(target, dict):
+        raise TypeError("entries for what is no dict")
     # Keys of other types could be nested without end, and to hash one would take as long.
-    if not isinstance(target, dict) or not all(isinstance(key, Key) for key in keys):
-        raise TypeError("entries for what is no dict, or under keys that are no text or number")
-    target.update(zip(keys, values, strict=True))
+    keys = [key if isinstance(key, Key | Inert) else Inert("key", key) for key in items[::2]]
+    target.update(zip(keys, items[1::2], strict=True))
 
 
-def _build(builder: Any, arguments: Any) -> Any:
-    if not isinstance(builder, Builder) or not isinstance(arguments, tuple):
+def _build(builder: Any, arguments: Any, keywords: Any = None) -> Any:
+    if isinstance(builder, Inert):
+        return Inert(builder.name, arguments, keywords)
+    if not isinstance(builder, Builder) or not isinstance(arguments, tuple) or keywords:
         raise TypeError("a call of what cannot be called")
     return builder.build(*arguments)
 
 
 def _set_attributes(target: Any, attributes: Any) -> None:
     """Keep those of a settings object; those of a state dict only tell versions of modules."""
+    if isinstance(target, Inert):
+        target.parts.append(attributes)
+        return
     if not isinstance(target, dict) or not isinstance(attributes, dict):
         raise TypeError("attributes for what has none")
     if isinstance(target, Namespace):

@@ -221,7 +221,7 @@ def test_a_release_is_converted_when_it_is_first_used(release, tiny_model, tmp_p
         ([], "--src is missing"),
         (["--src=absent.pth"], "--dst is missing"),
         (["--src=absent.pth", "--dst=d"], "'absent.pth': no such file or directory"),
-        (["--src=list.txt", "--dst=d"], "list.txt: expected a file ending in .pt, .pth"),
+        (["--src=list.txt", "--dst=d"], "list.txt: not a PyTorch file: a text, not the weights: x"),
         (["--src=vae.pth", "--dst=d", "--kind=vq"], "--kind=vq: vae.pth holds bsq by its shapes"),
         (["--src=vae.pth", "--dst=d", "--kind=x"], "--kind=x: expected one of auto, varedit"),
         (["--src=vae.pth", "--dst=d", "--settings=editar-512"], "a bsq alone has no such settings"),

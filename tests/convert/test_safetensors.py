@@ -4,7 +4,7 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from jaxedit.convert import safetensors
 
@@ -41,6 +41,17 @@ def test_others_read_what_is_written_and_back(tmp_path):
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array)
             assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    "kind", ["float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64", "complex64"]
+)
+def test_other_types_are_those_of_the_library(tmp_path, kind):
+    array = np.array([[1, 2, 4], [0, 1, 8]]).astype(getattr(ml_dtypes, kind, kind))
+    (tmp_path / "a").write_bytes(save({"x": array}))
+    found = safetensors.read_stored(tmp_path / "a")["x"]
+    assert found.dtype == array.dtype and np.array_equal(found[...], array)
+    assert np.array_equal(found[:, 1], array[:, 1])
 
 
 class Layers:

@@ -3,6 +3,7 @@ import collections
 import pathlib
 import tracemalloc
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch_writer
@@ -45,7 +46,7 @@ def test_a_training_run_of_pytorch(golden):
     [
         ("torch_module.pt", r"torch_module.pt: refused: it needs 'torch.nn.modules.linear.Linear'"),
         ("torch_legacy.pt", r"before PyTorch 1.6; save it again .*torch.save\(torch.load\("),
-        ("torch_types.json", r"torch_types.json: not a PyTorch file: it begins with b'{\\n"),
+        ("torch_types.json", r"torch_types.json: not a PyTorch file: a text in JSON.*: { .by"),
     ],
 )
 def test_files_that_are_not_plain_weights(name, message):
@@ -75,6 +76,28 @@ def test_what_our_writer_writes(tmp_path):
         assert stored.dtype == array.dtype and np.array_equal(stored[...], array), key
     assert found["views"][0].offset == found["base"].offset  # of one storage
     assert all(array.offset % 64 == 0 for array in (found["half"], found["base"]))
+
+
+FLOATS8 = (
+    *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"),
+)
+
+
+@pytest.mark.parametrize("kind", [*FLOATS8, "uint16", "uint32", "uint64", "complex128"])
+def test_types_without_storages_of_their_own(tmp_path, kind):
+    whole = np.array([[1, 2, 4, 0.5], [8, 16, 2, 1]]).astype(getattr(ml_dtypes, kind, kind))
+    views = {"w": whole, "t": whole.T, "part": whole[1, ::2], "row": whole[1:]}
+    torch_writer.save(tmp_path / "f.pth", views)
+    found = read_index(tmp_path / "f.pth")
+    for key, view in views.items():
+        assert found[key].dtype == whole.dtype
+        assert np.array_equal(found[key][...], view), key
+
+
+def test_a_file_of_pytorch_with_8_bit_floats():
+    weight = read_index(GOLDEN / "torch_fp8.pth")["w"]
+    assert weight.dtype == ml_dtypes.float8_e4m3fn
+    assert np.array_equal(weight[1:3].astype("f4"), np.ones((2, 4), "f4"))
 
 
 def _flat(value, key=""):

@@ -8,9 +8,14 @@ made anywhere: as holes they take no room on the disk either.
 
 import argparse
 import collections
+import contextlib
+import io
 import math
 import pathlib
+import pickle
 import struct
+import sys
+import types
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
@@ -30,13 +35,24 @@ STORAGES = {
     "int8": "CharStorage",
     "uint8": "ByteStorage",
     "bool": "BoolStorage",
-}
+    "complex64": "ComplexFloatStorage",
+    "complex128": "ComplexDoubleStorage",
+}  # of other types PyTorch saves plain bytes, and the type beside
 
 
 class Parameter(NamedTuple):
     """An array that is saved as a `torch.nn.Parameter`."""
 
     data: np.ndarray
+
+
+class Made(NamedTuple):
+    """What a call makes: of a class or function that may exist nowhere."""
+
+    module: str
+    name: str
+    arguments: tuple[Any, ...] = ()
+    attributes: Any = None
 
 
 class Virtual(NamedTuple):
@@ -69,7 +85,7 @@ def save(path: pathlib.Path, content: Any, *, root: str = "archive") -> None:
     Args:
       path: file to write.
       content: dicts (also ordered ones), lists, tuples, `argparse.Namespace`, None, booleans,
-        numbers, strings, numpy arrays, `Parameter` and `Virtual`.
+        numbers, strings, bytes, numpy arrays, `Parameter`, `Made` and `Virtual`.
       root: directory inside the zip; PyTorch takes the file's name.
     """
     storages: dict[int, np.ndarray | Virtual] = {}
@@ -83,6 +99,73 @@ def save(path: pathlib.Path, content: Any, *, root: str = "archive") -> None:
             f"{root}/version": b"3\n",
         },
     )
+
+
+def save_with_python(path: pathlib.Path, weights: Mapping[str, Any], beside: Any, protocol: int):
+    """Write {"state_dict": weights, "beside": beside} by Python's own pickler.
+
+    Args:
+      path: file to write.
+      weights: numpy arrays of float32 by key.
+      beside: anything that can be pickled.
+      protocol: of the pickle, 2 to 5.
+    """
+    arrays = list(weights.values())
+    build, kind = _Named("torch._utils", "_rebuild_tensor_v2"), _Named("torch", "FloatStorage")
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value: Any) -> Any:
+            if not isinstance(value, _Storage):
+                return None
+            return ("storage", kind, str(value.key), "cpu", arrays[value.key].size)
+
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, _Named):
+                return value.name
+            if not isinstance(value, _Tensor):
+                return NotImplemented
+            shape = arrays[value.key].shape
+            strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+            return build, (_Storage(value.key), 0, shape, strides, False, collections.OrderedDict())
+
+    tensors = {key: _Tensor(n) for n, key in enumerate(weights)}
+    data = io.BytesIO()
+    with _importable(build, kind):
+        Pickler(data, protocol).dump({"state_dict": tensors, "beside": beside})
+    members = {f"a/data/{n}": array for n, array in enumerate(arrays)}
+    write_zip(path, {"a/data.pkl": data.getvalue(), "a/byteorder": b"little", **members})
+
+
+class _Tensor(NamedTuple):
+    key: int
+
+
+class _Storage(NamedTuple):
+    key: int
+
+
+class _Named:
+    """A name of a module that is not installed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.__module__, self.name, self.__qualname__ = module, name, name
+
+    def __call__(self) -> None:
+        """Look like a function to the pickler."""
+
+
+@contextlib.contextmanager
+def _importable(*names: _Named) -> Iterator[None]:
+    """The pickler finds the names where they say that they are."""
+    before = dict(sys.modules)
+    for named in names:
+        module = sys.modules.setdefault(named.__module__, types.ModuleType(named.__module__))
+        setattr(module, named.name, named)
+    try:
+        yield
+    finally:
+        sys.modules.clear()
+        sys.modules.update(before)
 
 
 def write_zip(path: pathlib.Path, members: Mapping[str, bytes | np.ndarray | Virtual]) -> None:
@@ -141,6 +224,14 @@ def _pickle(value: Any, storages: dict[int, np.ndarray | Virtual]) -> bytes:
             return struct.pack("<ci", b"J", value)
         case int():
             return b"\x8a\x09" + value.to_bytes(9, "little", signed=True)
+        case bytes():
+            return (
+                b"c_codecs\nencode\n" + _text(value.decode("latin1")) + _text("latin1") + b"\x86R"
+            )
+        case Made():
+            made = f"c{value.module}\n{value.name}\n".encode()
+            made += _pickle(tuple(value.arguments), storages) + b"R"
+            return made + (_pickle(value.attributes, storages) + b"b" if value.attributes else b"")
         case float():
             return struct.pack(">cd", b"G", value)
         case str():
@@ -176,10 +267,16 @@ def _tensor(array: np.ndarray | Virtual, storages: dict[int, np.ndarray | Virtua
     storages.setdefault(id(storage), storage)
     key = list(storages).index(id(storage))
     dtype = np.dtype(storage.dtype)
-    place = b"(" + _text("storage") + f"ctorch\n{STORAGES[dtype.name]}\n".encode() + _text(str(key))
-    place += _text("cpu") + _pickle(math.prod(storage.shape), {}) + b"tQ"
+    size, kind = math.prod(storage.shape), f"ctorch\n{STORAGES.get(dtype.name)}\n".encode()
+    build, named = b"ctorch._utils\n_rebuild_tensor_v2\n(", b""
+    if dtype.name not in STORAGES:
+        size, kind = size * dtype.itemsize, b"ctorch.storage\nUntypedStorage\n"
+        build, named = build.replace(b"v2", b"v3"), f"ctorch\n{dtype.name}\n".encode()
+    place = (
+        b"(" + _text("storage") + kind + _text(str(key)) + _text("cpu") + _pickle(size, {}) + b"tQ"
+    )
     numbers = b"".join(_pickle(item, {}) for item in (offset, tuple(array.shape), strides))
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + place + numbers + b"\x89" + _ordered() + b"tR"
+    return build + place + numbers + b"\x89" + _ordered() + named + b"tR"
 
 
 def _ordered() -> bytes:

@@ -1,0 +1,49 @@
+"""The keys of one network among those that a training program saved under prefixes."""
+
+from collections.abc import Mapping
+
+from jaxedit.convert.stored import Stored
+
+# Keys, and first parts of keys, under which training programs save the moving average of weights.
+AVERAGES = (
+    *("ema", "model_ema", "gpt_ema_fsdp", "ema_model", "ema_state_dict", "state_dict_ema"),
+    *("params_ema", "model_ema_state_dict"),
+)
+# First parts of keys that are no module of a network that is known here.
+MODULES = (
+    *("model", "module", "net", "network", "state_dict", "trainer", "gpt_fsdp", "gpt", "vae"),
+    *("online_model", "generator", "_orig_mod", "_forward_module"),
+)
+# First parts of keys of what only training needs.
+LOSSES = (
+    *("loss", "losses", "loss_fn", "criterion", "lpips", "perceptual_loss", "discriminator"),
+    *("metrics", "optimizer"),
+)
+
+
+def weights_of(arrays: Mapping[str, Stored], *, ema: bool) -> tuple[dict[str, Stored], bool]:
+    """The arrays of the network, without the prefix that all of their keys share.
+
+    Keys of losses, and of the weights or their moving average, whichever is not asked for, are left
+    out where they lie beside others.
+
+    Args:
+      arrays: by key.
+      ema: take the moving average of the weights.
+
+    Returns:
+      (arrays by key, whether they are the moving average).
+    """
+    is_average = False
+    while True:
+        firsts = {key: key.partition(".")[0] if "." in key else "" for key in arrays}
+        present = set(firsts.values())
+        averages = present & set(AVERAGES)
+        wanted = present - set(LOSSES) - averages
+        if averages and (ema or not wanted):
+            wanted, is_average = averages, True
+        if wanted and wanted != present:
+            arrays = {key: array for key, array in arrays.items() if firsts[key] in wanted}
+        if len(wanted) != 1 or not wanted <= {*MODULES, *AVERAGES}:
+            return dict(arrays), is_average
+        arrays = {key.partition(".")[2]: array for key, array in arrays.items()}

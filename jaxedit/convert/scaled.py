@@ -1,0 +1,101 @@
+"""8-bit weights that are stored beside a scale, as ComfyUI and compressed-tensors write them.
+
+Such a weight is `X.weight * X.scale_weight`, also named `X.weight_scale`: one number, or one a row.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from jaxedit.convert.stored import Stored
+
+SCALES = ("scale_weight", "weight_scale")
+UNUSED = ("scale_input", "input_scale", "scale_output", "output_scale")  # of activations
+MARK, FORMAT = "scaled_fp8", "comfy_quant"
+FLOATS8 = (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+FLOATS8 += (ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2fnuz)
+SCALED = tuple(np.dtype(kind) for kind in (*FLOATS8, np.int8))
+MAX_FORMAT = 4096  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """An 8-bit array times its scale, read when it is indexed.
+
+    Attributes:
+      stored: the array.
+      scale: f32, one number or one a row.
+    """
+
+    stored: Stored
+    scale: np.ndarray
+    dtype = np.dtype(np.float32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.stored.shape
+
+    @property
+    def file(self) -> Any:
+        """Where the array lies."""
+        return self.stored.file
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """The numbers of a part; see `Stored`."""
+        scale = np.broadcast_to(self.scale, self.shape)[index]
+        return self.stored[index].astype(np.float32) * scale
+
+
+def unscale(arrays: Mapping[str, Stored]) -> dict[str, Stored | Scaled]:
+    """Put each scale and its weight together, and leave out what only told of them.
+
+    Raises:
+      ValueError: a scale of another kind; names it.
+    """
+    found: dict[str, Stored | Scaled] = dict(arrays)
+    for key, array in arrays.items():
+        module, dot, name = key.rpartition(".")
+        weight = arrays.get(f"{module}{dot}weight")
+        is_scaled = weight is not None and weight.dtype in SCALED
+        if name == MARK:
+            del found[key]
+        elif name == FORMAT:
+            _require_known(key, array)
+            del found[key]
+        elif is_scaled and name in UNUSED:
+            del found[key]
+        elif is_scaled and name in SCALES:
+            found[f"{module}{dot}weight"] = _scaled(key, weight, array)
+            del found[key]
+        elif is_scaled and ("scale" in name or "zero_point" in name or name == "SCB"):
+            raise ValueError(f"{key}: 8-bit weights with a scale of a kind that is not known here")
+    return found
+
+
+def _scaled(key: str, weight: Stored, scale: Stored) -> Scaled:
+    rows = (weight.shape[0], *(1 for _ in weight.shape[1:])) if weight.shape else ()
+    if scale.size != 1 and scale.shape != rows:
+        raise ValueError(
+            f"{key}: a scale of shape {scale.shape} for weights of {weight.shape}: expected one "
+            f"number or {rows}"
+        )
+    if scale.dtype.kind == "c":
+        raise ValueError(f"{key}: expected real numbers, found {scale.dtype}")
+    numbers = scale[...].astype(np.float32)
+    return Scaled(weight, numbers.reshape(() if scale.size == 1 else rows))
+
+
+def _require_known(key: str, array: Stored) -> None:
+    """Raise ValueError unless the JSON of a weight's format says that it is a scaled float."""
+    text = array[...].tobytes() if array.nbytes <= MAX_FORMAT else b""
+    try:
+        kind = json.loads(text)["format"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        kind = None
+    if kind not in ("float8_e4m3fn", "float8_e5m2", "int8_tensorwise"):
+        raise ValueError(f"{key}: 8-bit weights of the format {ascii(kind)[:50]}, not known here")
