@@ -11,12 +11,12 @@ ACTIVATIONS = ("quick_gelu", "gelu")
 class TowerConfig:
     """One of CLIP's two transformers. Defaults: the image tower of clip-vit-large-patch14."""
 
-    layers: int = 24
-    width: int = 1024
-    heads: int = 16
-    mlp_hidden: int = 4096
+    layers: int = 24  # blocks
+    width: int = 1024  # channels of a token
+    heads: int = 16  # of attention
+    mlp_hidden: int = 4096  # channels inside the MLP
     activation: str = "quick_gelu"  # x * sigmoid(1.702 x), as OpenAI trained; others: gelu
-    norm_eps: float = 1e-5
+    norm_eps: float = 1e-5  # added to the variance in norms
 
     def validate(self, name: str) -> None:
         """Raise ConfigError for sizes that cannot work; `name` is the tower's."""
@@ -45,8 +45,8 @@ class CLIPConfig:
     text: TowerConfig = dataclasses.field(default_factory=_text_tower)
     patch: int = 14  # pixels per patch side
     grid: int = 16  # patches per side; pictures have no other size
-    vocab_size: int = 49408
-    max_text_tokens: int = 77
+    vocab_size: int = 49408  # entries of the text vocabulary
+    max_text_tokens: int = 77  # longest text
     eos_id: int = 2  # the token that stands for a text; 2, in old configs, is its largest id
     projection_width: int = 768  # P, of the common space
 

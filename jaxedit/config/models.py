@@ -26,15 +26,15 @@ ROPE_MODES = ("grid", "release")
 class T5Config:
     """T5 v1.1 / Flan encoder (gated GELU). Defaults: flan-t5-xl."""
 
-    vocab_size: int = 32128
+    vocab_size: int = 32128  # entries of the text vocabulary
     width: int = 2048  # d_model
     head_width: int = 64  # d_kv
     mlp_hidden: int = 5120  # d_ff
-    layers: int = 24
-    heads: int = 32
-    position_buckets: int = 32
-    position_max_distance: int = 128
-    norm_eps: float = 1e-6
+    layers: int = 24  # blocks
+    heads: int = 32  # of attention
+    position_buckets: int = 32  # of relative positions
+    position_max_distance: int = 128  # tokens; farther ones share a bucket
+    norm_eps: float = 1e-6  # added to the variance in norms
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that cannot work."""
@@ -52,9 +52,9 @@ class BSQConfig:
 
     bits: int = 32  # channels of the latent = bits per latent position
     stride: int = 16  # pixels per latent position; the first log2(stride) levels halve
-    base_channels: int = 128
-    channel_mult: tuple[int, ...] = (1, 2, 4, 4, 4)
-    res_blocks: int = 2
+    base_channels: int = 128  # channels of the first level
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4, 4)  # of each level, times base_channels
+    res_blocks: int = 2  # residual blocks per level
 
     @property
     def halvings(self) -> int:
@@ -75,23 +75,23 @@ class BSQConfig:
 class VAREditConfig:
     """VAREdit / Infinity transformer. Defaults: 2B at 512 px as released."""
 
-    depth: int = 32
-    width: int = 2048
-    heads: int = 16
-    mlp_hidden: int = 8192
+    depth: int = 32  # blocks
+    width: int = 2048  # D, channels of a token
+    heads: int = 16  # of attention
+    mlp_hidden: int = 8192  # channels inside the MLP
     bits: int = 32  # bits per latent position of the image tokenizer
     patchify: bool = False  # 2x2 latent positions are one token (8B)
-    text_width: int = 2048
-    text_pool_heads: int = 16
-    max_text_tokens: int = 512
+    text_width: int = 2048  # channels of a text token
+    text_pool_heads: int = 16  # heads of the attention that pools the text
+    max_text_tokens: int = 512  # longest text
     levels: int = 15  # rows of the level embedding
     conditioning: str = "sar"  # paper: sar; ablations: finest, full; none: Infinity, no editor
     rope_mode: str = "release"  # released weights: release; trained from here: grid
-    rope_base: float = 10000.0
+    rope_base: float = 10000.0  # of rotary positions
     rope_scales: Scales = SQUARE_SCALES  # the 1M schedule from which rotary positions are taken
     scales: Scales = SQUARE_SCALES[:10]  # default schedule, in tokens
     drop_path: float = 0.1  # linear over depth; training only
-    norm_eps: float = 1e-6
+    norm_eps: float = 1e-6  # added to the variance in norms
 
     @property
     def head_width(self) -> int:

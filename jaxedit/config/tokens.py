@@ -21,7 +21,7 @@ class VQConfig:
 
     codes: int = 16384  # V, entries of the codebook
     code_width: int = 8  # channels of an entry
-    base_channels: int = 128
+    base_channels: int = 128  # channels of the first level
     channel_mult: tuple[int, ...] = (1, 1, 2, 2, 4)  # VQ-8: (1, 2, 2, 4)
     res_blocks: int = 2  # per level of the encoder; the decoder has one more
     latent_width: int = 256  # channels between encoder and quantiser
@@ -47,21 +47,21 @@ class VQConfig:
 class EditARConfig:
     """LlamaGen / EditAR transformer. Defaults: EditAR as released (GPT-XL, 512 px)."""
 
-    layers: int = 36
-    width: int = 1280
-    heads: int = 20
+    layers: int = 36  # blocks
+    width: int = 1280  # D, channels of a token
+    heads: int = 20  # of attention
     kv_heads: int = 0  # heads of keys and values; 0: as many as `heads`
-    mlp_hidden: int = 3584
+    mlp_hidden: int = 3584  # channels inside the MLP
     codes: int = 16384  # V, vocabulary of image tokens
     grid: int = 32  # g, side of the image in tokens; N = g * g
     prefix: str = "edit"  # edit: [source N][text T]; text: [text T]; class: [class 1]
     text_tokens: int = 120  # T
-    text_width: int = 2048
+    text_width: int = 2048  # channels of a text token
     classes: int = 0  # of the class prefix; LlamaGen 1000
     prompts: str = "code"  # of translation tasks: the release's code | the paper | toy
     distill_width: int = 768  # width of the teacher whose features are predicted; 0 = no such head
-    rope_base: float = 10000.0
-    norm_eps: float = 1e-5
+    rope_base: float = 10000.0  # of rotary positions
+    norm_eps: float = 1e-5  # added to the variance in norms
     dropout: float = 0.1  # after attention and MLP; training only
     token_dropout: float = 0.1  # of text embeddings (edit) or of all embeddings; training only
 
@@ -123,15 +123,15 @@ class EditARConfig:
 class ViTConfig:
     """Vision transformer of DINO (v1) and DINOv2. Defaults: dinov2-base."""
 
-    layers: int = 12
-    width: int = 768
-    heads: int = 12
-    mlp_hidden: int = 3072
+    layers: int = 12  # blocks
+    width: int = 768  # D, channels of a token
+    heads: int = 12  # of attention
+    mlp_hidden: int = 3072  # channels inside the MLP
     patch: int = 14  # pixels per patch side
     grid: int = 37  # side of the learnt position table, in patches
     layer_scale: bool = True  # v1 has none
     position_offset: float = 0.0  # patches added when the table is resized; v1's own code 0.1
-    norm_eps: float = 1e-6
+    norm_eps: float = 1e-6  # added to the variance in norms
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that cannot work."""
@@ -152,8 +152,8 @@ class TokenSampleConfig:
     guidance_mode: str = "text"  # null row drops: text | joint: text and image | dual: each in turn
     image_guidance: float = 1.5  # of `dual` only
     guidance_until: int = -1  # the last token (0 is the second one) that is guided; -1 = all
-    temperature: float = 1.0
-    top_k: int = 1000
+    temperature: float = 1.0  # below 1 draws likelier tokens
+    top_k: int = 1000  # draw from the k likeliest tokens
     top_p: float = 1.0  # 1 = off
     greedy: bool = False  # take the likeliest token
 
@@ -184,13 +184,13 @@ class TokenSampleConfig:
 class ERecConfig:
     """Editing by reconstruction. Defaults: the paper, and the reading of it that we take."""
 
-    recon_prompt: str = "reconstruct the image without changes"
+    recon_prompt: str = "reconstruct the image without changes"  # instruction of its path
     tau_js: float = 0.7  # bits; seeds of the edit mask
     tau_low: float = 3.0  # nats; NLL of the source token on the editing path: background below
     tau_high: float = 10.0  # nats; the same on the reconstruction path: background above
     dilation: int = 3  # side of the mask's neighbourhood; 1 = none
-    use_nll_low: bool = True
-    use_nll_high: bool = True
+    use_nll_low: bool = True  # apply tau_low
+    use_nll_high: bool = True  # apply tau_high
     noise: str = "shared"  # ablation: independent
     gumbel_key: str = "row"  # row: noise of a row's own seed | batch: one noise for all rows
     probabilities: str = "guided"  # of JS and NLL: guided | cond | truncated to the candidates

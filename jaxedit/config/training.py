@@ -15,9 +15,9 @@ class MeshConfig:
     Training chooses those of several -1 by the devices, the model and the batch, and logs why.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    data: int = -1  # devices that share the rows
+    fsdp: int = 1  # devices that share the rows and the parameters
+    tensor: int = 1  # devices that share heads and hidden units
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -40,8 +40,8 @@ class DataConfig:
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
     prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy
-    seed: int = 0
-    threads: int = 2
+    seed: int = 0  # of the order of rows
+    threads: int = 2  # that read and decode rows
     prefetch: int = 4  # batches
 
 
@@ -49,15 +49,15 @@ class DataConfig:
 class OptimConfig:
     """AdamW. Defaults: Infinity's training script."""
 
-    learning_rate: float = 6e-5
+    learning_rate: float = 6e-5  # its peak
     schedule: str = "constant"  # constant | cosine
     end_ratio: float = 1.0  # learning rate at the end, as a share of the peak
-    warmup_steps: int = 0
-    beta1: float = 0.9
-    beta2: float = 0.97
-    eps: float = 1e-8
-    weight_decay: float = 0.005
-    clip_norm: float = 5.0
+    warmup_steps: int = 0  # steps in which the rate rises from 0 to its peak
+    beta1: float = 0.9  # decay of the mean gradient
+    beta2: float = 0.97  # decay of the mean squared gradient
+    eps: float = 1e-8  # added to the root of the mean squared gradient
+    weight_decay: float = 0.005  # share of the kernels taken away, times the rate
+    clip_norm: float = 5.0  # gradients of a larger norm are scaled down to it
     accumulate: int = 1  # micro-batches per step
 
     def validate(self) -> None:
@@ -86,9 +86,8 @@ class VAREditTrainConfig:
 
     # weights of the frozen image tokenizer: name or directory; empty: those of init_from
     tokenizer: str = "toy-varedit"
-    text_encoder: str = (
-        ""  # weights of the frozen text encoder; empty: train it with the transformer
-    )
+    # weights of the frozen text encoder: name or directory; empty: train it with the transformer
+    text_encoder: str = ""
     # of training pairs, pad | crop (as the release trains); empty: the model's, as they are edited
     fit: str = ""
     text_drop: float = 0.1  # probability that a row's text becomes the unconditional one
@@ -103,18 +102,18 @@ class BSQTrainConfig:
 
     scales: Scales = SQUARE_SCALES[:7]  # latent grids
     scale_drop: float = 0.5  # each scale but the last is skipped with this probability
-    l1_weight: float = 1.0
+    l1_weight: float = 1.0  # of the mean absolute difference of pixels
     mse_weight: float = 0.0  # paper 0
-    quantizer_weight: float = 4.0
-    commit_weight: float = 0.25
-    entropy_weight: float = 0.1
-    inv_temperature: float = 100.0
+    quantizer_weight: float = 4.0  # of the next two together
+    commit_weight: float = 0.25  # of the distance from the latents to their bits
+    entropy_weight: float = 0.1  # of bits that are sure, and of codes that are used alike
+    inv_temperature: float = 100.0  # sharpness of the bits' probabilities in the entropy
     lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights
     lpips_weights: str = ""  # file of the VGG16 LPIPS network
     gan_weight: float = 0.0  # paper 0.3
     gan_start: int = 50_000  # step at which the generator starts to see the discriminator
     gan_channels: int = 128  # base width of the PatchGAN
-    gan_lecam: float = 0.05
+    gan_lecam: float = 0.05  # of LeCam's regularisation of the discriminator
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -136,9 +135,9 @@ class EditARTrainConfig:
 class VQTrainConfig:
     """Losses of the vector-quantised tokenizer. Defaults: LlamaGen without external networks."""
 
-    mse_weight: float = 1.0
-    l1_weight: float = 0.0
-    commit_weight: float = 0.25
+    mse_weight: float = 1.0  # of the mean squared difference of pixels
+    l1_weight: float = 0.0  # of the mean absolute difference of pixels
+    commit_weight: float = 0.25  # of the distance from the latents to their entries
     drift_weight: float = 0.0  # ours: latents of a pair stay equal outside the edit mask
     kmeans_batches: int = 4  # batches whose latents the codebook starts from; 0 = random start
     restart_after: int = 100  # steps without use after which an entry starts again; 0 = never
@@ -186,9 +185,9 @@ class TrainConfig:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     init_from: str = ""  # start from these weights (name or directory) instead of random ones
-    steps: int = 1000
-    seed: int = 0
-    dtype: str = "bfloat16"  # compute dtype; parameters stay float32
+    steps: int = 1000  # of the whole run, resumed ones included
+    seed: int = 0  # of new parameters, noise and dropout; data.seed is the data's
+    dtype: str = "bfloat16"  # of computation: float32 | bfloat16; parameters stay float32
     # of the products in the image tokenizer where it makes labels: highest: float32 | high: three
     # of bfloat16 instead of six on TPU, TF32 on NVIDIA cards; benchmarks/label_precision.py
     label_precision: str = "highest"
@@ -196,16 +195,17 @@ class TrainConfig:
     # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
     remat: str = "all"
     unroll: int = 1  # blocks that one turn of the loop over all blocks holds
-    ema_decay: float = 0.0  # 0 = off
-    resume: str = "auto"  # auto | never
-    log_every: int = 20
+    ema_decay: float = 0.0  # of the moving average of the parameters, 0 = off
+    resume: str = "auto"  # auto: from the newest checkpoint, if there is one | never
+    log_every: int = 20  # steps between two lines of the log
     sample_every: int = 500  # steps between sample sheets, 0 = off
-    sample_rows: int = 8
-    checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    export_dtype: str = "float32"  # of the weights in workdir/export; float16 and bfloat16 halve it
-    tensorboard: bool = False  # needs tensorboardX
-    wandb: str = ""  # project name; needs wandb
+    sample_rows: int = 8  # rows of a sample sheet
+    checkpoint_every: int = 500  # steps between two checkpoints
+    keep_checkpoints: int = 2  # the newest so many stay
+    # of the weights in WORKDIR/export: float32 | float16 and bfloat16: half the size
+    export_dtype: str = "float32"
+    tensorboard: bool = False  # reports in WORKDIR/tb; needs tensorboardX
+    wandb: str = ""  # name of the project that gets the reports; needs wandb
 
     @property
     def fit(self) -> str:
