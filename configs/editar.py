@@ -1,10 +1,10 @@
 """EditAR: an autoregressive editor whose prefix is the source picture, then the instruction.
 
-    python -m jaxedit.train --config=configs/editar.py:tiny --workdir=runs/editar
+    python -m jaxedit.train --config=configs/editar.py
 
 Presets:
-  tiny   3 M parameters, 64 px toy scenes; trains on two CPU cores, with the tokenizer that
-         configs/tokenizer_vq.py:tiny leaves in runs/vq.
+  tiny   3 M parameters, 64 px toy scenes; trains on two CPU cores, with toy-editar's tokenizer or
+         your own: --config.editar.tokenizer=runs/tokenizer_vq-tiny/export
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
 The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
@@ -29,16 +29,11 @@ TEACHER = "pretrained/dinov2-base"
 STORES = "stores"
 
 
-def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    return pick_preset({"tiny": _tiny, "xl": _xl}, preset)()
-
-
 def _tiny() -> TrainConfig:
     model = copy.deepcopy(EDITAR_PRESETS["tiny"])
     return TrainConfig(
         model=model,
-        editar=EditARTrainConfig(tokenizer="runs/vq/export", random_share=0.05, spoilt_share=0.7),
+        editar=EditARTrainConfig(random_share=0.05, spoilt_share=0.7),
         data=DataConfig(
             batch_size=16,
             text_tokens=model.editar.text_tokens,
@@ -101,3 +96,11 @@ def _xl() -> TrainConfig:
         sample_every=1000,
         checkpoint_every=1000,
     )
+
+
+RUNS = {"tiny": _tiny, "xl": _xl}
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """Return the run called `preset`."""
+    return pick_preset(RUNS, preset)()

@@ -6,7 +6,8 @@
     python -m jaxedit photo.jpg "make it snow" --model=runs/mine/export
 
 Presets:
-  tiny         the bundled toy-varedit at 64 px; minutes on two CPU cores.
+  tiny         the bundled toy-varedit at 64 px, on toy scenes unless --config.data.source names
+               pairs of yours; minutes on two CPU cores.
   varedit      VAREdit 2B at 512 px.
   varedit-256  the same weights at 256 px.
   editar       EditAR at 512 px.
@@ -34,17 +35,11 @@ from jaxedit.config import (
 )
 
 
-def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    runs = {"tiny": _tiny, "varedit": _varedit, "varedit-256": _varedit_256, "editar": _editar}
-    return pick_preset(runs, preset)()
-
-
 def _tiny() -> TrainConfig:
     return TrainConfig(
         model=copy.deepcopy(PRESETS["tiny"]),
         varedit=VAREditTrainConfig(tokenizer="", bit_noise=0.1),
-        data=_data(64, batch=16, text_tokens=16),
+        data=_data(64, batch=16, text_tokens=16, source="toy"),
         optim=_optim(1e-3),
         lora=LoRAConfig(rank=8),
         init_from="toy-varedit",
@@ -93,9 +88,9 @@ def _large(weights: str, data: DataConfig) -> TrainConfig:
     )
 
 
-def _data(size: int, *, batch: int, text_tokens: int) -> DataConfig:
+def _data(size: int, *, batch: int, text_tokens: int, source: str = "stores/mine") -> DataConfig:
     return DataConfig(
-        source="stores/mine",
+        source=source,
         image_size=size,
         batch_size=batch,
         text_tokens=text_tokens,
@@ -115,3 +110,11 @@ def _optim(rate: float, accumulate: int = 1) -> OptimConfig:
         clip_norm=1.0,
         accumulate=accumulate,
     )
+
+
+RUNS = {"tiny": _tiny, "varedit": _varedit, "varedit-256": _varedit_256, "editar": _editar}
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """Return the run called `preset`."""
+    return pick_preset(RUNS, preset)()

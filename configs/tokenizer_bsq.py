@@ -1,6 +1,6 @@
 """The image tokenizer of VAREdit: multi-scale residual binary spherical quantisation (BitVAE).
 
-    python -m jaxedit.train --config=configs/tokenizer_bsq.py:tiny --workdir=runs/tokenizer
+    python -m jaxedit.train --config=configs/tokenizer_bsq.py
 
 Presets:
   tiny   16 bits, stride 8, 64 px toy scenes, 1.5 M parameters. Two idle CPU cores: 25 minutes.
@@ -23,11 +23,6 @@ from jaxedit.config import (
 )
 
 STORE = "stores/seed-openimages"
-
-
-def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    return pick_preset({"tiny": tiny, "d32": d32, "d14": d14}, preset)()
 
 
 def tiny() -> TrainConfig:
@@ -80,3 +75,11 @@ def d32() -> TrainConfig:
 def d14() -> TrainConfig:
     """The tokenizer of the 8.4B model."""
     return _bitvae("8b")
+
+
+RUNS = {"tiny": tiny, "d32": d32, "d14": d14}
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """Return the run called `preset`."""
+    return pick_preset(RUNS, preset)()

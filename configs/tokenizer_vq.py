@@ -1,6 +1,6 @@
 """The image tokenizer of LlamaGen and EditAR: one code per position from a learnt codebook.
 
-    python -m jaxedit.train --config=configs/tokenizer_vq.py:tiny --workdir=runs/tokenizer
+    python -m jaxedit.train --config=configs/tokenizer_vq.py
 
 Presets:
   tiny   512 codes, stride 8, 64 px toy scenes and their maps. One CPU core: 27 minutes. After 2600
@@ -34,11 +34,6 @@ _MIXTURE = (
     ("canny", 0.1),
     ("segmentation", 0.1),
 )
-
-
-def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    return pick_preset({"tiny": tiny, "vq16": vq16, "vq8": vq8}, preset)()
 
 
 def tiny() -> TrainConfig:
@@ -94,3 +89,11 @@ def vq16() -> TrainConfig:
 def vq8() -> TrainConfig:
     """LlamaGen's tokenizer of stride 8."""
     return _llamagen(VQConfig(channel_mult=(1, 2, 2, 4)))
+
+
+RUNS = {"tiny": tiny, "vq16": vq16, "vq8": vq8}
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """Return the run called `preset`."""
+    return pick_preset(RUNS, preset)()

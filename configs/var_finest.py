@@ -1,14 +1,16 @@
 """VAREdit that sees the source image at its finest scale only (ablation "finest").
 
-    python -m jaxedit.train --config=configs/var_finest.py:tiny --workdir=runs/tiny-finest
+    python -m jaxedit.train --config=configs/var_finest.py
 
 Presets: tiny, 2b-256, 2b, 8b; everything else as in configs/var_sar.py.
 """
 
 from jaxedit.config import TrainConfig
-from jaxedit.configs.var_sar import with_conditioning
+from jaxedit.configs import var_sar
+
+RUNS = var_sar.RUNS
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    return with_conditioning(preset, "finest")
+    """Return the run called `preset`."""
+    return var_sar.with_conditioning(preset, "finest")

@@ -1,6 +1,6 @@
 """VAREdit with scale-aligned reference (SAR), the paper's method: 2.2B and 8.4B, and a tiny one.
 
-    python -m jaxedit.train --config=configs/var_sar.py:tiny --workdir=runs/tiny
+    python -m jaxedit.train --config=configs/var_sar.py
 
 Presets:
   tiny     1.9 M parameters, 64 px toy scenes; trains on two CPU cores.
@@ -35,12 +35,6 @@ WEIGHTS = "pretrained/infinity-{size}"  # image tokenizer, transformer and text 
 STORES = "stores"
 # All rows alike: single edits, conversations cut into pairs, and ImgEdit's single edits.
 MIXTURE = (("seed-unsplash+seed-openimages+seed-real+seed-multiturn+imgedit", 1.0),)
-
-
-def get_config(preset: str = "tiny") -> TrainConfig:
-    """The run called `preset`."""
-    runs = {"tiny": _tiny, "2b-256": _2b_256, "2b": _2b, "8b": _8b}
-    return pick_preset(runs, preset)()
 
 
 def with_conditioning(preset: str, conditioning: str) -> TrainConfig:
@@ -106,3 +100,11 @@ def _2b() -> TrainConfig:
 
 def _8b() -> TrainConfig:
     return _paper("8b", 512, batch=1536, steps=60_000, rate=6e-5)
+
+
+RUNS = {"tiny": _tiny, "2b-256": _2b_256, "2b": _2b, "8b": _8b}
+
+
+def get_config(preset: str = "tiny") -> TrainConfig:
+    """Return the run called `preset`."""
+    return pick_preset(RUNS, preset)()

@@ -3,8 +3,8 @@
 # Usage: launch/until_done.sh command [arguments]
 #   launch/until_done.sh python -m jaxedit.train --config=configs/var_sar.py:2b --workdir=runs/2b
 # Started again: 42 (training was interrupted and saved) and 127 to 255 (a crash, a kill). Any other
-# code is final: 0 is done, 1 to 3 an error that would come again. SIGTERM and Ctrl-C are passed on,
-# and after them nothing is started again.
+# code is final: 0 is done, 1 to 3 an error that would come again, 130 somebody's Ctrl-C. SIGTERM and
+# Ctrl-C are passed on as SIGTERM, and after them nothing is started again.
 # PAUSE=10 seconds lie between two starts; TRIES=10 runs in a row of less than QUICK=600 seconds end
 # it with 1. CODE=FILE gets the exit code.
 set -euo pipefail
@@ -32,7 +32,8 @@ run() {
 while :; do
   begin=$SECONDS
   run "$@"
-  [ -z "$stopped" ] && { [ "$code" -eq 42 ] || [ "$code" -ge 127 ]; } || exit "$code"
+  [ -z "$stopped" ] && [ "$code" -ne 130 ] &&
+    { [ "$code" -eq 42 ] || [ "$code" -ge 127 ]; } || exit "$code"
 
   if [ $((SECONDS - begin)) -lt "$QUICK" ]; then tries=$((tries + 1)); else tries=0; fi
   if [ "$tries" -ge "$TRIES" ]; then

@@ -1,32 +1,30 @@
 """The command line of training: flags, config file and overrides, with one-line errors."""
 
 import ast
-import dataclasses
-import difflib
 import functools
-import importlib.util
-import pathlib
 import re
 import textwrap
-import types
 from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple
 
 from absl import flags
 from ml_collections import config_flags
 
-from jaxedit import configs
 from jaxedit.config import ConfigError, TrainConfig, require
+from jaxedit.train import config_file
+from jaxedit.train.config_file import ConfigFile
+from jaxedit.train.settings import UnknownName, check_names, listing, union_hints
 
-INSTALLED = pathlib.Path(configs.__file__).parent
 FLAGS = {
     "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
-    "workdir": "directory of this run, local or gs://...",
-    "dry_run": "tell how much memory each device needs, and train nothing; needs no --workdir",
+    "workdir": "directory of this run, local or gs://...; runs/FILE-PRESET if none is given",
+    "dry_run": "tell how much memory each device needs, and train nothing",
     "devices": "of --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
     "memory_gb": "memory of a device for --dry_run, if it is not one of these",
     "profile_steps": "first,last: profile these steps, from 1 at the start, into WORKDIR/profile",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
+    "help": "this page",
+    "help-settings": "list every setting of --config=FILE.py:PRESET, its value and what it is",
 }
 
 
@@ -35,6 +33,7 @@ class Command(NamedTuple):
 
     config: TrainConfig  # validated
     workdir: str
+    notes: list[str]  # what was not given and is taken instead, as lines for the user
     distributed: str  # auto | on | off
     overrides: dict[str, Any]  # settings given as --config.x.y=value
     dry_run: bool
@@ -55,24 +54,18 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
       ConfigError: one line that names the wrong argument and what was expected.
     """
-    argv, file = _take_config(argv)
-    require(bool(file), "--config is missing, e.g. --config=configs/var_sar.py:tiny")
-    config = _load(file)
+    argv, file = _read_config(argv)
     argv, loose = _split_loose(argv)
-    _check_names(argv)
     values = _define()
     holder = config_flags.DEFINE_config_dataclass(
-        "config", config, flag_values=values, sys_argv=list(argv)
+        "config", file.config, flag_values=values, sys_argv=list(argv)
     )
     try:
         left = values(argv)[1:]
     except flags.Error as error:
         raise ConfigError(str(error)) from error
     for argument in left:
-        raise ConfigError(f"unknown argument {argument!r}: settings start with --config.")
-    require(
-        values.dry_run or bool(values.workdir), "--workdir is missing: the directory of this run"
-    )
+        raise UnknownName(f"unknown argument {argument!r}: settings start with --config.")
     require(values.dry_run or not values.devices, "--devices: expected --dry_run with it")
     config = holder.value
     for name, value in loose.items():
@@ -81,7 +74,8 @@ def parse(argv: Sequence[str]) -> Command:
     config.validate()
     overrides = config_flags.get_override_values(values["config"]) | loose
     return Command(
-        *(config, values.workdir or "", values.distributed, overrides),
+        *(config, values.workdir or f"runs/{file.name}", _notes(file, values)),
+        *(values.distributed, overrides),
         dry_run=values.dry_run,
         devices=values.devices,
         memory_gb=values.memory_gb,
@@ -89,18 +83,33 @@ def parse(argv: Sequence[str]) -> Command:
     )
 
 
-def asks_for_help(argv: Sequence[str]) -> bool:
-    """Whether --help is among the arguments."""
-    return bool({"--help", "-help", "-h"} & set(argv))
+def asks_for_help(argv: Sequence[str]) -> str:
+    """Return the page that the arguments ask for: "--help", "--help-settings" or ""."""
+    if {"--help-settings", "--help_settings"} & set(argv):
+        return "--help-settings"
+    return "--help" if {"--help", "-help", "-h"} & set(argv) else ""
 
 
 def help_text() -> str:
     """All flags, then the beginning of every installed config: its commands and presets."""
-    lines = ["Flags:", *(f"  --{name:<12} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
-    for file in _installed():
+    lines = ["Flags:", *(f"  --{name:<13} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
+    for file in config_file.installed():
         doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
         lines += [f"  {file.name}", textwrap.indent(doc, "    "), ""]
     return "\n".join(lines)
+
+
+def help_settings(argv: Sequence[str]) -> str:
+    """All settings of the config in a command line; without one as they are in any run.
+
+    Raises:
+      ConfigError: there is no such config.
+    """
+    _, argument = _take_config(argv)
+    if not argument:
+        return listing(TrainConfig())
+    file = config_file.load(argument)
+    return listing(file.config, file.title)
 
 
 def _define() -> flags.FlagValues:
@@ -129,8 +138,30 @@ def _profile_steps(text: str) -> tuple[int, int] | None:
     return steps
 
 
-def _installed() -> list[pathlib.Path]:
-    return sorted(INSTALLED.glob("[a-z]*.py"))
+def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
+    """What the user did not choose, and how to choose it."""
+    notes = []
+    if file.preset and not file.is_chosen:
+        note = f"preset {file.preset}, as none was given"
+        if file.others:
+            note += f"; the others: {', '.join(file.others)}"
+            note += f" (--config={file.path}:{file.others[0]})"
+        notes.append(note)
+    if not values.workdir and not values.dry_run:
+        notes.append(
+            f"run in runs/{file.name}, as no --workdir was given; the same command resumes it"
+        )
+    return notes
+
+
+def _read_config(argv: Sequence[str]) -> tuple[list[str], ConfigFile]:
+    """All arguments but --config=FILE, their names checked, and that file."""
+    rest, argument = _take_config(argv)
+    file = config_file.load(argument) if argument else None
+    check_names(rest[1:], list(FLAGS), file.config if file else TrainConfig())
+    known = ", ".join(f"configs/{path.name}" for path in config_file.installed())
+    require(bool(file), f"--config is missing: expected --config=FILE.py, for example {known}")
+    return rest, file
 
 
 def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
@@ -147,42 +178,14 @@ def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
     return rest, file
 
 
-def _load(file: str) -> TrainConfig:
-    """The config of FILE.py:PRESET; the file lies here or among the installed configs."""
-    path, _, preset = file.partition(":")
-    places = [p for p in (pathlib.Path(path), INSTALLED / pathlib.Path(path).name) if p.is_file()]
-    known = ", ".join(p.name for p in _installed())
-    require(bool(places), f"--config={path}: no such file; installed configs: {known}")
-    spec = importlib.util.spec_from_file_location("jaxedit_config", places[0])
-    require(spec is not None, f"--config={path}: expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
-    require(hasattr(module, "get_config"), f"--config={path}: expected a function get_config")
-    config = module.get_config(preset) if preset else module.get_config()
-    require(isinstance(config, TrainConfig), f"--config={path}: expected a TrainConfig")
-    return config
-
-
-def _settings(cls: type = TrainConfig, prefix: str = "") -> dict[str, Any]:
-    """Type by dotted name of all settings of a config dataclass."""
-    found = {}
-    for name, hint in get_type_hints(cls).items():
-        parts = [t for t in (hint, *get_args(hint)) if dataclasses.is_dataclass(t)]
-        found |= _settings(parts[0], f"{prefix}{name}.") if parts else {prefix + name: hint}
-    return found
-
-
 def _split_loose(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Take out the settings of several types ("a number or a tuple"), which absl cannot parse."""
-    hints = _settings()
+    hints = union_hints()
     rest, loose = [], {}
     for argument in argv:
         match = re.fullmatch(r"--config\.([^=]+)=(.*)", argument)
         hint = hints.get(match[1]) if match else None
-        if not isinstance(hint, types.UnionType):
+        if hint is None:
             rest.append(argument)
             continue
         try:
@@ -190,18 +193,3 @@ def _split_loose(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         except (SyntaxError, ValueError) as error:
             raise ConfigError(f"{argument}: expected {hint}") from error
     return rest, loose
-
-
-def _check_names(argv: Sequence[str]) -> None:
-    """Raise ConfigError for a setting that does not exist, with the nearest one that does."""
-    known = list(_settings())
-    by_last_part = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-    for argument in argv:
-        match = re.match(r"--(?:no)?config\.([^=]+)", argument)
-        if not match or match[1] in known:
-            continue
-        last = match[1].rsplit(".", 1)[-1]
-        near = difflib.get_close_matches(match[1], known, 1, 0.75)
-        near += [by_last_part[n] for n in difflib.get_close_matches(last, by_last_part, 1)]
-        hint = f"; did you mean --config.{near[0]}?" if near else ""
-        raise ConfigError(f"--config.{match[1]}: no such setting{hint}")

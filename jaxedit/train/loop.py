@@ -2,10 +2,9 @@
 
 import dataclasses
 import logging
-import signal
+import time
 from collections.abc import Callable, Iterator
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,14 +18,25 @@ from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
 from jaxedit.parallel import distributed, sharding
 from jaxedit.train.mesh import mesh_of
-from jaxedit.train.metrics import Window, Writer
+from jaxedit.train.metrics import Window, Writer, duration
 from jaxedit.train.mfu import Work, work_of_step
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.profile import Profiler
 from jaxedit.train.reporting import only_reported
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
+from jaxedit.train.stop_signal import StopSignal
 from jaxedit.train.warm_start import warm_start
-from jaxedit.train.watchdog import DATA, EXPORT, FIRST, SAVE, SHEET, START, STEP, Watchdog
+from jaxedit.train.watchdog import (
+    DATA,
+    EXPORT,
+    FIRST,
+    FIRST_DATA,
+    SAVE,
+    SHEET,
+    START,
+    STEP,
+    Watchdog,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +44,15 @@ BatchesFrom = Callable[[int, range], Iterator[EditBatch]]
 
 
 class Interrupted(Exception):
-    """SIGTERM came: the run is saved and goes on when the same command is started again."""
+    """SIGTERM or Ctrl-C came: the run is saved and goes on when the same command is started again.
+
+    by: "SIGTERM" or "Ctrl-C".
+    """
+
+    def __init__(self, by: str, step: int) -> None:
+        """The run stopped after `step`."""
+        super().__init__(f"{by}: saved step {step}; the same command resumes")
+        self.by = by
 
 
 def train(
@@ -58,45 +76,46 @@ def train(
       profile_steps: first and last step to profile, from 1 at the start of this call.
 
     Raises:
-      Interrupted: SIGTERM came; a checkpoint of the last step is complete.
+      Interrupted: SIGTERM or Ctrl-C came; a checkpoint of the last step is complete.
       TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
-    mesh = mesh_of(config, objective)
-    work = None
-    with only_reported("counting the operations of a step"):
-        work = work_of_step(config, objective)
-    with (
-        jax.set_mesh(mesh),
-        StopSignal() as stop,
-        Watchdog() as watchdog,
-        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
-    ):
+    with Watchdog() as watchdog:
         watchdog.enter(START)
-        frozen = sharding.place(objective.frozen(), mesh)
-        state = first_state(config, objective, checkpoints, mesh)
-        begin = int(state.step)
-        local = batches_from(begin, sharding.local_rows(mesh, config.data.batch_size))
+        mesh = mesh_of(config, objective)
+        work = None
+        with only_reported("counting the operations of a step"):
+            work = work_of_step(config, objective)
         with (
-            Writer(workdir, config, start=begin) as writer,
-            Profiler(workdir / "profile", profile_steps) as profiler,
+            jax.set_mesh(mesh),
+            StopSignal(is_alone=jax.process_count() == 1) as stop,
+            Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
         ):
-            run = Run(
-                *(config, objective, frozen),
-                train_step=jit_step(config, objective, state, frozen, mesh),
-                batches=(sharding.to_global(b, mesh, config.data.batch_size) for b in local),
-                examples=jax.device_put(examples, sharding.replicated(mesh)),
-                work=work,
-                window=Window(checkpoints.latest),
-                checkpoints=checkpoints,
-                stop=stop,
-                watchdog=watchdog,
-                writer=writer,
-                profiler=profiler,
-            )
-            state = run.steps(state, begin)
-        watchdog.enter(EXPORT)
-        export(objective, state.best_params, workdir / "export")
+            frozen = sharding.place(objective.frozen(), mesh)
+            state = first_state(config, objective, checkpoints, mesh)
+            begin = int(state.step)
+            local = batches_from(begin, sharding.local_rows(mesh, config.data.batch_size))
+            with (
+                Writer(workdir, config, start=begin) as writer,
+                Profiler(workdir / "profile", profile_steps) as profiler,
+            ):
+                run = Run(
+                    *(config, objective, frozen),
+                    train_step=jit_step(config, objective, state, frozen, mesh),
+                    batches=(sharding.to_global(b, mesh, config.data.batch_size) for b in local),
+                    examples=jax.device_put(examples, sharding.replicated(mesh)),
+                    work=work,
+                    window=Window(checkpoints.latest),
+                    checkpoints=checkpoints,
+                    stop=stop,
+                    watchdog=watchdog,
+                    writer=writer,
+                    profiler=profiler,
+                )
+                state = run.steps(state, begin)
+            watchdog.enter(EXPORT)
+            export(objective, state.best_params, workdir / "export")
+            watchdog.enter(SAVE)
     return state
 
 
@@ -114,7 +133,7 @@ class Run:
     work: Work | None
     window: Window
     checkpoints: Checkpoints
-    stop: "StopSignal"
+    stop: StopSignal
     watchdog: Watchdog
     writer: Writer
     profiler: Profiler
@@ -125,26 +144,34 @@ class Run:
         Raises:
           Interrupted, TrainingDiverged: see `train`.
         """
-        log.info("compiling the training step (%s)", compile_cache.where())
         last = self.config.steps
+        if begin >= last:
+            log.info("all %d steps are done; another run needs another --workdir", last)
+        else:
+            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
         for step in range(begin + 1, last + 1):
             state = self.step(state, step, is_first=step == begin + 1)
             stopping = self.stop.requested or self.checkpoints.reached_preemption(step)
             self.keep(state, step, always=stopping or step == last)
             if stopping and step < last:
-                raise Interrupted(f"SIGTERM: saved step {step}; the same command resumes")
+                raise Interrupted(self.stop.by, step)
             self.draw(state, step)
         return state
 
     def step(self, state: TrainState, step: int, *, is_first: bool) -> TrainState:
         """The state after one more step, the first of which compiles."""
-        self.watchdog.enter(DATA, step)
+        begin = time.perf_counter()
+        self.watchdog.enter(FIRST_DATA if is_first else DATA, step)
         with self.window.waiting():
             batch = next(self.batches)
         self.watchdog.enter(FIRST if is_first else STEP, step)
         self.profiler.before()
         with jax.transfer_guard("disallow"):
             state, metrics = self.train_step(state, self.frozen, batch)
+        if is_first:
+            jax.block_until_ready(metrics)
+            log.info("step %d is done, after %s", step, duration(time.perf_counter() - begin))
+            self.stop.listen_to_ctrl_c()
         self.profiler.after(metrics)
         self.window.add(step, metrics)
         return state
@@ -251,32 +278,3 @@ def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             log.info("%s was %r, is %r", name, old.get(name), new.get(name))
-
-
-class StopSignal:
-    """While open, SIGTERM sets `requested` instead of ending the process.
-
-    In a run of many processes jax's preemption service listens instead, because all of them must
-    stop at the same step (`Checkpoints.reached_preemption`).
-    """
-
-    def __init__(self) -> None:
-        """Nothing requested yet."""
-        self.requested = False
-
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        self._listens = jax.process_count() == 1
-        if self._listens:
-            self._before = signal.signal(signal.SIGTERM, self._request)
-        return self
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signal back."""
-        if self._listens:
-            signal.signal(signal.SIGTERM, self._before)

@@ -1,4 +1,4 @@
-"""Says in the log what takes too long, and what that usually means; ends nothing."""
+"""What a run is doing: said while it lasts, with advice if it takes too long; ends nothing."""
 
 import logging
 import threading
@@ -9,19 +9,29 @@ from typing import NamedTuple, Self
 log = logging.getLogger(__name__)
 
 
+BEAT = 8.0  # seconds; with the ticks something is said every 10
+
+
 class Phase(NamedTuple):
-    """A part of a run: how long it may take in silence, and what is wrong if it takes longer."""
+    """A part of a run: how long it may take, and what is wrong if it takes longer."""
 
     name: str
     seconds: float
     hint: str
+    is_told: bool = True  # say again and again that it goes on
 
 
+IMPORT = Phase("starting", 60, "python reads its packages slowly: are they on a network disk?")
 JOIN = Phase(
     "joining the other processes",
     30,
     "is the command running on every host (--worker=all), and can they reach the first one? "
     "HTTP(S)_PROXY must be unset; a single host needs --distributed=off",
+)
+BUILD = Phase(
+    "loading weights and data",
+    300,
+    "weights come slowly from some storage; those of the Hugging Face Hub are fetched first",
 )
 START = Phase(
     "making or restoring the state",
@@ -30,59 +40,73 @@ START = Phase(
     "for one that has not printed its line `process ... of ...`",
 )
 DATA = Phase(
-    "the data",
+    "waiting for the data",
     120,
     "can this host read data.source? --config.data.threads and --config.data.prefetch are for "
     "slow storage",
+    is_told=False,
 )
+FIRST_DATA = DATA._replace(is_told=True)
 FIRST = Phase(
-    "compiling and the first step",
+    "compiling and running the first step",
     300,
     "large models compile for minutes; if another process has not printed its line `process ... "
     "of ...` or has ended, all others wait for it",
 )
 STEP = Phase(
-    "the step",
+    "running the step",
     600,
     "processes wait for each other: look for the one whose output ended or whose disk is full, "
     "and start the same command again on all",
+    is_told=False,
 )
 SAVE = Phase(
-    "the checkpoint",
+    "saving the checkpoint",
     600,
     "is --workdir slow or full, or on a disk that not every host shares?",
 )
-EXPORT = Phase("the export", 900, SAVE.hint)
-SHEET = Phase("the sample sheet", 900, "its program is compiled too, the first time")
+EXPORT = Phase("exporting the weights", 900, SAVE.hint)
+SHEET = Phase("drawing the sample sheet", 900, "its program is compiled too, the first time")
 
 
 class Watchdog:
-    """While open, warns when a phase takes too long, and again each time it has doubled."""
+    """While open, says what goes on, and warns when it takes too long, and again when doubled."""
 
-    def __init__(self, *, tick: float = 1.0) -> None:
-        """Look every `tick` seconds."""
-        self._tick = tick
+    def __init__(self, *, tick: float = 1.0, beat: float = BEAT) -> None:
+        """Look every `tick` seconds; say at least every `beat` seconds what goes on."""
+        self._tick, self._beat = tick, beat
         self._now: tuple[str, Phase, float] | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def enter(self, phase: Phase, step: int | None = None) -> None:
         """The phase before is over and this one begins."""
-        label = phase.name if step is None else f"step {step}: {phase.name}"
-        self._now = (label, phase, time.monotonic())
+        where = "" if step is None else f"step {step}: "
+        self._now = (where, phase, time.monotonic())
+
+    def rest(self) -> None:
+        """The phase before is over, and something else says what goes on."""
+        self._now = None
 
     def _watch(self) -> None:
-        watched, patience = None, 0.0
+        watched, patience, spoke = None, 0.0, time.monotonic()
         while not self._closing.wait(self._tick):
             now = self._now
             if now is None:
+                spoke = time.monotonic()
                 continue
-            label, phase, begin = now
+            where, phase, begin = now
             if now is not watched:
                 watched, patience = now, phase.seconds
             taken = time.monotonic() - begin
+            if not phase.is_told:
+                spoke = time.monotonic()
+            elif time.monotonic() - spoke > self._beat:
+                log.info("%sstill %s, %.0f s", where, phase.name, taken)
+                spoke = time.monotonic()
             if taken > patience:
-                log.warning("%s has taken %.1f minutes: %s", label, taken / 60, phase.hint)
+                what, minutes = where + phase.name, taken / 60
+                log.warning("%s has taken %.1f minutes: %s", what, minutes, phase.hint)
                 patience = 2 * taken
 
     def __enter__(self) -> Self:

@@ -26,7 +26,7 @@ def test_it_goes_on_until_the_code_is_final(machine, train):
     assert (machine.directory / "code").read_text() == "0\n"
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 3, 41, 43, 126])
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 41, 43, 126, 130])
 def test_final_codes(machine, train, code):
     train(code)
     assert machine.run(SCRIPT, "train") == (code, "")

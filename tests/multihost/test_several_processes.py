@@ -217,7 +217,7 @@ def test_workdirs_that_are_not_shared(tmp_path, cache):
     assert done.returncode == 2, done.stdout
     message = "run: process 1 cannot see what process 0 writes there: expected storage that all"
     assert done.stdout.count(message) == 2
-    assert not list((tmp_path / "0/run").iterdir())
+    assert not (tmp_path / "0/run").exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("2", "2"), ("0", "2", "true"), ("2", "x", "true")])

@@ -57,8 +57,15 @@ def test_config_as_two_arguments():
         (["--config.model.sample.guidance=high"], "guidance=high: expected float | tuple"),
         (["--config.model.sample.guidance=(1.0,)"], r"expected one number or \d numbers"),
         (["--config.steps=0"], "steps=0: expected a positive number"),
-        (["steps=3"], "unknown argument 'steps=3'"),
-        (["--workdri=x"], "Unknown command line flag 'workdri'. Did you mean: workdir"),
+        (["steps=3"], r"steps=3: settings .* did you mean --config.steps=3\?"),
+        (["--steps=4"], r"settings start with --config.: did you mean --config.steps=4\?"),
+        (["-steps=4"], r"did you mean --config.steps=4\?"),
+        (["--lora.rank=4"], r"did you mean --config.lora.rank=4\?"),
+        (["--batchsize=4"], r"did you mean --config.data.batch_size=4\?"),
+        (["--xyz"], "--xyz: no such flag; settings start with --config."),
+        (["--workdri=x"], r"--workdri=x: no such flag; did you mean --workdir\?"),
+        (["3"], "unknown argument '3'"),
+        (["--config.model.vq.codes=3"], "model.vq.codes: a model of type varedit has no vq"),
         (["--distributed=yes"], "should be one of <auto|on|off>"),
     ],
 )
@@ -85,8 +92,47 @@ def test_wrong_config(config, message):
 def test_missing_arguments():
     with pytest.raises(ConfigError, match="--config is missing"):
         command.parse(["train"])
-    with pytest.raises(ConfigError, match="--workdir is missing"):
-        command.parse(["train", "--config=configs/var_sar.py"])
+
+
+@pytest.mark.parametrize(
+    ("config", "workdir", "others"),
+    [
+        ("var_sar.py", "runs/var_sar-tiny", "the others: 2b-256, 2b, 8b (--config="),
+        ("finetune.py", "runs/finetune-tiny", "the others: varedit, varedit-256, editar"),
+        ("tokenizer_vq.py", "runs/tokenizer_vq-tiny", "the others: vq16, vq8"),
+    ],
+)
+def test_the_first_command(config, workdir, others, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = command.parse(["train", f"--config=configs/{config}"])
+    assert args.workdir == workdir
+    preset, directory = args.notes
+    assert preset.startswith("preset tiny, as none was given; ") and others in preset
+    assert directory.startswith(f"run in {workdir}, ") and "same command resumes" in directory
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_said_of_what_was_given():
+    assert parse().notes == []
+    assert len(command.parse(["train", "--config=configs/editar.py:xl"]).notes) == 1
+    assert len(command.parse(["train", "--config=configs/editar.py", "--dry_run"]).notes) == 1
+
+
+def test_a_wrong_name_lists_all_settings(capsys):
+    assert main.main(["train", "--config=configs/var_sar.py", "--steps=4"]) == 2
+    out, error = capsys.readouterr()
+    assert error.count("\n") == 1 and "did you mean --config.steps=4?" in error
+    assert "--config.steps=10000 " in out and "--config.optim.learning_rate=0.001 " in out
+
+
+@pytest.mark.parametrize("flag", ["--help-settings", "--help_settings"])
+def test_help_settings(flag, capsys):
+    assert main.main(["train", flag, "--config=configs/editar.py:xl"]) == 0
+    out = capsys.readouterr().out
+    assert "Settings of --config=configs/editar.py:xl" in out and "--config.steps=40000 " in out
+    assert main.main(["train", flag]) == 0
+    assert "--config.steps=1000 " in capsys.readouterr().out
+    assert main.main(["train", flag, "--config=nowhere.py"]) == 2
 
 
 def test_bad_input_is_one_line_and_exit_code_2(capsys):
@@ -120,6 +166,7 @@ def test_help_is_complete_and_fast():
         "--workdir",
         "--distributed",
         "--dry_run",
+        "--help-settings",
         "2b-256",
         "tokenizer_bsq.py",
         "d32",

@@ -17,6 +17,7 @@ from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
 from jaxedit.train import __main__ as command
 from jaxedit.train import loop, systems
 from jaxedit.train.metrics import TrainingDiverged
+from jaxedit.train.workdir import Workdir
 
 # Every run here compiles the same program.
 pytestmark = pytest.mark.usefixtures("compile_once")
@@ -136,11 +137,12 @@ def test_changed_setting_is_shown_on_resume(tmp_path, monkeypatch, capsys):
     )
 
 
-def stop_in(step, batches):
-    """The batches of a run whose process gets SIGTERM after so many finished steps."""
+def stop_in(step, batches, sign=signal.SIGTERM):
+    """The batches of a run whose process gets a signal after so many finished steps."""
     for finished, batch in enumerate(batches):
         if finished == step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), sign)
+            time.sleep(0.1)  # Ctrl-C is heard by a thread
         yield batch
 
 
@@ -164,6 +166,53 @@ def test_sigterm_again_does_not_cut_the_save(tmp_path, monkeypatch):
     monkeypatch.setattr(Checkpoints, "__exit__", impatient)
     assert command.main(arguments(tmp_path)) == 42
     assert (tmp_path / "checkpoints" / "2").exists()
+
+
+def test_ctrl_c_saves_and_exits_with_130(tmp_path, monkeypatch, capsys):
+    stopped = lambda step, rows: stop_in(2, batches_from(step, rows), signal.SIGINT)  # noqa: E731
+    use(monkeypatch, Line(), stopped)
+    assert command.main(arguments(tmp_path)) == 130
+    out = capsys.readouterr().out
+    assert "Ctrl-C: saving; again to end at once" in out and "Ctrl-C: saved step 3" in out
+    assert (tmp_path / "checkpoints" / "3").exists() and not (tmp_path / ".lock").exists()
+    use(monkeypatch, Line())
+    assert command.main(arguments(tmp_path)) == 0
+    assert "resuming after step 3" in capsys.readouterr().out
+
+
+def test_two_runs_in_one_directory(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line())
+    with Workdir(str(tmp_path)):
+        before = sorted(tmp_path.iterdir())
+        assert command.main(arguments(tmp_path)) == 2
+        assert sorted(tmp_path.iterdir()) == before
+    assert "another run trains in" in capsys.readouterr().err
+
+
+def test_a_finished_run_says_so(tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Line())
+    assert command.main(arguments(tmp_path)) == 0
+    assert "step 1 is done, after" in capsys.readouterr().out
+    assert command.main(arguments(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "all 6 steps are done" in out and "exported" in out
+    assert "preparing" not in out and "compil" not in out
+
+
+def test_a_failed_start_leaves_no_directory(tmp_path, monkeypatch):
+    use(monkeypatch, Line())
+    wrong = arguments(tmp_path / "runs/new", "data.batch_size=12")
+    assert command.main(wrong) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    use(monkeypatch, Line())
+    small = ["--config.data.batch_size=8", "--config.steps=2"]
+    assert command.main(["train", "--config=configs/var_sar.py", *small]) == 0
+    assert capsys.readouterr().out.startswith("preset tiny, as none was given; the others: 2b-256")
+    assert (tmp_path / "runs/var_sar-tiny/export/weights.json").exists()
 
 
 def test_a_bucket_that_takes_no_checkpoint_is_tried_again(tmp_path, monkeypatch, capsys):

@@ -1,8 +1,12 @@
+import logging
 import math
 import time
 
+import pytest
+
 from jaxedit.train.watchdog import Phase, Watchdog
 
+BEAT = 0.02
 QUICK, SLOW = Phase("a nap", 0.02, "drink coffee"), Phase("the night", 60.0, "wait")
 
 
@@ -39,3 +43,35 @@ def test_a_phase_ends_the_one_before(caplog):
         before = len(told(caplog))
         time.sleep(0.2)
     assert len(told(caplog)) <= before + 1  # one may be on its way
+
+
+def test_says_again_and_again_what_goes_on(caplog):
+    caplog.set_level(logging.INFO)
+    with Watchdog(tick=0.005, beat=BEAT) as watchdog:
+        watchdog.enter(SLOW, 1)
+        while len(told(caplog)) < 2:
+            time.sleep(0.005)
+        watchdog.enter(SLOW._replace(name="the day"))
+        while "still the day, 0 s" not in told(caplog):
+            time.sleep(0.005)
+    assert told(caplog)[:2] == ["step 1: still the night, 0 s"] * 2
+
+
+def test_short_phases_do_not_add_up_to_silence(caplog):
+    caplog.set_level(logging.INFO)
+    with Watchdog(tick=0.005, beat=BEAT) as watchdog:
+        while not told(caplog):  # each phase is shorter than a beat
+            watchdog.enter(SLOW)
+            time.sleep(BEAT / 4)
+
+
+@pytest.mark.parametrize("is_resting", [True, False])
+def test_says_nothing_of_what_is_quick_or_told_elsewhere(caplog, is_resting):
+    caplog.set_level(logging.INFO)
+    with Watchdog(tick=0.005, beat=BEAT) as watchdog:
+        watchdog.enter(SLOW._replace(is_told=False))
+        if is_resting:
+            watchdog.enter(SLOW)
+            watchdog.rest()
+        time.sleep(5 * BEAT)
+    assert told(caplog) == []

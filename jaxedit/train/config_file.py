@@ -1,0 +1,127 @@
+"""A config file: its presets, the run that it describes, and what that run is called.
+
+`get_config` of such a file returns a TrainConfig. If it takes a preset, a dict `RUNS` lists the
+names of all presets, so that a command can tell them.
+"""
+
+import contextlib
+import importlib.util
+import inspect
+import pathlib
+import re
+import traceback
+from collections.abc import Iterator
+from types import ModuleType
+from typing import NamedTuple
+
+from jaxedit import configs
+from jaxedit.config import ConfigError, TrainConfig, require
+
+INSTALLED = pathlib.Path(configs.__file__).parent
+DEFAULT = "tiny"  # the preset of files that settle none
+
+
+class ConfigFile(NamedTuple):
+    """A run that a file describes."""
+
+    path: str  # as it was given
+    preset: str  # empty: the file has no presets
+    is_chosen: bool  # whether the preset was given
+    others: tuple[str, ...]  # the presets beside it, as far as the file names them
+    config: TrainConfig
+
+    @property
+    def name(self) -> str:
+        """What the run is called: FILE-PRESET."""
+        return re.sub(r"[^\w.+-]", "-", "-".join(filter(None, [self.stem, self.preset])))
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending."""
+        return pathlib.Path(self.path).stem
+
+    @property
+    def title(self) -> str:
+        """FILE.py:PRESET, as --config takes it."""
+        return f"{self.path}:{self.preset}" if self.preset else self.path
+
+
+def installed() -> list[pathlib.Path]:
+    """Return the config files that come with the package."""
+    return sorted(INSTALLED.glob("[a-z]*.py"))
+
+
+def load(argument: str) -> ConfigFile:
+    """Return the run of "FILE.py:PRESET" or "FILE.py".
+
+    The file lies where the path says or, of a bare name or `configs/NAME.py`, among the installed
+    ones. Without a preset the default of its `get_config` counts, or else `tiny`.
+
+    Raises:
+      ConfigError: there is no such file or preset, or the file fails; one line that says where.
+    """
+    path, _, preset = re.fullmatch(r"(.*?\.py|[^:]*)(:(.*))?", argument, re.S).groups("")
+    module = _module(path)
+    require(hasattr(module, "get_config"), f"--config={path}: expected a function get_config")
+    known = tuple(getattr(module, "RUNS", ()))
+    takes_one = bool(inspect.signature(module.get_config).parameters)
+    require(takes_one or not preset, f"--config={argument}: {path} has no presets")
+    chosen = preset or _default(module, path, known)
+    require(
+        not known or not chosen or chosen in known,
+        f"--config={path}: unknown preset {chosen!r}: expected one of {', '.join(known)}",
+    )
+    with _blaming(path):
+        config = module.get_config(chosen) if chosen else module.get_config()
+    require(isinstance(config, TrainConfig), f"--config={path}: expected a TrainConfig")
+    others = tuple(name for name in known if name != chosen)
+    return ConfigFile(path, chosen, bool(preset), others, config)
+
+
+def _module(path: str) -> ModuleType:
+    given, places = pathlib.Path(path), [pathlib.Path(path)]
+    if str(given.parent) in (".", "configs"):
+        places.append(INSTALLED / given.name)
+    places = [place for place in places if place.is_file()]
+    known = ", ".join(file.name for file in installed())
+    require(bool(places), f"--config={path}: no such file; installed configs: {known}")
+    spec = importlib.util.spec_from_file_location("jaxedit_config", places[0])
+    require(spec is not None, f"--config={path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    with _blaming(path):
+        spec.loader.exec_module(module)
+    return module
+
+
+def _default(module: ModuleType, path: str, known: tuple[str, ...]) -> str:
+    """The preset where none was given; "" for files without presets."""
+    parameters = list(inspect.signature(module.get_config).parameters.values())
+    if not parameters:
+        return ""
+    default = parameters[0].default
+    if default is not inspect.Parameter.empty:
+        return default if isinstance(default, str) else ""
+    require(
+        bool(known),
+        f"--config={path}: its get_config wants a preset: expected --config={path}:PRESET",
+    )
+    return DEFAULT if DEFAULT in known else known[0]
+
+
+@contextlib.contextmanager
+def _blaming(path: str) -> Iterator[None]:
+    """Turn an error inside a user's config file into one line that names the file and the line."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise ConfigError(f"--config={path}: line {error.lineno}: {error.msg}") from error
+    except ConfigError as error:
+        raise ConfigError(f"--config={path}: {error}") from error
+    except Exception as error:  # any: it is the user's own code
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [
+            f.lineno for f in frames if pathlib.Path(f.filename).name == pathlib.Path(path).name
+        ]
+        where = f"line {lines[-1]}: " if lines else ""
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"--config={path}: {where}{reason}") from error

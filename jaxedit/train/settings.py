@@ -1,0 +1,150 @@
+"""The settings of a run as the command line knows them: their names, types, defaults and comments.
+
+Everything comes from the dataclasses in `jaxedit.config`; nothing here imports jax.
+"""
+
+import dataclasses
+import difflib
+import re
+import shlex
+import textwrap
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+from jaxedit.config import ConfigError, TrainConfig
+from jaxedit.config.comments import comments_of
+
+INDENT, WIDTH = 46, 100  # where comments begin and end
+
+
+class Setting(NamedTuple):
+    """What --config.NAME=VALUE changes."""
+
+    name: str  # with dots: optim.learning_rate
+    hint: Any  # its type
+    default: Any
+    comment: str
+    is_there: bool  # False: of a part that the model of this run does not have
+
+
+class UnknownName(ConfigError):
+    """An argument names no flag and no setting: a list of all may help."""
+
+
+def settings_of(config: TrainConfig) -> dict[str, Setting]:
+    """Return all settings by name, with the values that they have in `config`."""
+    return {setting.name: setting for setting in _walk(type(config), config, "")}
+
+
+def _walk(cls: type, values: Any, prefix: str) -> Iterator[Setting]:
+    comments, defaults = comments_of(cls), cls() if values is None else values
+    for name, hint in get_type_hints(cls).items():
+        part = next((t for t in (hint, *get_args(hint)) if dataclasses.is_dataclass(t)), None)
+        if part is None:
+            value = getattr(defaults, name)
+            yield Setting(prefix + name, hint, value, comments[name], values is not None)
+        else:
+            yield from _walk(part, values and getattr(values, name), f"{prefix}{name}.")
+
+
+def listing(config: TrainConfig, title: str = "") -> str:
+    """Return a page that lists all settings of a run, part by part.
+
+    Args:
+      config: the run, whose values are shown.
+      title: FILE.py:PRESET of the run; empty: show every part that any model can have.
+    """
+    here = f"of --config={title}" if title else "as they are without --config"
+    lines = [f"Settings {here}: change them with --config.NAME=VALUE"]
+    parts: dict[str, list[str]] = {"": []}  # the run's own first
+    for setting in settings_of(config).values():
+        if setting.is_there or not title:
+            parts.setdefault(setting.name.rpartition(".")[0], []).extend(_entry(setting))
+    for part in sorted(parts, key=lambda part: part.startswith("model")):  # sizes last
+        lines += ["", *([f"{part}: {_about(part)}"] if part else []), *parts[part]]
+    return "\n".join(lines)
+
+
+def _about(part: str) -> str:
+    """The first line of the docstring of a part's dataclass."""
+    cls = TrainConfig
+    for name in part.split("."):
+        hint = get_type_hints(cls)[name]
+        cls = next(t for t in (hint, *get_args(hint)) if dataclasses.is_dataclass(t))
+    return cls.__doc__.splitlines()[0]
+
+
+def _entry(setting: Setting) -> list[str]:
+    """A setting in lines: what to type, its type, its comment."""
+    value = str(setting.default)
+    value = f'"{value}"' if "'" in value else value and shlex.quote(value)
+    kind = setting.hint.__name__ if type(setting.hint) is type else str(setting.hint)
+    head = f"  --config.{setting.name}={value}"
+    words = textwrap.wrap(f"{kind}; {setting.comment}", WIDTH - INDENT)
+    if len(head) < INDENT:
+        return [head.ljust(INDENT) + words[0], *(" " * INDENT + line for line in words[1:])]
+    return [head, *(" " * INDENT + line for line in words)]
+
+
+def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) -> None:
+    """Check that every argument is a flag or a setting.
+
+    Args:
+      argv: the arguments, without the program's name.
+      flags: names of the flags.
+      config: the run.
+
+    Raises:
+      UnknownName: one is not, or belongs to another kind of model; the message names the nearest
+        that there is.
+    """
+    known = settings_of(config)
+    for argument in argv:
+        match = re.fullmatch(r"(--?)?((?:no)?config\.)?([\w.-]+)(=.*)?", argument, re.S)
+        dashes, start, name, value = match.groups("") if match else ("", "", argument, "")
+        if start and dashes:
+            if name not in known:
+                near = _nearest(name, known, loosely=True)
+                hint = f"; did you mean --config.{near}?" if near else ""
+                raise UnknownName(f"--config.{name}: no such setting{hint}")
+            if not known[name].is_there:
+                part, kind = name.split(".")[1], config.model.model_type
+                raise UnknownName(f"--config.{name}: a model of type {kind} has no {part}")
+        elif not dashes and not value and not start:
+            continue  # perhaps the value of a flag
+        elif name.removeprefix("no") not in flags and name not in flags:
+            raise UnknownName(_advice(argument, name, value, list(known), flags))
+
+
+def _advice(
+    argument: str, name: str, value: str, known: Sequence[str], flags: Sequence[str]
+) -> str:
+    """What to type instead of a flag that does not exist."""
+    if setting := _nearest(name, known):
+        return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
+    if near := difflib.get_close_matches(name, flags, 1):
+        return f"{argument}: no such flag; did you mean --{near[0]}?"
+    if setting := _nearest(name, known, loosely=True):
+        return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
+    return f"{argument}: no such flag; settings start with --config."
+
+
+def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
+    """The setting that this name, or its last part, means or is close to; "" if there is none."""
+    by_last_part = {full.rpartition(".")[-1]: full for full in reversed(known)}
+    last = name.rpartition(".")[-1]
+    if not loosely:
+        return name if name in known else by_last_part.get(name, "")
+    near = difflib.get_close_matches(name, known, 1, 0.75)
+    near += [by_last_part[n] for n in difflib.get_close_matches(last, by_last_part, 1)]
+    return near[0] if near else ""
+
+
+def union_hints() -> dict[str, types.UnionType]:
+    """Return the settings that take several types ("a number or a tuple"), with these types."""
+    return {
+        name: setting.hint
+        for name, setting in settings_of(TrainConfig()).items()
+        if isinstance(setting.hint, types.UnionType)
+    }
