@@ -171,15 +171,8 @@ def replay(args: argparse.Namespace) -> int:
     from jaxedit.data import photo, provenance
 
     fixed = (
-        "instruction",
-        "seed",
-        "fit",
-        "keep_size",
-        "method",
-        "task",
-        "int8",
-        "diagnostics",
-        "dtype",
+        *("instruction", "seed", "fit", "keep_size", "method", "task", "int8", "diagnostics"),
+        *("dtype", "t5_dtype"),
         *every_option(),
     )
     given = [name for name in fixed if getattr(args, name) is not None]
@@ -200,6 +193,7 @@ def replay(args: argparse.Namespace) -> int:
     editor = _load(
         args.model or settings["model"],
         dtype=settings["dtype"],
+        t5_dtype=settings.get("t5_dtype", settings["dtype"]),  # in older pictures they are one
         text_on_host=settings.get("text_on_host", args.text_on_host),
         text_features=args.text_features,
         rows_per_device=settings["rows_per_device"],
@@ -240,6 +234,7 @@ def dry_run(args: argparse.Namespace) -> int:
     is_here = args.memory_gb is None and jax.default_backend() == "cpu"
     plan = memory.Plan(
         dtype=args.dtype or ("float32" if is_here else "bfloat16"),
+        t5_dtype=args.t5_dtype,
         rows=args.rows_per_device,
         text="host" if args.text_on_host else "file" if args.text_features else "device",
         int8=args.int8 or (),
@@ -255,6 +250,7 @@ def _placement(args: argparse.Namespace) -> dict[str, Any]:
     """How the weights are kept."""
     return {
         "dtype": args.dtype,
+        "t5_dtype": args.t5_dtype,
         "int8": args.int8 or (),
         "text_on_host": args.text_on_host,
         "text_features": args.text_features,

@@ -6,10 +6,10 @@ from typing import Any
 from jaxedit import __version__
 from jaxedit.config import FITS, METHODS, OPTIONS, PretrainedConfig
 from jaxedit.config.models import SampleConfig
+from jaxedit.config.precision import DTYPES, T5_DTYPES
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 from jaxedit.console import Parser, words
 
-DTYPES = ("float32", "bfloat16")
 TASKS = ("depth", "canny", "segmentation")
 
 # The options of all methods: name, type, help.
@@ -103,6 +103,11 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
     add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
+    add(
+        "--t5_dtype",
+        choices=T5_DTYPES,
+        help="of the text encoder (default as released, or float32 with --dtype=float32)",
+    )
     add("--text_on_host", action="store_true", help="keep the text encoder on the host's CPU")
     add("--text_features", metavar="FILE", help="read instructions' features; add those it lacks")
     add("--dry_run", action="store_true", help="tell how much memory it takes, and edit nothing")

@@ -100,6 +100,21 @@ def test_a_list_finishes_its_good_rows(run, here):
     assert run("--from_png", "out/sub/star.png")[0] == 0
 
 
+def test_the_text_encoders_dtype_is_recorded_and_replayed(run):
+    assert run("photo.png", WORDS, "--greedy", "--t5_dtype=bfloat16")[0] == 0
+    settings = provenance.read_settings("edited.png")
+    assert (settings["dtype"], settings["t5_dtype"]) == ("float32", "bfloat16")
+    assert run("--from_png", "edited.png")[0] == 0
+    code, _, err = run("--from_png", "edited.png", "--t5_dtype=float16")
+    assert code == 2 and "takes t5_dtype from the file" in err
+    assert run("photo.png", WORDS, "--t5_dtype=int8")[0] == 2
+    assert run("photo.png", WORDS, "--greedy")[0] == 0
+    settings = provenance.read_settings("edited.png")
+    del settings["t5_dtype"]  # as older versions wrote it
+    provenance.save_png("edited.png", photo.read("edited.png"), settings)
+    assert run("--from_png", "edited.png")[0] == 0
+
+
 def test_erec_writes_its_panel_and_is_replayed(run_editar):
     erec = ("--method", "editar+erec", "--tau_js", "0.1", "--no-use_nll_high")
     code, out, err = run_editar("photo.png", WORDS, *erec, "--diagnostics", "panel.png")

@@ -62,8 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--dtype",
         choices=(*DTYPES, *DTYPES.values()),
-        help="of the weights (default bf16; with --export as they are); with bf16 image tokenizers "
-        "keep float32",
+        help="of the weights (default bf16, which gives each the dtype in which it runs on an "
+        "accelerator; with --export as they are)",
     )
     add(
         "--kind",

@@ -21,6 +21,7 @@ from etils import epath
 
 from jaxedit import __version__, assets, tree
 from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, require, to_dict
+from jaxedit.config.precision import dtype_of
 from jaxedit.convert import safetensors, shards
 from jaxedit.convert.card import model_card
 from jaxedit.convert.hub import resolve, tokenizer_home
@@ -32,7 +33,6 @@ from jaxedit.data.text import TextTokenizer
 
 CONFIG, CARD = "config.json", "README.md"
 DTYPES = ("float32", "bfloat16", "float16")
-FINE = ("bsq", "vq")  # image tokenizers run in float32: bfloat16 would show in the pictures
 
 
 def write_pretrained(
@@ -55,8 +55,8 @@ def write_pretrained(
       config: what the weights are.
       arrays: parameters by path, see `safetensors.write`.
       tokenizer: name or directory of the text tokenizer; needed by models with a text encoder.
-      dtype: of the files, float32, bfloat16 or float16; image tokenizers keep float32 where the
-        others get bfloat16.
+      dtype: of the files: float32; float16; or bfloat16, which gives each parameter the dtype in
+        which the released scripts hold it, see `config.precision`.
       sources: the files that the weights were converted from, for the model card.
       notes: further files, name to text, which come and go with the weights.
 
@@ -77,7 +77,7 @@ def write_pretrained(
     shapes = {path: tuple(array.shape) for path, array in arrays.items()}
     _compare(config, shapes, "the given parameters")
     files = _tokenizer_files(config, tokenizer)
-    dtypes = {path: _dtype_in_file(path, dtype) for path in shapes}
+    dtypes = {path: _dtype_in_file(path, config, dtype) for path in shapes}
     try:
         with _place_of(target) as new:
             shards.require_room(new, shapes, dtypes)
@@ -241,9 +241,10 @@ def _tokenizer_files(
     return loaded.files
 
 
-def _dtype_in_file(path: str, dtype: str) -> np.dtype:
-    is_fine = path.split("/")[0] in FINE
-    return np.dtype(jnp.dtype("float32" if is_fine and dtype == "bfloat16" else dtype))
+def _dtype_in_file(path: str, config: PretrainedConfig, dtype: str) -> np.dtype:
+    if dtype == "bfloat16":
+        dtype = dtype_of(path, config.model_type, dtype)
+    return np.dtype(jnp.dtype(dtype))
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ class EditARSystem:
           config: of model_type editar.
           params: {"vq": ..., "transformer": ..., "null": ...}.
           text: the text encoder.
-          dtype: of the transformer; the image tokenizer stays float32.
+          dtype: of the transformer, see `config.precision`.
           mesh: devices to spread rows over; None: one device.
           rows: B.
           int8: the matrices of the transformer's layers become `Int8`.

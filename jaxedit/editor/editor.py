@@ -23,6 +23,7 @@ from jaxedit.config import (
     require_seed,
     settings_of,
 )
+from jaxedit.config.precision import checked
 from jaxedit.convert import shards
 from jaxedit.convert.pretrained import open_params
 from jaxedit.data import photo, provenance
@@ -55,6 +56,7 @@ class Editor:
         directory: pathlib.Path,
         name: str | None = None,
         dtype: str | None = None,
+        t5_dtype: str | None = None,
         mesh: Mesh | None = None,
         rows_per_device: int = 1,
         text_on_host: bool = False,
@@ -70,7 +72,9 @@ class Editor:
           tokenizer: the text tokenizer of the model.
           directory: of the model's files.
           name: recorded in the settings of each edit; None: the directory.
-          dtype: float32 or bfloat16; None: float32 on CPU, bfloat16 elsewhere.
+          dtype: float32, or bfloat16 where the release has it, see `config.precision`; None:
+            float32 on CPU, bfloat16 elsewhere.
+          t5_dtype: of the text encoder, float32, bfloat16 or float16; None: as released.
           mesh: devices to spread rows (and weights) over; None: one device.
           rows_per_device: more edit a batch faster on an accelerator, but one picture no faster;
             rounding, and with it an occasional token, differs between values.
@@ -79,15 +83,14 @@ class Editor:
             added. The text encoder is not even loaded while it lacks none.
           int8: networks, "t5" and "transformer", whose large kernels are kept as 8-bit integers.
         """
-        name = name or str(directory)
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        require(dtype in ("float32", "bfloat16"), f"dtype={dtype!r}: float32 or bfloat16")
-        self.config, self.tokenizer, self.name, self.dtype = config, tokenizer, name, dtype
+        self.dtype, self.t5_dtype = checked(config.model_type, dtype, t5_dtype)
+        self.config, self.tokenizer, self.name = config, tokenizer, name or str(directory)
         self.directory, self.text_on_host = directory, text_on_host
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
-        self.rows_per_device = rows_per_device
         require_int8(int8)
-        self.int8, options = tuple(int8), {"dtype": dtype, "mesh": mesh}
+        self.rows_per_device, self.int8 = rows_per_device, tuple(int8)
+        placed = {"dtype": self.dtype, "mesh": mesh}
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.rows = slices * rows_per_device  # B, how many pictures are edited at once
         self.text = TextFeatures(
@@ -96,10 +99,10 @@ class Editor:
             on_host=text_on_host,
             file=text_features,
             int8="t5" in int8,
-            **options,
+            **placed | {"dtype": self.t5_dtype},
         )
         self.system = SYSTEMS[config.model_type](
-            *(config, params, self.text), rows=self.rows, int8="transformer" in int8, **options
+            *(config, params, self.text), rows=self.rows, int8="transformer" in int8, **placed
         )
 
     @classmethod
@@ -337,6 +340,7 @@ class Editor:
             **({"keep_size": True} if fit.keep_size else {}),
             **as_options(settings),
             "dtype": self.dtype,
+            "t5_dtype": self.t5_dtype,
             **({"text_on_host": True} if self.text_on_host else {}),
             **({"int8": list(self.int8)} if self.int8 else {}),
             "rows_per_device": self.rows_per_device,

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig
+from jaxedit.config.precision import dtype_of, t5_dtype_for
 from jaxedit.convert.pretrained import abstract_params
 from jaxedit.editor.text import text_tokens
 from jaxedit.erec import decode as erec_decode
@@ -33,13 +34,15 @@ class Plan:
     """How a model will be run.
 
     Attributes:
-      dtype: of transformer and text encoder.
+      dtype: of the transformer.
+      t5_dtype: of the text encoder; None: as released.
       rows: pictures at once on each device.
       text: where the text encoder is: "device", "host", or "file" where its features are read.
       int8: networks whose kernels are integers: t5, transformer.
     """
 
     dtype: str = "bfloat16"
+    t5_dtype: str | None = None
     rows: int = 1
     text: str = "device"
     int8: tuple[str, ...] = ()
@@ -61,7 +64,7 @@ def entries(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> 
       settings: of its method, see `config.settings_of`.
       plan: how it will be run.
     """
-    phases = _phases(config, settings, plan.dtype, plan.rows)
+    phases = _phases(config, settings, plan.dtype, plan.t5_dtype, plan.rows)
     if plan.text != "device":
         phases = phases[1:]
     caches = max(phase.kept for phase in phases)
@@ -101,10 +104,11 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[Entry]:
     names = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder"}
     found = []
     for network, shapes in _shapes(config).items():
-        dtype = "float32" if network in ("bsq", "vq", "null") else plan.dtype
-        kind = "int8" if network in plan.int8 else dtype
-        params = _in_memory({network: shapes}, dtype, is_int8=network in plan.int8)
-        size, remark = on_device(params, None), f"{tree.count(shapes):,} in {kind}"
+        params = _in_memory({network: shapes}, config, plan.dtype, plan.t5_dtype)
+        kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
+        if network in plan.int8:
+            params, kinds = tree.map_with_path(_compressed, params), ["int8"]
+        size, remark = on_device(params, None), f"{tree.count(shapes):,} in {' and '.join(kinds)}"
         if network == "t5" and plan.text != "device":
             size, remark = 0, f"on the host, {size / 1e9:.2f} GB"
             if plan.text == "file":
@@ -113,16 +117,19 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[Entry]:
     return found
 
 
-def _in_memory(shapes: tree.Tree, dtype: str, *, is_int8: bool = False) -> tree.Tree:
-    """Shapes of a network's parameters as they are in memory."""
+def _in_memory(
+    networks: tree.Tree, config: PretrainedConfig, dtype: str, t5_dtype: str | None
+) -> tree.Tree:
+    """Shapes of networks {"transformer": ...} as they are in memory."""
 
-    def one(path: str, leaf: Shape) -> Any:
-        leaf = Shape(leaf.shape, jnp.dtype(dtype))
-        if is_int8 and int8.KERNELS.search(path):
-            return jax.eval_shape(int8.quantize, leaf)
-        return leaf
+    def one(path: str, leaf: Shape) -> Shape:
+        return leaf.update(dtype=jnp.dtype(dtype_of(path, config.model_type, dtype, t5_dtype)))
 
-    return tree.map_with_path(one, shapes)
+    return tree.map_with_path(one, networks)
+
+
+def _compressed(path: str, leaf: Shape) -> Any:
+    return jax.eval_shape(int8.quantize, leaf) if int8.KERNELS.search(path) else leaf
 
 
 def _rows_of(config: PretrainedConfig, settings: tuple[Any, ...], rows: int) -> str:
@@ -132,15 +139,19 @@ def _rows_of(config: PretrainedConfig, settings: tuple[Any, ...], rows: int) -> 
 
 @functools.lru_cache(8)
 def _phases(
-    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
+    config: PretrainedConfig,
+    settings: tuple[Any, ...],
+    dtype: str,
+    t5_dtype: str | None,
+    rows: int,
 ) -> list[Phase]:
     """Reading the text first, then the phases of the method."""
-    shapes = _shapes(config)
+    shapes = _in_memory(_shapes(config), config, dtype, t5_dtype)
     if "t5" in shapes:
-        t5 = _in_memory(shapes["t5"], dtype)
+        t5_dtype = t5_dtype or t5_dtype_for(config.model_type, dtype)
         ids = Shape((1, text_tokens(config)), jnp.int32)
-        encode = functools.partial(encode_text, config=config.t5, dtype=dtype)
-        reading = Phase("reading the text", 0, peak_bytes(encode, t5, ids, ids))
+        encode = functools.partial(encode_text, config=config.t5, dtype=t5_dtype)
+        reading = Phase("reading the text", 0, peak_bytes(encode, shapes["t5"], ids, ids))
     phases = _of_varedit if config.model_type == "varedit" else _of_editar
     return [reading, *phases(config, shapes, settings, dtype, rows)]
 
@@ -150,7 +161,7 @@ def _of_varedit(
 ) -> list[Phase]:
     c, K = config.varedit, len(config.varedit.scales)
     model, bsq = VAREdit(c, dtype), BSQTokenizer(config.bsq)
-    params = _in_memory(shapes["transformer"], dtype)
+    params = shapes["transformer"]
     size = c.latent_scales[-1][0] * config.bsq.stride
     tokens = c.scales[-1][0] * c.scales[-1][1]
     source = sum(h * w for h, w in model.source_scales(c.scales))

@@ -51,7 +51,7 @@ class TextFeatures:
           params: of the text encoder; None: they are loaded from `directory` when needed.
           tokenizer: of the text encoder.
           directory: of the model's files.
-          dtype: of weights and matrix products.
+          dtype: of weights and matrix products, see `config.precision`.
           mesh: devices to spread the weights over; None: one device.
           on_host: weights and program stay on the host's CPU instead.
           file: features of earlier runs, to which new ones are added; need not exist.

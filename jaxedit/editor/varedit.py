@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig, SampleConfig
+from jaxedit.config.precision import dtype_of
 from jaxedit.editor.system import Batch, Edited, Progress
 from jaxedit.editor.text import TextFeatures
 from jaxedit.ops.int8 import compress
@@ -36,7 +37,7 @@ class VAREditSystem:
           config: of model_type varedit.
           params: {"bsq": ..., "transformer": ...}.
           text: the text encoder.
-          dtype: of the transformer; the image tokenizer stays float32.
+          dtype: of the transformer's blocks, see `config.precision`.
           mesh: devices to spread rows and weights over; None: one device.
           rows: B.
           int8: the kernels of the transformer's blocks become `Int8`.
@@ -44,11 +45,11 @@ class VAREditSystem:
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
         self.size = config.varedit.latent_scales[-1][0] * config.bsq.stride
-        params = {
-            name: tree.cast(params[name], "float32" if name == "bsq" else dtype)
-            for name in ("bsq", "transformer")
-        }
-        self.params = sharding.place(params, mesh, compress if int8 else None)
+        networks = {name: params[name] for name in ("bsq", "transformer")}
+        networks = tree.map_with_path(
+            lambda path, leaf: leaf.astype(dtype_of(path, "varedit", dtype)), networks
+        )
+        self.params = sharding.place(networks, mesh, compress if int8 else None)
         self._programs: dict[bool, Callable] = {}
 
     def compile(self, settings: tuple[SampleConfig]) -> None:

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attend import attend
-from jaxedit.nn.layers import RMSNorm, dense
+from jaxedit.nn.layers import RMSNorm, dense, exact
 
 
 class TextEncoder(nn.Module):
-    """Text features to one vector and to the tokens of cross-attention."""
+    """Text features to one vector and to the tokens of cross-attention, in f32 throughout."""
 
     config: VAREditConfig
-    dtype: Any = jnp.float32
 
     @nn.compact
+    @exact
     def __call__(
         self, text: jax.Array, mask: jax.Array, drop: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
@@ -33,7 +33,7 @@ class TextEncoder(nn.Module):
           drop: bool[B].
 
         Returns:
-          f32[B,C] and [B,T,C].
+          f32[B,C] and f32[B,T,C].
 
         Raises:
           ValueError: T is larger than `max_text_tokens`.
@@ -45,11 +45,9 @@ class TextEncoder(nn.Module):
         uncond = self.param("uncond", _init_uncond, (cfg.max_text_tokens, cfg.text_width))
         text = jnp.where(drop[:, None, None], uncond[None, :T], text.astype(jnp.float32))
         text = RMSNorm(cfg.norm_eps, name="norm")(text)
-        pooled = AttentivePool(cfg.width, cfg.text_pool_heads, std, self.dtype, name="pool")(
-            text, mask
-        )
-        hidden = nn.gelu(dense(cfg.width, std, self.dtype, name="up")(text), approximate=True)
-        return pooled, dense(cfg.width, std, self.dtype, name="down")(hidden)
+        pooled = AttentivePool(cfg.width, cfg.text_pool_heads, std, name="pool")(text, mask)
+        hidden = nn.gelu(dense(cfg.width, std, jnp.float32, name="up")(text), approximate=True)
+        return pooled, dense(cfg.width, std, jnp.float32, name="down")(hidden)
 
 
 class AttentivePool(nn.Module):
@@ -58,22 +56,22 @@ class AttentivePool(nn.Module):
     width: int
     heads: int
     std: float
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, text: jax.Array, mask: jax.Array) -> jax.Array:
-        """Pool text [B,T,Ct] where mask bool[B,T]; returns f32[B,C]."""
+        """Pool text f32[B,T,Ct] where mask bool[B,T]; returns f32[B,C]."""
         B, T, _ = text.shape
         E = self.width // self.heads
         query = self.param("query", nn.initializers.normal(self.std), (self.heads, E))
         v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
-        kv = dense(2 * self.width, self.std, self.dtype, name="kv", use_bias=False, parts=2)(text)
+        options = {"name": "kv", "use_bias": False, "parts": 2}
+        kv = dense(2 * self.width, self.std, jnp.float32, **options)(text)
         kv = kv.reshape(B, T, 2, self.heads, E).transpose(2, 0, 3, 1, 4)  # [2,B,A,T,E]
         q = jnp.broadcast_to(query[None, :, None] * E**-0.5, (B, self.heads, 1, E))
-        pooled = attend(q.astype(self.dtype), kv[0], kv[1], mask[:, None, None])
+        pooled = attend(q, kv[0], kv[1], mask[:, None, None])
         # The weights sum to one, so the bias of the values passes through.
-        pooled = pooled.reshape(B, self.width) + v_bias[None].astype(self.dtype)
-        return dense(self.width, self.std, self.dtype, name="proj")(pooled).astype(jnp.float32)
+        pooled = pooled.reshape(B, self.width) + v_bias[None]
+        return dense(self.width, self.std, jnp.float32, name="proj")(pooled)
 
 
 def _init_uncond(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:

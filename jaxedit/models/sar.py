@@ -19,7 +19,7 @@ from jaxedit.ops import pyramid
 
 
 def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Array:
-    """Average the source's keys or values to a coarser grid.
+    """Average the source's keys or values, in exact float32, to a coarser grid.
 
     Args:
       x: [B,A,H*W,E] in raster order.
@@ -34,7 +34,8 @@ def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Arr
     B, A, _, E = x.shape
     rows, columns = pyramid.area_matrix(full[0], scale[0]), pyramid.area_matrix(full[1], scale[1])
     x = x.reshape(B, A, *full, E)
-    pooled = jnp.einsum("ih,jw,bahwe->baije", rows, columns, x.astype(jnp.float32))
+    x32, highest = x.astype(jnp.float32), jax.lax.Precision.HIGHEST
+    pooled = jnp.einsum("ih,jw,bahwe->baije", rows, columns, x32, precision=highest)
     return pooled.reshape(B, A, -1, E).astype(x.dtype)
 
 

@@ -38,7 +38,7 @@ class Attention(nn.Module):
         scores = jnp.where(mask[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
         weights = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         out = jnp.einsum("baqk,bkae->bqae", weights, v).reshape(*x.shape[:2], inner)
-        return _dense(c.width, inner, self.dtype, "o")(out).astype(jnp.float32)
+        return _dense(c.width, inner, self.dtype, "o", wide=True)(out)
 
 
 class GatedMLP(nn.Module):
@@ -54,7 +54,7 @@ class GatedMLP(nn.Module):
         gate = _dense(c.mlp_hidden, c.width, self.dtype, "gate")(x)
         up = _dense(c.mlp_hidden, c.width, self.dtype, "up")(x)
         hidden = jax.nn.gelu(gate, approximate=True) * up
-        return _dense(c.width, c.mlp_hidden, self.dtype, "down")(hidden).astype(jnp.float32)
+        return _dense(c.width, c.mlp_hidden, self.dtype, "down", wide=True)(hidden)
 
 
 class Block(nn.Module):
@@ -77,7 +77,8 @@ class Block(nn.Module):
 class T5Encoder(nn.Module):
     """Token ids to text features.
 
-    The residual stream is float32 whatever `dtype` is: its values outgrow 16-bit precision.
+    The residual stream and the sums that are added to it are float32 whatever `dtype` is: their
+    values outgrow float16, and the precision of bfloat16.
 
     Attributes:
       config: sizes.
@@ -117,5 +118,5 @@ class T5Encoder(nn.Module):
         return RMSNorm(c.norm_eps, name="norm")(x)
 
 
-def _dense(features: int, fan: int, dtype: Any, name: str) -> nn.Dense:
-    return dense(features, fan**-0.5, dtype, name=name, use_bias=False)
+def _dense(features: int, fan: int, dtype: Any, name: str, *, wide: bool = False) -> nn.Dense:
+    return dense(features, fan**-0.5, dtype, name=name, use_bias=False, wide=wide)

@@ -19,7 +19,7 @@ from jaxedit.models.condition import TextEncoder
 from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
 from jaxedit.nn.attend import kernel_length
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
-from jaxedit.nn.layers import dense, modulate
+from jaxedit.nn.layers import dense, exact, modulate
 from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import pyramid, rope
 from jaxedit.parallel.sharding import constrain, gather
@@ -48,7 +48,7 @@ class VAREdit(nn.Module):
 
     Attributes:
       config: sizes and modes.
-      dtype: of matrix products; norms, softmax, residual stream and logits are f32.
+      dtype: of matrix products in blocks; the rest is f32: text, embeddings, head, all norms.
       remat: which activations of a block the backward pass computes again, see `nn.remat`.
       unroll: blocks in one turn of the loop over blocks.
     """
@@ -63,10 +63,10 @@ class VAREdit(nn.Module):
         cfg, std = self.config, self.config.init_std
         normal = nn.initializers.normal(std)
         block = rematerialised(Block, self.remat)
-        self.text = TextEncoder(cfg, self.dtype)
+        self.text = TextEncoder(cfg)
         self.pos_start = self.param("pos_start", normal, (cfg.width,))
         self.level_embed = self.param("level_embed", normal, (cfg.levels, cfg.width))
-        self.word_embed = dense(cfg.width, std, self.dtype)
+        self.word_embed = dense(cfg.width, std, jnp.float32)
         self.ada = dense(6 * cfg.width, std, jnp.float32)
         self.first_block = block(cfg, self.dtype)
         self.blocks = stack(block, cfg.depth - 1, self.unroll)(cfg, self.dtype)
@@ -172,7 +172,7 @@ class VAREdit(nn.Module):
         n, start = pyramid.tokens(scales[k : k + 1]), pyramid.tokens(scales[:k])
         at = pyramid.tokens(self.source_scales(scales)) + start
         context = state.context._replace(table=state.context.table[:, at : at + n])
-        x = self.start_token(state.cond) if inputs is None else self.word_embed(inputs)
+        x = self.start_token(state.cond) if inputs is None else self._embedded(inputs)
         x = x + self.level_embed[k][None, None]
         first_view, first_past = Extend(at), state.first_cache
         if state.references:
@@ -201,6 +201,7 @@ class VAREdit(nn.Module):
         )
         return jnp.asarray(rope.rotary_table(positions, cfg.head_width, cfg.rope_base))
 
+    @exact
     def modulation(self, cond: jax.Array) -> jax.Array:
         """Modulation f32[B,6,C] shared by all blocks, from the text vector f32[B,C]."""
         return self.ada(nn.silu(cond)).reshape(-1, 6, self.config.width)
@@ -220,6 +221,7 @@ class VAREdit(nn.Module):
         """The token f32[B,1,C] of scale 1."""
         return (cond + self.pos_start[None])[:, None]
 
+    @exact
     def logits(self, x: jax.Array, cond: jax.Array) -> jax.Array:
         """Bit logits f32[B,N,Q,2] of tokens f32[B,N,C]."""
         scale, shift = jnp.split(self.head_ada(nn.silu(cond)), 2, axis=-1)
@@ -230,8 +232,9 @@ class VAREdit(nn.Module):
         cfg = self.config
         return KVCache.empty((layers, rows, cfg.heads, length, cfg.head_width), self.dtype)
 
+    @exact
     def _embedded(self, tokens: jax.Array) -> jax.Array:
-        """Tokens f32[B,N,Q] as [B,N,C]; on a mesh each device has the whole width of its rows."""
+        """Tokens f32[B,N,Q] as f32[B,N,C]; on a mesh a device has the whole width of its rows."""
         return constrain(self.word_embed(tokens), "batch", "length", "embed")
 
     def _levels(self, levels: range, grids: Scales) -> jax.Array:

@@ -63,6 +63,20 @@ def dropout(x: jax.Array, rate: float | jax.Array, key: jax.Array) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
+def exact(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let no device round float32 to fewer bits in the products of `method`.
+
+    By default a TPU multiplies float32 as bfloat16, and an NVIDIA card as TF32.
+    """
+
+    @functools.wraps(method)
+    def multiply_exactly(*args: Any, **kwargs: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return method(*args, **kwargs)
+
+    return multiply_exactly
+
+
 class RMSNorm(nn.Module):
     """`x / rms(x) * scale` in f32 over the last axis [..., C]."""
 
@@ -96,14 +110,16 @@ def dense(
     name: str | None = None,
     use_bias: bool = True,
     parts: int = 0,
+    wide: bool = False,
 ) -> nn.Dense:
     """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
 
     It also takes a kernel that is `Int8` or `LowRank`. A kernel that holds `parts` maps side by
     side, without a bias, gives [..., parts, features / parts]: a mesh cuts the width of each map,
-    not of all.
+    not of all. A `wide` map returns its sums as they are added up, f32 whatever `dtype` is.
     """
-    dot = functools.partial(_dot_parts, parts=parts) if parts else _dot_rows
+    rows = functools.partial(_dot_rows, wide=wide)
+    dot = functools.partial(_dot_parts, parts=parts) if parts else rows
     return _Dense(
         features,
         use_bias,
@@ -154,11 +170,12 @@ def _dot(
     return out + kernel.scale * jax.lax.dot_general(low, b, contract, **kwargs)
 
 
-def _dot_rows(x: jax.Array, kernel: Any, **kwargs: Any) -> jax.Array:
+def _dot_rows(x: jax.Array, kernel: Any, *, wide: bool = False, **kwargs: Any) -> jax.Array:
     """`dot_general` of [..., C] as one matrix: on CPU its backward pass is twice as fast."""
     if isinstance(kernel, Int8):
-        return product(x, kernel, **kwargs).astype(x.dtype)
+        return product(x, kernel, **kwargs).astype(jnp.float32 if wide else x.dtype)
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    kwargs["preferred_element_type"] = jnp.float32 if wide else None
     out = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs)
     return out.reshape(*x.shape[:-1], kernel.shape[-1])
 

@@ -90,3 +90,20 @@ def test_sizes_that_cannot_work():
         PretrainedConfig(model_type="t5", t5=T5Config(heads=0)).validate()
     with pytest.raises(ConfigError, match="t5 config lacks 't5'"):
         PretrainedConfig(model_type="t5").validate()
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float16", 2e-3), ("bfloat16", 2e-2)])
+def test_sums_that_outgrow_float16(dtype, bound):
+    """Flan-T5's do, in its MLP; the residual stream before them is small."""
+    config = T5Config(vocab_size=40, width=64, head_width=16, mlp_hidden=128, layers=3, heads=4)
+    ids, mask = np.arange(10)[None], np.ones((1, 10), bool)
+    params = T5Encoder(config).init(jax.random.key(0), ids, mask)["params"]
+    for name, factor in (("gate", 4), ("up", 4), ("down", 1e5)):
+        params["blocks"]["mlp"][name]["kernel"] *= factor
+    forward = jax.jit(
+        lambda params, dtype: T5Encoder(config, dtype).apply({"params": params}, ids, mask),
+        static_argnums=1,
+    )
+    exact, rounded = forward(params, "float32"), forward(tree.cast(params, dtype), dtype)
+    assert rounded.dtype == jnp.float32
+    assert np.linalg.norm(rounded - exact) < bound * np.linalg.norm(exact)

@@ -1,0 +1,62 @@
+"""Which parameters are 16 bits wide when a model runs: those that are in the release's own scripts.
+
+| what | in the releases | here, with dtype=bfloat16 |
+| --- | --- | --- |
+| blocks of VAREdit, Infinity | bfloat16 | bfloat16 |
+| their head and adaptive norms | float32 | float32 |
+| their embeddings, text projections | float32, but multiplied in bfloat16 | float32 |
+| their T5 | float16, `wo` float32 | float16, sums of `o` and `down` float32 |
+| EditAR, LlamaGen | bfloat16 | bfloat16; norms, constants and sums float32 |
+| their T5 | bfloat16 | bfloat16; sums of `o` and `down` float32 |
+| image tokenizers | float32 | float32 |
+
+Embeddings and text projections of VAREdit are multiplied in bfloat16 only because its inference
+runs under autocast; its training switches that off for them.
+
+Source: release code of Infinity, VAREdit and LlamaGen.
+"""
+
+import re
+
+from jaxedit.config.checks import require
+
+DTYPES = ("float32", "bfloat16")  # of a transformer
+T5_DTYPES = (*DTYPES, "float16")
+# By model_type, the parameters that are in `dtype`; the others are float32.
+_CAST = {
+    "varedit": re.compile(r"transformer/(?:first_block|blocks)/"),
+    "editar": re.compile(r"transformer/"),
+}
+_CAST_ALONE = re.compile(r"(?!bsq/|vq/)")  # a network by itself, if it is no image tokenizer
+_RELEASED_T5 = {"varedit": "float16", "editar": "bfloat16"}
+
+
+def t5_dtype_for(model_type: str, dtype: str) -> str:
+    """Return the dtype of the text encoder that the release has beside a transformer of `dtype`."""
+    return "float32" if dtype == "float32" else _RELEASED_T5.get(model_type, dtype)
+
+
+def checked(model_type: str, dtype: str, t5_dtype: str | None) -> tuple[str, str]:
+    """Return both dtypes, the second one completed by `t5_dtype_for`.
+
+    Raises:
+      ConfigError: one of them is unknown.
+    """
+    t5_dtype = t5_dtype or t5_dtype_for(model_type, dtype)
+    for name, given, known in (("dtype", dtype, DTYPES), ("t5_dtype", t5_dtype, T5_DTYPES)):
+        require(given in known, f"{name}={given!r}: expected one of {', '.join(known)}")
+    return dtype, t5_dtype
+
+
+def dtype_of(path: str, model_type: str, dtype: str, t5_dtype: str | None = None) -> str:
+    """Return the dtype in which a model holds a parameter when it runs.
+
+    Args:
+      path: of the parameter; begins with its network.
+      model_type: of the model, one of `PARTS`.
+      dtype: of the transformer.
+      t5_dtype: of the text encoder; None: see `t5_dtype_for`.
+    """
+    if path.startswith("t5/"):
+        return t5_dtype or t5_dtype_for(model_type, dtype)
+    return dtype if _CAST.get(model_type, _CAST_ALONE).match(path) else "float32"
