@@ -30,7 +30,8 @@ SCENE = str(ASSETS / "scene.png")
 def test_an_edit_and_its_replay(model, method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = "make the ball blue"
-    assert edit.main([SCENE, words, f"--model={model}", f"--method={method}"]) == 0
+    options = [f"--model={model}", f"--method={method}", "--keep_size"]
+    assert edit.main([SCENE, words, *options]) == 0
     before, after = (np.asarray(Image.open(name), int) for name in (SCENE, "edited.png"))
     assert before.shape == after.shape and 0 < np.abs(after - before).mean() < 40
     assert edit.main([SCENE, "--from_png=edited.png", "--output=again.png"]) == 0
