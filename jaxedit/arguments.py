@@ -14,7 +14,7 @@ TASKS = ("depth", "canny", "segmentation")
 
 # The options of all methods: name, type, help.
 SAMPLING = (
-    ("guidance", float, "strength of the instruction, 1 = none"),
+    ("guidance", float, "strength of the instruction, 1 = none; of editar also below 1"),
     ("temperature", float, "below 1 draws likelier bits or tokens"),
     ("top_p", float, "nucleus in (0, 1], 1 = off"),
     ("greedy", bool, "always take the likeliest bit or token"),

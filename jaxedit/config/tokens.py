@@ -148,7 +148,7 @@ class ViTConfig:
 class TokenSampleConfig:
     """How the next token is drawn. Defaults: EditAR's inference."""
 
-    guidance: float = 3.0  # 1 = off
+    guidance: float = 3.0  # 1 or less = off, as released; of `dual` any number counts
     guidance_mode: str = "text"  # null row drops: text | joint: text and image | dual: each in turn
     image_guidance: float = 1.5  # of `dual` only
     guidance_until: int = -1  # the last token (0 is the second one) that is guided; -1 = all

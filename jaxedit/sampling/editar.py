@@ -97,10 +97,13 @@ def is_guided(position: jax.Array, until: jax.Array) -> jax.Array:
 
 
 def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
-    """The instruction that each row of a picture reads: 0 is the picture's own, None is none."""
+    """Return the instruction that each row of a picture reads: 0 is the picture's own, None none.
+
+    As in the release, a guidance of 1 or less is none at all: there is no unguided row.
+    """
     if sample.guidance_mode == "dual":
         return (0, None, None)
-    return (0,) if sample.guidance == 1 else (0, None)
+    return (0,) if sample.guidance <= 1 else (0, None)
 
 
 def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = False) -> Networks:

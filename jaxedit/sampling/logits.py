@@ -24,9 +24,10 @@ def guide(
 
 
 def probability(logits: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Probability of bit 1 after top-p.
+    """Return the probability of bit 1 after top-p.
 
-    Of two outcomes top-p drops the less likely one if its probability is at most 1 - top_p.
+    Of the two values top-p drops the less likely one if its probability is at most 1 - top_p. If
+    both are equally likely, it drops 0, as the release does, whose ascending sort is stable.
 
     Args:
       logits: f32[...,2], of the bit being 0 and 1.
@@ -37,8 +38,11 @@ def probability(logits: jax.Array, top_p: jax.Array) -> jax.Array:
 
     Source: The Curious Case of Neural Text Degeneration (Holtzman et al.), section 3.1.
     """
-    p = jax.nn.sigmoid(logits[..., 1] - logits[..., 0])
-    return jnp.where(p <= 1 - top_p, 0.0, jnp.where(1 - p <= 1 - top_p, 1.0, p))
+    zero, one = logits[..., 0], logits[..., 1]
+    p = jax.nn.sigmoid(one - zero)
+    if_one = jnp.where(1 - p <= 1 - top_p, 1.0, p)
+    if_zero = jnp.where(p <= 1 - top_p, 0.0, p)
+    return jnp.where(one >= zero, if_one, if_zero)
 
 
 def choose_bits(logits: jax.Array, top_p: jax.Array, uniforms: jax.Array | None) -> jax.Array:

@@ -32,6 +32,8 @@ def test_guidance_stops_after_a_token_counted_from_the_second():
     [
         ({}, (0, None)),
         ({"guidance": 1.0}, (0,)),
+        ({"guidance": 0.5}, (0,)),
+        ({"guidance": -2.0, "guidance_mode": "joint"}, (0,)),
         ({"guidance_mode": "joint"}, (0, None)),
         ({"guidance_mode": "dual", "guidance": 1.0}, (0, None, None)),
     ],

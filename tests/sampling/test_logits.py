@@ -32,6 +32,42 @@ def test_top_p_drops_the_unlikely_value(p, top_p, expected):
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+def release(l0: float, l1: float, top_p: float) -> float:
+    """The probability of bit 1, by sorting as the release does."""
+    values = np.array([l0, l1])
+    order = np.argsort(values, kind="stable")  # ascending
+    exponents = np.exp(values - values.max())
+    sums = np.cumsum((exponents / exponents.sum())[order])
+    is_removed = sums <= 1 - top_p
+    is_removed[-1] = False  # the likeliest
+    exponents[order[is_removed]] = 0
+    return exponents[1] / exponents.sum()
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.1, 0.3, 0.5, 0.51, 0.7, 0.97, 1.0])
+def test_top_p_keeps_the_likelier_value_as_the_release_does(top_p):
+    p = np.concatenate([np.linspace(0.003, 0.997, 143), [0.5]])  # never where both rules meet
+    both = np.stack([np.zeros_like(p), np.log(p / (1 - p))], axis=-1).astype(np.float32)
+    got = np.asarray(logits.probability(jnp.asarray(both), jnp.float32(top_p)))
+    np.testing.assert_allclose(got, [release(*pair, top_p) for pair in both], rtol=1e-5, atol=1e-6)
+    likelier = np.where(both[:, 1] >= both[:, 0], got, 1 - got)
+    assert (likelier >= 0.5).all() and (top_p > 0.5 or (likelier == 1).all())
+
+
+def test_a_tie_as_in_the_release():
+    tie = jnp.zeros((1, 2))
+    assert logits.probability(tie, jnp.float32(0.5)) == 1
+    assert logits.probability(tie, jnp.float32(0.51)) == 0.5
+
+
+@pytest.mark.parametrize("top_p", [0.01, 0.5, 0.97, 1.0])
+def test_no_logits_give_a_nan(top_p):
+    sizes = jnp.array([0.0, 1e-30, 1.0, 88.0, 1e4, 3e38])
+    both = jnp.stack(jnp.meshgrid(sizes, -sizes), axis=-1)
+    got = logits.probability(both, jnp.float32(top_p))
+    assert ((got >= 0) & (got <= 1)).all()
+
+
 def test_bits_are_drawn_below_their_probability():
     both = jnp.stack([pair(0.3), pair(0.3)])
     got = logits.choose_bits(both, jnp.float32(1), jnp.array([0.29, 0.31]))

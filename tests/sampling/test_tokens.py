@@ -49,6 +49,21 @@ def test_nucleus_equals_sorting():
             assert sorted(order[before <= p]) == list(np.nonzero(got)[0])
 
 
+@pytest.mark.parametrize("top_p", [1e-6, 0.1, 0.4, 0.9, 0.999])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 30.0, 1e4])
+def test_the_likeliest_stays_and_the_nucleus_is_no_larger_than_need_be(top_p, scale):
+    logits = scale * np.random.default_rng(2).standard_normal((20, 33)).astype(np.float32)
+    kept = np.asarray(truncate(jnp.asarray(logits), jnp.int32(33), jnp.float32(top_p)))
+    assert not np.isnan(kept).any()
+    for row, is_kept in zip(logits.astype(np.float64), kept > -np.inf, strict=True):
+        assert is_kept[np.argmax(row)]
+        probabilities = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+        least = row[is_kept].min()
+        assert (row[~is_kept] < least).all()
+        assert probabilities[row > least].sum() <= top_p + 1e-6  # without the last ones too few
+        assert is_kept.all() or probabilities[is_kept].sum() > top_p - 1e-6
+
+
 def test_nothing_is_dropped_when_both_are_off():
     logits = jnp.array([1.0, -50.0, 0.0])
     np.testing.assert_array_equal(truncate(logits, jnp.int32(3), jnp.float32(1)), logits)
