@@ -13,6 +13,9 @@ from etils import epath
 from jaxedit.config import ConfigError
 from jaxedit.parallel.distributed import has_lost_a_process
 
+LISTED = 4  # differences in a message
+SHOWN = 300  # characters of Orbax's errors
+
 
 class BucketError(OSError):
     """Remote storage did not take a checkpoint; later it may."""
@@ -32,9 +35,12 @@ class Checkpoints:
             max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True
         )
         self.directory = directory
-        self._manager = ocp.CheckpointManager(
-            directory, options=options, item_names=("state", "data", "config")
-        )
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -87,16 +93,48 @@ class Checkpoints:
           The pytree of arrays.
 
         Raises:
-          ConfigError: the checkpoint has other parameters than `abstract`.
+          ConfigError: the checkpoint has other arrays than `abstract`, or is damaged; names them.
         """
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         try:
+            self._require_same(step, abstract)
             return self._manager.restore(step, args=items)["state"]
-        except (ValueError, KeyError) as error:
+        except ConfigError:
+            raise
+        except (ValueError, KeyError, FileNotFoundError) as error:
+            reason = " ".join(str(error).split())[:SHOWN]
             raise ConfigError(
-                f"checkpoint {step} in {self.directory} does not fit this config: "
-                f"{str(error).splitlines()[0]}"
+                f"checkpoint {step} in {self.directory} cannot be read: {reason}"
             ) from error
+
+    def _require_same(self, step: int, abstract: Any) -> None:
+        """Raise ConfigError unless the arrays under `step` are those of `abstract`.
+
+        Orbax itself compares them while it reads, and leaves a page of errors for each array.
+        """
+        stored = self._manager.item_metadata(step)["state"]
+        if stored is None:
+            raise ValueError("it does not tell which arrays it holds")
+        saved, asked = _shapes(stored), _shapes(abstract)
+        differences = [
+            *(
+                f"{p} is {saved[p]}, not {asked[p]}"
+                for p in asked
+                if saved.get(p, asked[p]) != asked[p]
+            ),
+            *(f"{p} is missing" for p in asked if p not in saved),
+            *(f"{p} is not asked for" for p in saved if p not in asked),
+        ]
+        if not differences:
+            return
+        model = self.config(step).get("model", {})
+        kind = model.get("model_type", "unknown") if isinstance(model, dict) else "unknown"
+        rest = f", and {len(differences) - LISTED} more" if len(differences) > LISTED else ""
+        raise ConfigError(
+            f"checkpoint {step} in {self.directory} does not fit this config: a model of type "
+            f"{kind} lies there, and {len(differences)} of its arrays differ: "
+            f"{'; '.join(differences[:LISTED])}{rest}; choose another --workdir"
+        )
 
     def reached_preemption(self, step: int) -> bool:
         """In a run of many processes: True on all of them at the same step after SIGTERM on any."""
@@ -122,3 +160,10 @@ class Checkpoints:
             kind = BucketError if "://" in str(self.directory) else OSError
             reason = str(error).splitlines()[0]
             raise kind(f"{self.directory}: a checkpoint was not written: {reason}") from error
+
+
+def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
+    """Path to shape of every array, parameters first, whatever the containers on the way."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    found = {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
+    return {path: found[path] for path in sorted(found, key=lambda p: (p[:7] != "params/", p))}
