@@ -122,8 +122,8 @@ class Checkpoints:
                 for p in asked
                 if saved.get(p, asked[p]) != asked[p]
             ),
-            *(f"{p} is missing" for p in asked if p not in saved),
-            *(f"{p} is not asked for" for p in saved if p not in asked),
+            *(f"{p} is only in this config" for p in asked if p not in saved),
+            *(f"{p} is only in the checkpoint" for p in saved if p not in asked),
         ]
         if not differences:
             return

@@ -98,13 +98,13 @@ def other_state(names):
         ),
         (
             lambda: other_state(["down"]),
-            r"params/mlp/down/kernel is missing.* and 2 more; choose another",
+            r"params/mlp/down/kernel is only in this config.* and 2 more; choose another",
         ),
         (
             lambda: other_state(["up", "down"]),
-            r"7 of its arrays differ: params/mlp/down/kernel is missing",
+            r"7 of its arrays differ: params/mlp/down/kernel is only in this config",
         ),
-        (lambda: make_state(opt_state=()), r"opt_state/0/count is not asked for"),
+        (lambda: make_state(opt_state=()), r"opt_state/0/count is only in the checkpoint"),
         (
             lambda: make_state(ema_params=make_state().params),
             "1 of .*: ema_params/mlp/up/kernel",

@@ -5,6 +5,7 @@ import pathlib
 
 from etils import epath
 
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs"}  # which read a file system
 ROOT = pathlib.Path(__file__).parent
 
 
@@ -51,7 +52,8 @@ def remote(name: str | os.PathLike) -> epath.Path:
         path = epath.Path(text)
         path.exists()
     except ImportError as error:
-        raise OSError(f"{text}: needs a package: pip install 'jaxedit[tpu]' ({error})") from error
+        package = PACKAGES.get(text.partition("://")[0], "fsspec")
+        raise OSError(f"{text}: needs a package: pip install {package} ({error})") from error
     except KeyError as error:
         raise FileNotFoundError(f"{text}: expected gs:// or a path on this machine") from error
     except Exception as error:  # each file system raises its own kinds

@@ -9,6 +9,7 @@ import tarfile
 
 from etils import epath
 
+SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")  # of checkpoints
 ZIP = b"PK\3\4"
 PARTIAL = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp")
 LOOKED_AT = 1024  # bytes

@@ -98,9 +98,8 @@ def _averages(parts: Sequence[Part]) -> str:
     others = ", ".join(str(part.where) for part in parts if not part.is_average)
     averages = ", ".join(part.kind for part in parts if part.is_average)
     require(bool(averages), f"{others}: holds no moving average of weights (--ema)")
-    return f"moving average of: {averages}" + (
-        f"; none, weights as they are: {others}" * bool(others)
-    )
+    rest = f"; of {others}, which holds none, the weights as they are" if others else ""
+    return f"moving average of {averages}{rest}"
 
 
 def gather(order: Order) -> tuple[list[hub.Directory], str]:

@@ -13,6 +13,7 @@ from etils import epath
 
 from jaxedit import assets
 from jaxedit.config import OFFICIAL, Source, official
+from jaxedit.convert import contents
 
 CONFIG = "config.json"  # marks a pretrained directory
 CONVERTED = "~/.cache/jaxedit/models"  # official releases, once they are converted
@@ -37,12 +38,18 @@ def resolve(name: str | os.PathLike) -> Directory:
     """
     text = os.fspath(name)
     if "://" in text:
+        path = assets.remote(text)
+        _require_converted(path)
         _remote(f"{text}/{CONFIG}")
-        return epath.Path(text)
+        return path
+    if os.path.exists(text):
+        _require_converted(pathlib.Path(text))
     if os.path.isdir(text) or text in assets.bundled((CONFIG,)):
         return assets.locate(text, (CONFIG,))
     if text in OFFICIAL:
         return _released(text)
+    if text.endswith(contents.SUFFIXES):
+        raise FileNotFoundError(f"{text!r}: no such file{_partial(text)}")
     if _HUB_ID.fullmatch(text):
         return _published(text)
     raise FileNotFoundError(
@@ -82,10 +89,11 @@ def locate(text: str | os.PathLike) -> Directory:
     if text in assets.bundled((CONFIG,)):
         return assets.locate(text, (CONFIG,))
     match = re.fullmatch(rf"({_HUB_ID.pattern})(?:/(.+))?", text)
-    if match is None:
+    partial = _partial(text)
+    if match is None or partial:
         raise FileNotFoundError(
-            f"{text!r}: no such file or directory; expected one, an official name (--list), or "
-            "org/name or org/name/file on the Hub"
+            f"{text!r}: no such file or directory{partial}; expected one, an official name "
+            "(--list), or org/name or org/name/file on the Hub"
         )
     return fetch(match[1], match[2] or "")
 
@@ -141,6 +149,52 @@ def how_to_bring(name: str) -> str:
         f"python -m jaxedit.convert --settings={name} "
         f"{' '.join(f'--src={file}' for file in files)} --dst={target}"
     )
+
+
+def _require_converted(path: Directory) -> None:
+    """Raise ValueError, with the command that converts them, if released weights lie there."""
+    # Not at the top: these modules ask this one.
+    from jaxedit.convert.combine import PLACES
+    from jaxedit.convert.kinds import KINDS
+    from jaxedit.convert.part import open_parts
+
+    if not _is_release(path):
+        return
+    try:
+        (part,) = open_parts(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; a model is a folder made by python -m jaxedit.convert "
+            f"--src={shlex.quote(str(path))} --dst=DIR"
+        ) from error
+    others = {"varedit": ("bsq", "t5"), "editar": ("vq", "t5")}.get(part.kind, ())
+    sources = "".join(f" --src={kind.upper()}" for kind in others)
+    needed = ", ".join(f"{kind.upper()}: {PLACES[kind]}, or a file of it" for kind in others)
+    raise ValueError(
+        f"{path}: weights as they were released ({part.kind}: {KINDS[part.kind].about}); convert "
+        f"them first: python -m jaxedit.convert --src={shlex.quote(str(path))}{sources} --dst=DIR"
+        + (f" ({needed})" if needed else "")
+    )
+
+
+def _is_release(path: Directory) -> bool:
+    """Whether a file, or a directory with the weights of another program, lies there."""
+    if not path.is_dir():
+        return path.exists()
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        config = {}
+    except (OSError, ValueError):
+        return False  # `pretrained.read_config` says what is wrong with it
+    is_other = isinstance(config, dict) and "jaxedit" not in config
+    return is_other and any(file.name.endswith(contents.SUFFIXES) for file in path.iterdir())
+
+
+def _partial(text: str) -> str:
+    """What to say of the incomplete download of a file that is not there."""
+    name = contents.partial_beside(pathlib.Path(text))
+    return f", but the incomplete download {name}: let it end, or fetch it again" if name else ""
 
 
 def _released(name: str) -> pathlib.Path:

@@ -17,9 +17,9 @@ from jaxedit.convert.prefixes import AVERAGES, weights_of
 from jaxedit.convert.scaled import unscale
 from jaxedit.convert.stored import Stored
 
-SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")  # in directories and indexes
 INDEX = ".index.json"
 MAX_JSON = 1 << 26  # bytes
+LISTED = 10  # files in a message
 MAX_DEPTH = 3  # of dicts around the weights
 # Keys under which training programs save the weights; `AVERAGES` are those of the moving average.
 LIVE = (
@@ -104,15 +104,16 @@ def _only_model(directory: epath.Path) -> epath.Path:
     files = {file.name: file for file in directory.iterdir() if file.name[0] != "."}
     indexes = [name for name in files if name.endswith(INDEX)]
     shards = {shard.name for name in indexes for shard in _shards(files[name])}
-    models = [n for n in files if n.endswith(SUFFIXES) and n not in shards] + indexes
+    models = [n for n in files if n.endswith(contents.SUFFIXES) and n not in shards] + indexes
     # The Hub often keeps one model in both formats, under these names.
     if any(name.startswith("model.safetensors") for name in models):
         models = [name for name in models if not name.startswith("pytorch_model.bin")]
     if len(models) != 1:
         partial = [name for name in files if contents.partial_suffix(name)]
-        there = f": {', '.join(sorted(models))}; name one of them" if models else ""
+        shown = ", ".join(sorted(models)[:LISTED]) + ", ..." * (len(models) > LISTED)
+        there = f": {shown}; name one of them" if models else ""
         if not models and partial:
-            there = f", but incomplete downloads: {', '.join(sorted(partial)[:5])}"
+            there = f", but incomplete downloads: {', '.join(sorted(partial)[:LISTED])}"
         raise ValueError(f"{directory}: expected one model, found {len(models)}{there}")
     return files[models[0]]
 
@@ -125,14 +126,14 @@ def _shards(index: epath.Path) -> dict[epath.Path, list[str]]:
     shards: dict[epath.Path, list[str]] = {}
     for array, name in names.items():
         plain = isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) and name[0] != "."
-        if not plain or not name.endswith(SUFFIXES):
+        if not plain or not name.endswith(contents.SUFFIXES):
             raise ValueError(f"{index}: refused: {str(name)[:100]!r} is no weights file beside it")
         shards.setdefault(index.parent / name, []).append(array)
     absent = sorted(shard.name for shard in shards if not shard.exists())
     if absent:
         raise FileNotFoundError(
             f"{index}: {len(absent)} of {len(shards)} files are missing beside it: "
-            f"{', '.join(absent[:8])}{', ...' * (len(absent) > 8)}"
+            f"{', '.join(absent[:LISTED])}{', ...' * (len(absent) > LISTED)}"
         )
     return shards
 

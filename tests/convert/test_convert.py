@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch_writer
 from huggingface_hub import constants
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from jaxedit.config import OFFICIAL, Official, Source, to_dict
 from jaxedit.config.precision import dtype_of
@@ -100,6 +101,99 @@ def test_a_model_of_next_tokens_survives_the_way_out_and_back(tiny_editar, tmp_p
     again = tmp_path / "again"
     export(tmp_path / "back", again, None, Watch(), say=lambda line: None)
     assert contents(again) == contents(tmp_path / "out")
+
+
+@pytest.fixture
+def states(release):
+    """The state dicts of the release, by kind."""
+    return {kind: load_file(release / f"exported/{kind}.safetensors") for kind in PARTS}
+
+
+def lightning(arrays, average=None):
+    """A checkpoint of a training run: weights, their average and a loss, under prefixes."""
+    state = {f"model.{key}": array for key, array in arrays.items()}
+    state |= {f"ema_model.{key}": array for key, array in (average or {}).items()}
+    state |= {"loss_fn.net.slice1.weight": np.ones((3, 3), np.float32)}
+    settings = torch_writer.Made("omegaconf.dictconfig", "DictConfig", (), {"_content": {"a": 1}})
+    beside = {"epoch": 3, "callbacks": {"x": torch_writer.Made("pathlib", "PosixPath", ("/a",))}}
+    beside |= {"optimizer_states": [{"state": {0: {"exp_avg": np.ones(3)}}}]}
+    return {"state_dict": state, "hyper_parameters": settings, **beside}
+
+
+def test_checkpoints_of_training_runs(order, states, tiny_model, tmp_path):
+    for kind, name in (("varedit", "run.tar"), ("bsq", "vae.ckpt")):
+        torch_writer.save(tmp_path / name, lightning(states[kind]))
+    run(order(str(tmp_path / "run.tar"), str(tmp_path / "vae.ckpt"), "t5"))
+    made = (tmp_path / "dst/model.safetensors").read_bytes()
+    assert made == (tiny_model / "model.safetensors").read_bytes()
+
+
+def test_the_average_of_the_parts_that_have_one(order, states, tmp_path):
+    doubled = {key: 2 * array for key, array in states["varedit"].items()}
+    torch_writer.save(tmp_path / "run.ckpt", lightning(states["varedit"], doubled))
+    lines = run(order(str(tmp_path / "run.ckpt"), "vae.pth", "t5", ema=True))
+    said = next(line for line in lines if line.startswith("moving average"))
+    assert said.startswith("moving average of varedit; of ") and "vae.pth" in said
+    assert said.endswith("t5, which holds none, the weights as they are")
+    run(order(dst=str(tmp_path / "plain")))
+    average = load_file(tmp_path / "dst/model.safetensors")
+    for path, array in load_file(tmp_path / "plain/model.safetensors").items():
+        factor = 2 if path.startswith("transformer") else 1
+        np.testing.assert_array_equal(average[path], factor * array)
+
+
+@pytest.mark.parametrize("name", ["t5.pth", "t5.safetensors"])
+def test_8_bit_floats_become_the_dtype_that_is_asked_for(order, states, tiny_model, tmp_path, name):
+    half = {key: array.astype(ml_dtypes.float8_e4m3fn) for key, array in states["t5"].items()}
+    if name.endswith(".pth"):
+        torch_writer.save(tmp_path / name, half)
+    else:
+        (tmp_path / name).write_bytes(save(half))
+    run(order(str(tmp_path / name), settings="", tokenizer=str(tiny_model)))
+    whole = {p: a for p, a in load_file(tiny_model / "model.safetensors").items() if p[:3] == "t5/"}
+    found = load_file(tmp_path / "dst/model.safetensors")
+    assert found.keys() == whole.keys()
+    for path, array in whole.items():
+        assert found[path].dtype == np.float32
+        rounded = array.astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
+        np.testing.assert_array_equal(found[path], rounded)
+
+
+def test_several_networks_under_prefixes(order, states, tmp_path):
+    both = {f"text.{key}": array for key, array in states["t5"].items()}
+    both |= {f"first_stage.{key}": array for key, array in states["bsq"].items()}
+    torch_writer.save(tmp_path / "both.pt", both)
+    message = "several networks at once: bsq under first_stage., t5 under text.; expected one"
+    with pytest.raises(ValueError, match=message):
+        run(order(str(tmp_path / "both.pt"), settings=""))
+    run(order(str(tmp_path / "both.pt"), settings="", kind="bsq"))
+    assert pretrained.read_config(tmp_path / "dst").model_type == "bsq"
+
+
+@pytest.mark.parametrize("kind", ["complex64", "complex128"])
+def test_complex_weights_are_refused_by_name(order, states, tmp_path, kind):
+    (key, *_) = states["t5"]
+    torch_writer.save(tmp_path / "f.pt", {**states["t5"], key: states["t5"][key].astype(kind)})
+    with pytest.raises(ValueError, match=f"f.pt: .*complex keys: {key}"):
+        run(order(str(tmp_path / "f.pt"), settings=""))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vae.pth", r"\(bsq: an image .*jaxedit.convert --src=.*vae.pth --dst=DIR$"),
+        ("t5", r"\(t5: a T5 text encoder\).*jaxedit.convert --src=.*/t5 --dst=DIR$"),
+        (
+            "transformer.pth",
+            r"transformer.pth --src=BSQ --src=T5 --dst=DIR \(BSQ: infinity-vae-d32",
+        ),
+        ("exported", "found 3: .*; a model is a folder made by .* --src=.*exported --dst=DIR"),
+    ],
+)
+def test_released_weights_are_no_model_yet(release, name, message):
+    with pytest.raises(ValueError, match=message) as told:
+        hub.resolve(release / name)
+    assert "\n" not in str(told.value)
 
 
 def test_a_network_alone_is_a_model_of_its_own(order, tmp_path):
@@ -238,10 +332,10 @@ def test_a_release_is_converted_when_it_is_first_used(release, tiny_model, tmp_p
             "--settings=varedit-2b-512 does not fit transformer.pth: depth=32, but 2 in the file",
         ),
         (["--src=transformer.pth", "--dst=d", "--settings=x"], "'x': expected a bundled name"),
-        (["--export=torch", "--src=t5", "--dst=d"], "'t5': expected a directory with config.json"),
+        (["--export=torch", "--src=t5", "--dst=d"], "t5: weights as they were released"),
         (["--export=torch", "--src=a", "--src=b", "--dst=d"], "expected one model of ours"),
         (["--src=me/none", "--dst=d"], "the Hub was not reached (HF_HUB_OFFLINE is set)"),
-        (["--check", "t5"], "'t5': expected a directory with config.json in it"),
+        (["--check", "t5"], "t5: weights as they were released"),
         (["--check", "absent"], "'absent': expected a bundled name"),
         (["--check", "toy-varedit", "--output", "a.jpg"], "expected a name ending in .png"),
         (["--check", "toy-varedit", "--picture", "list.txt"], "list.txt: not a readable picture"),

@@ -3,9 +3,12 @@ import pathlib
 import shutil
 
 import huggingface_hub
+import numpy as np
 import pytest
+from etils import epath
 from huggingface_hub import constants
 from huggingface_hub.errors import RepositoryNotFoundError
+from safetensors.numpy import save
 
 from jaxedit import assets
 from jaxedit.config import OFFICIAL, Source
@@ -45,6 +48,40 @@ def test_a_directory_goes_before_an_official_name(tmp_path, monkeypatch):
 def test_a_converted_release_is_found_again(cache):
     shutil.copytree(TOY, hub.converted("varedit-2b-512"))
     assert hub.resolve("varedit-2b-512") == hub.converted("varedit-2b-512")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"<html>", "a web page .*; a model is a folder made by .*convert --src=.*my file.pth'"),
+        (b"", "an empty file .*; a model is a folder"),
+        (save({"w": np.ones(3)}), "not a checkpoint that jaxedit knows: .*; a model is a folder"),
+    ],
+)
+def test_other_files_are_no_models(tmp_path, data, message):
+    (tmp_path / "my file.pth").write_bytes(data)
+    with pytest.raises(ValueError, match=message) as told:
+        hub.resolve(str(tmp_path / "my file.pth"))
+    assert "\n" not in str(told.value)
+
+
+def test_files_that_are_not_there(tmp_path, cache):
+    (tmp_path / "a.pth.part").write_bytes(b"")
+    for find in (hub.resolve, hub.locate):
+        with pytest.raises(FileNotFoundError, match="but the incomplete download a.pth.part"):
+            find(tmp_path / "a.pth")
+        with pytest.raises(FileNotFoundError, match="b.pth': no such file"):
+            find(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("gs", "gcsfs"), ("s3", "s3fs")])
+def test_what_a_remote_file_system_needs(monkeypatch, scheme, package):
+    def absent(self):
+        raise ImportError("no module")
+
+    monkeypatch.setattr(epath, "Path", lambda text: type("P", (), {"exists": absent})())
+    with pytest.raises(OSError, match=rf"{scheme}://b/m: needs a package: pip install {package} "):
+        hub.resolve(f"{scheme}://b/m")
 
 
 def test_our_models_on_the_hub(cache):

@@ -79,5 +79,5 @@ def test_without_the_package(tiny_model, monkeypatch):
         save_pretrained(name, config, params, tiny_model)
 
     for use in (hub.resolve, TextTokenizer.load, save):
-        with pytest.raises(OSError, match=r"pip install 'jaxedit\[tpu\]'"):
+        with pytest.raises(OSError, match="pip install gcsfs"):
             use("gs://bucket/tiny")
