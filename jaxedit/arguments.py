@@ -106,7 +106,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add(
         "--t5_dtype",
         choices=T5_DTYPES,
-        help="of the text encoder (default as released, or float32 with --dtype=float32)",
+        help="of the text encoder (default float16, or float32 with --dtype=float32)",
     )
     add("--text_on_host", action="store_true", help="keep the text encoder on the host's CPU")
     add("--text_features", metavar="FILE", help="read instructions' features; add those it lacks")

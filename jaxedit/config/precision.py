@@ -1,4 +1,4 @@
-"""Which parameters are 16 bits wide when a model runs: those that are in the release's own scripts.
+"""Which parameters are 16 bits wide when a model runs, as in the scripts of its release.
 
 | what | in the releases | here, with dtype=bfloat16 |
 | --- | --- | --- |
@@ -7,11 +7,12 @@
 | their embeddings, text projections | float32, but multiplied in bfloat16 | float32 |
 | their T5 | float16, `wo` float32 | float16, sums of `o` and `down` float32 |
 | EditAR, LlamaGen | bfloat16 | bfloat16; norms, constants and sums float32 |
-| their T5 | bfloat16 | bfloat16; sums of `o` and `down` float32 |
+| their T5 | bfloat16 | float16, as above |
 | image tokenizers | float32 | float32 |
 
-Embeddings and text projections of VAREdit are multiplied in bfloat16 only because its inference
-runs under autocast; its training switches that off for them.
+VAREdit's inference multiplies embeddings and text projections in bfloat16 only because it runs
+under autocast, which its training switches off for them. T5 is float16 beside EditAR too: that is
+as small and fast as bfloat16, and eight times as near to float32 (docs/precision.md).
 
 Source: release code of Infinity, VAREdit and LlamaGen.
 """
@@ -28,21 +29,20 @@ _CAST = {
     "editar": re.compile(r"transformer/"),
 }
 _CAST_ALONE = re.compile(r"(?!bsq/|vq/)")  # a network by itself, if it is no image tokenizer
-_RELEASED_T5 = {"varedit": "float16", "editar": "bfloat16"}
 
 
-def t5_dtype_for(model_type: str, dtype: str) -> str:
-    """Return the dtype of the text encoder that the release has beside a transformer of `dtype`."""
-    return "float32" if dtype == "float32" else _RELEASED_T5.get(model_type, dtype)
+def t5_dtype_for(dtype: str) -> str:
+    """Return the dtype of the text encoder beside a transformer of `dtype`."""
+    return "float32" if dtype == "float32" else "float16"
 
 
-def checked(model_type: str, dtype: str, t5_dtype: str | None) -> tuple[str, str]:
+def checked(dtype: str, t5_dtype: str | None) -> tuple[str, str]:
     """Return both dtypes, the second one completed by `t5_dtype_for`.
 
     Raises:
       ConfigError: one of them is unknown.
     """
-    t5_dtype = t5_dtype or t5_dtype_for(model_type, dtype)
+    t5_dtype = t5_dtype or t5_dtype_for(dtype)
     for name, given, known in (("dtype", dtype, DTYPES), ("t5_dtype", t5_dtype, T5_DTYPES)):
         require(given in known, f"{name}={given!r}: expected one of {', '.join(known)}")
     return dtype, t5_dtype
@@ -58,5 +58,5 @@ def dtype_of(path: str, model_type: str, dtype: str, t5_dtype: str | None = None
       t5_dtype: of the text encoder; None: see `t5_dtype_for`.
     """
     if path.startswith("t5/"):
-        return t5_dtype or t5_dtype_for(model_type, dtype)
+        return t5_dtype or t5_dtype_for(dtype)
     return dtype if _CAST.get(model_type, _CAST_ALONE).match(path) else "float32"

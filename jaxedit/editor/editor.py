@@ -74,7 +74,8 @@ class Editor:
           name: recorded in the settings of each edit; None: the directory.
           dtype: float32, or bfloat16 where the release has it, see `config.precision`; None:
             float32 on CPU, bfloat16 elsewhere.
-          t5_dtype: of the text encoder, float32, bfloat16 or float16; None: as released.
+          t5_dtype: of the text encoder, float32, bfloat16 or float16; None: float32, or
+            float16 where `dtype` is bfloat16.
           mesh: devices to spread rows (and weights) over; None: one device.
           rows_per_device: more edit a batch faster on an accelerator, but one picture no faster;
             rounding, and with it an occasional token, differs between values.
@@ -84,7 +85,7 @@ class Editor:
           int8: networks, "t5" and "transformer", whose large kernels are kept as 8-bit integers.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        self.dtype, self.t5_dtype = checked(config.model_type, dtype, t5_dtype)
+        self.dtype, self.t5_dtype = checked(dtype, t5_dtype)
         self.config, self.tokenizer, self.name = config, tokenizer, name or str(directory)
         self.directory, self.text_on_host = directory, text_on_host
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")

@@ -35,7 +35,7 @@ class Plan:
 
     Attributes:
       dtype: of the transformer.
-      t5_dtype: of the text encoder; None: as released.
+      t5_dtype: of the text encoder; None: see `t5_dtype_for`.
       rows: pictures at once on each device.
       text: where the text encoder is: "device", "host", or "file" where its features are read.
       int8: networks whose kernels are integers: t5, transformer.
@@ -148,7 +148,7 @@ def _phases(
     """Reading the text first, then the phases of the method."""
     shapes = _in_memory(_shapes(config), config, dtype, t5_dtype)
     if "t5" in shapes:
-        t5_dtype = t5_dtype or t5_dtype_for(config.model_type, dtype)
+        t5_dtype = t5_dtype or t5_dtype_for(dtype)
         ids = Shape((1, text_tokens(config)), jnp.int32)
         encode = functools.partial(encode_text, config=config.t5, dtype=t5_dtype)
         reading = Phase("reading the text", 0, peak_bytes(encode, shapes["t5"], ids, ids))
