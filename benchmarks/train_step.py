@@ -11,9 +11,9 @@ GB of activations of one sample (--count), estimated as in --dry_run; a step of 
 51.56 TFLOP, whatever is computed again:
 
     --config.remat       editar.py:xl   var_sar.py:2b
-    none                 19.1           36.4
-    cheap                 2.9            7.1
-    all                   1.1            1.8
+    none                 18.24          31.93
+    cheap                 2.82           6.64
+    all                   0.81           1.53
 
 --config.unroll gains little on two CPU cores: a step of var_sar.py:tiny took 445 to 493 ms with 1
 and 401 to 488 ms with 4 blocks a turn, in turns; editar.py:tiny is no faster with 2 or 4.
@@ -50,24 +50,12 @@ def main() -> None:
 
 def count(config) -> None:
     """Print the operations of one sample's step, and the memory that it takes on the way."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxedit import rng
-    from jaxedit.parallel.live_memory import peak_bytes
-    from jaxedit.train.memory import abstract_objective, batch_shapes
+    from jaxedit.train.memory import abstract_objective
     from jaxedit.train.mfu import flops_of_pair
 
     objective = abstract_objective(config)
-    key = jax.eval_shape(lambda: rng.key_for(0, "init"))
-    params = jax.eval_shape(objective.init, key)
-    rest = (objective.frozen(), batch_shapes(config, 1), key, jax.ShapeDtypeStruct((), jnp.int32))
-
-    def gradients(params, *rest):
-        return jax.grad(objective.loss, has_aux=True)(params, *rest)[0]
-
-    nbytes = peak_bytes(gradients, params, *rest, count_results=False)
-    print(f"{flops_of_pair(objective) / 1e12:.2f} TFLOP, {nbytes / 1e9:.2f} GB of activations")
+    flops, nbytes = flops_of_pair(objective), objective.activations(1)
+    print(f"{flops / 1e12:.2f} TFLOP, {nbytes / 1e9:.2f} GB of activations")
 
 
 def measure(config, steps: int) -> None:

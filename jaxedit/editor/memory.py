@@ -1,7 +1,7 @@
 """What an edit will hold in the memory of each device, told from the settings alone.
 
 Weights and caches are exact: the shapes of what the programs allocate. What is computed on the way
-is an estimate, see `live_memory`: the largest of the phases, each with what is kept beside it.
+is an estimate, see `activations`: the largest of the phases, each with what is kept beside it.
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig
@@ -18,13 +17,11 @@ from jaxedit.config.precision import dtype_of, t5_dtype_for
 from jaxedit.convert.pretrained import abstract_params
 from jaxedit.editor.text import text_tokens
 from jaxedit.erec import decode as erec_decode
-from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.varedit import VAREdit
-from jaxedit.ops import int8
-from jaxedit.parallel.live_memory import peak_bytes
+from jaxedit.models import activations
+from jaxedit.models.varedit import Decoding, VAREdit
+from jaxedit.ops import int8, pyramid
 from jaxedit.parallel.memory import Entry, Lever, on_device, total
-from jaxedit.sampling import editar, next_token
-from jaxedit.sampling.text import encode_text
+from jaxedit.sampling import editar
 
 Shape = jax.ShapeDtypeStruct
 
@@ -146,99 +143,103 @@ def _phases(
     rows: int,
 ) -> list[Phase]:
     """Reading the text first, then the phases of the method."""
-    shapes = _in_memory(_shapes(config), config, dtype, t5_dtype)
-    if "t5" in shapes:
-        t5_dtype = t5_dtype or t5_dtype_for(dtype)
-        ids = Shape((1, text_tokens(config)), jnp.int32)
-        encode = functools.partial(encode_text, config=config.t5, dtype=t5_dtype)
-        reading = Phase("reading the text", 0, peak_bytes(encode, shapes["t5"], ids, ids))
+    t5_dtype = t5_dtype or t5_dtype_for(dtype)
+    reading = activations.t5(config.t5, text_tokens(config), jnp.dtype(t5_dtype).itemsize)
     phases = _of_varedit if config.model_type == "varedit" else _of_editar
-    return [reading, *phases(config, shapes, settings, dtype, rows)]
+    return [Phase("reading the text", 0, reading), *phases(config, settings, dtype, rows)]
 
 
 def _of_varedit(
-    config: PretrainedConfig, shapes: tree.Tree, settings: tuple[Any, ...], dtype: str, rows: int
+    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
 ) -> list[Phase]:
-    c, K = config.varedit, len(config.varedit.scales)
-    model, bsq = VAREdit(c, dtype), BSQTokenizer(config.bsq)
-    params = shapes["transformer"]
+    c, itemsize = config.varedit, jnp.dtype(dtype).itemsize
     size = c.latent_scales[-1][0] * config.bsq.stride
-    tokens = c.scales[-1][0] * c.scales[-1][1]
+    state = _begun(config, dtype, rows)
+    kept = on_device((state.first_text, state.text, state.first_cache, state.cache), None)
+    beside = on_device(state, None) - kept  # references, mostly
+    source = pyramid.tokens(c.scales if c.conditioning == "full" else c.scales[-1:])
+    sides = 2 * rows  # with the text and without
+    token = sides * 2 * c.width * itemsize  # its key and value, in one layer
+
+    def running(tokens: int, seen: int) -> int:
+        return sides * activations.varedit_block(c, tokens, seen, itemsize)
+
+    def extending(k: int) -> int:
+        """A block, and its cache joined with the new tokens."""
+        new, seen = pyramid.tokens(c.scales[k : k + 1]), source + pyramid.tokens(c.scales[: k + 1])
+        return running(new, seen) + token * seen
+
+    extended = max(map(extending, range(len(c.scales))))
+    return [
+        Phase("reading the picture", 0, rows * activations.image_encoder(config.bsq, size)),
+        Phase("reading source and text", kept, beside + running(source, source)),
+        Phase("decoding the scales", kept, beside + extended),
+        Phase("drawing the picture", 0, rows * activations.image_decoder(config.bsq, size)),
+    ]
+
+
+def _begun(config: PretrainedConfig, dtype: str, rows: int) -> Decoding:
+    """Shapes of the caches of `rows` pictures, each with the text and without."""
+    c = config.varedit
+    model = VAREdit(c, dtype)
+    params = _in_memory({"transformer": _shapes(config)["transformer"]}, config, dtype, None)
     source = sum(h * w for h, w in model.source_scales(c.scales))
-
-    def begin(params: Any, text: Any, mask: Any, source: Any) -> Any:
-        drop = jnp.zeros(len(mask), bool)
-        schedule = {"scales": c.scales, "rope_scales": c.rope_scales}
-        inputs = (text, mask, drop, source)
-        return model.apply({"params": params}, *inputs, **schedule, method="begin")
-
-    def extend(params: Any, state: Any, x: Any) -> Any:
-        arguments = ({"params": params}, state, x, K - 1)
-        return model.apply(*arguments, scales=c.scales, method="extend")[0]
-
-    def run(method: str) -> Any:
-        return lambda params, x: bsq.apply({"params": params}, x, method=method)
-
     inputs = (
-        params,
         Shape((2 * rows, c.max_text_tokens, c.text_width), jnp.float32),
         Shape((2 * rows, c.max_text_tokens), jnp.bool_),
+        Shape((2 * rows,), jnp.bool_),
         Shape((2 * rows, source, c.token_bits), jnp.float32),
     )
-    state = jax.eval_shape(begin, *inputs)
-    kept = on_device((state.first_text, state.text, state.first_cache, state.cache), None)
-    made = on_device(state, None)
-    x = Shape((2 * rows, tokens, c.token_bits), jnp.float32)
-    pixels = Shape((rows, size, size, 3), jnp.float32)
-    feature = Shape((rows, *c.latent_scales[-1], c.bits), jnp.float32)
-    return [
-        Phase("reading the picture", 0, peak_bytes(run("encode"), shapes["bsq"], pixels)),
-        Phase("reading source and text", kept, peak_bytes(begin, *inputs) - made),
-        Phase("decoding the last scale", kept, peak_bytes(extend, params, state, x)),
-        Phase("drawing the picture", 0, peak_bytes(run("decode"), shapes["bsq"], feature)),
-    ]
+    schedule = {"scales": c.scales, "rope_scales": c.rope_scales}
+    begin = functools.partial(model.apply, method="begin", **schedule)
+    return jax.eval_shape(begin, {"params": params["transformer"]}, *inputs)
 
 
 def _of_editar(
-    config: PretrainedConfig, shapes: tree.Tree, settings: tuple[Any, ...], dtype: str, rows: int
+    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
 ) -> list[Phase]:
-    c, sample = config.editar, settings[0]
-    texts = max(1, len(settings))  # with ERec each picture has two
-    read = functools.partial(editar.read_source, config=config)
-    draw = functools.partial(editar.draw, config=config)
-    networks = jax.eval_shape(functools.partial(editar.prepare, config, dtype=dtype), shapes)
-    size = c.grid * config.vq.stride
-    pixels = Shape((rows, size, size, 3), jnp.uint8)
+    c, itemsize = config.editar, jnp.dtype(dtype).itemsize
+    N, size, segment = c.image_tokens, c.grid * config.vq.stride, editar.segment_of(c)
+    prefix, caches = _prefilled(config, settings, dtype, rows)
+    of_picture, of_rows = on_device(prefix, None), on_device(caches, None)
+    sides = rows * len(_rows(settings))
+
+    def of_slots(slots: int) -> int:
+        return of_rows * slots // (N + 1)
+
+    reading = rows * activations.image_encoder(config.vq, size)
+    prefilling = of_picture + rows * activations.editar_block(c, N, N, itemsize)
+    beginning = sides * activations.editar_block(c, c.text_tokens, 0, itemsize)
+    choosing = sides * 4 * c.codes * activations.F32  # logits, guided, those that are left, noise
+    drawing = rows * activations.image_decoder(config.vq, size)
+    return [
+        Phase("reading the picture", 0, max(reading, prefilling)),
+        Phase("reading the text's tokens", of_picture, beginning + of_slots(segment + 1)),
+        Phase("lengthening the caches", of_picture + of_rows, of_slots(N + 1 - segment)),
+        Phase("decoding", of_picture + of_rows, choosing),
+        Phase("drawing the picture", of_picture, drawing),
+    ]
+
+
+def _prefilled(
+    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
+) -> tuple[Any, Any]:
+    """Shapes of the keys and values of `rows` pictures, and of all rows that are decoded."""
+    c, texts = config.editar, max(1, len(settings))  # with ERec each picture has two
+    networks = jax.eval_shape(
+        functools.partial(editar.prepare, config, dtype=dtype), _shapes(config)
+    )
+    pixels = Shape((rows, *2 * (c.grid * config.vq.stride,), 3), jnp.uint8)
     text = Shape((rows, texts, c.text_tokens, config.t5.width), jnp.float32)
     mask = Shape(text.shape[:3], jnp.bool_)
-    source = jax.eval_shape(read, networks, pixels)
-    prefix = source.prefix
-    if sample.guidance_mode != "text":
+    read = functools.partial(editar.read_source, config=config)
+    prefix = jax.eval_shape(read, networks, pixels).prefix
+    if settings[0].guidance_mode != "text":
         drop = functools.partial(editar.drop_image, rows=1, config=c)
         prefix = jax.eval_shape(drop, networks.weights, prefix)
-
-    def begin(slots: int) -> Any:
-        return functools.partial(editar.begin, rows=_rows(settings), slots=slots, config=c)
-
-    segment = editar.segment_of(c)
-    state = jax.eval_shape(begin(c.image_tokens + 1), networks.weights, prefix, text, mask)
-    policy = _policy(settings, rows, source.codes)
-
-    def decode(weights: Any, prefix: Any, state: Any, policy: Any) -> Any:
-        return next_token.decode(weights, c, prefix, state, policy, steps=segment)
-
-    of_picture, of_rows = on_device(prefix, None), on_device(state.caches, None)
-    shorter = of_rows * (c.image_tokens + 1 - segment) // (c.image_tokens + 1)
-    decoding = peak_bytes(decode, networks.weights, prefix, state, policy) - on_device(state, None)
-    beginning = peak_bytes(begin(segment + 1), networks.weights, prefix, text, mask)
-    tokens = Shape((rows, c.image_tokens), jnp.int32)
-    return [
-        Phase("reading the picture", 0, peak_bytes(read, networks, pixels)),
-        Phase("reading the text's tokens", of_picture, beginning),
-        Phase("lengthening the caches", of_picture + of_rows, shorter),
-        Phase("decoding", of_picture + of_rows, decoding),
-        Phase("drawing the picture", of_picture, peak_bytes(draw, networks.vq, tokens)),
-    ]
+    slots = c.image_tokens + 1
+    begin = functools.partial(editar.begin, rows=_rows(settings), slots=slots, config=c)
+    return prefix, jax.eval_shape(begin, networks.weights, prefix, text, mask).caches
 
 
 def _rows(settings: tuple[Any, ...]) -> tuple[int | None, ...]:
@@ -247,18 +248,3 @@ def _rows(settings: tuple[Any, ...]) -> tuple[int | None, ...]:
     if len(settings) == 1:
         return rows
     return erec_decode.layout(settings[1].recon_guidance, len(rows)).texts
-
-
-def _policy(settings: tuple[Any, ...], rows: int, codes: Any) -> Any:
-    """What chooses tokens, with shapes in place of arrays."""
-    sample, seeds = settings[0], Shape((rows,), jnp.int32)
-    if len(settings) == 1:
-        return editar.EditPolicy(seeds, editar.Sampling.of(sample), sample.greedy)
-    erec = settings[1]
-    layout = erec_decode.layout(erec.recon_guidance, len(editar.text_rows(sample)))
-    return erec_decode.Policy(
-        *(seeds, codes, editar.Sampling.of(sample), np.float32(erec.tau_replace)),
-        rows=layout,
-        config=erec,
-        greedy=sample.greedy,
-    )

@@ -5,6 +5,7 @@ works element by element, norms, softmax, rotary positions and resizing are left
 the large models. Attention counts the pairs of tokens that see each other, not the whole square.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from jaxedit.config import (
@@ -17,6 +18,7 @@ from jaxedit.config import (
     VQConfig,
 )
 from jaxedit.models.lpips import STAGES
+from jaxedit.models.tokenizer_layers import Layer, decoder_layers, encoder_layers
 from jaxedit.ops import pyramid
 
 
@@ -98,28 +100,18 @@ def vit(c: ViTConfig, side: int) -> Forward:
     return Forward(2 * (patches + c.layers * block), 2 * 2 * c.layers * tokens * tokens * D)
 
 
-def bsq_encoder(c: BSQConfig, size: int) -> Forward:
-    """Pixels of a picture of size x size to features."""
-    return _encoder(_bsq_levels(c), size)
+def image_encoder(c: BSQConfig | VQConfig, size: int) -> Forward:
+    """A tokenizer on the pixels of a picture of size x size, to features or codes."""
+    features = _sum(map(_layer, encoder_layers(c, size)))
+    if isinstance(c, BSQConfig):
+        return features
+    positions = (size // c.stride) ** 2
+    return _sum((features, Forward(2 * positions * c.code_width * c.codes)))  # each to each code
 
 
-def bsq_decoder(c: BSQConfig, size: int) -> Forward:
-    """Features to the pixels of a picture of size x size."""
-    return _decoder(_bsq_levels(c), size)
-
-
-def vq_encoder(c: VQConfig, size: int) -> Forward:
-    """Pixels of a picture of size x size to its codes."""
-    side = size // c.stride
-    narrow = _conv(side, c.latent_width, c.code_width, 1)
-    nearest = 2 * side * side * c.code_width * c.codes  # every position with every code
-    return _sum(_encoder(_vq_levels(c), size), Forward(narrow + nearest))
-
-
-def vq_decoder(c: VQConfig, size: int) -> Forward:
-    """Codes to the pixels of a picture of size x size."""
-    wide = _conv(size // c.stride, c.code_width, c.latent_width, 1)
-    return _sum(_decoder(_vq_levels(c), size), Forward(wide))
+def image_decoder(c: BSQConfig | VQConfig, size: int) -> Forward:
+    """A tokenizer's features to the pixels of a picture of size x size."""
+    return _sum(map(_layer, decoder_layers(c, size)))
 
 
 def vgg16(size: int) -> Forward:
@@ -141,67 +133,15 @@ def discriminator(channels: int, size: int) -> Forward:
     return Forward(total + _conv(size // 8 - 2, before, 1, 4))
 
 
-class _Levels(NamedTuple):
-    """An image tokenizer: channels of each level, the finest first, and blocks a level; how many
-    levels halve; channels of its features; whether the coarsest level attends."""
-
-    widths: list[int]
-    blocks: int
-    halvings: int
-    features: int
-    attends: bool
-
-
-def _bsq_levels(c: BSQConfig) -> _Levels:
-    widths = [c.base_channels * m for m in c.channel_mult]
-    return _Levels(widths, c.res_blocks, c.halvings, c.bits, attends=False)
-
-
-def _vq_levels(c: VQConfig) -> _Levels:
-    widths = [c.base_channels * m for m in c.channel_mult]
-    return _Levels(widths, c.res_blocks, len(widths) - 1, c.latent_width, attends=True)
-
-
-def _encoder(levels: _Levels, side: int) -> Forward:
-    """Pixels to features."""
-    widths, last = levels.widths, len(levels.widths) - 1
-    parts, before = [Forward(_conv(side, 3, widths[0]))], widths[0]
-    for i, width in enumerate(widths):
-        parts += _blocks(side, before, width, levels.blocks, levels.attends and i == last)
-        if i < levels.halvings:
-            side //= 2
-            parts.append(Forward(_conv(side, width, width)))
-        before = width
-    middle = _middle(side, before, levels.attends)
-    return _sum(*parts, *middle, Forward(_conv(side, before, levels.features)))
-
-
-def _decoder(levels: _Levels, size: int) -> Forward:
-    """Features to pixels: the levels in reverse, each with one block more."""
-    widths, last = levels.widths, len(levels.widths) - 1
-    side, before = size >> levels.halvings, widths[-1]
-    parts = [Forward(_conv(side, levels.features, before))]
-    parts += _middle(side, before, levels.attends)
-    for i in reversed(range(len(widths))):
-        width = widths[i]
-        parts += _blocks(side, before, width, levels.blocks + 1, levels.attends and i == last)
-        if 1 <= i <= levels.halvings:
-            side *= 2
-            parts.append(Forward(_conv(side, width, width)))
-        before = width
-    return _sum(*parts, Forward(_conv(side, before, 3)))
-
-
-def _blocks(side: int, before: int, width: int, count: int, attends: bool) -> list[Forward]:
-    """The blocks of a level, the first of which changes the width."""
-    first, other = _res_block(side, before, width), _res_block(side, width, width)
-    attention = [_attention(side, width)] * count if attends else []
-    return [first, *[other] * (count - 1), *attention]
-
-
-def _middle(side: int, width: int, attends: bool) -> list[Forward]:
-    between = [_attention(side, width)] if attends else []
-    return [_res_block(side, width, width), *between, _res_block(side, width, width)]
+def _layer(layer: Layer) -> Forward:
+    """One layer of an image tokenizer."""
+    _, _, side, before, after, kernel = layer
+    if layer.kind == "conv":
+        return Forward(_conv(side, before, after, kernel))
+    if layer.kind == "attention":  # q, k, v and proj, then scores and mixture
+        return Forward(4 * _conv(side, before, after, 1), 2 * 2 * side**4 * after)
+    skip = _conv(side, before, after, 1) if before != after else 0
+    return Forward(_conv(side, before, after) + _conv(side, after, after) + skip)
 
 
 def _conv(side: int, before: int, after: int, kernel: int = 3) -> float:
@@ -209,15 +149,5 @@ def _conv(side: int, before: int, after: int, kernel: int = 3) -> float:
     return 2.0 * side * side * kernel * kernel * before * after
 
 
-def _res_block(side: int, before: int, after: int) -> Forward:
-    skip = _conv(side, before, after, 1) if before != after else 0
-    return Forward(_conv(side, before, after) + _conv(side, after, after) + skip)
-
-
-def _attention(side: int, width: int) -> Forward:
-    """One head over all positions: q, k, v and proj, then scores and mixture."""
-    return Forward(4 * _conv(side, width, width, 1), 2 * 2 * side**4 * width)
-
-
-def _sum(*parts: Forward) -> Forward:
+def _sum(parts: Iterable[Forward]) -> Forward:
     return Forward(*map(sum, zip(*parts, strict=True)))

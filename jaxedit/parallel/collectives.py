@@ -1,8 +1,13 @@
-"""What a compiled program sends between devices: kind, mesh axes, how often, how many bytes."""
+"""What a compiled program sends between devices: kind, mesh axes, how often, how many bytes.
+
+It is read in the program's text, whose form no release of XLA promises: a collective that is
+written in a way that is not known here is counted as `UNREAD`.
+"""
 
 import collections
 import math
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +16,9 @@ from jax.sharding import Mesh
 from jaxedit.parallel.memory import GB
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+UNREAD = "unread"
+# Every line with a collective, however it is written. The end of one that was started is no other.
+_ANY = re.compile(rf" (?:{'|'.join(KINDS)})(?:-start)?\(")
 _OPERATION = re.compile(rf" +(?:ROOT )?%?(\S+) = (.*?) ({'|'.join(KINDS)})(-start)?\(%")
 _HEADER = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations|\w+_computation)=(\{.*?\}|\S+)")
@@ -22,7 +30,8 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 class Traffic(NamedTuple):
     """Collectives of one kind over the same mesh axes, in one run of a program.
 
-    count: how many; nbytes: that each device sends in all of them, by the ring algorithm.
+    count: how many; nbytes: that each device sends in all of them, by the ring algorithm. Of kind
+    `UNREAD`, count is the number of lines, and nbytes is not known.
     """
 
     kind: str
@@ -52,31 +61,39 @@ def traffic(program: str, mesh: Mesh) -> list[Traffic]:
     """The collectives of a compiled program, those that send most first.
 
     A loop counts as often as it runs, if the program says how often, else once. What XLA:TPU
-    spreads over several fused operations, to compute meanwhile, counts once.
+    spreads over several fused operations, to compute meanwhile, counts once. What could not be read
+    comes last.
 
     Args:
       program: `compiled.as_text()`.
       mesh: for which it was compiled.
     """
+    lines = [line for line in program.splitlines() if _ANY.search(line)]
     computations, entry = _computations(program)
+    if not entry:
+        return [Traffic(UNREAD, (), len(lines), 0.0)] if lines else []
+    unread = sum(1 for line in lines if not _OPERATION.match(line))
     found: dict[str, tuple[int, _Collective]] = {}
     for name, times in _runs(computations, entry).items():
         for line in computations[name].operations:
-            identity, collective = _collective(name, line, mesh)
+            try:
+                identity, collective = _collective(name, line, mesh)
+            except (ValueError, IndexError):  # groups of a form that is not known
+                unread += 1
+                continue
             before, _ = found.get(identity, (0, None))
             found[identity] = max(before, times), collective
-    sums: dict[tuple[str, tuple[str, ...]], list[float]] = collections.defaultdict(lambda: [0, 0.0])
-    for count, collective in found.values():
-        sums[collective.kind, collective.axes][0] += count
-        sums[collective.kind, collective.axes][1] += count * collective.nbytes
-    rows = [Traffic(kind, axes, *amount) for (kind, axes), amount in sums.items() if axes]
-    return sorted(rows, key=lambda row: -row.nbytes)
+    rows = _sums(found.values())
+    return [*rows, Traffic(UNREAD, (), unread, 0.0)] if unread else rows
 
 
 def traffic_table(rows: list[Traffic]) -> str:
     """The rows as a text table with its title; those of less than 1 % together."""
+    unread = sum(row.count for row in rows if row.kind == UNREAD)
+    rows = [row for row in rows if row.kind != UNREAD]
+    more = f"{unread} collectives are written in a way that is not known here, and not counted"
     if not rows:
-        return "a step sends nothing between devices"
+        return more if unread else "a step sends nothing between devices"
     total = sum(row.nbytes for row in rows)
     shown = [row for row in rows if row.nbytes >= total / 100]
     if rest := [row for row in rows if row.nbytes < total / 100]:
@@ -85,13 +102,23 @@ def traffic_table(rows: list[Traffic]) -> str:
     lines = [f"each device sends {total / GB:.2f} GB a step:"]
     for kind, axes, count, nbytes in shown:
         lines.append(f"  {kind:<18}  {' x '.join(axes):<20}  {count:>6} x  {nbytes / GB:>8.2f} GB")
-    return "\n".join(lines)
+    return "\n".join([*lines, more] if unread else lines)
+
+
+def _sums(found: Iterable[tuple[int, _Collective]]) -> list[Traffic]:
+    """Collectives and how often each runs, added up by kind and axes; most bytes first."""
+    sums: dict[tuple[str, tuple[str, ...]], list[float]] = collections.defaultdict(lambda: [0, 0.0])
+    for count, collective in found:
+        sums[collective.kind, collective.axes][0] += count
+        sums[collective.kind, collective.axes][1] += count * collective.nbytes
+    rows = [Traffic(kind, axes, *amount) for (kind, axes), amount in sums.items() if axes]
+    return sorted(rows, key=lambda row: -row.nbytes)
 
 
 def _computations(program: str) -> tuple[dict[str, _Computation], str]:
     """Every computation by its name, and the name of the one that is run."""
     found: dict[str, _Computation] = {}
-    entry = ""
+    entry, here = "", _Computation([], [], [])
     for line in program.splitlines():
         if header := _HEADER.match(line):
             here = found[header[2]] = _Computation([], [], [])
@@ -131,7 +158,8 @@ def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
         runs[name] += times
         for called, trips in computations[name].calls:
             if isinstance(trips, str):  # a scan counts up to the constant of its condition
-                trips = max(computations[trips].constants, default=1)
+                condition = computations.get(trips)
+                trips = max(condition.constants, default=1) if condition else 1
             if find(called):
                 run(called, times * trips)
 
@@ -195,6 +223,8 @@ def _groups(line: str, devices: int) -> np.ndarray:
         return _ordered(order).reshape(_numbers(shape))
     if axes := re.search(r"replica_groups=mesh\[(.*?)\](.*?) \{(.*?)\}", line):
         return _along(*axes.groups())
+    if "replica_groups=" in line and "replica_groups={}" not in line:
+        raise ValueError(f"unknown groups: {line}")
     return np.arange(devices)[None]
 
 

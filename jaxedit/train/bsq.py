@@ -9,7 +9,7 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
-from jaxedit.models import flops
+from jaxedit.models import activations, flops
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.parallel.sharding import to_host
@@ -88,10 +88,17 @@ class BSQObjective(Objective):
         """Both pictures through the tokenizer, and what judges their reconstructions."""
         size, times = self.image_size, 2 * TRAINED
         return [
-            Pass("bsq", flops.bsq_encoder(self.model, size), times),
-            Pass("bsq", flops.bsq_decoder(self.model, size), times),
+            Pass("bsq", flops.image_encoder(self.model, size), times),
+            Pass("bsq", flops.image_decoder(self.model, size), times),
             *self.reconstruction.passes(size),
         ]
+
+    def activations(self, rows: int) -> int:
+        """See `Objective`: both pictures of all pairs at once."""
+        options = {"remat": self.tokenizer.remat}
+        itemsize = self.tokenizer.dtype.itemsize
+        one = activations.tokenizer_training(self.model, self.image_size, itemsize, **options)
+        return 2 * rows * (one + self.reconstruction.activations(self.image_size))
 
     def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
         """u8[rows,1+K,H,W,3]: each source picture, then its reconstruction after every scale."""

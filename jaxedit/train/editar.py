@@ -8,7 +8,7 @@ from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
 from jaxedit.convert.pretrained import load_pretrained, save_pretrained
 from jaxedit.data.batch import EditBatch
-from jaxedit.models import flops
+from jaxedit.models import activations, flops
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT
@@ -110,7 +110,7 @@ class EditARObjective(Objective):
     def passes(self) -> list[Pass]:
         """The pictures through the tokenizer, the text, the transformer, and perhaps a teacher."""
         model = self.model
-        picture = flops.vq_encoder(model.vq, self.config.data.image_size)
+        picture = flops.image_encoder(model.vq, self.config.data.image_size)
         pictures = 2 if model.editar.prefix == "edit" else 1
         text = FROZEN if "t5" in self._frozen else TRAINED
         found = [
@@ -123,6 +123,16 @@ class EditARObjective(Objective):
         teacher = flops.vit(self.teacher.config, model.editar.grid // 2)
         align = Pass("transformer", flops.align(model.editar), TRAINED)
         return [*found, align, Pass("vit", teacher, FROZEN)]
+
+    def activations(self, rows: int) -> int:
+        """See `Objective`: reading the pictures, or the transformer."""
+        model, itemsize = self.model, jnp.dtype(self.config.dtype).itemsize
+        pictures = 2 if model.editar.prefix == "edit" else 1
+        reading = pictures * activations.image_encoder(model.vq, self.config.data.image_size)
+        predicting = activations.editar_training(model.editar, itemsize, self.config.remat)
+        if "t5" not in self._frozen:
+            predicting += activations.t5_training(model.t5, model.editar.text_tokens, itemsize)
+        return rows * max(reading, predicting)
 
     def codes(self, vq: Tree, batch: EditBatch) -> tuple[jax.Array | None, jax.Array]:
         """Codes i32[B,N] of source (None without one) and target; exact, in f32.

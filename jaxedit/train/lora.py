@@ -94,6 +94,10 @@ class LoRAObjective(Objective):
                 ]
         return found
 
+    def activations(self, rows: int) -> int:
+        """The other objective's; where results of products are kept, those of additions too."""
+        return (2 if self.config.remat == "cheap" else 1) * self.inner.activations(rows)
+
     def _added(self, network: str) -> float:
         """Parameters of a network's additions, as a share of its own."""
         sides = [shape for path, shape in self.kernels.items() if path.startswith(f"{network}/")]

@@ -1,13 +1,12 @@
 """What a training step will hold in the memory of each device, told from the settings alone.
 
 State is exact: shapes and shardings of what `loop.first_state` makes. What the step computes on the
-way is an estimate, see `live_memory`, of one device's rows of a micro-batch.
+way is an estimate, see `Objective.activations`, of one device's rows of a micro-batch.
 """
 
 import copy
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,6 @@ from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
 from jaxedit.convert.pretrained import abstract_params
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.vit import small_teacher
-from jaxedit.parallel.live_memory import peak_bytes
 from jaxedit.parallel.memory import Entry, Lever, Room, on_device, total
 from jaxedit.parallel.mesh import abstract_mesh
 from jaxedit.train.bsq import BSQObjective
@@ -159,11 +157,10 @@ def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:
 
 def _activations(config: TrainConfig, objective: Objective, rows: int) -> int:
     """Bytes of what one micro-batch of `rows` needs beside the gradients, on one device."""
-    key = jax.eval_shape(lambda: rng.key_for(0, "init"))
-    params = jax.eval_shape(objective.init, key)
-
-    def gradients(params: tree.Tree, *arguments: Any) -> tree.Tree:
-        return jax.grad(objective.loss, has_aux=True)(params, *arguments)[0]
-
-    arguments = (objective.frozen(), batch_shapes(config, rows), key, Shape((), jnp.int32))
-    return peak_bytes(gradients, params, *arguments, count_results=False)
+    params = jax.eval_shape(objective.init, jax.eval_shape(lambda: rng.key_for(0, "init")))
+    stacked = [x for path, x in tree.flatten(params).items() if "/blocks/" in path]
+    one_block = 4 * sum(x.size // len(x) for x in stacked)  # its gradient, before it joins the rest
+    itemsize = jnp.dtype(config.dtype).itemsize
+    is_copied = config.remat == "none" and itemsize < 4  # the kernels, as they are multiplied
+    copies = itemsize * sum(x.size for x in stacked) if is_copied else 0
+    return objective.activations(rows) + one_block + copies

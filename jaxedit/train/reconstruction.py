@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxedit.config import BSQTrainConfig, VQTrainConfig, require
 from jaxedit.convert import keymap_lpips
 from jaxedit.data.batch import EditBatch
-from jaxedit.models import flops
+from jaxedit.models import activations, flops
 from jaxedit.models.discriminator import Discriminator
 from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float
@@ -67,6 +67,13 @@ class ReconstructionLoss:
             patches = flops.discriminator(cfg.gan_channels, size)
             found.append(Pass("discriminator", patches, 2 * (2 * TRAINED + THROUGH)))
         return found
+
+    def activations(self, size: int) -> int:
+        """Bytes that the losses of a picture of size x size pixels need on the way."""
+        cfg = self.settings
+        lpips = activations.vgg16_training(size) if cfg.lpips_weight else 0
+        patches = activations.discriminator_training(cfg.gan_channels, size)
+        return lpips + (patches if cfg.gan_weight else 0)
 
     def __call__(
         self, params: Tree, frozen: Tree, output: jax.Array, x: jax.Array, step: jax.Array

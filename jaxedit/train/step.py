@@ -64,6 +64,12 @@ class Objective(Protocol):
     def passes(self) -> list[Pass]:
         """Every network that the loss runs on one pair of pictures, for the count of operations."""
 
+    def activations(self, rows: int) -> int:
+        """Bytes that loss and gradient of so many pairs need on the way: an estimate.
+
+        Parameters, frozen networks and gradients are not counted.
+        """
+
     def after_update(
         self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
     ) -> tuple[Tree, Tree, Metrics]:

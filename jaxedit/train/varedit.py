@@ -7,7 +7,7 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
-from jaxedit.models import flops
+from jaxedit.models import activations, flops
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
@@ -97,13 +97,25 @@ class VAREditObjective(Objective):
     def passes(self) -> list[Pass]:
         """Both pictures through the tokenizer, the text, the transformer."""
         text_tokens, model = self.config.data.text_tokens, self.model
-        picture = flops.bsq_encoder(model.bsq, self.config.data.image_size)
+        picture = flops.image_encoder(model.bsq, self.config.data.image_size)
         text = FROZEN if "t5" in self._frozen else TRAINED
         return [
             Pass("bsq", picture, 2 * FROZEN),
             Pass("t5", flops.t5(model.t5, text_tokens), text),
             Pass("transformer", flops.varedit(model.varedit, text_tokens), TRAINED),
         ]
+
+    def activations(self, rows: int) -> int:
+        """See `Objective`: reading both pictures, or the transformer."""
+        model, text_tokens = self.model, self.config.data.text_tokens
+        itemsize = jnp.dtype(self.config.dtype).itemsize
+        pictures = 2 * activations.image_encoder(model.bsq, self.config.data.image_size)
+        predicting = activations.varedit_training(
+            model.varedit, text_tokens, itemsize, self.config.remat
+        )
+        if "t5" not in self._frozen:
+            predicting += activations.t5_training(model.t5, text_tokens, itemsize)
+        return rows * max(pictures, predicting)
 
     def tokens(
         self, bsq: Tree, batch: EditBatch, key: jax.Array

@@ -9,7 +9,7 @@ import numpy as np
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.convert.pretrained import save_pretrained
 from jaxedit.data.batch import EditBatch
-from jaxedit.models import flops
+from jaxedit.models import activations, flops
 from jaxedit.models.vqgan import VQTokenizer
 from jaxedit.ops import codebook as ops
 from jaxedit.ops.image import to_float, to_uint8
@@ -115,10 +115,17 @@ class VQObjective(Objective):
         """Both pictures through the tokenizer, and what judges their reconstructions."""
         size, times = self.image_size, 2 * TRAINED
         return [
-            Pass("vq", flops.vq_encoder(self.model, size), times),
-            Pass("vq", flops.vq_decoder(self.model, size), times),
+            Pass("vq", flops.image_encoder(self.model, size), times),
+            Pass("vq", flops.image_decoder(self.model, size), times),
             *self.reconstruction.passes(size),
         ]
+
+    def activations(self, rows: int) -> int:
+        """See `Objective`: both pictures of all pairs at once."""
+        options = {"remat": self.tokenizer.remat}
+        itemsize = self.tokenizer.dtype.itemsize
+        one = activations.tokenizer_training(self.model, self.image_size, itemsize, **options)
+        return 2 * rows * (one + self.reconstruction.activations(self.image_size))
 
     def after_update(
         self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array

@@ -49,15 +49,15 @@ def cost(module, *shapes, **options):
 def test_tokenizers_as_xla_counts_them():
     c = BSQConfig(bits=8, stride=4, base_channels=32, channel_mult=(1, 2, 2, 4), res_blocks=2)
     module, picture = BSQTokenizer(c), (1, 64, 64, 3)
-    found = flops.bsq_encoder(c, 64)
+    found = flops.image_encoder(c, 64)
     assert sum(found) == pytest.approx(cost(module, picture, method="encode"), rel=0.05)
-    found = flops.bsq_decoder(c, 64)
+    found = flops.image_decoder(c, 64)
     assert sum(found) == pytest.approx(cost(module, (1, 16, 16, 8), method="decode"), rel=0.05)
     c = VQConfig(codes=64, base_channels=32, channel_mult=(1, 2, 4), latent_width=32)
     module = VQTokenizer(c)
-    found = flops.vq_encoder(c, 64)
+    found = flops.image_encoder(c, 64)
     assert sum(found) == pytest.approx(cost(module, picture, method="codes"), rel=0.05)
-    found = flops.vq_decoder(c, 64)
+    found = flops.image_decoder(c, 64)
     latent = (1, 16, 16, 8)
     assert sum(found) == pytest.approx(cost(module, latent, method="decode_latent"), rel=0.05)
     found = flops.vgg16(256)
@@ -79,12 +79,12 @@ def test_published_counts():
     """PyTorch's FlopCounter on the released networks, TFLOP a picture of 512 px."""
     vq, bsq, t5 = VQConfig(), BSQConfig(), T5Config()
     for found, published in (
-        (flops.vq_encoder(vq, 512), 0.558),
-        (flops.vq_decoder(vq, 512), 1.017),
-        (flops.bsq_encoder(bsq, 512), 1.04),
-        (flops.bsq_decoder(bsq, 512), 2.46),
-        (flops.bsq_encoder(PRESETS["8b"].bsq, 1024), 4.30),
-        (flops.bsq_decoder(PRESETS["8b"].bsq, 1024), 9.89),
+        (flops.image_encoder(vq, 512), 0.558),
+        (flops.image_decoder(vq, 512), 1.017),
+        (flops.image_encoder(bsq, 512), 1.04),
+        (flops.image_decoder(bsq, 512), 2.46),
+        (flops.image_encoder(PRESETS["8b"].bsq, 1024), 4.30),
+        (flops.image_decoder(PRESETS["8b"].bsq, 1024), 9.89),
         (flops.t5(t5, 120), 0.28),
         (flops.t5(t5, 512), 1.24),
     ):
@@ -146,10 +146,10 @@ def test_varedit_by_hand(conditioning, tokens, pairs):
 def test_tokenizer_by_hand():
     c = BSQConfig(bits=3, stride=1, base_channels=4, channel_mult=(1,), res_blocks=1)
     conv = 2 * 2 * 2 * 9  # of one channel to one, on 2 x 2 positions
-    assert flops.bsq_encoder(c, 2) == Forward(conv * (3 * 4 + 3 * 2 * 16 + 4 * 3))
-    assert flops.bsq_decoder(c, 2) == Forward(conv * (3 * 4 + 4 * 2 * 16 + 4 * 3))
+    assert flops.image_encoder(c, 2) == Forward(conv * (3 * 4 + 3 * 2 * 16 + 4 * 3))
+    assert flops.image_decoder(c, 2) == Forward(conv * (3 * 4 + 4 * 2 * 16 + 4 * 3))
     # with the level's attention and the middle's, two of each in the decoder
     c = VQConfig(codes=7, code_width=2, base_channels=4, channel_mult=(1,), res_blocks=1)
-    found, plain = flops.vq_encoder(c, 2), 3 * 2 * 16
+    found, plain = flops.image_encoder(c, 2), 3 * 2 * 16
     ends = conv * (3 * 4 + 4 * 256 + plain) + 2 * 4 * 2 * (256 + 7)
     assert found == Forward(ends + 2 * (2 * 4 * 4 * 16), 2 * (4 * 16 * 4))

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxedit.config import MeshConfig
-from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
+from jaxedit.parallel.collectives import UNREAD, Traffic, traffic, traffic_table
 from jaxedit.parallel.mesh import AXES, make_mesh
 
 MESH = types.SimpleNamespace(size=8, devices=np.zeros((2, 2, 2)), axis_names=AXES)
@@ -123,3 +123,32 @@ def test_the_table():
 def test_a_device_alone_sends_nothing():
     line = "%s = f32[8] all-reduce(%x), replica_groups={{0},{1},{2},{3},{4},{5},{6},{7}}"
     assert traffic(program(line), MESH) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "%it.1 = f32[8] all-reduce(%x), replica_groups={{0,1},{2}}",  # groups of several sizes
+        "%it.1 = f32[8] all-reduce(%x), replica_groups=[3,2]<=[8]",
+        "%it.1 = f32[8] all-reduce(%x), replica_groups=mesh['a'=2] {'b'}",
+        "it: f32[8] all-gather(%x), groups of two",  # no operation as they are written today
+        "%it.1 = f32[8] reduce-scatter(x: f32[16])",
+        "%it.1 = f32[8] all-gather(%x), replica_groups=halves",
+    ],
+)
+def test_what_cannot_be_read_is_said_and_the_rest_counted(line):
+    known = "%it.2 = f32[24] all-reduce(%x), replica_groups=[2,4]<=[8], channel_id=3"
+    rows = traffic(program(known, line), MESH)
+    assert rows == [
+        Traffic("all-reduce", ("fsdp", "tensor"), 1, 144.0),
+        Traffic(UNREAD, (), 1, 0.0),
+    ]
+    *_, last = traffic_table(rows).splitlines()
+    assert last == "1 collectives are written in a way that is not known here, and not counted"
+    assert traffic_table(rows[1:]) == last
+
+
+@pytest.mark.parametrize("text", ["", "main(x) {\n  y = all-gather(x)\n}", "\0{ all-to-all(%x)"])
+def test_a_text_of_another_form_is_no_error(text):
+    unread = text.count(" all-")
+    assert traffic(text, MESH) == ([Traffic(UNREAD, (), unread, 0.0)] if unread else [])

@@ -1,0 +1,82 @@
+"""What the image tokenizers compute, layer by layer, as sizes: for counts of work and memory."""
+
+from typing import NamedTuple
+
+from jaxedit.config import BSQConfig, VQConfig
+
+
+class Layer(NamedTuple):
+    """A convolution, a residual block or an attention block.
+
+    Attributes:
+      kind: "conv", "block" or "attention".
+      reads: side of the grid that it reads.
+      side: side of its result.
+      before: channels that it reads.
+      after: channels of its result.
+      kernel: side of its convolutions.
+    """
+
+    kind: str
+    reads: int
+    side: int
+    before: int
+    after: int
+    kernel: int = 3
+
+
+def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
+    """From size x size pixels to features; of a VQ tokenizer to the vectors before the codes."""
+    widths, halvings, attends, channels = _levels(c)
+    side, before = size, c.base_channels
+    found = [Layer("conv", side, side, 3, before)]
+    for i, width in enumerate(widths):
+        is_last = i == len(widths) - 1
+        found += _blocks(side, before, width, c.res_blocks, attends and is_last)
+        if i < halvings:
+            found.append(Layer("conv", side, side // 2, width, width))
+            side //= 2
+        before = width
+    found += [*_middle(side, before, attends), Layer("conv", side, side, before, channels)]
+    if isinstance(c, VQConfig):
+        found.append(Layer("conv", side, side, channels, c.code_width, kernel=1))
+    return found
+
+
+def decoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
+    """From features to size x size pixels: the levels in reverse, each with one block more."""
+    widths, halvings, attends, channels = _levels(c)
+    side, before = size >> halvings, widths[-1]
+    found = [Layer("conv", side, side, channels, before), *_middle(side, before, attends)]
+    if isinstance(c, VQConfig):
+        found.insert(0, Layer("conv", side, side, c.code_width, channels, kernel=1))
+    for i in reversed(range(len(widths))):
+        is_last = i == len(widths) - 1
+        found += _blocks(side, before, widths[i], c.res_blocks + 1, attends and is_last)
+        before = widths[i]
+        if 1 <= i <= halvings:  # what is repeated is read at the larger size
+            side *= 2
+            found.append(Layer("conv", side, side, before, before))
+    return [*found, Layer("conv", side, side, before, 3)]
+
+
+def _levels(c: BSQConfig | VQConfig) -> tuple[list[int], int, bool, int]:
+    """Channels of each level, the finest first; how many halve; whether the last attends; channels
+    of the features."""
+    widths = [c.base_channels * multiple for multiple in c.channel_mult]
+    if isinstance(c, VQConfig):
+        return widths, len(widths) - 1, True, c.latent_width
+    return widths, c.halvings, False, c.bits
+
+
+def _blocks(side: int, before: int, width: int, count: int, attends: bool) -> list[Layer]:
+    """The blocks of a level, the first of which changes the width."""
+    attention = [Layer("attention", side, side, width, width)] if attends else []
+    found = []
+    for read in (before, *[width] * (count - 1)):
+        found += [Layer("block", side, side, read, width), *attention]
+    return found
+
+
+def _middle(side: int, width: int, attends: bool) -> list[Layer]:
+    return _blocks(side, width, width, 1, attends) + _blocks(side, width, width, 1, False)
