@@ -14,28 +14,15 @@ Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does no
 """
 
 import argparse
-import json
 import pathlib
 import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
-from jaxedit import console
+from jaxedit import console, preparation
 from jaxedit.arguments import every_option, make_parser, option_names
-from jaxedit.config import (
-    OFFICIAL,
-    PretrainedConfig,
-    official,
-    require,
-    require_int8,
-    require_seed,
-    settings_of,
-)
-from jaxedit.console import BAD_INPUT, DONE, exit_code
-
-if TYPE_CHECKING:
-    from jaxedit.editor import Editor
+from jaxedit.batch_edit import edit_list
+from jaxedit.config import require, require_int8, require_seed, settings_of
+from jaxedit.console import DONE, exit_code
 
 DIFFERENT, TOO_LARGE = 1, 1
 
@@ -75,95 +62,30 @@ def edit_photo(args: argparse.Namespace) -> int:
     outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
     output, *panel = map(provenance.require_writable, outputs)
     picture = photo.read(args.photo, is_depth=args.task == "depth")
-    name, _, options = _checked(args)
-    editor = _load(name, **_placement(args))
+    name, _, options = preparation.checked(args)
+    editor = preparation.load(name, **preparation.placement(args))
     editor.check_instruction(args.instruction, args.task)
-    _compile(editor, options)
-    with _bar(unit="step") as bar:
+    preparation.compile(editor, options)
+    with preparation.bar(unit="step") as bar:
         result = editor.edit(
             *(picture, args.instruction),
             seed=seed,
             task=args.task,
-            progress=_follow(bar),
-            **_shape(args),
+            progress=preparation.follow(bar),
+            **preparation.shape(args),
             **options,
         )
-    provenance.save_png(output, result.image, result.settings | _origin(editor, args.photo))
+    provenance.save_png(
+        output, result.image, result.settings | preparation.origin(editor, args.photo)
+    )
     print(f"{output}: edited in {result.diagnostics['seconds']:.2f} s")
     if panel:
         from jaxedit.erec.panel import panel_of
 
-        settings = result.settings | _origin(editor, args.photo)
+        settings = result.settings | preparation.origin(editor, args.photo)
         provenance.save_png(panel[0], panel_of(picture, result), settings)
         print(f"{panel[0]}: maps, mask and paths of the edit")
     return DONE
-
-
-def edit_list(args: argparse.Namespace) -> int:
-    """Every row of a list; bad rows are reported and the others finished."""
-    from jaxedit.data import edit_list
-
-    require(args.photo is None, f"--batch: expected no photo beside it, found {args.photo!r}")
-    require(args.diagnostics is None, "--diagnostics: expected one photo, not a list")
-    require(args.task is None, "--task: expected one photo, not a list")
-    folder = pathlib.Path(args.output or "edits")
-    rows = edit_list.read(pathlib.Path(args.batch), args.seed or 0)
-    name, _, options = _checked(args)
-    folder.mkdir(parents=True, exist_ok=True)
-    failed, start = 0, time.perf_counter()
-    with (
-        open(folder / "manifest.jsonl", "w", encoding="utf-8") as manifest,
-        _bar(total=len(rows), unit="edit") as bar,
-    ):
-        several = {"rows_per_device": args.rows_per_device, "every_device": True}
-        editor = _load(name, **_placement(args), **several)
-        _compile(editor, options)
-        editor.read_texts([row.instruction for row in rows if not row.error])
-        for i in range(0, len(rows), editor.rows):
-            for entry in _edit_rows(
-                editor, rows[i : i + editor.rows], folder, options | _shape(args)
-            ):
-                manifest.write(json.dumps(entry) + "\n")
-                manifest.flush()
-                bar.update()
-                if entry["status"] == "failed":
-                    failed += 1
-                    print(f"error: {entry['row']}: {entry['error']}", file=sys.stderr)
-    seconds = time.perf_counter() - start
-    print(f"{folder}: {len(rows) - failed} of {len(rows)} edited in {seconds:.1f} s")
-    return BAD_INPUT if failed else DONE
-
-
-def _edit_rows(editor: "Editor", rows: Sequence[Any], folder: pathlib.Path, options: dict) -> list:
-    """Manifest entries of the rows that go to the devices together."""
-    from jaxedit.data import photo, provenance
-
-    entries: list[dict[str, Any]] = []
-    ready, pictures = [], []
-    for row in rows:
-        entry = {"row": row.place, "image": row.image, "instruction": row.instruction}
-        entries.append(entry)
-        try:
-            require(not row.error, row.error)
-            editor.check_instruction(row.instruction)
-            (folder / row.output).parent.mkdir(parents=True, exist_ok=True)
-            provenance.require_writable(folder / row.output)
-            pictures.append(photo.read(row.image))
-            ready.append((entry, row))
-        except (ValueError, OSError) as error:
-            entry |= {"status": "failed", "error": str(error)}
-    if not ready:
-        return entries
-    instructions, seeds = [row.instruction for _, row in ready], [row.seed for _, row in ready]
-    results = editor.edit_batch(pictures, instructions, seeds=seeds, **options)
-    for (entry, row), result in zip(ready, results, strict=True):
-        try:
-            settings = result.settings | _origin(editor, row.image)
-            provenance.save_png(folder / row.output, result.image, settings)
-            entry |= {"status": "ok", "output": row.output, "seed": row.seed, "settings": settings}
-        except OSError as error:
-            entry |= {"status": "failed", "error": str(error)}
-    return entries
 
 
 def replay(args: argparse.Namespace) -> int:
@@ -190,7 +112,7 @@ def replay(args: argparse.Namespace) -> int:
     )
     found = provenance.sha256(source)
     _require_same(f"{source}: the photo", found, settings["source_sha256"])
-    editor = _load(
+    editor = preparation.load(
         args.model or settings["model"],
         dtype=settings["dtype"],
         t5_dtype=settings.get("t5_dtype", settings["dtype"]),  # in older pictures they are one
@@ -203,12 +125,12 @@ def replay(args: argparse.Namespace) -> int:
     _require_same(where, editor.fingerprint, settings["weights_sha256"])
     known = option_names(editor.config, settings["method"])
     options = {name: settings[name] for name in ("method", *known) if name in settings}
-    _compile(editor, options)
+    preparation.compile(editor, options)
     words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
     # Earlier files do not say how, because every picture was padded.
     options |= {"fit": settings.get("fit", "pad"), "keep_size": settings.get("keep_size", False)}
     result = editor.edit(source, words, seed=seed, task=task, **options)
-    provenance.save_png(output, result.image, result.settings | _origin(editor, source))
+    provenance.save_png(output, result.image, result.settings | preparation.origin(editor, source))
     if result.image.tobytes() != photo.read(earlier).tobytes():
         made = f"{settings['backend']}, {settings['versions']}"
         here = f"{result.settings['backend']}, {result.settings['versions']}"
@@ -224,7 +146,7 @@ def dry_run(args: argparse.Namespace) -> int:
     require(
         args.rows_per_device > 0, f"--rows_per_device={args.rows_per_device}: expected 1 or more"
     )
-    name, config, options = _checked(args)
+    name, config, options = preparation.checked(args)
     import jax
 
     from jaxedit.editor import memory
@@ -244,93 +166,6 @@ def dry_run(args: argparse.Namespace) -> int:
     changes = [] if fits(found, room) else memory.levers(config, settings, plan)
     print(table(f"{name}, on each device:", found, room, changes))
     return DONE if fits(found, room) else TOO_LARGE
-
-
-def _placement(args: argparse.Namespace) -> dict[str, Any]:
-    """How the weights are kept."""
-    return {
-        "dtype": args.dtype,
-        "t5_dtype": args.t5_dtype,
-        "int8": args.int8 or (),
-        "text_on_host": args.text_on_host,
-        "text_features": args.text_features,
-    }
-
-
-def _shape(args: argparse.Namespace) -> dict[str, Any]:
-    """How pictures become squares, and edits pictures."""
-    return {"fit": args.fit, "keep_size": bool(args.keep_size)}
-
-
-def _checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, Any]]:
-    """The model's name and settings and the given options, checked before weights are read."""
-    from jaxedit.convert.pretrained import read_config, resolve
-
-    is_editar = args.task or (args.method or "").startswith("editar")
-    name = args.model or ("toy-editar" if is_editar else "toy-varedit")
-    is_known = args.dry_run and name in OFFICIAL
-    config = official(name).config if is_known else read_config(resolve(name))
-    options = {key: getattr(args, key) for key in every_option()}
-    given = {key: value for key, value in options.items() if value is not None}
-    settings_of(config, args.method, given)
-    require(
-        args.diagnostics is None or args.method == "editar+erec",
-        f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
-    )
-    return name, config, {"method": args.method, **given}
-
-
-def _bar(**options: Any) -> Any:
-    """A progress bar, where somebody is looking."""
-    from tqdm import tqdm
-
-    return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
-
-
-def _follow(bar: Any) -> Callable[[int, int], None]:
-    """A report of (done, steps) that moves the bar."""
-
-    def report(done: int, steps: int) -> None:
-        bar.total = steps
-        bar.update(done - bar.n)
-
-    return report
-
-
-def _load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":
-    """The editor, ready to run."""
-    import jax
-
-    from jaxedit.config import MeshConfig
-    from jaxedit.editor import Editor
-    from jaxedit.parallel.mesh import make_mesh
-
-    several = every_device and jax.local_device_count() > 1
-    mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
-    start = time.perf_counter()
-    editor = Editor.from_pretrained(name, mesh=mesh, **options)
-    device = jax.devices()[0].device_kind
-    print(f"{editor.name}: loaded in {time.perf_counter() - start:.1f} s on {device}", flush=True)
-    return editor
-
-
-def _compile(editor: "Editor", options: dict[str, Any]) -> None:
-    """Compile, so that the time of the edit itself can be told apart."""
-    seconds = editor.compile(**options)
-    from jaxedit import compile_cache
-
-    print(f"compiled in {seconds:.1f} s ({compile_cache.where()})", flush=True)
-
-
-def _origin(editor: "Editor", source: str) -> dict[str, Any]:
-    """Which files an edit was made from."""
-    from jaxedit.data import provenance
-
-    return {
-        "source": str(pathlib.Path(source).absolute()),
-        "source_sha256": provenance.sha256(source),
-        "weights_sha256": editor.fingerprint,
-    }
 
 
 def _require_same(what: str, found: str, expected: str) -> None:

@@ -15,6 +15,8 @@ FLOORS = [
     {"models"},
     {"sampling", "erec", "data", "checkpoint", "convert"},
     {"train", "editor", "arguments"},
+    {"preparation"},
+    {"batch_edit"},
     {"__main__", "__init__"},  # configs, below, are data: the training command looks them up
 ]
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
