@@ -1,0 +1,54 @@
+"""The memory of one edit by each released editor, as README.md shows it under "Released weights".
+
+    python benchmarks/memory_table.py            # print the rows
+    python benchmarks/memory_table.py --write    # put them into README.md
+
+The numbers are those of `python -m jaxedit --model=NAME --dry_run`; no weights are needed.
+"""
+
+import argparse
+import pathlib
+import re
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+EDITORS = ("varedit-2b-512", "varedit-8b-512", "varedit-8b-1024", "editar-512")
+NOTES = {"editar-512": "; its home is on no Hub: bring the file"}
+INT8 = ("t5", "transformer")
+
+
+def cells(name: str) -> str:
+    """The cells of a row: bfloat16, int8, and int8 with the text encoder on the host."""
+    from jaxedit.config import official, settings_of
+    from jaxedit.editor import memory
+    from jaxedit.parallel.memory import GB, total
+
+    config = official(name).config
+    settings = settings_of(config, None, {})
+    plans = (memory.Plan(), memory.Plan(int8=INT8), memory.Plan(int8=INT8, text="host"))
+    sizes = [total(memory.entries(config, settings, plan)) / GB for plan in plans]
+    whole, small, host = (f"{size:.1f} GB" for size in sizes)
+    return f"| `{name}` | {whole} | {small} | {host} with T5 on the host{NOTES.get(name, '')} |"
+
+
+def with_sizes(text: str) -> str:
+    """The README with the sizes of today in the rows of the editors."""
+    for name in EDITORS:
+        row = rf"\| `{name}` \|[^|\n]*\|[^|\n]*\|[^|\n]*\|"
+        text, count = re.subn(row, lambda _, name=name: cells(name), text, count=1)
+        if not count:
+            raise SystemExit(f"README.md has no row of {name}")
+    return text
+
+
+def main() -> None:
+    """Print the rows, or write them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="into README.md")
+    if parser.parse_args().write:
+        README.write_text(with_sizes(README.read_text("utf-8")), "utf-8")
+    else:
+        print("\n".join(map(cells, EDITORS)))
+
+
+if __name__ == "__main__":
+    main()
