@@ -64,7 +64,7 @@ def edit_photo(args: argparse.Namespace) -> int:
     picture = photo.read(args.photo, is_depth=args.task == "depth")
     name, _, options = preparation.checked(args)
     editor = preparation.load(name, **preparation.placement(args))
-    editor.check_instruction(args.instruction, args.task)
+    editor.check_instruction(args.instruction, args.task, strict=args.strict)
     preparation.compile(editor, options)
     with preparation.bar(unit="step") as bar:
         result = editor.edit(

@@ -99,6 +99,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add(
         "--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as one picture"
     )
+    add("--strict", action="store_true", help="refuse an instruction too long to be read in full")
     add("--batch", metavar="LIST", help="edit every row of a JSONL list")
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
     add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")

@@ -62,7 +62,7 @@ def _edit_rows(editor: "Editor", rows: Sequence[Any], folder: pathlib.Path, opti
         entries.append(entry)
         try:
             require(not row.error, row.error)
-            editor.check_instruction(row.instruction)
+            editor.check_instruction(row.instruction, strict=options["strict"])
             (folder / row.output).parent.mkdir(parents=True, exist_ok=True)
             provenance.require_writable(folder / row.output)
             pictures.append(photo.read(row.image))

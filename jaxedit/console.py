@@ -1,8 +1,10 @@
 """The start and the end of every command: its streams, its arguments and its exit code."""
 
 import argparse
+import difflib
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO
@@ -74,6 +76,17 @@ def tell_missing_platform() -> int:
 
 class Parser(argparse.ArgumentParser):
     """A parser of arguments that says in one line what is wrong with them."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments; of an unknown one say which was probably meant."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            known = re.findall(r"--\w+", self.format_help())
+            near = difflib.get_close_matches(name, known, 1) if name.startswith("-") else []
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"{unknown[0]}: no such argument{hint}")
+        return found
 
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2."""

@@ -27,7 +27,7 @@ def placement(args: argparse.Namespace) -> dict[str, Any]:
 
 def shape(args: argparse.Namespace) -> dict[str, Any]:
     """How pictures become squares, and edits pictures."""
-    return {"fit": args.fit, "keep_size": bool(args.keep_size)}
+    return {"fit": args.fit, "keep_size": bool(args.keep_size), "strict": args.strict}
 
 
 def checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, Any]]:

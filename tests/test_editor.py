@@ -126,6 +126,8 @@ def test_the_function_below_is_pure_and_public(editor):
         ({"seed": 2**31}, "seed=2147483648"),
         ({"seed": 1.5}, "seed=1.5"),
         ({"method": "editar"}, "method='editar': expected one of varedit"),
+        ({"guidence": 3.0}, "no option of method varedit; did you mean guidance?"),
+        ({"top_k": 3}, r"top_k=3: an option of method editar or editar\+erec, found varedit"),
     ],
 )
 def test_wrong_options_are_named(editor, options, message):
@@ -135,11 +137,28 @@ def test_wrong_options_are_named(editor, options, message):
 
 @pytest.mark.parametrize(
     "words, message",
-    [("", "instruction=''"), (" \n", "some words"), (None, "None"), ("ball " * 40, "at most 32")],
+    [
+        ("", "instruction=''"),
+        (" \n", "some words"),
+        ("\u200b\u2060", "some words"),  # of no width
+        (None, "None"),
+        ("half a \ud83d", "half a surrogate pair"),
+        ("ball " * 40, "has 41 tokens: expected at most 32"),
+    ],
 )
 def test_wrong_instructions_are_named(editor, words, message):
     with pytest.raises(ConfigError, match=message):
-        editor.edit(picture(), words)
+        editor.edit(picture(), words, strict=True)
+
+
+def test_a_long_instruction_is_cut_at_its_end_and_said_once(editor, caplog):
+    long = "ball " * 40
+    results = editor.edit_batch([picture()] * 2, [long, "ball " * 31], seeds=[0, 0])
+    assert same(*results)  # 31 words and the closing token
+    assert results[0].settings["instruction"] == long
+    editor.edit(picture(), long)
+    (said,) = caplog.messages
+    assert said.endswith("has 41 tokens: only the first 31 are read")
 
 
 def test_lengths_must_agree(editor):

@@ -1,11 +1,13 @@
 """Which methods a model has, and which settings each of them takes."""
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from jaxedit.config.checks import require
-from jaxedit.config.models import PretrainedConfig
+from jaxedit.config.checks import ConfigError, require
+from jaxedit.config.models import PretrainedConfig, SampleConfig
+from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 
 # model_type -> its methods, the default first
 METHODS = {"varedit": ("varedit",), "editar": ("editar", "editar+erec")}
@@ -15,6 +17,7 @@ OPTIONS = {
     "editar": ("token_sample",),
     "editar+erec": ("token_sample", "erec"),
 }
+_PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
 
 
 def method_of(config: PretrainedConfig, method: str | None) -> str:
@@ -66,11 +69,8 @@ def settings_of(
     names = [{field.name for field in dataclasses.fields(part)} for part in defaults]
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        require(
-            any(name in part for part in names),
-            f"{name}={value!r}: expected one of {', '.join(sorted(set().union(*names)))} "
-            f"for method={method!r}",
-        )
+        if not any(name in part for part in names):
+            raise ConfigError(f"{name}={value!r}: {_misplaced(name, method)}")
     settings = tuple(
         dataclasses.replace(part, **{name: given[name] for name in given.keys() & known})
         for part, known in zip(defaults, names, strict=True)
@@ -82,6 +82,20 @@ def settings_of(
     for part in settings[1:]:
         part.validate()
     return settings
+
+
+def _misplaced(name: str, method: str) -> str:
+    """Say why a method does not take an option."""
+    takes = {
+        other: {field.name for part in parts for field in dataclasses.fields(_PARTS[part])}
+        for other, parts in OPTIONS.items()
+    }
+    others = [other for other, options in takes.items() if name in options]
+    if others:
+        return f"an option of method {' or '.join(others)}, found {method}"
+    near = difflib.get_close_matches(name, takes[method], 1)
+    known = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(takes[method]))}"
+    return f"no option of method {method}; {known}"
 
 
 def as_options(settings: tuple[Any, ...]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from jaxedit.data.text import TextTokenizer
 from jaxedit.data.transforms import Fit, fit_of, to_square
 from jaxedit.editor.editar import EditARSystem
 from jaxedit.editor.system import Batch, EditResult, Progress, part_of, result_of
-from jaxedit.editor.text import TextFeatures, prompt_of
+from jaxedit.editor.text import TextFeatures, prompt_of, require_words
 from jaxedit.editor.varedit import VAREditSystem
 
 SYSTEMS = {"varedit": VAREditSystem, "editar": EditARSystem}  # by model_type
@@ -193,6 +193,7 @@ class Editor:
         task: str | None = None,
         fit: str | None = None,
         keep_size: bool = False,
+        strict: bool = False,
         progress: Progress | None = None,
         **options: Any,
     ) -> list[EditResult]:
@@ -212,6 +213,7 @@ class Editor:
             the weights, see `PretrainedConfig`.
           keep_size: return a cropped picture at its own size: the edited square is put into the
             picture, whose borders stay as they are. Padded ones always keep their size.
+          strict: refuse an instruction that is too long, instead of reading its beginning.
           progress: called with (steps done, steps in all); a step is a part of the sampling.
           **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and beside it
             ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Those left out
@@ -228,7 +230,9 @@ class Editor:
         shape = fit_of(self.config, fit, keep_size=keep_size)
         count = len(images)
         seeds = [seed + i for i in range(count)] if seeds is None else list(seeds)
-        self._check_rows(count, instructions, seeds, task)
+        self._check_rows(count, instructions, seeds)
+        for words in instructions:
+            self.check_instruction(words, task, strict=strict)
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
         self.compile(method, **options)
@@ -252,9 +256,7 @@ class Editor:
         """Add to the file of text features what it lacks of them, all at once."""
         self.text.prepare([prompt_of(self.config, words, task) for words in instructions])
 
-    def _check_rows(
-        self, count: int, instructions: Sequence[str], seeds: Sequence[int], task: str | None
-    ) -> None:
+    def _check_rows(self, count: int, instructions: Sequence[str], seeds: Sequence[int]) -> None:
         """Raise ConfigError unless each of `count` images has an instruction and a seed."""
         require(
             count == len(instructions) and count > 0,
@@ -263,22 +265,15 @@ class Editor:
         require(
             len(seeds) == count, f"{len(seeds)} seeds for {count} images: expected one for each"
         )
-        for seed, words in zip(seeds, instructions, strict=True):
+        for seed in seeds:
             require_seed(seed)
-            self.check_instruction(words, task)
 
-    def check_instruction(self, instruction: str, task: str | None = None) -> None:
-        """Raise ConfigError unless the model can read `instruction` in full, for this task."""
-        require(
-            isinstance(instruction, str) and bool(instruction.strip()),
-            f"instruction={instruction!r}: expected some words",
-        )
-        words = prompt_of(self.config, instruction, task)
-        tokens, limit = len(self.tokenizer.encode(words)), self.text.length
-        require(
-            tokens <= limit,
-            f"instruction of {tokens} tokens: expected at most {limit}, which {self.name} can read",
-        )
+    def check_instruction(
+        self, instruction: str, task: str | None = None, *, strict: bool = False
+    ) -> None:
+        """Raise ConfigError unless the model can read `instruction`, in full if `strict`."""
+        require_words(instruction)
+        self.text.check_length(prompt_of(self.config, instruction, task), strict=strict)
 
     def settings(self, method: str | None = None, **options: Any) -> tuple[Any, ...]:
         """The given options, completed by those that came with the weights, and checked.

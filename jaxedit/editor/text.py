@@ -1,6 +1,7 @@
 """Features of instructions: computed once each, on the devices or the host, or read from a file."""
 
 import functools
+import logging
 import os
 from collections.abc import Sequence
 
@@ -18,6 +19,8 @@ from jaxedit.editor.text_file import TextFile, origin_of
 from jaxedit.ops.int8 import compress
 from jaxedit.parallel import sharding
 from jaxedit.sampling.text import encode_text
+
+log = logging.getLogger(__name__)
 
 KEPT = 32  # features that are kept in memory, of the texts used last; 4 MB each with T5-XL
 ADDED = 256  # texts whose features are added to a file at once
@@ -75,6 +78,7 @@ class TextFeatures:
             kernels = {"kernels": "int8" if int8 else dtype}
             self._file = TextFile(file, origin | kernels)
         self._features = functools.lru_cache(KEPT)(self._find)
+        self._said_cut: set[str] = set()
 
     def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Features f32[B,T,D] and mask bool[B,T] of B texts; new ones are added to the file."""
@@ -94,6 +98,23 @@ class TextFeatures:
         for start in range(0, len(missing), ADDED):
             part = missing[start : start + ADDED]
             self._file.add({words: self._encode(words) for words in part})
+
+    def check_length(self, words: str, *, strict: bool) -> None:
+        """Say, once for each text, how much of a text that is too long is read.
+
+        Like the releases, the tokenizer cuts its end and puts </s> there.
+
+        Raises:
+          ConfigError: the text is too long, and `strict`.
+        """
+        tokens = len(self.tokenizer.encode(words))
+        if tokens <= self.length:
+            return
+        said = f"instruction {words[:40]!r}... has {tokens} tokens"
+        require(not strict, f"{said}: expected at most {self.length}")
+        if words not in self._said_cut:
+            self._said_cut.add(words)
+            log.warning("%s: only the first %d are read", said, self.length - 1)
 
     def compile(self) -> None:
         """Load the weights and compile, unless a file may make both needless."""
@@ -142,6 +163,18 @@ def text_tokens(config: PretrainedConfig) -> int:
     if config.model_type == "editar":
         return config.editar.text_tokens
     return config.varedit.max_text_tokens
+
+
+def require_words(instruction: str) -> None:
+    """Raise ConfigError unless `instruction` is text with something to be seen in it."""
+    is_seen = isinstance(instruction, str) and any(
+        letter.isprintable() and not letter.isspace() for letter in instruction
+    )
+    require(is_seen, f"instruction={instruction!r}: expected some words")
+    try:
+        instruction.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"instruction={instruction!r}: half a surrogate pair in it") from error
 
 
 def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> str:

@@ -339,7 +339,7 @@ def test_a_release_is_converted_when_it_is_first_used(release, tiny_model, tmp_p
         (["--check", "absent"], "'absent': expected a bundled name"),
         (["--check", "toy-varedit", "--output", "a.jpg"], "expected a name ending in .png"),
         (["--check", "toy-varedit", "--picture", "list.txt"], "list.txt: not a readable picture"),
-        (["--frob"], "unrecognized arguments: --frob"),
+        (["--frob"], "--frob: no such argument"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -144,7 +144,7 @@ def read_half(self, part):
         ("--dataset=pears", "invalid choice: 'pears'"),
         ("--src=/none", "/none: no such file"),
         ("--src=gs://bucket/x", "bucket/x: expected a local path; copy it here"),
-        ("--colour", "unrecognized arguments"),
+        ("--colour", "--colour: no such argument"),
     ],
 )
 def test_wrong_arguments(src, out, capsys, option, message):
