@@ -26,7 +26,7 @@ def placement(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def shape(args: argparse.Namespace) -> dict[str, Any]:
-    """How pictures become squares, and edits pictures."""
+    """Return how pictures and instructions are read, as keyword arguments of `edit`."""
     return {"fit": args.fit, "keep_size": bool(args.keep_size), "strict": args.strict}
 
 
