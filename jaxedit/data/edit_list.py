@@ -1,10 +1,11 @@
 """Lists of edits: a JSONL file with one picture and one instruction per line."""
 
 import dataclasses
-import json
 import pathlib
+from typing import Any
 
 from jaxedit.config import ConfigError, require, require_seed
+from jaxedit.data import json_lines
 
 KEYS = {"image": str, "instruction": str, "seed": int, "output": str}
 NEEDED = ("image", "instruction")
@@ -41,21 +42,14 @@ def read(path: pathlib.Path, seed: int) -> list[Row]:
 
     Raises:
       OSError: the list cannot be read.
-      ValueError: the list has no rows or is not text.
+      ValueError: no line of the list is a JSON object.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected lines of JSON") from error
-    except OSError as error:
-        raise OSError(f"{path}: {error.strerror}") from error
-    numbered = [(i, line) for i, line in enumerate(lines, start=1) if line.strip()]
-    require(bool(numbered), f"{path}: expected lines of JSON, found none")
     rows, taken = [], set()
-    for index, (number, line) in enumerate(numbered):
-        place = f"{path.name}:{number}"
+    for index, line in enumerate(json_lines.read(path)):
+        place = f"{path.name}:{line.number}"
         try:
-            row = _parse(line, place, path.parent, seed + index, f"{index:04d}")
+            require(not line.error, line.error)
+            row = _row(line.values, place, path.parent, seed + index, f"{index:04d}")
             require(row.output not in taken, f"output={row.output!r}: an earlier row has it too")
         except ConfigError as error:
             row = Row(place, error=str(error))
@@ -64,12 +58,7 @@ def read(path: pathlib.Path, seed: int) -> list[Row]:
     return rows
 
 
-def _parse(line: str, place: str, folder: pathlib.Path, seed: int, index: str) -> Row:
-    try:
-        values = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"not JSON: {error}") from error
-    require(isinstance(values, dict), "expected a JSON object")
+def _row(values: dict[str, Any], place: str, folder: pathlib.Path, seed: int, index: str) -> Row:
     unknown = sorted(values.keys() - KEYS.keys())
     require(not unknown, f"unknown keys {unknown}: expected {', '.join(KEYS)}")
     missing = [key for key in NEEDED if key not in values]

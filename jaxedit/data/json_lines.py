@@ -1,0 +1,118 @@
+"""Text files with one JSON object per line, as editors and spreadsheets of all systems write them.
+
+UTF-8, or UTF-16 and UTF-32 with their byte order mark; lines end in LF, CRLF or CR. Characters such
+as U+2028, at which `str.splitlines` splits too, may stand inside a text. A damaged line is an error
+of that line alone.
+"""
+
+import codecs
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from jaxedit.config import ConfigError, require
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in no file name, and in no UTF-8
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line that is not blank.
+
+    Attributes:
+      number: in the file, from 1.
+      values: the JSON object; empty if there is an error.
+      error: why the line is no JSON object, or empty.
+    """
+
+    number: int
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    error: str = ""
+
+
+def read(path: str | os.PathLike) -> list[Line]:
+    """Read all lines that are not blank, the damaged ones with their `error`.
+
+    Raises:
+      OSError: the file cannot be read.
+      ConfigError: no line is a JSON object.
+    """
+    try:
+        data = pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}") from error
+    numbered = enumerate(re.split(rb"\r\n|\n|\r", _as_utf_8(data)), start=1)
+    lines = [_parse(number, line) for number, line in numbered if line.strip()]
+    require(bool(lines), f"{path}: expected lines of JSON, found none")
+    first = lines[0]
+    require(
+        not all(line.error for line in lines),
+        f"{path}: expected lines of JSON, found none; line {first.number}: {first.error}",
+    )
+    return lines
+
+
+def _as_utf_8(data: bytes) -> bytes:
+    """The same text in UTF-8; what is damaged becomes a byte that is damaged in UTF-8 too."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            text = data.decode(encoding, "replace").replace("\ufffd", "\udcff")
+            return text.encode("utf-8", "surrogateescape")
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+def _parse(number: int, line: bytes) -> Line:
+    try:
+        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")  # of files that were joined
+        values = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        require(isinstance(values, dict), "expected a JSON object")
+        for text in _texts(values):
+            if found := _UNUSABLE.search(text):
+                raise ConfigError(f"{text[:40]!r}: {found[0]!r} is not a whole character")
+    except UnicodeDecodeError as error:
+        return Line(number, error=f"byte {error.start + 1} is not text in UTF-8")
+    except json.JSONDecodeError as error:
+        return Line(number, error=f"not JSON: {error.msg} (column {error.colno})")
+    except RecursionError:
+        return Line(number, error="not JSON: nested too deeply")
+    except ConfigError as error:
+        return Line(number, error=str(error))
+    except ValueError as error:  # a number of thousands of digits
+        return Line(number, error=f"not JSON: {str(error).partition(':')[0]}")
+    return Line(number, values)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        require(key not in values, f"{key!r} is there twice")
+        values[key] = value
+    return values
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ConfigError(f"not JSON: {name}")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
