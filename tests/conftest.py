@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import pathlib
+import signal
 from typing import NamedTuple
 
 import jax
@@ -18,6 +19,10 @@ from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
 from jaxedit.convert import pretrained
 from jaxedit.convert.keymap_varedit import KEYMAP
 from jaxedit.convert.keymaps import from_torch
+
+# A shell that starts the suite in the background has Ctrl-C ignored, which tests send.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
