@@ -61,6 +61,8 @@ def edit_photo(args: argparse.Namespace) -> int:
     require_seed(seed)
     outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
     output, *panel = map(provenance.require_writable, outputs)
+    for path in (output, *panel):
+        provenance.require_other(path, args.photo)
     picture = photo.read(args.photo, is_depth=args.task == "depth")
     name, _, options = preparation.checked(args)
     editor = preparation.load(name, **preparation.placement(args))
@@ -105,13 +107,9 @@ def replay(args: argparse.Namespace) -> int:
     require(
         output.absolute() != earlier.absolute(), f"--output {output}: expected another name than it"
     )
-    source = args.photo or settings["source"]
-    require(
-        pathlib.Path(source).is_file(),
-        f"{source}: the photo is not there any more; give its path before --from_png",
-    )
-    found = provenance.sha256(source)
-    _require_same(f"{source}: the photo", found, settings["source_sha256"])
+    source = args.photo or provenance.find_source(settings, earlier)
+    _require_same(f"{source}: the photo", provenance.sha256(source), settings["source_sha256"])
+    provenance.require_other(output, source)
     editor = preparation.load(
         args.model or settings["model"],
         dtype=settings["dtype"],

@@ -100,7 +100,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         "--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as one picture"
     )
     add("--strict", action="store_true", help="refuse an instruction too long to be read in full")
-    add("--batch", metavar="LIST", help="edit every row of a JSONL list")
+    add(
+        "--batch",
+        metavar="LIST",
+        help="edit every row of a JSONL list that is not done yet; its paths are relative to it",
+    )
+    add("--overwrite", action="store_true", help="edit all rows of a list again")
     add("--from_png", metavar="PNG", help="make an edited picture again, bit for bit")
     add("--rows_per_device", type=int, default=1, help="pictures of a list edited at once")
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")

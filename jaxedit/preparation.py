@@ -91,11 +91,11 @@ def compile(editor: "Editor", options: dict[str, Any]) -> None:
 
 
 def origin(editor: "Editor", source: str) -> dict[str, Any]:
-    """Which files an edit was made from."""
+    """Return which files an edit was made from, without saying where they lie."""
     from jaxedit.data import provenance
 
     return {
-        "source": str(pathlib.Path(source).absolute()),
+        "source": pathlib.Path(source).name,
         "source_sha256": provenance.sha256(source),
         "weights_sha256": editor.fingerprint,
     }

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_an_edit_is_written_and_replayed(run, here):
     assert photo.read("edited.png").size == (40, 24)
     settings = provenance.read_settings("edited.png")
     assert settings["seed"] == 3 and settings["guidance"] == 1.5
-    assert settings["source"] == str(here / "photo.png")
+    assert settings["source"] == "photo.png" and settings["source_sha256"]
     code, out, _ = run("--from_png", "edited.png")
     assert code == 0 and "edited-again.png: equal to edited.png bit for bit" in out
     (here / "photo.png").rename("moved.png")
@@ -98,6 +99,78 @@ def test_a_list_finishes_its_good_rows(run, here):
     run("photo.png", WORDS, "--seed", "3", "--guidance", "1.5")
     assert (here / "edited.png").read_bytes() == (here / "out/0000-photo.png").read_bytes()
     assert run("--from_png", "out/sub/star.png")[0] == 0
+
+
+def outputs_in(manifest):
+    """The output of each whole line, None of a row that failed."""
+    lines = manifest.read_text().splitlines()
+    return [json.loads(line).get("output") for line in lines if line.endswith("}")]
+
+
+def test_a_list_goes_on_where_it_was_stopped(run, here):
+    rows = [{"image": "photo.png", "instruction": WORDS, "output": f"{i}.png"} for i in range(3)]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    batch, manifest = ("--batch", "list.jsonl", "--output", "out"), here / "out/manifest.jsonl"
+    assert run(*batch)[0] == 0
+    first = [(here / f"out/{i}.png").read_bytes() for i in range(3)]
+    code, out, _ = run(*batch)
+    assert code == 0 and "3 of 3 rows were done before" in out and "loaded" not in out
+
+    (here / "out/1.png").unlink()  # a picture is lost, and the end of the manifest too
+    manifest.write_text(manifest.read_text()[:-40])
+    code, out, _ = run(*batch)
+    assert code == 0 and "1 of 3 rows were done before" in out and "2 of 2 edited" in out
+    assert [(here / f"out/{i}.png").read_bytes() for i in range(3)] == first
+    assert outputs_in(manifest)[-2:] == ["1.png", "2.png"]
+
+    assert "3 of 3 edited" in run(*batch, "--guidance=2")[1]  # another request
+    assert (here / "out/0.png").read_bytes() != first[0]
+    assert "3 of 3 edited" in run(*batch, "--overwrite")[1]
+    assert outputs_in(manifest) == ["0.png", "1.png", "2.png"]
+    Image.new("RGB", (40, 24)).save("photo.png")  # another picture of the same name
+    assert "3 of 3 edited" in run(*batch)[1]
+
+
+def test_failed_rows_are_tried_again(run, here):
+    rows = [{"image": name, "instruction": WORDS} for name in ("photo.png", "late.png")]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert run("--batch", "list.jsonl")[0] == 2
+    (here / "late.png").write_bytes((here / "photo.png").read_bytes())
+    code, out, _ = run("--batch", "list.jsonl")
+    assert code == 0 and "1 of 2 rows were done before" in out and "1 of 1 edited" in out
+
+
+def test_a_killed_list_keeps_its_rows(here, tiny_model):
+    rows = [{"image": "photo.png", "instruction": WORDS, "output": f"{i}.png"} for i in range(999)]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command_line = [sys.executable, "-m", "jaxedit", "--batch=list.jsonl", "--output=out"]
+    process = subprocess.Popen([*command_line, f"--model={tiny_model}"], stdout=subprocess.DEVNULL)
+    manifest = here / "out/manifest.jsonl"
+    while process.poll() is None and not (manifest.exists() and len(outputs_in(manifest)) > 3):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -9
+    noted, there = set(outputs_in(manifest)), {path.name for path in here.glob("out/*.png")}
+    assert noted <= there and len(there) <= len(noted) + 1 < 999
+
+
+@pytest.mark.parametrize("spelling", ["photo.png", "./photo.png", "link.png"])
+def test_an_edit_never_replaces_its_picture(run, here, spelling):
+    (here / "link.png").symlink_to("photo.png")
+    before = (here / "photo.png").read_bytes()
+    code, _, err = run("photo.png", WORDS, "--output", spelling)
+    assert code == 2 and "the picture itself: expected another name" in err
+    assert (here / "photo.png").read_bytes() == before
+
+
+def test_the_photo_of_a_replay_is_looked_for_by_its_name(run, here):
+    assert run("photo.png", WORDS)[0] == 0
+    (here / "sub").mkdir()
+    for name in ("photo.png", "edited.png"):
+        (here / name).rename(here / "sub" / name)
+    Image.new("RGB", (40, 24)).save("photo.png")  # another one of its name
+    assert run("--from_png", "sub/edited.png")[0] == 0
+    assert provenance.read_settings("sub/edited.png")["source"] == "photo.png"
 
 
 def test_the_text_encoders_dtype_is_recorded_and_replayed(run):

@@ -1,7 +1,12 @@
 """Lists of edits: a JSONL file with one picture and one instruction per line."""
 
+import contextlib
 import dataclasses
+import os
 import pathlib
+import tempfile
+import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 from jaxedit.config import ConfigError, require, require_seed
@@ -32,30 +37,64 @@ class Row:
     error: str = ""
 
 
-def read(path: pathlib.Path, seed: int) -> list[Row]:
-    """All rows of a list, the bad ones with their `error`.
+def read(path: pathlib.Path, seed: int, folder: pathlib.Path | None = None) -> list[Row]:
+    """Read all rows of a list, the bad ones with their `error`.
+
+    Two rows may not write the same file, however it is spelled, and none a picture of the list.
 
     Args:
       path: JSONL; a row has "image" and "instruction", and maybe "seed" and "output". Images are
         looked for in the list's folder.
       seed: the i-th row without a seed of its own gets `seed + i`.
+      folder: where outputs will be; None: the list's folder.
 
     Raises:
       OSError: the list cannot be read.
       ValueError: no line of the list is a JSON object.
     """
-    rows, taken = [], set()
+    rows = []
     for index, line in enumerate(json_lines.read(path)):
         place = f"{path.name}:{line.number}"
         try:
             require(not line.error, line.error)
-            row = _row(line.values, place, path.parent, seed + index, f"{index:04d}")
-            require(row.output not in taken, f"output={row.output!r}: an earlier row has it too")
+            rows.append(_row(line.values, place, path.parent, seed + index, f"{index:04d}"))
         except ConfigError as error:
-            row = Row(place, error=str(error))
-        taken.add(row.output)
-        rows.append(row)
-    return rows
+            rows.append(Row(place, error=str(error)))
+    return _without_clashes(rows, folder or path.parent)
+
+
+def _without_clashes(rows: list[Row], folder: pathlib.Path) -> list[Row]:
+    """Return the rows, with an error where an output is another's too, or a source."""
+    key = _spelling(folder)
+    sources = {key(pathlib.Path(row.image)): row.place for row in rows if not row.error}
+    taken: dict[str, str] = {}
+    checked = []
+    for row in rows:
+        place = key(folder / row.output)
+        if not row.error and place in taken:
+            error = f"output={row.output!r}: an earlier row has it too ({taken[place]})"
+            row = Row(row.place, error=error)
+        elif not row.error and place in sources:
+            error = f"output={row.output!r}: would replace the picture of {sources[place]}"
+            row = Row(row.place, error=error)
+        elif not row.error:
+            taken[place] = row.place
+        checked.append(row)
+    return checked
+
+
+def _spelling(folder: pathlib.Path) -> Callable[[pathlib.Path], str]:
+    """Return what makes equal of all spellings of a path that the folder's file system equates."""
+    there = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), folder)
+    ignores_case = False
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=there, prefix="Aa") as file:
+        ignores_case = os.path.exists(os.path.join(there, os.path.basename(file.name).swapcase()))
+
+    def key(path: pathlib.Path) -> str:
+        name = unicodedata.normalize("NFC", os.path.realpath(path))
+        return name.casefold() if ignores_case else name
+
+    return key
 
 
 def _row(values: dict[str, Any], place: str, folder: pathlib.Path, seed: int, index: str) -> Row:

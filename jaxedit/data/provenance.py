@@ -52,6 +52,36 @@ def require_writable(path: str | os.PathLike) -> pathlib.Path:
         raise OSError(f"{path}: cannot write there: {error.strerror}") from error
 
 
+def require_other(output: pathlib.Path, source: str | os.PathLike) -> None:
+    """Raise ValueError if `output` is the picture that is edited, however it is spelled."""
+    if output.exists() and os.path.exists(source) and output.samefile(source):
+        raise ValueError(f"{output}: the picture itself: expected another name for its edit")
+
+
+def find_source(settings: dict[str, Any], edited: pathlib.Path) -> str:
+    """Return where the picture lies that an edit was made from.
+
+    It is looked for under its own name beside the edited picture and in the current folder, and
+    told by its bytes; if none has the right ones, another file of its name is returned.
+
+    Args:
+      settings: of the edit. Those of older versions hold the whole path of the picture.
+      edited: the edited picture.
+
+    Raises:
+      OSError: no such file is there.
+    """
+    name = pathlib.Path(settings["source"])
+    places = (name, edited.parent / name.name, pathlib.Path(name.name))
+    there = [place for place in dict.fromkeys(places) if place.is_file()]
+    if not there:
+        raise OSError(
+            f"{name.name}: the photo is not there any more; give its path before --from_png"
+        )
+    same = (place for place in there if sha256(place) == settings["source_sha256"])
+    return str(next(same, there[0]))
+
+
 def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, Any]) -> None:
     """Write a picture and its settings, first under a temporary name.
 

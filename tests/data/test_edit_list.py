@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -53,3 +54,28 @@ def test_lists_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="expected lines of JSON"):
         edit_list.read(tmp_path / "binary.jsonl", 0)
+
+
+@pytest.mark.parametrize(
+    "one, other", [("b.png", "./b.png"), ("c/b.png", "c//b.png"), ("\u00e9.png", "e\u0301.png")]
+)
+def test_two_spellings_of_an_output_are_one(tmp_path, one, other):
+    row = {"image": "a.png", "instruction": "x"}
+    path = write(tmp_path, row | {"output": one}, row | {"output": other})
+    assert "an earlier row has it too (list.jsonl:1)" in edit_list.read(path, 0)[1].error
+
+
+@pytest.mark.parametrize("ignores_case", [True, False])
+def test_case_counts_where_the_file_system_says_so(tmp_path, monkeypatch, ignores_case):
+    row = {"image": "a.png", "instruction": "x"}
+    path = write(tmp_path, row | {"output": "b.png"}, row | {"output": "B.png"})
+    monkeypatch.setattr(os.path, "exists", lambda path: ignores_case)
+    assert bool(edit_list.read(path, 0, tmp_path)[1].error) == ignores_case
+
+
+def test_no_output_replaces_a_picture_of_the_list(tmp_path):
+    row = {"image": "a.png", "instruction": "x"}
+    path = write(tmp_path, row | {"output": "c.png"}, {**row, "image": "./c.png"})
+    first, second = edit_list.read(path, 0)
+    assert "would replace the picture of list.jsonl:2" in first.error and not second.error
+    assert not edit_list.read(path, 0, tmp_path / "elsewhere")[0].error
