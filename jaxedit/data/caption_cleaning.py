@@ -2,14 +2,19 @@
 
 EditAR's models know instructions as they are written; theirs are not cleaned.
 
-Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. Its repair of
-wrong encodings (ftfy) is left out, but for the composition of accents.
+Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. It repairs wrong
+encodings with the package ftfy. Where ftfy is not installed, only accents are composed.
 """
 
+import functools
 import html.parser
+import logging
 import re
 import unicodedata
 import urllib.parse
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 _ABC = "a-zA-Z"
 _FILE = "(?:png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4)"
@@ -64,7 +69,7 @@ _CODES: Rules = (
 
 
 def clean_caption(caption: str) -> str:
-    """The caption as LlamaGen's text encoder reads it.
+    """Return the caption as LlamaGen's text encoder reads it.
 
     Lower case, without addresses, markup, Chinese characters, file names and article numbers, and
     with plain dashes and quotes.
@@ -80,8 +85,20 @@ def _clean_once(text: str) -> str:
     text = _apply(_SIGNS, _without_markup(_apply(_ADDRESSES, text)))
     if len(re.findall("[-_]", text)) > 3:
         text = re.sub("[-_]", " ", text)
-    text = html.unescape(html.unescape(unicodedata.normalize("NFC", text)))
+    text = html.unescape(html.unescape(_repair()(text)))
     return _apply(_CODES, text.strip()).strip()
+
+
+@functools.cache
+def _repair() -> Callable[[str], str]:
+    """Return the repair of wrong encodings; say once which repair this process has."""
+    try:
+        import ftfy
+    except ImportError:
+        log.info("captions: ftfy is not installed, so that wrong encodings stay as they are")
+        return functools.partial(unicodedata.normalize, "NFC")
+    log.info("captions: wrong encodings are repaired by ftfy %s", ftfy.__version__)
+    return ftfy.fix_text
 
 
 def _apply(rules: Rules, text: str) -> str:
