@@ -149,6 +149,14 @@ def test_wrong_options_are_named(editor, options, message):
         editor.edit(picture(), WORDS, **options)
 
 
+def test_a_long_reconstruction_prompt_is_said_to_be_cut(editor, caplog):
+    options = {"method": "editar+erec", "recon_prompt": "ball " * 200}
+    editor.edit(picture(), WORDS, **options)
+    assert "has 201 tokens: only the first" in caplog.text
+    with pytest.raises(ConfigError, match="has 201 tokens: expected at most"):
+        editor.edit(picture(), WORDS, strict=True, **options)
+
+
 def test_a_text_to_image_model_is_no_editor():
     config = dataclasses.replace(EDITAR_PRESETS["xl"], editar=llamagen("b"))
     with pytest.raises(ConfigError, match="editar.prefix='text': expected 'edit'"):

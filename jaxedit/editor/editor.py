@@ -15,6 +15,7 @@ from PIL import Image
 
 from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.config import (
+    ERecConfig,
     PretrainedConfig,
     as_options,
     method_of,
@@ -233,6 +234,8 @@ class Editor:
         self._check_rows(count, instructions, seeds)
         for words in instructions:
             self.check_instruction(words, task, strict=strict)
+        for words in (part.recon_prompt for part in settings if isinstance(part, ERecConfig)):
+            self.check_instruction(words, strict=strict)
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
         self.compile(method, **options)
