@@ -163,6 +163,8 @@ def _require_converted(path: Directory) -> None:
     try:
         (part,) = open_parts(path)
     except ValueError as error:
+        if path.is_dir():  # what is wrong with it is told when it is read
+            return
         raise ValueError(
             f"{error}; a model is a folder made by python -m jaxedit.convert "
             f"--src={shlex.quote(str(path))} --dst=DIR"
