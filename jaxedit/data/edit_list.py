@@ -52,8 +52,9 @@ def read(path: pathlib.Path, seed: int, folder: pathlib.Path | None = None) -> l
       OSError: the list cannot be read.
       ValueError: no line of the list is a JSON object.
     """
-    rows = []
-    for index, line in enumerate(json_lines.read(path)):
+    rows, lines = [], json_lines.read(path)
+    json_lines.require_some(path, lines)
+    for index, line in enumerate(lines):
         place = f"{path.name}:{line.number}"
         try:
             require(not line.error, line.error)

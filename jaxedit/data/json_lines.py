@@ -46,21 +46,20 @@ def read(path: str | os.PathLike) -> list[Line]:
 
     Raises:
       OSError: the file cannot be read.
-      ConfigError: no line is a JSON object.
     """
     try:
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise OSError(f"{path}: {error.strerror}") from error
     numbered = enumerate(re.split(rb"\r\n|\n|\r", _as_utf_8(data)), start=1)
-    lines = [_parse(number, line) for number, line in numbered if line.strip()]
-    require(bool(lines), f"{path}: expected lines of JSON, found none")
-    first = lines[0]
-    require(
-        not all(line.error for line in lines),
-        f"{path}: expected lines of JSON, found none; line {first.number}: {first.error}",
-    )
-    return lines
+    return [_parse(number, line) for number, line in numbered if line.strip()]
+
+
+def require_some(path: str | os.PathLike, lines: list[Line]) -> None:
+    """Raise ConfigError if no line of a file is a JSON object."""
+    first = f"; line {lines[0].number}: {lines[0].error}" if lines else ""
+    are_none = all(line.error for line in lines)
+    require(not are_none, f"{path}: expected lines of JSON, found none{first}")
 
 
 def _as_utf_8(data: bytes) -> bytes:

@@ -79,9 +79,9 @@ def test_damage_in_utf_16(tmp_path):
 def test_files_without_lines(tmp_path):
     for data in (b"", b"\n \r\n", codecs.BOM_UTF8, codecs.BOM_UTF16_LE):
         with pytest.raises(ValueError, match="expected lines of JSON, found none"):
-            read(tmp_path, data)
+            json_lines.require_some("list.jsonl", read(tmp_path, data))
     with pytest.raises(ValueError, match="found none; line 1: byte 1 is not text"):
-        read(tmp_path, b"\x89PNG\r\n\x1a\n")
+        json_lines.require_some("list.jsonl", read(tmp_path, b"\x89PNG\r\n\x1a\n"))
     with pytest.raises(OSError, match="absent.jsonl: No such file"):
         json_lines.read(tmp_path / "absent.jsonl")
     with pytest.raises(OSError, match="Is a directory"):

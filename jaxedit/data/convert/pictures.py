@@ -28,12 +28,14 @@ class Pictures(NamedTuple):
       target: JPEG.
       mask: one-channel PNG of 0 and 255, or None.
       orig_hw: (H, W) of the published source, upright.
+      is_reshaped: whether source and target were published with different proportions.
     """
 
     source: bytes
     target: bytes
     mask: bytes | None
     orig_hw: tuple[int, int]
+    is_reshaped: bool
 
 
 def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
@@ -61,7 +63,14 @@ def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
         target=_encode(target.resize(size, _LANCZOS), **_JPEG),
         mask=mask,
         orig_hw=(source.height, source.width),
+        is_reshaped=_proportions_differ(source.size, target.size),
     )
+
+
+def _proportions_differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one picture is at least 2 % wider or narrower than the other, at equal heights."""
+    ratio = one[0] * other[1] / (one[1] * other[0])
+    return not 0.98 < ratio < 1 / 0.98
 
 
 def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:

@@ -22,6 +22,7 @@ class Report:
       examples: by reason, the keys of the first few of them.
       tasks: number of pairs by task.
       masks: pairs that have one.
+      reshaped: pairs whose target had other proportions than its source, which it took.
       bytes: of the shards.
       unreadable: one line about each published piece that could not be read to its end.
     """
@@ -31,6 +32,7 @@ class Report:
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     tasks: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     masks: int = 0
+    reshaped: int = 0
     bytes: int = 0
     unreadable: list[str] = dataclasses.field(default_factory=list)
 
@@ -62,6 +64,7 @@ class Report:
         for report in reports:
             whole.pairs += report.pairs
             whole.masks += report.masks
+            whole.reshaped += report.reshaped
             whole.bytes += report.bytes
             whole.dropped += report.dropped
             whole.tasks += report.tasks
@@ -74,6 +77,8 @@ class Report:
         """The counts as one line."""
         text = f"{self.pairs} pairs of {self.rows} rows, {self.bytes / 1e6:.1f} MB"
         reasons = (f"{count} {reason}" for reason, count in self.dropped.most_common())
+        if self.reshaped:
+            text += f"; {self.reshaped} targets took the shape of their sources"
         return f"{text}; dropped: {', '.join(reasons)}" if self.dropped else text
 
 

@@ -47,15 +47,14 @@ def write_shard(job: Job, seen: Callable[[], object]) -> None:
     from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
     report, hashes = Report(), []
-    features = record.features(keeps_labels=job.published.keeps_labels)
     part = job.folder.part(job.index)
     try:
         writer = ArrayRecordWriter(str(part), record.WRITER)
         for number, piece in enumerate(job.parts):
             if number:
                 seen()
-            for row in _records(job, piece, report):
-                writer.write(record.encode(row, features))
+            for row, encoded in _records(job, piece, report):
+                writer.write(encoded)
                 hashes.append(int(row.target_sha256[:16], 16))
         writer.close()
         report.bytes = part.stat().st_size
@@ -71,8 +70,12 @@ def write_shard(job: Job, seen: Callable[[], object]) -> None:
         part.unlink(missing_ok=True)
 
 
-def _records(job: Job, piece: Any, report: Report) -> Iterator[record.Record]:
-    """The pairs of a published piece; counts them and those that are dropped."""
+def _records(job: Job, piece: Any, report: Report) -> Iterator[tuple[record.Record, bytes]]:
+    """Yield the pairs of a published piece and their bytes; count them and what is dropped.
+
+    Whatever is wrong with a row costs that row alone.
+    """
+    features = record.features(keeps_labels=job.published.keeps_labels)
     for row in _rows(job.published, piece, report):
         if isinstance(row, Drop):
             report.drop(*row)
@@ -80,13 +83,21 @@ def _records(job: Job, piece: Any, report: Report) -> Iterator[record.Record]:
             report.drop(row.key, "empty instruction")
         else:
             try:
-                yield _record(job, row)
+                made = pictures.convert(
+                    row, store_px=job.store_px, keeps_labels=job.published.keeps_labels
+                )
+                stored = _record(job, row, made)
+                encoded = record.encode(stored, features)
             except pictures.Unusable as error:
                 report.drop(row.key, str(error))
+            except ValueError as error:  # of a text or a picture that nobody foresaw
+                report.drop(row.key, f"not converted ({type(error).__name__})")
             else:
                 report.pairs += 1
                 report.tasks[row.task] += 1
                 report.masks += row.mask is not None
+                report.reshaped += made.is_reshaped
+                yield stored, encoded
 
 
 def _rows(published: Published, piece: Any, report: Report) -> Iterator[Example | Drop]:
@@ -100,10 +111,7 @@ def _rows(published: Published, piece: Any, report: Report) -> Iterator[Example 
         report.unreadable.append(lines[0] if lines else type(error).__name__)
 
 
-def _record(job: Job, example: Example) -> record.Record:
-    stored = pictures.convert(
-        example, store_px=job.store_px, keeps_labels=job.published.keeps_labels
-    )
+def _record(job: Job, example: Example, made: pictures.Pictures) -> record.Record:
     name = job.published.name
     return record.Record(
         id=f"{name}/{record.SPLIT}/{example.key}",
@@ -118,5 +126,8 @@ def _record(job: Job, example: Example) -> record.Record:
         target_caption=example.target_caption,
         score=example.score,
         target_sha256=hashlib.sha256(example.target).hexdigest(),
-        **stored._asdict(),
+        source=made.source,
+        target=made.target,
+        mask=made.mask,
+        orig_hw=made.orig_hw,
     )

@@ -12,14 +12,13 @@ file. A folder that holds one such file stands for it.
 
 import csv
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from jaxedit.config import ConfigError, require
-from jaxedit.data import prompts
+from jaxedit.data import json_lines, prompts
 from jaxedit.data.published.example import Drop, Example
 
 _ROWS = 200  # of a piece
@@ -79,7 +78,7 @@ class Pairs:
             if path := row.values.get(name):
                 try:
                     pictures[name] = (self._base / path).read_bytes()
-                except OSError:
+                except (OSError, ValueError):  # ValueError: a path that no file can have
                     return Drop(row.key, f"{name} not found")
         return Example(
             key=row.key,
@@ -101,16 +100,10 @@ class _Row(NamedTuple):
 
 
 def _jsonl(path: pathlib.Path) -> Iterator[_Row]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        key = f"{path.name}:{number}"
-        try:
-            values = json.loads(line)
-        except (ValueError, RecursionError):
-            values = None
-        texts = isinstance(values, dict) and all(isinstance(v, str) for v in values.values())
-        yield _checked(key, values) if texts else _Row(key, {}, "not a line of texts")
+    for line in json_lines.read(path):
+        key = f"{path.name}:{line.number}"
+        texts = not line.error and all(isinstance(v, str) for v in line.values.values())
+        yield _checked(key, line.values) if texts else _Row(key, {}, "not a line of texts")
 
 
 def _csv(path: pathlib.Path) -> Iterator[_Row]:

@@ -1,10 +1,13 @@
 import errno
+import io
 import resource
 
 import pytest
 from fabricate_pairs import folder as pairs_folder
 from fabricate_pairs import records
+from PIL import Image
 
+from jaxedit.data import record
 from jaxedit.data.convert.folder import Folder
 from jaxedit.data.convert.shard import Job, write_shard
 from jaxedit.data.published.example import Drop, Example
@@ -107,3 +110,27 @@ def test_a_disk_that_is_full_while_reading_ends_the_shard(job, example):
     with pytest.raises(OSError, match="No space left"):
         write_shard(job._replace(parts=[[example, full]]), lambda: None)
     assert not list(job.folder.work.iterdir())
+
+
+def test_a_row_that_nobody_foresaw_costs_itself_alone(job, example, monkeypatch):
+    def encode(row, features):
+        return whole(row, features) if row.id != "fake/train/odd" else int("not a number")
+
+    whole = record.encode
+    monkeypatch.setattr(record, "encode", encode)
+    write_shard(job._replace(parts=[[example._replace(key="odd"), example]]), lambda: None)
+    report = job.folder.report_of(0)
+    assert (report.pairs, report.dropped) == (1, {"not converted (ValueError)": 1})
+    assert report.examples == {"not converted (ValueError)": ["odd"]}
+
+
+def test_targets_of_another_shape_are_counted(job, example):
+    file = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(file, "PNG")
+    write_shard(
+        job._replace(parts=[[example, example._replace(key="w", target=file.getvalue())]]),
+        lambda: None,
+    )
+    report = job.folder.report_of(0)
+    assert (report.pairs, report.reshaped) == (2, 1)
+    assert "1 targets took the shape of their sources" in report.summary()

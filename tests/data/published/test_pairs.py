@@ -137,3 +137,16 @@ def test_names_are_checked(tmp_path):
         open_published("pears", tmp_path)
     with pytest.raises(ConfigError, match="--scratch=x: pairs has no archives to unpack"):
         open_published("pairs", tmp_path, "x")
+
+
+@pytest.mark.parametrize("path", ["a\\u0000.png", "\\ud83d.png"])
+def test_a_path_that_no_file_has_costs_its_row_alone(tmp_path, path):
+    good = json.dumps(LINE)
+    found = rows(Pairs(table(tmp_path, "\n".join([good, good.replace("a.png", path), good]))))
+    assert [isinstance(row, Drop) for row in found] == [False, True, False]
+
+
+def test_a_csv_path_with_a_nul(tmp_path):
+    text = "source,target,instruction\na.png,b.png,x\na\0.png,b.png,x\na.png,b.png,x\n"
+    found = rows(Pairs(table(tmp_path, text, "pairs.csv")))
+    assert [isinstance(row, Drop) for row in found] == [False, True, False]
