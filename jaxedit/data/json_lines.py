@@ -23,6 +23,7 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+NO_OBJECT = "expected a JSON object"  # the error of a line of other JSON
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in no file name, and in no UTF-8
 
 
@@ -75,7 +76,7 @@ def _parse(number: int, line: bytes) -> Line:
     try:
         text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")  # of files that were joined
         values = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
-        require(isinstance(values, dict), "expected a JSON object")
+        require(isinstance(values, dict), NO_OBJECT)
         for text in _texts(values):
             if found := _UNUSABLE.search(text):
                 raise ConfigError(f"{text[:40]!r}: {found[0]!r} is not a whole character")

@@ -8,6 +8,7 @@ from jaxedit.config import ConfigError, DataConfig, require
 from jaxedit.data import toy
 from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
+from jaxedit.data.pair_list import PairList
 from jaxedit.data.sources import Source, ToySource
 from jaxedit.data.store import Store, is_store
 from jaxedit.data.transforms import CROP, Fit
@@ -55,8 +56,9 @@ def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[Source, Fracti
     if config.source == "toy":
         parts = [ToySource(config.seed, config.level, config.split, entry) for entry in entries]
     elif has_tasks(config):
+        pairs = PairList(config.source)
         parts = [
-            PairFile(config.source, config.image_size, entry, style=config.prompts, fit=fit)
+            PairFile(pairs, config.image_size, entry, style=config.prompts, fit=fit)
             for entry in entries
         ]
     else:

@@ -1,8 +1,6 @@
 """Your own pairs: a text file with one JSON object per line, and pictures beside it."""
 
-import json
 import os
-import pathlib
 
 import numpy as np
 from PIL import Image
@@ -10,13 +8,10 @@ from PIL import Image
 from jaxedit.config import ConfigError, require
 from jaxedit.data import mask_picture, photo, prompts
 from jaxedit.data.canny import edge_map
+from jaxedit.data.pair_list import PairList
 from jaxedit.data.sources import Row
 from jaxedit.data.toy.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit, square_pair
-
-_REQUIRED = ("source", "target", "instruction")
-_OPTIONAL = ("mask", "task")
-_LABELS = ("edit", "add_remove", "other", *prompts.TASKS)  # of a line
 
 
 class PairFile:
@@ -24,7 +19,7 @@ class PairFile:
 
     Each line is `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}`, with
     optionally `"mask": "m.png"` (white = edited). Paths are relative to the file. Masks are used if
-    every edit has one.
+    every edit has one. Bad rows are left out or replaced as long as they are at most 1 %.
 
     A line may name its `"task"`, for mixtures: "add_remove" and "other" are edits like those
     without a name. With "depth", "canny" or "segmentation" the source is a map, for "canny" by
@@ -33,7 +28,7 @@ class PairFile:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike | PairList,
         size: int,
         task: str = "edit",
         *,
@@ -43,7 +38,7 @@ class PairFile:
         """Read and check all lines; pictures are opened when rows are asked for.
 
         Args:
-          path: the .jsonl file.
+          path: the .jsonl file, or its list, which several tasks may share.
           size: side of the square pictures in pixels.
           task: whose lines are rows. "edit" is all but those of maps; "recon" turns each of their
             sources into itself.
@@ -51,34 +46,41 @@ class PairFile:
           fit: how pictures become squares.
 
         Raises:
-          ConfigError: the file or a line is damaged, a picture does not exist, or the task has no
-            lines.
+          ConfigError: see `PairList`, or the task has no lines.
         """
-        path = pathlib.Path(path)
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: expected a readable text file of pairs: {error}") from error
-        rows = [_parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-        edits = [row for row in rows if _task(row) not in prompts.TASKS]
+        self._list = pairs = path if isinstance(path, PairList) else PairList(path)
+        edits = [row for row in pairs.rows if _task(row[1]) not in prompts.TASKS]
         has_all = task in ("edit", "recon")
-        self._rows = edits if has_all else [row for row in rows if _task(row) == task]
-        require(bool(self._rows), f"{path}: expected at least one line for the task {task!r}")
-        self._directory, self._size, self._task = path.parent, size, task
+        self._rows = edits if has_all else [row for row in pairs.rows if _task(row[1]) == task]
+        require(bool(self._rows), f"{pairs.path}: expected at least one line for the task {task!r}")
+        self._directory, self._size, self._task = pairs.path.parent, size, task
         self._style, self._fit = style, fit
-        self._has_masks = all("mask" in row for row in edits)
+        self._has_masks = all("mask" in texts for _, texts in edits)
 
     def __len__(self) -> int:
         """Number of lines."""
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`, decoded and made a square.
+        """Return row `index`, decoded and made a square.
+
+        In place of a row with a damaged picture comes the next good one; it is always the same.
 
         Raises:
-          ValueError, OSError: a picture cannot be read; the message names it.
+          ConfigError: more than 1 % of the rows of the list are bad; lists them.
+          IndexError: there is no such row.
         """
-        row = self._rows[index]
+        if not 0 <= index < len(self._rows):
+            raise IndexError(index)
+        for i in range(index, index + len(self._rows)):
+            number, texts = self._rows[i % len(self._rows)]
+            try:
+                return self._decoded(texts)
+            except (ValueError, OSError) as error:
+                self._list.bad.replace(number, str(error))
+        raise ConfigError(f"{self._list.path}: no row can be read")
+
+    def _decoded(self, row: dict[str, str]) -> Row:
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
         source = target
         if "source" in row:
@@ -111,25 +113,3 @@ class PairFile:
 
 def _task(row: dict[str, str]) -> str:
     return row.get("task", "edit")
-
-
-def _parse(line: str, path: pathlib.Path, number: int) -> dict[str, str]:
-    where = f"{path}, line {number}"
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{where}: expected a JSON object: {error}") from error
-    names = set(row) if isinstance(row, dict) else set()
-    is_text = names and all(isinstance(value, str) and value for value in row.values())
-    needed = set(_REQUIRED) - ({"source"} if is_text and _task(row) == "canny" else set())
-    if not is_text or not needed <= names <= {*_REQUIRED, *_OPTIONAL}:
-        raise ConfigError(
-            f"{where}: expected texts for {', '.join(_REQUIRED)} and perhaps mask and task, "
-            f"found {sorted(names) or line[:40]}"
-        )
-    known = _task(row) in _LABELS
-    require(known, f"{where}: task {_task(row)!r}: expected one of {', '.join(_LABELS)}")
-    for name in names - {"instruction", "task"}:
-        if not (path.parent / row[name]).is_file():
-            raise ConfigError(f"{where}: {name} {row[name]!r} is not a file beside {path.name}")
-    return row

@@ -130,3 +130,20 @@ def test_missing_and_empty_files(tmp_path):
         PairFile(tmp_path / "none.jsonl", 32)
     with pytest.raises(ConfigError, match="expected at least one line for the task 'edit'"):
         PairFile(write(tmp_path, ""), 32)
+
+
+def test_a_damaged_picture_is_replaced_by_the_next_row(pairs, caplog):
+    (pairs.parent / "cut.png").write_bytes((pairs.parent / "b.png").read_bytes()[:60])
+    lines = [{**LINE, "instruction": f"pair {i}"} for i in range(200)]
+    lines[199]["target"] = "cut.png"
+    source = PairFile(write(pairs.parent, *lines), 32)
+    assert len(source) == 200
+    assert source[199].instruction == source[199].instruction == "pair 0"
+    (said,) = caplog.messages
+    assert "line 200: " in said and "the next row takes its place (1 of 200" in said
+    lines[7]["source"] = lines[8]["source"] = "cut.png"
+    source = PairFile(write(pairs.parent, *lines), 32)
+    assert source[199].instruction == "pair 0"
+    with pytest.raises(ConfigError, match="3 of 200 rows are bad") as error:
+        source[7]
+    assert [f"line {n}: " in str(error.value) for n in (8, 9, 200)] == [True] * 3

@@ -1,0 +1,124 @@
+"""The lines of a file of pairs that can be trained on, checked before the first step."""
+
+import hashlib
+import json
+import logging
+import os
+import pathlib
+from typing import Any
+
+from jaxedit.config import ConfigError, require
+from jaxedit.data import json_lines, prompts
+from jaxedit.data.bad_rows import BadRows
+from jaxedit.data.replacing import replacing
+
+log = logging.getLogger(__name__)
+
+_REQUIRED = ("source", "target", "instruction")
+_OPTIONAL = ("mask", "task")
+_LABELS = ("edit", "add_remove", "other", *prompts.TASKS)  # of a line
+
+
+class PairList:
+    """Good lines of a .jsonl file of pairs; bad ones are dropped if they are few.
+
+    Whether all pictures are there is looked up once: `.NAME.checked` beside the list remembers it
+    for as long as the list stays the same. Only rows that were bad are looked at again.
+
+    Attributes:
+      path: of the file, in whose directory pictures are looked for.
+      rows: (number of its line, its texts) of each good row.
+      bad: the others.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        """Read and check all lines.
+
+        Raises:
+          ConfigError: the file cannot be read, or more than 1 % of its rows are bad.
+        """
+        path = pathlib.Path(path)
+        try:
+            lines = json_lines.read(path)
+        except OSError as error:
+            raise ConfigError(f"{path}: expected a readable text file of pairs: {error}") from error
+        self.path = path
+        self.bad = BadRows(str(path), len(lines))
+        self.rows: list[tuple[int, dict[str, str]]] = []
+        checked = _Checked(path)
+        reasons: dict[int, str] = {}
+        for line in lines:
+            is_known = checked.is_current and line.number not in checked.bad
+            try:
+                is_object = line.error != json_lines.NO_OBJECT
+                require(not line.error or not is_object, f"expected a JSON object: {line.error}")
+                texts = _texts(line.values)
+                if not is_known:
+                    _require_files(texts, path)
+                self.rows.append((line.number, texts))
+            except ConfigError as error:
+                reasons[line.number] = str(error)
+        self.bad.drop(reasons)
+        checked.write(reasons)
+
+
+class _Checked:
+    """What an earlier start found out about a list."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path.with_name(f".{path.name}.checked")
+        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._bad: dict[str, str] | None = None
+        try:
+            found = json.loads(self._path.read_text("utf-8"))
+            if found["sha256"] == self._sha256:
+                self._bad = dict(found["bad"])
+        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged
+            pass
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is of this very list."""
+        return self._bad is not None
+
+    @property
+    def bad(self) -> set[int]:
+        """Numbers of the lines that were bad."""
+        return {int(number) for number in self._bad or ()}
+
+    def write(self, bad: dict[int, str]) -> None:
+        """Remember the bad lines, where files can be written."""
+        now = {str(number): reason for number, reason in bad.items()}
+        if now == self._bad:
+            return
+        try:
+            with replacing(self._path) as part:
+                text = json.dumps({"sha256": self._sha256, "bad": now})
+                part.write_text(text, encoding="utf-8")
+        except OSError as error:
+            log.info("the check of the list is not remembered: %s", error)
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    """Return the texts of a line.
+
+    Raises:
+      ConfigError: a text is missing, or there is something else.
+    """
+    is_text = bool(values) and all(isinstance(v, str) and v for v in values.values())
+    is_canny = is_text and values.get("task") == "canny"
+    needed = set(_REQUIRED) - ({"source"} if is_canny else set())
+    require(
+        is_text and needed <= set(values) <= {*_REQUIRED, *_OPTIONAL},
+        f"expected texts for {', '.join(_REQUIRED)} and perhaps mask and task, "
+        f"found {sorted(values)}",
+    )
+    task = values.get("task", "edit")
+    require(task in _LABELS, f"task {task!r}: expected one of {', '.join(_LABELS)}")
+    return values
+
+
+def _require_files(texts: dict[str, str], path: pathlib.Path) -> None:
+    for name in sorted(set(texts) - {"instruction", "task"}):
+        is_there = (path.parent / texts[name]).is_file()
+        require(is_there, f"{name} {texts[name]!r} is not a file beside {path.name}")
