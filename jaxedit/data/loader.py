@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from jaxedit.config import DataConfig, require
 from jaxedit.data import prompts, toy
 from jaxedit.data.batch import EditBatch, collate
@@ -15,6 +17,8 @@ from jaxedit.data.transforms import CROP, Fit
 from jaxedit.parallel import distributed
 
 log = logging.getLogger(__name__)
+
+_COUNTED = 100  # instructions that are seen before it is said how many of them were cut
 
 
 def make_loader(
@@ -58,12 +62,40 @@ def make_loader(
     batches = grain.MapDataset.select_from_datasets(streams, mine).batch(
         len(rows),
         drop_remainder=True,
-        batch_fn=lambda rows: collate(rows, tokenizer, config.text_tokens),
+        batch_fn=_Collate(tokenizer, config.text_tokens),
     )
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
     iterator = iter(batches.to_iter_dataset(options))
     grain.experimental.set_next_index(iterator, start_step)
     return iterator
+
+
+class _Collate:
+    """`collate`, which says once how many instructions are too long to be read whole."""
+
+    def __init__(self, tokenizer: TextTokenizer, text_tokens: int) -> None:
+        self._tokenizer, self._length = tokenizer, text_tokens
+        self._seen = self._cut = 0
+        self._has_said = False
+
+    def __call__(self, rows: Sequence[Row]) -> EditBatch:
+        batch = collate(rows, self._tokenizer, self._length)
+        if not self._has_said:
+            full = np.flatnonzero(batch.text_mask.all(axis=1))  # cut, or of just this length
+            lengths = [len(self._tokenizer.encode(rows[i].instruction)) for i in full]
+            self._cut += sum(length > self._length for length in lengths)
+            self._seen += len(rows)
+            self._say()
+        return batch
+
+    def _say(self) -> None:
+        if self._cut and self._seen >= _COUNTED:
+            self._has_said = True
+            log.warning(
+                "%d of the first %d instructions have more than data.text_tokens=%d tokens and are "
+                "cut",
+                *(self._cut, self._seen, self._length),
+            )
 
 
 def _described(config: DataConfig, parts: Sequence[Source]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from fractions import Fraction
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxedit.config import ConfigError, DataConfig, from_dict, to_dict
 from jaxedit.data import toy
@@ -153,3 +154,25 @@ def test_settings_that_cannot_work(tokenizer, change, message):
 def test_grain_is_imported_late():
     code = "import sys, jaxedit.data.loader; print('grain' in sys.modules)"
     assert "False" in subprocess.check_output([sys.executable, "-c", code], text=True)
+
+
+def test_cut_instructions_are_counted_and_said_once(tmp_path, caplog):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    line = {"source": "a.png", "target": "a.png"}
+    words = ["make it blue", "ball " * 30, "ball " * 5, "ball " * 4]  # 5 words are 6 tokens
+    lines = [json.dumps(line | {"instruction": text}) for text in words]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    config = DataConfig(
+        source=str(tmp_path / "pairs.jsonl"),
+        image_size=16,
+        batch_size=4,
+        text_tokens=6,
+        mixture=(("edit", 1.0),),
+    )
+    loader = make_loader(config, TextTokenizer.load("toy-tokenizer"), start_step=0)
+    for _ in range(60):
+        next(loader)
+    (said,) = [message for message in caplog.messages if "text_tokens" in message]
+    assert said == (
+        "25 of the first 100 instructions have more than data.text_tokens=6 tokens and are cut"
+    )
