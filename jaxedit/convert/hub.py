@@ -157,13 +157,14 @@ def _require_converted(path: Directory) -> None:
     from jaxedit.convert.combine import PLACES
     from jaxedit.convert.kinds import KINDS
     from jaxedit.convert.part import open_parts
+    from jaxedit.convert.shards import WEIGHTS
 
     if not _is_release(path):
         return
     try:
         (part,) = open_parts(path)
     except ValueError as error:
-        if path.is_dir():  # what is wrong with it is told when it is read
+        if (path / WEIGHTS).exists():  # what is wrong with such a folder is told when it is read
             return
         raise ValueError(
             f"{error}; a model is a folder made by python -m jaxedit.convert "
