@@ -56,7 +56,7 @@ setuptools.setup(
             "jaxedit = jaxedit.__main__:run",
             "jaxedit-train = jaxedit.train.__main__:run",
             "jaxedit-convert = jaxedit.convert.__main__:run",
-            "jaxedit-data = jaxedit.data.convert.__main__:run",
+            "jaxedit-data = jaxedit.datasets.convert.__main__:run",
         ]
     },
 )

@@ -23,8 +23,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "convert"))
 import releases  # noqa: E402
 
 from jaxedit import tree  # noqa: E402
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import PretrainedConfig, official  # noqa: E402
-from jaxedit.convert import pretrained  # noqa: E402
 
 
 def main() -> None:

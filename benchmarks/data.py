@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.config import DataConfig
-from jaxedit.data.convert.convert import Order, convert
 from jaxedit.data.loader import make_loader
-from jaxedit.data.text import TextTokenizer
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.datasets.convert.write_store import Order, convert
 
 STORE_PX = 512
 MFU = 0.4  # assumed where a step's time is not measured

@@ -118,13 +118,13 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
     from jaxedit import rng
     from jaxedit.config import ERecConfig
     from jaxedit.erec.decode import Policy, layout
-    from jaxedit.sampling import editar, next_token
+    from jaxedit.sampling import next_token, sample_editar
 
     weights = random_weights(config, dtype)
     key = rng.key_for(0, "source")
     source = jax.random.randint(key, (1, config.image_tokens), 0, config.codes)
-    seeds, sampling = jnp.zeros(1, jnp.int32), editar.Sampling.of(sample)
-    R, policy = 2, editar.EditPolicy(seeds, sampling)
+    seeds, sampling = jnp.zeros(1, jnp.int32), sample_editar.Sampling.of(sample)
+    R, policy = 2, sample_editar.EditPolicy(seeds, sampling)
     if entry == "erec":
         rows = layout("own", 2)
         R, erec = 4, ERecConfig()
@@ -142,7 +142,7 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
         return prefill(weights, source, text)
 
     def advance(state):
-        tokens, _ = editar.generate(
+        tokens, _ = sample_editar.generate(
             weights, *state, policy, config=config, segment=segment, tokens=N
         )
         return tokens

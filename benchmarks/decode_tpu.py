@@ -59,7 +59,7 @@ def lower(sharding, args: argparse.Namespace):
     from jaxedit import rng
     from jaxedit.config import EDITAR_PRESETS, TokenSampleConfig
     from jaxedit.models.editar import init_null, init_params
-    from jaxedit.sampling import editar, next_token
+    from jaxedit.sampling import next_token, sample_editar
     from jaxedit.sampling.decode_weights import unstack
 
     config = EDITAR_PRESETS["xl"].editar
@@ -73,8 +73,10 @@ def lower(sharding, args: argparse.Namespace):
         prefix = next_token.prefill_image(weights, config, source)
         text = jnp.zeros((1, args.rows, config.text_tokens, config.text_width))
         state = next_token.start(weights, config, prefix, text, slots=args.slots)
-        sampling = editar.Sampling.of(TokenSampleConfig())
-        policy = editar.EditPolicy(jnp.zeros(1, jnp.int32), jax.tree.map(jnp.asarray, sampling))
+        sampling = sample_editar.Sampling.of(TokenSampleConfig())
+        policy = sample_editar.EditPolicy(
+            jnp.zeros(1, jnp.int32), jax.tree.map(jnp.asarray, sampling)
+        )
         return weights, prefix, state, policy
 
     shapes = jax.tree.map(

@@ -19,7 +19,7 @@ HEAD = """# What a training step holds and sends
 Compiled at 512 px, not run; `python benchmarks/dry_run.py` writes this page. Bytes sent are those
 of one device by the ring algorithm; GB is 10^9 bytes. For TPUs the memory is the compiler's; for
 others it is an estimate, and what they send is an upper bound. Estimates on this page were made
-before those of today, which are formulas (`models/activations.py`) and differ by 5 % at most."""
+before those of today, which are formulas (`planning/activations.py`) and differ by 5 % at most."""
 PODS = (  # what is trained, its config, the devices, and settings with which it fits or is cut
     ("VAREdit 2B, batch 960", "var_sar.py:2b", "v5p-128", ""),
     ("VAREdit 8B, batch 1536", "var_sar.py:8b", "v5p-128", "optim.accumulate=2"),

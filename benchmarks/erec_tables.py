@@ -23,17 +23,18 @@ from erec_scores import MAX_PSNR, Costs, Page, Score, Signals
 from tqdm import tqdm
 
 from jaxedit import compile_cache, tree
+from jaxedit.checkpoints.pretrained import CONFIG, load_pretrained
+from jaxedit.checkpoints.shards import WEIGHTS
 from jaxedit.config import DataConfig, ERecConfig
-from jaxedit.convert.pretrained import CONFIG, load_pretrained
-from jaxedit.convert.shards import WEIGHTS
-from jaxedit.data import provenance, toy
+from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
-from jaxedit.data.text import TextTokenizer
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.editor import provenance
 from jaxedit.erec import edit
 from jaxedit.erec.panel import View, panel
 from jaxedit.erec.refine import Maps, split
-from jaxedit.sampling import editar
-from jaxedit.sampling.text import encode_text
+from jaxedit.sampling import sample_editar
+from jaxedit.sampling.text_encoder import encode_text
 
 TRIALS = 10  # of each timing
 DECODING = ("noise", "direct_replacement")  # settings that need a decoding of their own
@@ -43,7 +44,7 @@ class Chunk(NamedTuple):
     """Some pairs on the device: pixels u8[B,S,S,3]; text, mask [B,2,T,...]; seeds."""
 
     pixels: jax.Array
-    source: editar.Source
+    source: sample_editar.Source
     decoded: jax.Array
     text: jax.Array
     mask: jax.Array
@@ -63,7 +64,7 @@ class Bench:
         self.config, params, directory = load_pretrained(args.model, networks)
         sample = self.config.token_sample
         sample.temperature = args.temperature or sample.temperature
-        self.networks = jax.device_put(editar.prepare(self.config, params, "float32"))
+        self.networks = jax.device_put(sample_editar.prepare(self.config, params, "float32"))
         self.t5 = jax.device_put(tree.cast(params["t5"], "float32"))
         self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
         self.tokenizer = TextTokenizer.load(directory)
@@ -87,7 +88,9 @@ class Bench:
             self.bar.update()
             rest = {"sample": self.sample(top_k), **self._rest}
             tokens.append(
-                editar.edit(self.networks, c.source, c.text[:, 1:], c.mask[:, 1:], c.seeds, **rest)
+                sample_editar.edit(
+                    self.networks, c.source, c.text[:, 1:], c.mask[:, 1:], c.seeds, **rest
+                )
             )
         return np.concatenate(tokens)
 
@@ -156,13 +159,13 @@ class Bench:
         return Costs(*(np.array(x) for x in times.values()))
 
     def _whole(self, c: Chunk, method: str, top_k: int) -> Any:
-        source = editar.read_source(self.networks, c.pixels, config=self.config)
+        source = sample_editar.read_source(self.networks, c.pixels, config=self.config)
         rest = {"sample": self.sample(top_k), **self._rest}
         if method == "editar":
-            tokens = editar.edit(
+            tokens = sample_editar.edit(
                 self.networks, source, c.text[:, 1:], c.mask[:, 1:], c.seeds, **rest
             )
-            return editar.draw(self.networks.vq, tokens, config=self.config)
+            return sample_editar.draw(self.networks.vq, tokens, config=self.config)
         erec = self.config.erec
         paths = edit.decode(self.networks, source, c.text, c.mask, c.seeds, erec=erec, **rest)
         thresholds, erec = split(erec)
@@ -175,7 +178,9 @@ class Bench:
         erec, paths = self.config.erec, self.decode(top_k, self.config.erec)[i]
         refined = self._refine(self.chunks[i], paths, erec)
         pictures = [
-            np.asarray(editar.draw(self.networks.vq, x[row : row + 1], config=self.config))[0]
+            np.asarray(sample_editar.draw(self.networks.vq, x[row : row + 1], config=self.config))[
+                0
+            ]
             for x in (paths.rec, paths.edit)
         ]
         maps = jax.tree.map(lambda m: m[row], paths.maps)
@@ -212,7 +217,7 @@ class Bench:
     def _chunk(self, start: int, stop: int) -> Chunk:
         pairs = self.pairs[start:stop]
         pixels = jnp.asarray(np.stack([p.source for p in pairs]))
-        source = editar.read_source(self.networks, pixels, config=self.config)
+        source = sample_editar.read_source(self.networks, pixels, config=self.config)
         words = [[self.config.erec.recon_prompt, p.instruction] for p in pairs]
         ids, mask = self.tokenizer(sum(words, []), self.config.editar.text_tokens)
         text = encode_text(self.t5, ids, mask, config=self.config.t5, dtype="float32")
@@ -221,9 +226,9 @@ class Bench:
         return Chunk(pixels, source, decoded, text, mask, jnp.arange(start, start + len(pairs)))
 
 
-def judge(pairs: list[toy.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:
+def judge(pairs: list[toybox.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:
     """The checker's verdict and background likeness of u8[n,S,S,3]; `area` f[n] is passed on."""
-    checks = [toy.check(p, pair) for p, pair in zip(pixels, pairs, strict=True)]
+    checks = [toybox.check(p, pair) for p, pair in zip(pixels, pairs, strict=True)]
 
     def column(name: str) -> np.ndarray:
         return np.array([getattr(c, name) for c in checks], float)  # None is nan

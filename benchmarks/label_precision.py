@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.convert.pretrained import open_params
-from jaxedit.data.toy.pairs import make
+from jaxedit.checkpoints.pretrained import open_params
+from jaxedit.data.toybox.pairs import make
 from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.vqgan import VQTokenizer
+from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import quantize
 
 CONVOLVE = jax.lax.conv_general_dilated

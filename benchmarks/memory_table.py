@@ -19,13 +19,17 @@ INT8 = ("t5", "transformer")
 def cells(name: str) -> str:
     """The cells of a row: bfloat16, int8, and int8 with the text encoder on the host."""
     from jaxedit.config import official, settings_of
-    from jaxedit.editor import memory
-    from jaxedit.parallel.memory import GB, total
+    from jaxedit.editor import edit_memory
+    from jaxedit.planning.device_memory import GB, total
 
     config = official(name).config
     settings = settings_of(config, None, {})
-    plans = (memory.Plan(), memory.Plan(int8=INT8), memory.Plan(int8=INT8, text="host"))
-    sizes = [total(memory.entries(config, settings, plan)) / GB for plan in plans]
+    plans = (
+        edit_memory.Plan(),
+        edit_memory.Plan(int8=INT8),
+        edit_memory.Plan(int8=INT8, text="host"),
+    )
+    sizes = [total(edit_memory.entries(config, settings, plan)) / GB for plan in plans]
     whole, small, host = (f"{size:.1f} GB" for size in sizes)
     return f"| `{name}` | {whole} | {small} | {host} with T5 on the host{NOTES.get(name, '')} |"
 

@@ -28,17 +28,17 @@ from toy_ablation import table
 
 import jaxedit
 from jaxedit import EditResult, tree
+from jaxedit.checkpoints.pretrained import abstract_params, save_pretrained
 from jaxedit.config import EDITAR_PRESETS, PRESETS, DataConfig, PretrainedConfig
 from jaxedit.config.precision import dtype_of
-from jaxedit.convert.pretrained import abstract_params, save_pretrained
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.ops.int8 import compress
-from jaxedit.sampling import editar
-from jaxedit.sampling.varedit import source_tokens
+from jaxedit.sampling import sample_editar
+from jaxedit.sampling.sample_varedit import source_tokens
 
 MODELS = ("toy-varedit", "toy-editar", "random-varedit", "random-editar")
 # dtype, t5_dtype (None: the default beside it), int8
@@ -83,7 +83,7 @@ def measure(directory: str, pairs: Sequence[Any]) -> list[dict[str, Any]]:
         features, logits, likeliest = zip(*found, strict=True)
         features32, logits32, likeliest32 = zip(*wanted, strict=True)
         judged = [
-            toy.check(np.asarray(edit.image), p).success
+            toybox.check(np.asarray(edit.image), p).success
             for edit, p in zip(edits, pairs, strict=True)
         ]
         rows.append(
@@ -133,15 +133,15 @@ def _varedit_logits(params: Any, *arrays: Any, config: Any, dtype: str) -> jax.A
 def _of_editar(editor: Any, pixels: Any, text: Any, mask: Any, tokens: Any) -> jax.Array:
     """Logits f32[N,V] by the loop that decodes, whose tokens are given."""
     config, networks = editor.config, editor.params
-    prefix = editar.read_source(networks, pixels, config=config).prefix
+    prefix = sample_editar.read_source(networks, pixels, config=config).prefix
     options = {"rows": (0,), "config": config.editar}
-    segment = editar.segment_of(config.editar)
-    state = editar.begin(
+    segment = sample_editar.segment_of(config.editar)
+    state = sample_editar.begin(
         networks.weights, prefix, text[:, None], mask[:, None], slots=segment + 1, **options
     )
     policy = Given(jnp.asarray(tokens[0]).reshape(1, 1, -1))
     decode = {"config": config.editar, "segment": segment}
-    return editar.generate(networks.weights, prefix, state, policy, **decode)[1][:, 0, 0]
+    return sample_editar.generate(networks.weights, prefix, state, policy, **decode)[1][:, 0, 0]
 
 
 @jax.tree_util.register_dataclass

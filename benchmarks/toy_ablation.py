@@ -16,7 +16,7 @@ import numpy as np
 
 import jaxedit
 from jaxedit.config import DataConfig
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, pyramid, quantize
@@ -57,7 +57,7 @@ def main() -> None:
         args.output.write_text(text + "\n")
 
 
-def edit(editor: jaxedit.Editor, pairs: list[toy.ToyPair], sampling: dict) -> list[np.ndarray]:
+def edit(editor: jaxedit.Editor, pairs: list[toybox.ToyPair], sampling: dict) -> list[np.ndarray]:
     """u8[H,W,3] edits of all pairs; pair i has seed i."""
     results = editor.edit_batch(
         [p.source for p in pairs], [p.instruction for p in pairs], **sampling
@@ -65,7 +65,7 @@ def edit(editor: jaxedit.Editor, pairs: list[toy.ToyPair], sampling: dict) -> li
     return [np.asarray(r.image) for r in results]
 
 
-def reconstruct(editor: jaxedit.Editor, pairs: list[toy.ToyPair]) -> list[np.ndarray]:
+def reconstruct(editor: jaxedit.Editor, pairs: list[toybox.ToyPair]) -> list[np.ndarray]:
     """u8[H,W,3] true targets after encoding to bits and decoding."""
     tokenizer, scales = BSQTokenizer(editor.config.bsq), editor.config.varedit.latent_scales
 
@@ -79,9 +79,9 @@ def reconstruct(editor: jaxedit.Editor, pairs: list[toy.ToyPair]) -> list[np.nda
     return [np.asarray(through_bits(p.target[None]))[0] for p in pairs]
 
 
-def score(name: str, pairs: list[toy.ToyPair], outputs: list[np.ndarray]) -> dict:
+def score(name: str, pairs: list[toybox.ToyPair], outputs: list[np.ndarray]) -> dict:
     """Success per PIE type and background fidelity of `outputs`."""
-    checks = [toy.check(output, pair) for output, pair in zip(outputs, pairs, strict=True)]
+    checks = [toybox.check(output, pair) for output, pair in zip(outputs, pairs, strict=True)]
     row = {"model": name, "success": np.mean([c.success for c in checks])}
     for kind, label in enumerate(PIE_TYPES):
         of_kind = [c.success for c, p in zip(checks, pairs, strict=True) if p.edit_type == kind]
@@ -92,7 +92,7 @@ def score(name: str, pairs: list[toy.ToyPair], outputs: list[np.ndarray]) -> dic
     return row
 
 
-def costs(editor: jaxedit.Editor, pair: toy.ToyPair, sampling: dict) -> dict:
+def costs(editor: jaxedit.Editor, pair: toybox.ToyPair, sampling: dict) -> dict:
     """Sequence length and the median wall time of one edit, in milliseconds."""
     times = []
     for seed in range(6):

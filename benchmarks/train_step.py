@@ -50,8 +50,8 @@ def main() -> None:
 
 def count(config) -> None:
     """Print the operations of one sample's step, and the memory that it takes on the way."""
-    from jaxedit.train.memory import abstract_objective
     from jaxedit.train.mfu import flops_of_pair
+    from jaxedit.train.step_memory import abstract_objective
 
     objective = abstract_objective(config)
     flops, nbytes = flops_of_pair(objective), objective.activations(1)
@@ -60,11 +60,11 @@ def count(config) -> None:
 
 def measure(config, steps: int) -> None:
     """Compile the step of the config, run it on random values, and print what it takes."""
-    from jaxedit.parallel.mesh import make_mesh
+    from jaxedit.sharding.mesh import make_mesh
     from jaxedit.train.dry_run import lower_step
-    from jaxedit.train.memory import abstract_objective
-    from jaxedit.train.mesh import chosen_mesh
     from jaxedit.train.mfu import work_of_step
+    from jaxedit.train.step_memory import abstract_objective
+    from jaxedit.train.training_mesh import chosen_mesh
 
     objective = abstract_objective(config)
     work = work_of_step(config, objective)

@@ -9,7 +9,7 @@ Presets:
 
 The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
 and needs DINOv2's in TEACHER. Its pairs are the stores multigen-depth, cocostuff, pipe and
-seed-unsplash in the directory STORES, written by python -m jaxedit.data.convert.
+seed-unsplash in the directory STORES, written by python -m jaxedit.datasets.convert.
 """
 
 import copy

@@ -1,6 +1,6 @@
 """Fine-tuning on pairs of your own: low-rank additions (LoRA) to released weights, on 16 GB.
 
-    python -m jaxedit.data.convert --dataset=pairs --src=my_pairs --out=stores/mine
+    python -m jaxedit.datasets.convert --dataset=pairs --src=my_pairs --out=stores/mine
     python -m jaxedit.train --config=configs/finetune.py:varedit --config.data.source=stores/mine \
         --workdir=runs/mine
     python -m jaxedit photo.jpg "make it snow" --model=runs/mine/export

@@ -7,7 +7,8 @@ Presets:
   d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
   d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
 
-The large ones see both pictures of the pairs in STORE, written by python -m jaxedit.data.convert.
+The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
+writes.
 """
 
 import dataclasses

@@ -9,7 +9,8 @@ Presets:
   vq16   16,384 codes, stride 16, 256 px: LlamaGen's VQ-16. 8 TPU chips or GPUs.
   vq8    16,384 codes, stride 8, 256 px: LlamaGen's VQ-8. 8 TPU chips or GPUs.
 
-The large ones see both pictures of the pairs in STORE, written by python -m jaxedit.data.convert.
+The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
+writes.
 """
 
 import dataclasses

@@ -15,7 +15,7 @@ sends (docs/dry_run.md).
 The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
 continues with the export of stage 1. Their pairs are the stores seed-unsplash, seed-openimages,
 seed-real, seed-multiturn and imgedit in the directory STORES, written by
-python -m jaxedit.data.convert and passed through python -m jaxedit.data.vlm_filter.
+python -m jaxedit.datasets.convert and passed through python -m jaxedit.datasets.vlm_filter.
 """
 
 import copy

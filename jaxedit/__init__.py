@@ -8,8 +8,12 @@ __all__ = ["Editor", "EditResult", "__version__"]
 
 def __getattr__(name: str) -> Any:
     """Load the editor, and with it jax, only when it is asked for."""
-    if name in ("Editor", "EditResult"):
-        from jaxedit import editor
+    if name == "Editor":
+        from jaxedit.editor.editor import Editor
 
-        return getattr(editor, name)
+        return Editor
+    if name == "EditResult":
+        from jaxedit.editor.pipeline import EditResult
+
+        return EditResult
     raise AttributeError(f"module 'jaxedit' has no attribute {name!r}")

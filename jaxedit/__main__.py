@@ -18,11 +18,12 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from jaxedit import console, preparation
-from jaxedit.arguments import every_option, make_parser, option_names
-from jaxedit.batch_edit import edit_list
+from jaxedit import console
 from jaxedit.config import require, require_int8, require_seed, settings_of
 from jaxedit.console import DONE, exit_code
+from jaxedit.editor import preparation
+from jaxedit.editor.arguments import every_option, make_parser, option_names
+from jaxedit.editor.batch_edit import edit_list
 
 DIFFERENT, TOO_LARGE = 1, 1
 
@@ -46,7 +47,8 @@ def _run(args: argparse.Namespace) -> int:
 
 def edit_photo(args: argparse.Namespace) -> int:
     """One photo, one instruction."""
-    from jaxedit.data import photo, provenance
+    from jaxedit.data.pictures import photo
+    from jaxedit.editor import provenance
 
     task = f"--task={args.task}: " if args.task else ""
     require(
@@ -92,7 +94,8 @@ def edit_photo(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     """An edited picture again, from the settings in it."""
-    from jaxedit.data import photo, provenance
+    from jaxedit.data.pictures import photo
+    from jaxedit.editor import provenance
 
     fixed = (
         *("instruction", "seed", "fit", "keep_size", "method", "task", "int8", "diagnostics"),
@@ -147,12 +150,12 @@ def dry_run(args: argparse.Namespace) -> int:
     name, config, options = preparation.checked(args)
     import jax
 
-    from jaxedit.editor import memory
-    from jaxedit.parallel.memory import fits, room_of, table
+    from jaxedit.editor import edit_memory
+    from jaxedit.planning.device_memory import fits, room_of, table
 
     settings = settings_of(config, options.pop("method"), options)
     is_here = args.memory_gb is None and jax.default_backend() == "cpu"
-    plan = memory.Plan(
+    plan = edit_memory.Plan(
         dtype=args.dtype or ("float32" if is_here else "bfloat16"),
         t5_dtype=args.t5_dtype,
         rows=args.rows_per_device,
@@ -160,8 +163,8 @@ def dry_run(args: argparse.Namespace) -> int:
         int8=args.int8 or (),
     )
     room = room_of(jax.local_devices()[0], args.memory_gb)
-    found = memory.entries(config, settings, plan)
-    changes = [] if fits(found, room) else memory.levers(config, settings, plan)
+    found = edit_memory.entries(config, settings, plan)
+    changes = [] if fits(found, room) else edit_memory.levers(config, settings, plan)
     print(table(f"{name}, on each device:", found, room, changes))
     return DONE if fits(found, room) else TOO_LARGE
 

@@ -15,10 +15,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 from safetensors.numpy import load_file
 
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
-from jaxedit.convert import pretrained
-from jaxedit.convert.keymap_varedit import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_varedit import KEYMAP
 
 # A shell that starts the suite in the background has Ctrl-C ignored, which tests send.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from jaxedit import assets
+from jaxedit import Editor, assets
 from jaxedit.config import DataConfig
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
-from jaxedit.editor import Editor
 
 # (model, method): least share of edits that succeed, least PSNR outside the true mask
 FLOORS = {
@@ -28,7 +27,7 @@ def checks():
     def judge(model, method):
         sources, words = [p.source for p in pairs], [p.instruction for p in pairs]
         edits = editors[model].edit_batch(sources, words, method=method)
-        return [toy.check(np.asarray(e.image), p) for e, p in zip(edits, pairs, strict=True)]
+        return [toybox.check(np.asarray(e.image), p) for e, p in zip(edits, pairs, strict=True)]
 
     return {key: judge(*key) for key in FLOORS}
 

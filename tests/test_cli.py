@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from jaxedit import __main__ as command
-from jaxedit import arguments
-from jaxedit.data import photo, provenance
+from jaxedit.data.pictures import photo
+from jaxedit.editor import arguments, provenance
 
 WORDS = "make the ball blue"
 
@@ -329,7 +329,7 @@ def test_bad_input_is_one_line_and_exit_code_2(run, tiny_model, arguments, messa
 
 
 def test_a_dry_run_needs_no_weights_and_no_photo(here, capsys, monkeypatch):
-    monkeypatch.setattr("jaxedit.convert.pretrained.open_params", None)
+    monkeypatch.setattr("jaxedit.checkpoints.pretrained.open_params", None)
     dry = ["--model", "editar-512", "--dry_run"]
     assert command.main([*dry, "--memory_gb", "16"]) == 0
     out = capsys.readouterr().out

@@ -15,12 +15,12 @@ from jaxedit.configs import (
     var_sar,
 )
 from jaxedit.data import loader
-from jaxedit.data.published import DATASETS
-from jaxedit.data.views import VIEWS
+from jaxedit.data.row_views import VIEWS
+from jaxedit.datasets.readers import DATASETS
 from jaxedit.models import editar as editar_model
 from jaxedit.models.varedit import init_params
-from jaxedit.train import editar as editar_training
-from jaxedit.train import varedit
+from jaxedit.train.objectives import editar as editar_training
+from jaxedit.train.objectives import varedit
 
 EDITORS = {"sar": var_sar, "finest": var_finest, "full": var_full}
 PRESETS = ("tiny", "2b-256", "2b", "8b")

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from jaxedit import rng, tree
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import (
     OFFICIAL,
     ConfigError,
@@ -15,8 +16,7 @@ from jaxedit.config import (
     method_of,
     official,
 )
-from jaxedit.convert import pretrained
-from jaxedit.convert.kinds import KINDS
+from jaxedit.convert.detect import KINDS
 from jaxedit.models import editar, varedit
 
 NETWORKS = {"varedit": "transformer", "editar": "transformer"}

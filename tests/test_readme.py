@@ -9,10 +9,10 @@ import sys
 import pytest
 from PIL import Image
 
-from jaxedit.arguments import make_parser
 from jaxedit.config import OFFICIAL
 from jaxedit.convert import __main__ as convert
-from jaxedit.data import toy
+from jaxedit.data import toybox
+from jaxedit.editor.arguments import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     for name in ("source", "target", "instruction"):
         (folder / "my_pairs" / name).mkdir(parents=True)
     for i in range(4):
-        pair = toy.make(0, i, 0)
+        pair = toybox.make(0, i, 0)
         Image.fromarray(pair.source).save(folder / f"my_pairs/source/{i}.png")
         Image.fromarray(pair.target).save(folder / f"my_pairs/target/{i}.png")
         (folder / f"my_pairs/instruction/{i}.txt").write_text(pair.instruction)

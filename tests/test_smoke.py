@@ -13,8 +13,8 @@ from safetensors.numpy import load_file
 
 from jaxedit import __main__ as edit
 from jaxedit.convert import __main__ as convert
-from jaxedit.data import toy
-from jaxedit.data.convert import __main__ as convert_data
+from jaxedit.data import toybox
+from jaxedit.datasets.convert import __main__ as convert_data
 from jaxedit.train import __main__ as train
 
 pytestmark = [pytest.mark.smoke, pytest.mark.usefixtures("compile_once")]
@@ -60,7 +60,7 @@ def store_of_pairs(directory):
     for name in ("source", "target", "instruction"):
         (pairs / name).mkdir(parents=True)
     for i in range(8):
-        pair = toy.make(0, i, 0)
+        pair = toybox.make(0, i, 0)
         Image.fromarray(pair.source).save(pairs / f"source/{i}.png")
         Image.fromarray(pair.target).save(pairs / f"target/{i}.png")
         (pairs / f"instruction/{i}.txt").write_text(pair.instruction, "utf-8")

@@ -24,7 +24,7 @@ class MeshConfig:
 class DataConfig:
     """Where training pairs come from."""
 
-    # the toybox, a .jsonl file of your own pairs, a store that jaxedit.data.convert wrote, or a
+    # the toybox, a .jsonl file of your own pairs, a store that jaxedit.datasets.convert wrote, or a
     # directory of stores
     source: str = "toy"
     level: int = 0  # toybox difficulty 0, 1 or 2

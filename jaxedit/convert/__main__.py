@@ -132,13 +132,13 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from jaxedit.convert import hub
     from jaxedit.convert.check import SCENE, check
+    from jaxedit.convert.ensure_converted import ensure_converted
     from jaxedit.convert.watch import Watch
-    from jaxedit.data.provenance import require_writable
+    from jaxedit.editor.provenance import require_writable
 
     require(not (args.src or args.dst), "--check: expected no --src and no --dst beside it")
-    directory = hub.resolve(args.check)
+    directory = ensure_converted(args.check)
     is_local = pathlib.Path(args.check).is_dir()
     beside = pathlib.Path(args.check).absolute() if is_local else pathlib.Path(directory.name)
     output = require_writable(args.output or beside.with_name(f"{beside.name}-check.png"))

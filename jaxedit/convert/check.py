@@ -14,14 +14,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxedit import assets, tree
+from jaxedit.checkpoints import hub, pretrained
+from jaxedit.checkpoints.stored import Stored
 from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
-from jaxedit.convert import hub, pretrained
-from jaxedit.convert.stored import Stored
 from jaxedit.convert.watch import Watch
-from jaxedit.data import photo
+from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.vqgan import VQTokenizer
+from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image, quantize
 
 SCENE = assets.ROOT / "scene.png"

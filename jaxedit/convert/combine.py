@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from jaxedit.checkpoints import hub, pretrained
 from jaxedit.config import (
     OFFICIAL,
     EditARConfig,
@@ -15,7 +16,6 @@ from jaxedit.config import (
     official,
     require,
 )
-from jaxedit.convert import hub, pretrained
 from jaxedit.convert.part import EDITORS, Part
 
 # What two transformers of the same shapes agree in; heads of EditAR's are no shape.

@@ -9,12 +9,12 @@ from typing import Any
 from etils import epath
 
 from jaxedit import tree
+from jaxedit.checkpoints import hub, pretrained, shards
 from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
-from jaxedit.convert import hub, pretrained, shards
 from jaxedit.convert.combine import combine
 from jaxedit.convert.part import Part, open_parts
 from jaxedit.convert.watch import Watch
-from jaxedit.data.text import FILES
+from jaxedit.data.text_tokenizer import FILES
 
 RECORD = "conversion.json"  # in the directory: what it was made from
 

@@ -8,12 +8,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxedit.checkpoints import pretrained, safetensors_file
+from jaxedit.checkpoints.replacing import replacing
 from jaxedit.config import PretrainedConfig, TowerConfig
-from jaxedit.convert import hub, pretrained, safetensors
-from jaxedit.convert.keymaps import to_torch
-from jaxedit.convert.kinds import KINDS
+from jaxedit.convert.detect import KINDS
+from jaxedit.convert.ensure_converted import ensure_converted
+from jaxedit.convert.keymaps.keymap import to_torch
 from jaxedit.convert.part import open_parts
-from jaxedit.convert.replacing import replacing
 from jaxedit.convert.watch import Watch
 
 
@@ -43,7 +44,7 @@ def export(
     target = pretrained.path_of(dst)
     if target.exists() and not pretrained.is_empty(target):
         raise FileExistsError(f"{target}: exists; expected a new directory for the exported files")
-    parts = open_parts(hub.resolve(src))
+    parts = open_parts(ensure_converted(src))
     with replacing(target) as new:
         for part in parts:
             prefix = KINDS[part.kind].prefix
@@ -51,7 +52,7 @@ def export(
             state = to_torch(KINDS[part.kind].keymap, params)
             dtypes = {key: np.dtype(jnp.dtype(dtype or a.dtype)) for key, a in state.items()}
             file = f"{part.kind}.safetensors"
-            safetensors.write(new / file, watch.arrays(state, part.kind), dtypes=dtypes)
+            safetensors_file.write(new / file, watch.arrays(state, part.kind), dtypes=dtypes)
             say(f"{target / file}: {len(state)} arrays")
         text = json.dumps(told(parts[0].model), indent=1) + "\n"
         (new / "config.json").write_text(text, encoding="utf-8")

@@ -4,12 +4,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from jaxedit.checkpoints import hub, pretrained
 from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, Source, require
-from jaxedit.convert import hub, pretrained
-from jaxedit.convert.keymaps import assemble
-from jaxedit.convert.kinds import KINDS, detect, prefix_of
+from jaxedit.convert.detect import KINDS, detect, prefix_of
+from jaxedit.convert.keymaps.array_views import ArrayLike
+from jaxedit.convert.keymaps.keymap import assemble
 from jaxedit.convert.state_dict import NoAverage, open_state
-from jaxedit.convert.views import ArrayLike
 
 EDITORS = ("varedit", "editar")
 
@@ -18,7 +18,7 @@ class Part(NamedTuple):
     """The networks of one kind, from one file or directory.
 
     Attributes:
-      kind: see `kinds`.
+      kind: see `detect`.
       config: the settings of the network, as far as its shapes tell them.
       arrays: by PyTorch key or, of a model of ours, by parameter path.
       where: the file or directory.

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jaxedit.convert.stored import Stored
+from jaxedit.checkpoints.stored import Stored
 
 # Keys, and first parts of keys, under which training programs save the moving average of weights.
 AVERAGES = (

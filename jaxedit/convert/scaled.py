@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from jaxedit.convert.stored import Stored
+from jaxedit.checkpoints.stored import Stored
 
 SCALES = ("scale_weight", "weight_scale")
 UNUSED = ("scale_input", "input_scale", "scale_output", "output_scale")  # of activations

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxedit.convert import contents, safetensors, torch_file
-from jaxedit.convert.inert import Inert, plain, refusal
+from jaxedit.checkpoints import contents, safetensors_file
+from jaxedit.checkpoints.stored import Stored
 from jaxedit.convert.prefixes import AVERAGES, weights_of
 from jaxedit.convert.scaled import unscale
-from jaxedit.convert.stored import Stored
+from jaxedit.convert.torch_reader import torch_file
+from jaxedit.convert.torch_reader.inert import Inert, plain, refusal
 
 INDEX = ".index.json"
 MAX_JSON = 1 << 26  # bytes
@@ -171,7 +172,7 @@ def _content(file: epath.Path) -> Any:
     is_torch = start.startswith((contents.ZIP, torch_file.LEGACY[:9]))
     is_safetensors = start[8:] == b"{" or file.suffix == ".safetensors"
     if is_safetensors and not is_torch:
-        return safetensors.read_stored(file)
+        return safetensors_file.read_stored(file)
     return torch_file.read_index(file)
 
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxedit.data.sources import Row
-from jaxedit.data.text import TextTokenizer
-from jaxedit.data.toy import ToyPair
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.data.toybox import ToyPair
 
 Array = Any  # numpy on the host, jax inside a step
 

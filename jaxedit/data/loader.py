@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jaxedit.config import DataConfig, require
-from jaxedit.data import prompts, toy
+from jaxedit.data import prompts, toybox
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.mixture import components, shares_of
 from jaxedit.data.order import ORDERS, RowsOf
 from jaxedit.data.sources import Row, Source, row_of
-from jaxedit.data.text import TextTokenizer
-from jaxedit.data.toy.language import longest_caption
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.data.toybox.language import longest_caption
 from jaxedit.data.transforms import CROP, Fit
-from jaxedit.parallel import distributed
+from jaxedit.sharding import distributed
 
 log = logging.getLogger(__name__)
 
@@ -127,18 +127,18 @@ def validate(config: DataConfig) -> None:
 
 
 def _validate_toy(config: DataConfig) -> None:
-    levels = range(len(toy.LEVELS))
+    levels = range(len(toybox.LEVELS))
     require(config.level in levels, f"data.level={config.level}: expected 0, 1 or 2")
-    size = toy.LEVELS[config.level].image_size
+    size = toybox.LEVELS[config.level].image_size
     require(
         config.image_size == size,
         f"data.image_size={config.image_size}: level {config.level} has pictures of {size} pixels",
     )
     require(
-        config.split in toy.SPLITS,
-        f"data.split={config.split!r}: expected one of {', '.join(toy.SPLITS)}",
+        config.split in toybox.SPLITS,
+        f"data.split={config.split!r}: expected one of {', '.join(toybox.SPLITS)}",
     )
-    words = longest_caption(toy.LEVELS[config.level])
+    words = longest_caption(toybox.LEVELS[config.level])
     require(
         config.text_tokens > words or not set(prompts.TASKS) & {t for t, _ in config.mixture},
         f"data.text_tokens={config.text_tokens}: {', '.join(prompts.TASKS)} rows of level "
@@ -146,7 +146,7 @@ def _validate_toy(config: DataConfig) -> None:
     )
 
 
-def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
+def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:
     """The first `n` toybox pairs of the test split, the ten edit types in turn.
 
     Raises:
@@ -155,7 +155,9 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toy.ToyPair]:
     validate(config)
     require(config.source == "toy", f"data.source={config.source!r}: only 'toy' has a test split")
     return [
-        toy.make(config.seed, i, config.level, split="test", edit_type=i % len(toy.EDIT_TYPES))
+        toybox.make(
+            config.seed, i, config.level, split="test", edit_type=i % len(toybox.EDIT_TYPES)
+        )
         for i in range(n)
     ]
 

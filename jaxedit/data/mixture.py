@@ -5,14 +5,14 @@ import pathlib
 from fractions import Fraction
 
 from jaxedit.config import ConfigError, DataConfig, require
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.pair_list import PairList
+from jaxedit.data.row_views import VIEWS, View
 from jaxedit.data.sources import Source, ToySource
 from jaxedit.data.store import Store, is_store
 from jaxedit.data.transforms import CROP, Fit
-from jaxedit.data.views import VIEWS, View
 
 _SOURCES = "'toy', a .jsonl file of pairs, a store or a directory of stores"
 
@@ -28,9 +28,10 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
         shares = {name: Fraction(share).limit_denominator(1000) for name, share in config.mixture}
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
-    entries = f"entries, each one of {', '.join(toy.TASKS)}" if has_tasks(config) else "entries"
+    entries = f"entries, each one of {', '.join(toybox.TASKS)}" if has_tasks(config) else "entries"
     require(
-        len(shares) == len(config.mixture) and (not has_tasks(config) or {*shares} <= {*toy.TASKS}),
+        len(shares) == len(config.mixture)
+        and (not has_tasks(config) or {*shares} <= {*toybox.TASKS}),
         f"{where}: expected different {entries}",
     )
     require(

@@ -6,11 +6,12 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.config import ConfigError, require
-from jaxedit.data import mask_picture, photo, prompts
-from jaxedit.data.canny import edge_map
+from jaxedit.data import prompts
 from jaxedit.data.pair_list import PairList
+from jaxedit.data.pictures import mask_picture, photo
+from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.sources import Row
-from jaxedit.data.toy.language import RECON_PROMPT
+from jaxedit.data.toybox.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit, square_pair
 
 

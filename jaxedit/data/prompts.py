@@ -6,7 +6,7 @@ the toybox's. Edits have no such frame: their instruction is the bare sentence.
 """
 
 from jaxedit.config import require
-from jaxedit.data.toy.language import MAPS, translation
+from jaxedit.data.toybox.language import MAPS, translation
 
 _CODE = "Given the {map}, generate an image following the description: {caption}"
 _PAPER = "Given the {map}, generate the image following the instruction: {caption}"

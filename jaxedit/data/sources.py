@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from jaxedit.data import toy
+from jaxedit.data import toybox
 
 
 class Row(NamedTuple):
@@ -53,10 +53,10 @@ class ToySource:
 
     def __getitem__(self, index: int) -> Row:
         """Row `index`, a pure function of the fields and the index."""
-        pair = toy.make(self.seed, index, self.level, split=self.split, task=self.task)
+        pair = toybox.make(self.seed, index, self.level, split=self.split, task=self.task)
         return row_of(pair)
 
 
-def row_of(pair: toy.ToyPair) -> Row:
+def row_of(pair: toybox.ToyPair) -> Row:
     """A toybox pair without the truth about its scenes."""
     return Row(pair.source, pair.target, pair.instruction, pair.mask, pair.task, pair.edit_type)

@@ -102,7 +102,7 @@ def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
         found = (
             "conversion did not finish: run again" if is_store(directory) else "not a store; see"
         )
-        raise ConfigError(f"{directory}: {found} python -m jaxedit.data.convert")
+        raise ConfigError(f"{directory}: {found} python -m jaxedit.datasets.convert")
     try:
         builder = tfds.builder_from_directory(directory)
         version, split = str(builder.info.version), builder.info.splits[record.SPLIT]

@@ -14,6 +14,8 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from jaxedit import __version__, assets, compile_cache, tree
+from jaxedit.checkpoints import shards
+from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.config import (
     ERecConfig,
     PretrainedConfig,
@@ -25,16 +27,16 @@ from jaxedit.config import (
     settings_of,
 )
 from jaxedit.config.precision import checked
-from jaxedit.convert import shards
-from jaxedit.convert.pretrained import open_params
-from jaxedit.data import photo, provenance
-from jaxedit.data.canny import edge_map
-from jaxedit.data.text import TextTokenizer
+from jaxedit.convert.ensure_converted import ensure_converted
+from jaxedit.data.pictures import photo
+from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import Fit, fit_of, to_square
-from jaxedit.editor.editar import EditARSystem
-from jaxedit.editor.system import Batch, EditResult, Progress, part_of, result_of
-from jaxedit.editor.text import TextFeatures, prompt_of, require_words
-from jaxedit.editor.varedit import VAREditSystem
+from jaxedit.editor import provenance
+from jaxedit.editor.pipeline import Batch, EditResult, Progress, part_of, result_of
+from jaxedit.editor.pipeline_editar import EditARSystem
+from jaxedit.editor.pipeline_varedit import VAREditSystem
+from jaxedit.editor.text_features import TextFeatures, prompt_of, require_words
 
 SYSTEMS = {"varedit": VAREditSystem, "editar": EditARSystem}  # by model_type
 
@@ -68,7 +70,7 @@ class Editor:
 
         Args:
           config: the model, of type varedit or editar.
-          params: its networks, see `convert.pretrained`, in memory or still in their files;
+          params: its networks, see `checkpoints.pretrained`, in memory or still in their files;
             without the text encoder, this is loaded from `directory` when it is needed.
           tokenizer: the text tokenizer of the model.
           directory: of the model's files.
@@ -127,7 +129,7 @@ class Editor:
           ValueError: a file is damaged.
           OSError: no such model; says what was expected, or what to fetch from where.
         """
-        config, params, directory = open_params(name)
+        config, params, directory = open_params(ensure_converted(name))
         method_of(config, None)
         if text_on_host or text_features:
             del params["t5"]  # loaded when it is needed

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jaxedit.config import ERecConfig
 from jaxedit.ops.divergence import jensen_shannon, negative_log_likelihood
-from jaxedit.sampling.editar import Sampling, is_guided
 from jaxedit.sampling.gumbel import choose, gumbel
+from jaxedit.sampling.sample_editar import Sampling, is_guided
 from jaxedit.sampling.tokens import guide_tokens, truncate
 
 

@@ -22,10 +22,10 @@ from jaxedit.erec.refine import (
     split,
     upsample_mask,
 )
-from jaxedit.models.vqgan import VQTokenizer
+from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
-from jaxedit.sampling import editar
-from jaxedit.sampling.editar import Networks, Sampling, Source
+from jaxedit.sampling import sample_editar
+from jaxedit.sampling.sample_editar import Networks, Sampling, Source
 from jaxedit.tree import Tree
 
 
@@ -78,12 +78,14 @@ def decode(
     Source: ERec, algorithm 1, steps 1 to 3.
     """
     thresholds, erec = split(erec)
-    rows = layout(erec.recon_guidance, len(editar.text_rows(sample)))
+    rows = layout(erec.recon_guidance, len(sample_editar.text_rows(sample)))
     prefix = source.prefix
     if sample.guidance_mode != "text" and len(rows.edit) > 1:  # the last null row of each path
         without = 2 if erec.recon_guidance == "own" else 1
-        prefix = editar.drop_image(networks.weights, prefix, rows=without, config=config.editar)
-    state = editar.begin(
+        prefix = sample_editar.drop_image(
+            networks.weights, prefix, rows=without, config=config.editar
+        )
+    state = sample_editar.begin(
         *(networks.weights, prefix, text, mask),
         rows=rows.texts,
         slots=segment + 1,
@@ -95,7 +97,7 @@ def decode(
         config=erec,
         greedy=sample.greedy,
     )
-    _, steps = editar.generate(
+    _, steps = sample_editar.generate(
         *(networks.weights, prefix, state, policy),
         config=config.editar,
         segment=segment,

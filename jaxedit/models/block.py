@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, View
 from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
-from jaxedit.parallel.sharding import constrain
+from jaxedit.sharding.rules import constrain
 
 
 class Context(NamedTuple):

@@ -22,7 +22,7 @@ from jaxedit.nn.embedding import look_up
 from jaxedit.nn.layers import RMSNorm, dense, dropout
 from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import rope
-from jaxedit.parallel.sharding import constrain
+from jaxedit.sharding.rules import constrain
 from jaxedit.tree import Tree
 
 

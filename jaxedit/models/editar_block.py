@@ -14,7 +14,7 @@ from jaxedit.nn.attend import attend_causal
 from jaxedit.nn.attention import join_heads, split_heads
 from jaxedit.nn.layers import RMSNorm, dense, dropout
 from jaxedit.ops import rope
-from jaxedit.parallel.sharding import constrain
+from jaxedit.sharding.rules import constrain
 
 INIT_STD = 0.02  # of every kernel and embedding
 

@@ -15,7 +15,7 @@ from jaxedit.config import T5Config
 from jaxedit.nn.embedding import look_up
 from jaxedit.nn.layers import RMSNorm, dense
 from jaxedit.ops.relative_position import position_buckets
-from jaxedit.parallel.sharding import constrain
+from jaxedit.sharding.rules import constrain
 
 
 class Attention(nn.Module):

@@ -22,7 +22,7 @@ from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, exact, modulate
 from jaxedit.nn.remat import rematerialised
 from jaxedit.ops import pyramid, rope
-from jaxedit.parallel.sharding import constrain, gather
+from jaxedit.sharding.rules import constrain, gather
 from jaxedit.tree import Tree
 
 

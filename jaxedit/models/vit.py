@@ -16,7 +16,7 @@ from jaxedit.config import ViTConfig
 from jaxedit.nn.attend import attend
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops.resize import cubic_matrix, resample
-from jaxedit.parallel.sharding import constrain
+from jaxedit.sharding.rules import constrain
 from jaxedit.tree import Tree
 
 INIT_STD = 0.02

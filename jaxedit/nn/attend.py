@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxedit.nn.splash import padded_length, splash
 from jaxedit.ops import masks
-from jaxedit.parallel.mesh import device_kind
+from jaxedit.sharding.mesh import device_kind
 
 # Scores of one head that may be in memory together, and from how many on a kernel is called.
 MAX_SCORES, KERNEL_SCORES = 2**19, 2**18

@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxedit.parallel.sharding import activation_spec, param_spec
+from jaxedit.sharding.rules import activation_spec, param_spec
 
 
 def look_up(table: jax.Array, ids: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
-from jaxedit.parallel.sharding import axes_of, gather
+from jaxedit.sharding.rules import axes_of, gather
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.parallel.sharding import activation_spec
+from jaxedit.sharding.rules import activation_spec
 
 BLOCKS = (512, 384)  # lengths of a block to choose from
 LANES = 128  # lengths are padded to a multiple

@@ -81,23 +81,23 @@ def _train(args: command.Command) -> int:
 def _dry_run(args: command.Command) -> int:
     import jax
 
-    from jaxedit.parallel.choice import Machine
-    from jaxedit.parallel.memory import fits, room_of, table
-    from jaxedit.train import memory
-    from jaxedit.train.mesh import chosen_mesh
+    from jaxedit.planning.device_memory import fits, room_of, table
+    from jaxedit.planning.mesh_choice import Machine
+    from jaxedit.train import step_memory
+    from jaxedit.train.training_mesh import chosen_mesh
 
     devices = jax.device_count()
     room = room_of(jax.local_devices()[0], args.memory_gb)
-    objective = memory.abstract_objective(args.config)
+    objective = step_memory.abstract_objective(args.config)
     args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
-    found = memory.entries(args.config, devices)
-    changes = [] if fits(found, room) else memory.levers(args.config, devices, room)
+    found = step_memory.entries(args.config, devices)
+    changes = [] if fits(found, room) else step_memory.levers(args.config, devices, room)
     print(table(f"training, on each of {devices} devices:", found, room, changes))
     return 0 if fits(found, room) else TOO_LARGE
 
 
 def _dry_run_elsewhere(args: command.Command) -> int:
-    from jaxedit.parallel import topology
+    from jaxedit.planning import topology
 
     pod = topology.pod(args.devices)
     room = topology.room_on(pod, args.memory_gb)
@@ -120,7 +120,7 @@ def run() -> None:
         traceback.print_exc()
         code = FAILED
     if code in (FAILED, BAD_INPUT) and _is_one_of_several():
-        from jaxedit.parallel.distributed import abandon
+        from jaxedit.sharding.distributed import abandon
 
         abandon(code)
     sys.exit(code)

@@ -15,17 +15,17 @@ import jax
 from jax.sharding import Mesh
 
 from jaxedit.config import MeshConfig, TrainConfig
-from jaxedit.parallel import sharding
-from jaxedit.parallel.choice import Machine, choose
-from jaxedit.parallel.collectives import Traffic, traffic, traffic_table
-from jaxedit.parallel.memory import GB, Entry, Lever, Room, fits, on_device, table, total
-from jaxedit.parallel.mesh import AXES, make_mesh
-from jaxedit.parallel.topology import Pod, devices_of
-from jaxedit.train import memory
+from jaxedit.planning.collectives import Traffic, traffic, traffic_table
+from jaxedit.planning.device_memory import GB, Entry, Lever, Room, fits, on_device, table, total
+from jaxedit.planning.mesh_choice import Machine, choose
+from jaxedit.planning.topology import Pod, devices_of
+from jaxedit.sharding import rules
+from jaxedit.sharding.mesh import AXES, make_mesh
+from jaxedit.train import step_memory
 from jaxedit.train.loop import jit_step
-from jaxedit.train.mesh import check_batch, load_of
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, init_state
+from jaxedit.train.training_mesh import check_batch, load_of
 
 # A program for simulated devices is read and never run.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -80,7 +80,7 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
       ConfigError: mesh or batch do not fit the pod.
     """
     devices = devices_of(pod)
-    objective = memory.abstract_objective(config)
+    objective = step_memory.abstract_objective(config)
     machine = Machine(pod.devices, pod.slices, room)
     config.mesh, why = choose(config.mesh, machine, load_of(config, objective))
     mesh = make_mesh(config.mesh, devices)
@@ -90,12 +90,12 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     if is_compilers:
         rows = config.data.batch_size // (config.mesh.data * config.mesh.fsdp)
         entries = [
-            *memory.state_entries(config, objective, mesh),
-            Entry("batch", on_device(memory.batch_shapes(config, rows), None), f"{rows} rows"),
+            *step_memory.state_entries(config, objective, mesh),
+            Entry("batch", on_device(step_memory.batch_shapes(config, rows), None), f"{rows} rows"),
             Entry("temporary", compiled.temporary, "gradients, activations, gathered weights"),
         ]
     else:
-        entries = memory.entries(config, pod.devices)
+        entries = step_memory.entries(config, pod.devices)
     return DryRun(pod, config.mesh, why, entries, compiled, room, is_compilers)
 
 
@@ -110,7 +110,7 @@ def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compi
         if not found:
             raise
         nbytes = float(found[2]) * 1024.0 ** " KMGT".index(found[3] or " ")
-        held = total(memory.state_entries(config, objective, mesh))
+        held = total(step_memory.state_entries(config, objective, mesh))
         temporary = max(nbytes - held, 0) if found[1] == "Used " else nbytes
         return Compiled(time.perf_counter() - start, held, temporary, None)
     sizes = program.memory_analysis()
@@ -126,10 +126,10 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (
-        sharding.laid_out(x, sharding.state_shardings(x, mesh)) for x in (state, objective.frozen())
+        rules.laid_out(x, rules.state_shardings(x, mesh)) for x in (state, objective.frozen())
     )
-    batch = memory.batch_shapes(config, config.data.batch_size)
-    batch = sharding.laid_out(batch, jax.tree.map(lambda _: sharding.batch_sharding(mesh), batch))
+    batch = step_memory.batch_shapes(config, config.data.batch_size)
+    batch = rules.laid_out(batch, jax.tree.map(lambda _: rules.batch_sharding(mesh), batch))
     with jax.set_mesh(mesh):  # only now, because nothing can run there
         return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
 
@@ -161,9 +161,9 @@ def _levers(run: DryRun, config: TrainConfig) -> list[Lever]:
     if run.fits:
         return []
     pod, room = run.pod, run.room
-    scale = total(run.entries) / total(memory.entries(config, pod.devices))
+    scale = total(run.entries) / total(step_memory.entries(config, pod.devices))
     room = room._replace(nbytes=room.nbytes and room.nbytes / scale)
-    levers = memory.levers(config, pod.devices, room, slices=pod.slices)
+    levers = step_memory.levers(config, pod.devices, room, slices=pod.slices)
     return [lever._replace(nbytes=lever.nbytes * scale) for lever in levers]
 
 

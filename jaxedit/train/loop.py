@@ -13,11 +13,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxedit import compile_cache, rng, tree
-from jaxedit.checkpoint import Checkpoints
+from jaxedit.checkpoints.train_state import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.data.batch import EditBatch
-from jaxedit.parallel import distributed, sharding
-from jaxedit.train.mesh import mesh_of
+from jaxedit.sharding import distributed, rules
 from jaxedit.train.metrics import Window, Writer, duration
 from jaxedit.train.mfu import Work, work_of_step
 from jaxedit.train.optim import make_optimizer
@@ -25,6 +24,7 @@ from jaxedit.train.profile import Profiler
 from jaxedit.train.reporting import only_reported
 from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
 from jaxedit.train.stop_signal import StopSignal
+from jaxedit.train.training_mesh import mesh_of
 from jaxedit.train.warm_start import warm_start
 from jaxedit.train.watchdog import (
     DATA,
@@ -91,10 +91,10 @@ def train(
             StopSignal(is_alone=jax.process_count() == 1) as stop,
             Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
         ):
-            frozen = sharding.place(objective.frozen(), mesh)
+            frozen = rules.place(objective.frozen(), mesh)
             state = first_state(config, objective, checkpoints, mesh)
             begin = int(state.step)
-            local = batches_from(begin, sharding.local_rows(mesh, config.data.batch_size))
+            local = batches_from(begin, rules.local_rows(mesh, config.data.batch_size))
             with (
                 Writer(workdir, config, start=begin) as writer,
                 Profiler(workdir / "profile", profile_steps) as profiler,
@@ -102,8 +102,8 @@ def train(
                 run = Run(
                     *(config, objective, frozen),
                     train_step=jit_step(config, objective, state, frozen, mesh),
-                    batches=(sharding.to_global(b, mesh, config.data.batch_size) for b in local),
-                    examples=jax.device_put(examples, sharding.replicated(mesh)),
+                    batches=(rules.to_global(b, mesh, config.data.batch_size) for b in local),
+                    examples=jax.device_put(examples, rules.replicated(mesh)),
                     work=work,
                     window=Window(checkpoints.latest),
                     checkpoints=checkpoints,
@@ -216,7 +216,7 @@ def first_state(
         return init_state(objective, optimizer, config)
 
     abstract = jax.eval_shape(init)
-    layout = sharding.state_shardings(abstract, mesh)
+    layout = rules.state_shardings(abstract, mesh)
     log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
     step = checkpoints.latest()
     distributed.agree({"the newest checkpoint (is --workdir shared by all hosts?)": step})
@@ -231,7 +231,7 @@ def first_state(
     )
     show_difference(checkpoints.config(step), to_dict(config))
     log.info("resuming after step %d", step)
-    return checkpoints.restore(step, sharding.laid_out(abstract, layout))
+    return checkpoints.restore(step, rules.laid_out(abstract, layout))
 
 
 def jit_step(
@@ -242,8 +242,8 @@ def jit_step(
     layout, frozen_layout = jax.tree.map(lambda x: x.sharding, (state, frozen))
     return jax.jit(
         step,
-        in_shardings=(layout, frozen_layout, sharding.batch_sharding(mesh)),
-        out_shardings=(layout, sharding.replicated(mesh)),
+        in_shardings=(layout, frozen_layout, rules.batch_sharding(mesh)),
+        out_shardings=(layout, rules.replicated(mesh)),
         donate_argnums=0,
     )
 
@@ -256,7 +256,7 @@ def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> No
     is_first = jax.process_index() == 0
 
     def gather(leaf: jax.Array) -> np.ndarray | None:
-        array = sharding.to_host(leaf)
+        array = rules.to_host(leaf)
         return array if is_first else None
 
     params = jax.tree.map(gather, params)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from jaxedit.config import Scales
-from jaxedit.parallel.sharding import gather
+from jaxedit.sharding.rules import gather
 
 CODES_AT_ONCE = 2048  # of how many codes `head_loss` has the logits in memory
 

@@ -7,12 +7,13 @@ import os
 import jax
 
 from jaxedit import compile_cache
-from jaxedit.checkpoint import BucketError
+from jaxedit.checkpoints.train_state import BucketError
 from jaxedit.config import to_dict
 from jaxedit.console import DONE, STOPPED
-from jaxedit.parallel import distributed
-from jaxedit.train import loop, metrics, systems
+from jaxedit.sharding import distributed
+from jaxedit.train import loop, metrics
 from jaxedit.train.command import Command
+from jaxedit.train.objectives import registry
 from jaxedit.train.run_log import RunLog
 from jaxedit.train.watchdog import BUILD, JOIN, Watchdog
 from jaxedit.train.workdir import Workdir
@@ -50,7 +51,7 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
                 log.info("--config.%s=%r", name, value)
             watchdog.enter(BUILD)
             compile_cache.enable()
-            parts = systems.build(args.config)
+            parts = registry.build(args.config)
             watchdog.rest()
             loop.train(args.config, workdir.path, *parts, profile_steps=args.profile_steps)
     except metrics.TrainingDiverged as error:

@@ -12,7 +12,7 @@ import optax
 from jaxedit import rng
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
-from jaxedit.models.flops import Forward
+from jaxedit.planning.flops import Forward
 from jaxedit.train.optim import learning_rate
 from jaxedit.tree import Tree
 

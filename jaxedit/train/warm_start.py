@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit import tree
+from jaxedit.checkpoints.networks import NETWORKS
+from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.config import require
-from jaxedit.convert.networks import NETWORKS
-from jaxedit.convert.pretrained import open_params
-from jaxedit.parallel import sharding
+from jaxedit.convert.ensure_converted import ensure_converted
+from jaxedit.sharding import rules
 from jaxedit.train.step import TrainState
 
 # EditAR begins with LlamaGen's weights, which have no head for the teacher's features.
@@ -29,7 +30,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
 
     Args:
       state: a new run's state; its arrays are given back as they are replaced.
-      name: of the weights, see `hub.resolve`.
+      name: of the weights, see `ensure_converted`.
 
     Raises:
       ConfigError: shapes differ; all of them are listed.
@@ -38,7 +39,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
     """
     known = {network for networks in NETWORKS.values() for network in networks}
     wanted = [network for network in state.params if network in known]
-    _, loaded, directory = open_params(name, wanted)
+    _, loaded, directory = open_params(ensure_converted(name), wanted)
     new, old = tree.flatten(loaded), tree.flatten({n: state.params[n] for n in wanted})
     differ = [
         f"{path}: {shape_of(new, path)} there, {shape_of(old, path)} here"
@@ -53,7 +54,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
             return leaf
         dtype, layout = leaf.dtype, leaf.sharding
         leaf.delete()  # there may be no room for both
-        return sharding.put(new[path].astype(dtype), layout)
+        return rules.put(new[path].astype(dtype), layout)
 
     def copy(path: str, leaf: jax.Array) -> jax.Array:
         if path not in new:

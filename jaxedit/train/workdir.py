@@ -11,7 +11,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from jaxedit.config import ConfigError
-from jaxedit.parallel import distributed
+from jaxedit.sharding import distributed
 from jaxedit.train.lock import Lock
 
 # what a run writes before its first step

@@ -3,11 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit import tree
+from jaxedit import Editor, tree
+from jaxedit.checkpoints.pretrained import abstract_params, load_pretrained, save_pretrained
 from jaxedit.config import EDITAR_PRESETS, PRESETS, ConfigError
 from jaxedit.config.precision import dtype_of, t5_dtype_for
-from jaxedit.convert.pretrained import abstract_params, load_pretrained, save_pretrained
-from jaxedit.editor import Editor
 from jaxedit.models.editar import EditAR, Null
 from jaxedit.models.varedit import VAREdit
 

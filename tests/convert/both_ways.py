@@ -5,7 +5,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxedit import tree
-from jaxedit.convert.keymaps import assemble, to_torch
+from jaxedit.convert.keymaps.keymap import assemble, to_torch
 
 DTYPES = (np.float32, ml_dtypes.bfloat16)
 

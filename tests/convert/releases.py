@@ -6,10 +6,10 @@ import numpy as np
 import torch_writer
 
 from jaxedit import assets, tree
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import PretrainedConfig
-from jaxedit.convert import pretrained
-from jaxedit.convert.keymaps import to_torch
-from jaxedit.convert.kinds import KINDS
+from jaxedit.convert.detect import KINDS
+from jaxedit.convert.keymaps.keymap import to_torch
 from jaxedit.convert.part import networks_of
 
 NESTING = {"bsq": "vae", "vq": "model"}  # key under which a release keeps its arrays

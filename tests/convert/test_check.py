@@ -6,15 +6,16 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
+from jaxedit.checkpoints import safetensors_file
 from jaxedit.config import PRESETS, BSQConfig, PretrainedConfig
 from jaxedit.convert import __main__ as command
-from jaxedit.convert import check, safetensors
-from jaxedit.data import photo
+from jaxedit.convert import check
+from jaxedit.data.pictures import photo
 
 
 def stored(path, arrays):
     save_file(arrays, path)
-    return safetensors.read_stored(path)
+    return safetensors_file.read_stored(path)
 
 
 def statistics(path, arrays):
@@ -43,7 +44,7 @@ def test_numbers_by_hand(tmp_path):
 def test_pieces_change_nothing(tmp_path, monkeypatch):
     arrays = {"a": np.random.default_rng(0).standard_normal((7, 30), np.float32)}
     whole = statistics(tmp_path / "a", arrays)
-    monkeypatch.setattr("jaxedit.convert.stored.PIECE", 64)
+    monkeypatch.setattr("jaxedit.checkpoints.stored.PIECE", 64)
     pieces = statistics(tmp_path / "a", arrays)
     assert pieces.digest == whole.digest and math.isclose(pieces.std, whole.std)
 

@@ -14,11 +14,12 @@ import torch_writer
 from huggingface_hub import constants
 from safetensors.numpy import load_file, save, save_file
 
+from jaxedit.checkpoints import hub, pretrained
 from jaxedit.config import OFFICIAL, Official, Source, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.convert import __main__ as command
-from jaxedit.convert import hub, pretrained
 from jaxedit.convert.convert import Order, convert
+from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.convert.export import export
 from jaxedit.convert.watch import Watch
 
@@ -192,7 +193,7 @@ def test_complex_weights_are_refused_by_name(order, states, tmp_path, kind):
 )
 def test_released_weights_are_no_model_yet(release, name, message):
     with pytest.raises(ValueError, match=message) as told:
-        hub.resolve(release / name)
+        ensure_converted(release / name)
     assert "\n" not in str(told.value)
 
 
@@ -302,12 +303,12 @@ def test_a_release_is_converted_when_it_is_first_used(release, tiny_model, tmp_p
     sources = tuple(Source(kind, "org/weights", file, "mit") for kind, file in files.items())
     config = pretrained.read_config(tiny_model)
     monkeypatch.setitem(OFFICIAL, "tiny-1", Official(config, sources))
-    directory = hub.resolve("tiny-1")
+    directory = ensure_converted("tiny-1")
     assert directory == tmp_path / "home/.cache/jaxedit/models/tiny-1"
     assert to_dict(pretrained.read_config(directory)) == to_dict(config)
     assert "transformer.pth (licence: mit)" in (directory / "README.md").read_text()
     shutil.rmtree(folder)
-    assert hub.resolve("tiny-1") == directory
+    assert ensure_converted("tiny-1") == directory == hub.resolve("tiny-1")
 
 
 @pytest.mark.parametrize(

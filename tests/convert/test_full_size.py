@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import releases
 
-from jaxedit import assets, tree
+from jaxedit import Editor, assets, tree
+from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import SQUARE_SCALES, official
 from jaxedit.convert.convert import Order, convert
-from jaxedit.convert.pretrained import load_pretrained, open_params
 from jaxedit.convert.watch import Watch
-from jaxedit.data.text import TextTokenizer
-from jaxedit.editor import Editor
+from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.models.editar import EditAR, Null
 
 pytestmark = pytest.mark.huge

@@ -8,11 +8,11 @@ import pytest
 from etils import epath
 from etils.epath import backend
 
+from jaxedit import Editor
+from jaxedit.checkpoints import hub, shards
+from jaxedit.checkpoints.pretrained import is_one, load_pretrained, save_pretrained
 from jaxedit.config import ConfigError
-from jaxedit.convert import hub, shards
-from jaxedit.convert.pretrained import is_one, load_pretrained, save_pretrained
-from jaxedit.data.text import TextTokenizer
-from jaxedit.editor import Editor
+from jaxedit.data.text_tokenizer import TextTokenizer
 
 
 def test_weights_are_written_read_and_replaced(tiny_model, bucket, monkeypatch):

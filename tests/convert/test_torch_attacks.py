@@ -39,7 +39,7 @@ NAMES = [
     "argparse Namespace.__init__",
     "argparse FileType",
     "numpy.core.multiarray _reconstruct",
-    "jaxedit.convert.torch_pickle load",
+    "jaxedit.convert.torch_reader.torch_pickle load",
 ]
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch_writer
 from attack import harmless, read_all, refuse, refuse_program, state, tensor, text
 
-from jaxedit.convert import torch_file, torch_pickle
+from jaxedit.checkpoints.stored import Stored
 from jaxedit.convert.state_dict import open_state
-from jaxedit.convert.stored import Stored
+from jaxedit.convert.torch_reader import torch_file, torch_pickle
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 

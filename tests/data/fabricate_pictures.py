@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from PIL import Image, ImageCms
 
-from jaxedit.data import png_chunks
+from jaxedit.data.pictures import png_chunks
 
 
 def noise(width, height, channels=3):

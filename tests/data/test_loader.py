@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from jaxedit.config import ConfigError, DataConfig, from_dict, to_dict
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import held_out_pairs, make_loader
 from jaxedit.data.mixture import components
 from jaxedit.data.order import Stratified
 from jaxedit.data.sources import ToySource
-from jaxedit.data.text import TextTokenizer
+from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.train.command import parse
 
 CONFIG = DataConfig(batch_size=8, mixture=(("edit", 0.5), ("recon", 0.25), ("depth", 0.25)))
@@ -97,21 +97,21 @@ def test_mixture_from_json_and_the_command_line():
 
 def test_toy_source_rows():
     source = ToySource(seed=3, level=0, split="test")
-    row, pair = source[11], toy.make(3, 11, 0, split="test")
+    row, pair = source[11], toybox.make(3, 11, 0, split="test")
     assert row.instruction == pair.instruction and row.edit_type == pair.edit_type
     np.testing.assert_array_equal(row.mask, pair.mask)
     assert len(source) > 10**9
 
 
 def test_every_word_is_one_token(tokenizer):
-    _, mask = tokenizer(toy.VOCABULARY, 4)
+    _, mask = tokenizer(toybox.VOCABULARY, 4)
     assert (mask.sum(1) == 2).all()  # the word and </s>
 
 
 def test_held_out_pairs_take_the_types_in_turn():
     pairs = held_out_pairs(DataConfig(), 20)
     assert [p.edit_type for p in pairs] == [*range(10), *range(10)]
-    trained = {str(toy.make(0, i, 0).scene) for i in range(200)}
+    trained = {str(toybox.make(0, i, 0).scene) for i in range(200)}
     assert len({str(p.scene) for p in pairs} - trained) > 10
 
 

@@ -12,8 +12,8 @@ from jaxedit.config import ConfigError, DataConfig
 from jaxedit.data import drop_list
 from jaxedit.data.loader import example_rows, make_loader, validate
 from jaxedit.data.mixture import components
-from jaxedit.data.text import TextTokenizer
-from jaxedit.parallel import distributed
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.sharding import distributed
 
 EDITAR = (
     ("multigen-depth", 0.15),

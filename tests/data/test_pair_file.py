@@ -7,7 +7,7 @@ from PIL import Image
 from jaxedit.config import ConfigError, DataConfig
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.pair_file import PairFile
-from jaxedit.data.text import TextTokenizer
+from jaxedit.data.text_tokenizer import TextTokenizer
 
 HALF = (("edit", 0.5), ("recon", 0.5))
 LINE = {"source": "a.png", "target": "b.png", "instruction": "make it snow", "mask": "m.png"}

@@ -2,7 +2,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.config.tokens import PROMPT_STYLES
-from jaxedit.data import toy
+from jaxedit.data import toybox
 from jaxedit.data.prompts import PROMPTS, TASKS, prompt
 
 
@@ -33,7 +33,7 @@ def test_a_caption_stays_as_it_is():
 
 
 def test_toy_prompts_are_those_of_the_toybox():
-    pair = toy.make(0, 5, 0, task="segmentation")
+    pair = toybox.make(0, 5, 0, task="segmentation")
     start = PROMPTS["toy"]["segmentation"].removesuffix("{caption}")
     assert pair.instruction.startswith(start)
     assert prompt("segmentation", pair.instruction.removeprefix(start), "toy") == pair.instruction

@@ -70,7 +70,7 @@ def test_no_store(tmp_path):
     with pytest.raises(ConfigError, match="no such directory: expected a store"):
         Store(tmp_path / "none")
     assert not is_store(tmp_path) and not is_store(tmp_path / "none")
-    with pytest.raises(ConfigError, match="not a store; see python -m jaxedit.data.convert"):
+    with pytest.raises(ConfigError, match="not a store; see python -m jaxedit.datasets.convert"):
         Store(tmp_path)
     (tmp_path / "conversion").mkdir()  # begun, no shard is whole yet
     assert is_store(tmp_path)

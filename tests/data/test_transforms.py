@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxedit.config import EDITAR_PRESETS, PRESETS, ConfigError, PretrainedConfig, llamagen
-from jaxedit.data import photo
+from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import (
     CROP,
     CROPS,

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxedit import assets
+from jaxedit import Editor, assets
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import OFFICIAL, ConfigError, PretrainedConfig, TrainConfig, to_dict
-from jaxedit.convert import pretrained
-from jaxedit.data.canny import edge_map
+from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.transforms import Fit, from_square, to_square
-from jaxedit.editor import Editor
 from jaxedit.erec.panel import panel_of
 
 WORDS = "make the ball blue"

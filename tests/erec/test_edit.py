@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import EDITAR_PRESETS, ERecConfig
-from jaxedit.convert import pretrained
 from jaxedit.erec import edit
 from jaxedit.erec.refine import split
-from jaxedit.sampling import editar
+from jaxedit.sampling import sample_editar
 
 B, N = 2, 16
 
@@ -36,9 +36,9 @@ def model(config):
         lambda leaf: 0.4 * generator.standard_normal(leaf.shape, np.float32),
         pretrained.abstract_params(config),
     )
-    networks = editar.prepare(config, params, "float32")
+    networks = sample_editar.prepare(config, params, "float32")
     pixels = jnp.asarray(generator.integers(0, 256, (B, 8, 8, 3), np.uint8))
-    source = editar.read_source(networks, pixels, config=config)
+    source = sample_editar.read_source(networks, pixels, config=config)
     shape = (B, 2, config.editar.text_tokens)
     text = jnp.asarray(generator.standard_normal((*shape, config.t5.width), np.float32))
     return networks, pixels, source, (text, jnp.ones(shape, bool), jnp.arange(B))
@@ -70,7 +70,7 @@ def paths(config, model):
 
 def test_editing_path_is_editar(config, model, paths):
     networks, _, source, (text, mask, seeds) = model
-    state = editar.begin(
+    state = sample_editar.begin(
         networks.weights,
         source.prefix,
         text[:, 1:],
@@ -79,8 +79,8 @@ def test_editing_path_is_editar(config, model, paths):
         slots=N + 1,
         config=config.editar,
     )
-    policy = editar.EditPolicy(seeds, editar.Sampling.of(config.token_sample))
-    tokens, _ = editar.generate(
+    policy = sample_editar.EditPolicy(seeds, sample_editar.Sampling.of(config.token_sample))
+    tokens, _ = sample_editar.generate(
         networks.weights, source.prefix, state, policy, config=config.editar, segment=N
     )
     np.testing.assert_array_equal(tokens[:, 0], paths.edit)
@@ -159,7 +159,9 @@ def test_refinement(config, model, paths):
     np.testing.assert_array_equal(nowhere.tokens, source.codes)
     off = refined(config, model, paths, refine=False)
     np.testing.assert_array_equal(off.tokens, paths.edit)
-    np.testing.assert_array_equal(off.pixels, editar.draw(networks.vq, paths.edit, config=config))
+    np.testing.assert_array_equal(
+        off.pixels, sample_editar.draw(networks.vq, paths.edit, config=config)
+    )
     free = {"use_nll_low": False, "use_nll_high": False, "dilation": 1}
     median = float(jnp.median(paths.maps.js))
     some = refined(config, model, paths, tau_js=median, **free)

@@ -7,8 +7,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import PRESETS, BSQConfig, ConfigError
-from jaxedit.convert.keymap_bsq import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_bsq import KEYMAP
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import quantize
 from jaxedit.ops.image import to_float, to_uint8

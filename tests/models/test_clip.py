@@ -11,8 +11,8 @@ from PIL import Image
 
 from jaxedit import rng, tree
 from jaxedit.config import CLIPConfig, ConfigError, TowerConfig
-from jaxedit.convert.keymap_clip import KEYMAP
-from jaxedit.convert.keymaps import from_torch, to_torch
+from jaxedit.convert.keymaps.keymap import from_torch, to_torch
+from jaxedit.convert.keymaps.keymap_clip import KEYMAP
 from jaxedit.models.clip import CLIP, end_of_text, init_params
 
 TINY = CLIPConfig(

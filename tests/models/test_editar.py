@@ -11,7 +11,7 @@ from jaxedit import tree
 from jaxedit.config import EditARConfig
 from jaxedit.models import editar
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
-from jaxedit.parallel.sharding import axes_of, state_shardings
+from jaxedit.sharding.rules import axes_of, state_shardings
 from jaxedit.train.losses import token_loss
 
 TINY = EditARConfig(

@@ -13,8 +13,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import EditARConfig, llamagen
-from jaxedit.convert.keymap_editar import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_editar import KEYMAP
 from jaxedit.models.editar import EditAR, Null, init_params, left_pad
 from jaxedit.nn.attend import attend_causal
 from jaxedit.ops import rope

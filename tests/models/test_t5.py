@@ -5,8 +5,8 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import ConfigError, PretrainedConfig, T5Config
-from jaxedit.convert.keymap_t5 import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_t5 import KEYMAP
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.ops.relative_position import position_buckets
 

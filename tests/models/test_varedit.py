@@ -8,15 +8,15 @@ import pytest
 
 from jaxedit import tree
 from jaxedit.config import PRESETS, VAREditConfig
-from jaxedit.convert.keymap_varedit import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_varedit import KEYMAP
 from jaxedit.models import varedit
 from jaxedit.models.block import Context, PerLayer
 from jaxedit.models.sar import ScaleAligned
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.nn.attention import BlockCausal
 from jaxedit.nn.layers import modulate
-from jaxedit.parallel.sharding import state_shardings
+from jaxedit.sharding.rules import state_shardings
 
 TINY = VAREditConfig(
     depth=3,

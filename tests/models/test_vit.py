@@ -9,8 +9,8 @@ import pytest
 
 from jaxedit import rng, tree
 from jaxedit.config import ConfigError, ViTConfig
-from jaxedit.convert.keymap_vit import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_vit import KEYMAP
 from jaxedit.models.vit import ViT, init_params, positions, seeded_teacher
 
 TINY = ViTConfig(layers=2, width=16, heads=2, mlp_hidden=24, patch=4, grid=3)

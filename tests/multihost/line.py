@@ -15,9 +15,9 @@ import numpy as np
 from etils import epath
 
 from jaxedit.data.batch import EditBatch
-from jaxedit.models.flops import Forward
+from jaxedit.planning.flops import Forward
 from jaxedit.train import __main__ as command
-from jaxedit.train import systems
+from jaxedit.train.objectives import registry
 from jaxedit.train.step import TRAINED, Objective, Pass
 
 SIZE = 4
@@ -99,7 +99,7 @@ def hold(step):
 
 
 if __name__ == "__main__":
-    systems.build = lambda config: (Line(), slowly, batch_of(99))
+    registry.build = lambda config: (Line(), slowly, batch_of(99))
     hold(os.environ.get("HOLD"))
     impatient = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
     jax.distributed.initialize = impatient

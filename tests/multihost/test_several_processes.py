@@ -16,7 +16,7 @@ from line import Line, batch_of, batches_from
 from safetensors.numpy import load_file
 
 from jaxedit.train import __main__ as command
-from jaxedit.train import systems
+from jaxedit.train.objectives import registry
 
 ROOT = pathlib.Path(__file__).parents[2]
 LAUNCH = ROOT / "launch" / "local_multiprocess.sh"
@@ -97,7 +97,7 @@ def ended(pair):
 
 
 def in_this_process(workdir, monkeypatch, *settings, devices=8):
-    monkeypatch.setattr(systems, "build", lambda c: (Line(), batches_from, batch_of(99)))
+    monkeypatch.setattr(registry, "build", lambda c: (Line(), batches_from, batch_of(99)))
     some = jax.local_devices()[:devices]
     monkeypatch.setattr(jax, "devices", lambda: some)
     monkeypatch.setattr(jax, "device_count", lambda: devices)

@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.config import MeshConfig
 from jaxedit.nn.embedding import look_up
-from jaxedit.parallel.mesh import make_mesh
+from jaxedit.sharding.mesh import make_mesh
 
 TABLE, IDS = np.arange(48.0, dtype=np.float32).reshape(16, 3), np.arange(32).reshape(8, 4) % 9
 

@@ -6,7 +6,7 @@ import pytest
 from jaxedit.config import MeshConfig
 from jaxedit.nn.attend import attend
 from jaxedit.nn.splash import block_length, splash
-from jaxedit.parallel.mesh import make_mesh
+from jaxedit.sharding.mesh import make_mesh
 
 
 def random_qkv(queries: int, keys: int, rows: int = 2, heads: int = 2, width: int = 64):

@@ -11,10 +11,10 @@ from jaxedit.models.editar import init_null, init_params
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.nn.layers import dense
 from jaxedit.ops import int8
-from jaxedit.parallel import sharding
-from jaxedit.parallel.mesh import make_mesh
-from jaxedit.sampling import editar, next_token
+from jaxedit.sampling import next_token, sample_editar
 from jaxedit.sampling.decode_weights import unstack
+from jaxedit.sharding import rules
+from jaxedit.sharding.mesh import make_mesh
 from jaxedit.tree import map_with_path
 
 
@@ -87,12 +87,12 @@ def test_only_kernels_of_blocks_become_integers():
 def test_on_a_mesh_it_is_the_same_and_lies_like_its_kernel():
     kernels = {"blocks": {"mlp": {"up": {"kernel": normal(3, 8, 12)}}, "ada_bias": normal(3, 6, 8)}}
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-    alone = sharding.place(kernels, None, int8.compress)["blocks"]["mlp"]["up"]["kernel"]
-    placed = sharding.place(kernels, mesh, int8.compress)
+    alone = rules.place(kernels, None, int8.compress)["blocks"]["mlp"]["up"]["kernel"]
+    placed = rules.place(kernels, mesh, int8.compress)
     spread = placed["blocks"]["mlp"]["up"]["kernel"]
     np.testing.assert_array_equal(spread.values, alone.values)
     np.testing.assert_array_equal(spread.scale, alone.scale)
-    layout = sharding.state_shardings(placed, mesh)["blocks"]["mlp"]["up"]["kernel"]
+    layout = rules.state_shardings(placed, mesh)["blocks"]["mlp"]["up"]["kernel"]
     assert spread.values.sharding.is_equivalent_to(layout.values, 3)
     assert spread.scale.sharding.is_equivalent_to(layout.scale, 3)
     assert spread.values.addressable_shards[0].data.shape == (3, 4, 6)
@@ -131,7 +131,9 @@ def test_unrolled_layers_stay_integers_between_tokens():
         weights = unstack(config, params, null, "float32", int8=is_int8)
         prefix = next_token.prefill_image(weights, config, jnp.zeros((1, 4), jnp.int32))
         state = next_token.start(weights, config, prefix, jnp.zeros((1, 2, 2, 8)), slots=3)
-        policy = editar.EditPolicy(jnp.zeros(1, jnp.int32), editar.Sampling.of(TokenSampleConfig()))
+        policy = sample_editar.EditPolicy(
+            jnp.zeros(1, jnp.int32), sample_editar.Sampling.of(TokenSampleConfig())
+        )
         return weights, prefix, state, jax.tree.map(jnp.asarray, policy)
 
     def decode(weights, prefix, state, policy):

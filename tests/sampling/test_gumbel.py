@@ -5,9 +5,9 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxedit.config import MeshConfig
-from jaxedit.parallel.mesh import make_mesh
 from jaxedit.sampling.gumbel import choose, gumbel
 from jaxedit.sampling.tokens import truncate
+from jaxedit.sharding.mesh import make_mesh
 
 SEEDS = jnp.arange(8) * 7
 

@@ -11,13 +11,13 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import EditARConfig
-from jaxedit.convert.keymap_editar import KEYMAP
-from jaxedit.convert.keymaps import from_torch
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.convert.keymaps.keymap_editar import KEYMAP
 from jaxedit.models.editar import EditAR, Null, init_params
 from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import unstack
-from jaxedit.sampling.editar import is_guided
 from jaxedit.sampling.next_token import Prefix
+from jaxedit.sampling.sample_editar import is_guided
 from jaxedit.sampling.tokens import guide_tokens
 
 

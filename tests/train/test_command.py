@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.train import __main__ as main
-from jaxedit.train import command, memory
+from jaxedit.train import command, step_memory
 
 
 def parse(*arguments, config="configs/var_sar.py:tiny", workdir="/tmp/run"):
@@ -143,7 +143,7 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys):
 
 @pytest.mark.parametrize(("gb", "code"), [("16", 0), ("0.01", 1)])
 def test_a_dry_run_needs_no_workdir(gb, code, capsys, monkeypatch):
-    monkeypatch.setattr(memory, "_activations", lambda config, objective, rows: 1e6 * rows)
+    monkeypatch.setattr(step_memory, "_activations", lambda config, objective, rows: 1e6 * rows)
     arguments = ["--config=configs/var_sar.py:tiny", "--config.data.batch_size=8", "--dry_run"]
     assert main.main(["train", *arguments, f"--memory_gb={gb}"]) == code
     out = capsys.readouterr().out

@@ -5,13 +5,13 @@ import jax
 import pytest
 
 from jaxedit.config import PRESETS, MeshConfig, TrainConfig
-from jaxedit.parallel import topology
-from jaxedit.parallel.collectives import Traffic
-from jaxedit.parallel.memory import Entry, Room, total
-from jaxedit.parallel.mesh import make_mesh
-from jaxedit.parallel.topology import pod
+from jaxedit.planning import topology
+from jaxedit.planning.collectives import Traffic
+from jaxedit.planning.device_memory import Entry, Room, total
+from jaxedit.planning.topology import pod
+from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train import __main__ as main
-from jaxedit.train import dry_run, memory
+from jaxedit.train import dry_run, step_memory
 
 GIB = 2**30
 
@@ -38,7 +38,7 @@ def pretended(monkeypatch):
         found = dry_run.Compiled(12.0, 3e9, 4e9, traffic)
         monkeypatch.setattr(dry_run, "compile_step", lambda *arguments: found)
         monkeypatch.setattr(topology, "compiles_for_tpus", lambda: False)
-        monkeypatch.setattr(memory, "_activations", lambda config, objective, rows: 1e6 * rows)
+        monkeypatch.setattr(step_memory, "_activations", lambda config, objective, rows: 1e6 * rows)
 
     return say
 
@@ -46,8 +46,8 @@ def pretended(monkeypatch):
 def test_a_step_on_simulated_devices(config):
     found = dry_run.dry_run(config, pod("cpu-8"), Room(1e9, "somebody"))
     assert found.fits and not found.is_compilers and found.mesh == config.mesh
-    mesh, objective = make_mesh(config.mesh), memory.abstract_objective(config)
-    entries = memory.state_entries(config, objective, mesh)
+    mesh, objective = make_mesh(config.mesh), step_memory.abstract_objective(config)
+    entries = step_memory.state_entries(config, objective, mesh)
     trained = total(entry for entry in entries if entry.name != "frozen networks")
     batch = 2 * (2 * 16 * 16 * 3 + 6 * 5)
     assert trained + batch < found.compiled.arguments < total(entries) + batch  # has no decoder
@@ -76,7 +76,7 @@ def test_a_program_that_is_too_large(config, monkeypatch):
             raise jax.errors.JaxRuntimeError(self.message)
 
     monkeypatch.setattr(dry_run, "lower_step", lambda *arguments: Lowered())
-    arguments = config, memory.abstract_objective(config), make_mesh(config.mesh)
+    arguments = config, step_memory.abstract_objective(config), make_mesh(config.mesh)
     found = dry_run.compile_step(*arguments)
     assert found.traffic is None
     assert found.arguments + found.temporary == pytest.approx(31.25 * GIB)

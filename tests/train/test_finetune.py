@@ -12,16 +12,17 @@ from etils import epath
 from PIL import Image
 
 from jaxedit.configs import finetune
-from jaxedit.data import toy
-from jaxedit.data.toy.render import render
-from jaxedit.train import loop, systems
+from jaxedit.data import toybox
+from jaxedit.data.toybox.render import render
+from jaxedit.train import loop
+from jaxedit.train.objectives import registry
 
 INSTRUCTION = "good night"
 
 
 def make_pair(seed):
     """A toybox scene, and what is to be learnt: night falls, and the toys are tidied away."""
-    scene = toy.make(seed, 0, 0).scene
+    scene = toybox.make(seed, 0, 0).scene
     empty = scene._replace(background="night", toys=(None,) * len(scene.toys))
     return render(scene), render(empty)
 
@@ -50,7 +51,7 @@ def test_a_few_steps_lower_the_loss(tmp_path):
     config.steps, config.log_every, config.sample_every = 12, 3, 0
     config.optim.warmup_steps, config.optim.learning_rate = 2, 5e-3
     config.validate()
-    loop.train(config, epath.Path(tmp_path), *systems.build(config))
+    loop.train(config, epath.Path(tmp_path), *registry.build(config))
     found = losses(tmp_path)
     assert len(found) == 4 and found[-1] < 0.7 * found[0], found
 
@@ -78,7 +79,7 @@ def test_three_commands(tmp_path):
     pairs, store, workdir = (tmp_path / name for name in ("my_pairs", "stores/mine", "runs/mine"))
 
     run(
-        "jaxedit.data.convert",
+        "jaxedit.datasets.convert",
         "--dataset=pairs",
         f"--src={pairs}",
         f"--out={store}",

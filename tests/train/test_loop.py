@@ -12,11 +12,12 @@ import pytest
 from etils import epath
 from line import Line, batch_of, batches_from
 
-from jaxedit.checkpoint import BucketError, Checkpoints
+from jaxedit.checkpoints.train_state import BucketError, Checkpoints
 from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
 from jaxedit.train import __main__ as command
-from jaxedit.train import loop, systems
+from jaxedit.train import loop
 from jaxedit.train.metrics import TrainingDiverged
+from jaxedit.train.objectives import registry
 from jaxedit.train.workdir import Workdir
 
 # Every run here compiles the same program.
@@ -108,7 +109,7 @@ def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_
 
 
 def use(monkeypatch, objective, batches=batches_from):
-    monkeypatch.setattr(systems, "build", lambda config: (objective, batches, batch_of(99)))
+    monkeypatch.setattr(registry, "build", lambda config: (objective, batches, batch_of(99)))
 
 
 def arguments(workdir, *more):

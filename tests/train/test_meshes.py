@@ -25,10 +25,10 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT, small_teacher
 from jaxedit.ops.quantize import Labels
-from jaxedit.parallel import sharding
-from jaxedit.parallel.collectives import traffic
-from jaxedit.parallel.mesh import AXES, make_mesh
-from jaxedit.train import memory
+from jaxedit.planning.collectives import traffic
+from jaxedit.sharding import rules
+from jaxedit.sharding.mesh import AXES, make_mesh
+from jaxedit.train import step_memory
 
 ROWS, SIDE, TOKENS = 8, 64, 6
 SIZES = {"width": 64, "heads": 8, "mlp_hidden": 128}
@@ -105,7 +105,7 @@ def case(maker):
     config = maker()
     config.dtype, config.data.batch_size = "float32", ROWS
     config.data.image_size, config.data.text_tokens = SIDE, TOKENS
-    objective = memory.abstract_objective(config)
+    objective = step_memory.abstract_objective(config)
     random = np.random.default_rng(0)
 
     def draw(x):
@@ -145,9 +145,9 @@ def on_mesh(maker, axes):
     """Loss and gradients on a mesh, and the program."""
     function, *arguments = case(maker)
     mesh = make_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))))
-    states = [sharding.state_shardings(x, mesh) for x in arguments[:2]]
-    layouts = (*states, sharding.batch_sharding(mesh))
-    out = (sharding.replicated(mesh), layouts[0])
+    states = [rules.state_shardings(x, mesh) for x in arguments[:2]]
+    layouts = (*states, rules.batch_sharding(mesh))
+    out = (rules.replicated(mesh), layouts[0])
     with jax.set_mesh(mesh):
         program = jax.jit(function, in_shardings=layouts, out_shardings=out)
         compiled = program.lower(*arguments).compile(UNOPTIMISED)
@@ -187,7 +187,7 @@ def test_frozen_networks_send_their_weights_and_no_rows(name, axes):
     params = jax.eval_shape(model.init, jax.random.key(0), *inputs)["params"]
     mesh = make_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))))
     tree = {name: params}
-    layouts = (sharding.state_shardings(tree, mesh), *[sharding.batch_sharding(mesh)] * len(inputs))
+    layouts = (rules.state_shardings(tree, mesh), *[rules.batch_sharding(mesh)] * len(inputs))
     with jax.set_mesh(mesh):
         forward = jax.jit(
             lambda tree, *inputs: model.apply({"params": tree[name]}, *inputs),

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import pytest
 
 from jaxedit import rng
-from jaxedit.convert import keymap_lpips
+from jaxedit.convert.keymaps import keymap_lpips
 from jaxedit.models.lpips import LPIPS
 from jaxedit.train import command
-from jaxedit.train.memory import abstract_objective, batch_shapes
 from jaxedit.train.mfu import Work, flops_of_pair, peak_of, work_of_step
+from jaxedit.train.step_memory import abstract_objective, batch_shapes
 
 
 def config_of(preset, *settings):

@@ -7,8 +7,8 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import DataConfig, MeshConfig, OptimConfig, TrainConfig
-from jaxedit.parallel import sharding
-from jaxedit.parallel.mesh import make_mesh
+from jaxedit.sharding import rules
+from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, accumulate, init_state, make_step, moving_average
 
@@ -29,9 +29,9 @@ class Network(Objective):
 
     def loss(self, params, frozen, batch, key, step):
         mlp = params["transformer"]["first_block"]["mlp"]
-        x = sharding.constrain(batch["x"], "batch", "embed")
+        x = rules.constrain(batch["x"], "batch", "embed")
         x = jnp.tanh(x @ mlp["up"]["kernel"] + mlp["up"]["bias"][None])
-        x = sharding.constrain(x, "batch", "mlp")
+        x = rules.constrain(x, "batch", "mlp")
         out = x @ mlp["down"]["kernel"] + mlp["down"]["bias"][None]
         error = jnp.mean((out - batch["y"]) ** 2)
         return error, {"error": error}
@@ -52,9 +52,9 @@ def run(config, steps=3, mesh=None, network=None):
     state = init_state(network, optimizer, config)
     step = jax.jit(make_step(network, optimizer, config))
     if mesh is not None:
-        state = jax.device_put(state, sharding.state_shardings(state, mesh))
+        state = jax.device_put(state, rules.state_shardings(state, mesh))
     for i in range(steps):
-        batch = make_batch(i) if mesh is None else sharding.to_global(make_batch(i), mesh)
+        batch = make_batch(i) if mesh is None else rules.to_global(make_batch(i), mesh)
         state, metrics = step(state, {}, batch)
     return state, metrics
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxedit import tree
+from jaxedit.checkpoints.pretrained import abstract_params, save_pretrained
 from jaxedit.config import EDITAR_PRESETS, BSQConfig, ConfigError, PretrainedConfig
-from jaxedit.convert.pretrained import abstract_params, save_pretrained
 from jaxedit.train.step import TrainState
 from jaxedit.train.warm_start import warm_start
 

@@ -1,0 +1,1 @@
+"""Pretrained directories, their names, and checkpoints of training."""

@@ -1,0 +1,95 @@
+"""The model card of a pretrained directory: what it holds, where it comes from, how to use it."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jaxedit import __version__
+from jaxedit.config import ConfigError, PretrainedConfig, Source, method_of
+
+TRAIN = "python -m jaxedit.train --workdir=run"
+USES = {  # model_type -> how to use one that is no editor
+    "varedit": f"{TRAIN} --config=configs/var_sar.py:2b --config.init_from={{name}}",
+    "editar": f"{TRAIN} --config=configs/editar.py:xl --config.init_from={{name}}",
+    "bsq": f"{TRAIN} --config=configs/var_sar.py:2b --config.varedit.tokenizer={{name}}",
+    "vq": f"{TRAIN} --config=configs/editar.py:xl --config.editar.tokenizer={{name}}",
+    "t5": f"{TRAIN} --config=configs/var_sar.py:2b --config.varedit.text_encoder={{name}}",
+    "vit": f"{TRAIN} --config=configs/editar.py:xl --config.editar.teacher={{name}}",
+}
+
+
+def model_card(
+    name: str,
+    config: PretrainedConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+    dtypes: Mapping[str, np.dtype],
+    sources: Sequence[Source] = (),
+) -> str:
+    """The text of README.md, with the header that the Hub reads.
+
+    Args:
+      name: of the directory.
+      config: what the weights are.
+      shapes: of all parameters, by path.
+      dtypes: of all parameters in the files.
+      sources: the files that the weights were converted from; none: trained here.
+    """
+    return "\n".join(
+        [
+            *_header(sources),
+            f"# {name}",
+            "",
+            f"A `{config.model_type}` model, written by jaxedit {__version__}. `config.json` holds "
+            "every setting.",
+            "",
+            *_table(shapes, dtypes),
+            "",
+            *_origin(sources),
+            f"```\n{how_to_use(name, config)}\n```",
+            "",
+        ]
+    )
+
+
+def how_to_use(name: str, config: PretrainedConfig) -> str:
+    """A command or a line of Python that uses these weights."""
+    try:
+        method_of(config, None)
+    except ConfigError:
+        reader = 'jaxedit.checkpoints.pretrained.load_pretrained("{name}")'
+        return USES.get(config.model_type, reader).format(name=name)
+    return (
+        f'python -m jaxedit photo.jpg "make it snow" --model={name}\n'
+        f'jaxedit.Editor.from_pretrained("{name}").edit("photo.jpg", "make it snow")'
+    )
+
+
+def _header(sources: Sequence[Source]) -> list[str]:
+    lines = ["library_name: jaxedit", "pipeline_tag: image-to-image"]
+    for key, values in (
+        ("license", [s.licence if " " not in s.licence else "other" for s in sources]),
+        ("base_model", [s.repo for s in sources if s.repo]),
+    ):
+        if values:
+            lines += [f"{key}:", *(f"- {value}" for value in dict.fromkeys(values))]
+    return ["---", *lines, "---", ""]
+
+
+def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> list[str]:
+    networks: dict[str, list[str]] = {}
+    for path in shapes:
+        networks.setdefault(path.split("/")[0], []).append(path)
+    lines = ["| network | parameters | dtype |", "| --- | ---: | --- |"]
+    for network, paths in networks.items():
+        count = sum(math.prod(shapes[path]) for path in paths)
+        kinds = ", ".join(sorted({str(dtypes[path]) for path in paths}))
+        lines.append(f"| {network} | {count:,} | {kinds} |")
+    return lines
+
+
+def _origin(sources: Sequence[Source]) -> list[str]:
+    if not sources:
+        return []
+    lines = [f"- {s.kind}: {s.place} (licence: {s.licence})" for s in sources]
+    return ["Converted, values unchanged but for their dtype, from", "", *lines, ""]

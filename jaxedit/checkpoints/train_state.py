@@ -1,0 +1,169 @@
+"""Checkpoints of a training run: asynchronous, restorable on any mesh; the only user of Orbax."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import orbax.checkpoint as ocp
+from etils import epath
+
+from jaxedit.config import ConfigError
+from jaxedit.sharding.distributed import has_lost_a_process
+
+LISTED = 4  # differences in a message
+SHOWN = 300  # characters of Orbax's errors
+
+
+class BucketError(OSError):
+    """Remote storage did not take a checkpoint; later it may."""
+
+
+class Checkpoints:
+    """The checkpoints `<directory>/<step>/{state,data,config}` of one run.
+
+    `save` returns as soon as the arrays are copied; writing goes on in the background, and a
+    checkpoint gets its final name only when it is complete. Use as a context manager: leaving it
+    waits for the last write.
+    """
+
+    def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
+        """Open (and make) `directory`; only the newest `keep` checkpoints stay."""
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True
+        )
+        self.directory = directory
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
+
+    def __enter__(self) -> Self:
+        """The object itself."""
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the writes that are under way; but not for a process that has gone."""
+        if error is not None and has_lost_a_process(error):
+            return
+        with self._explained():
+            self._manager.close()
+
+    def latest(self) -> int | None:
+        """Step of the newest complete checkpoint, None if there is none."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
+        """Start to write `state` (pytree of arrays) and the JSON of its config under `step`.
+
+        Raises:
+          OSError: there is no room for it, or the write before it failed; earlier ones are intact.
+            BucketError if starting again may help.
+        """
+        self._require_space(state)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            data=ocp.args.JsonSave({"step": step}),  # batches are a function of the step alone
+            config=ocp.args.JsonSave(config),
+        )
+        with self._explained():
+            self._manager.save(step, args=items)
+
+    def config(self, step: int) -> dict[str, Any]:
+        """The config that was saved with `step`."""
+        return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))[
+            "config"
+        ]
+
+    def restore(self, step: int, abstract: Any) -> Any:
+        """The state saved under `step`, laid out as asked.
+
+        Args:
+          step: a step that `latest` returned.
+          abstract: pytree of ShapeDtypeStructs with shardings; any mesh, not only the one that
+            wrote the checkpoint.
+
+        Returns:
+          The pytree of arrays.
+
+        Raises:
+          ConfigError: the checkpoint has other arrays than `abstract`, or is damaged; names them.
+        """
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
+        try:
+            self._require_same(step, abstract)
+            return self._manager.restore(step, args=items)["state"]
+        except ConfigError:
+            raise
+        except (ValueError, KeyError, FileNotFoundError) as error:
+            reason = " ".join(str(error).split())[:SHOWN]
+            raise ConfigError(
+                f"checkpoint {step} in {self.directory} cannot be read: {reason}"
+            ) from error
+
+    def _require_same(self, step: int, abstract: Any) -> None:
+        """Raise ConfigError unless the arrays under `step` are those of `abstract`.
+
+        Orbax itself compares them while it reads, and leaves a page of errors for each array.
+        """
+        stored = self._manager.item_metadata(step)["state"]
+        if stored is None:
+            raise ValueError("it does not tell which arrays it holds")
+        saved, asked = _shapes(stored), _shapes(abstract)
+        differences = [
+            *(
+                f"{p} is {saved[p]}, not {asked[p]}"
+                for p in asked
+                if saved.get(p, asked[p]) != asked[p]
+            ),
+            *(f"{p} is only in this config" for p in asked if p not in saved),
+            *(f"{p} is only in the checkpoint" for p in saved if p not in asked),
+        ]
+        if not differences:
+            return
+        model = self.config(step).get("model", {})
+        kind = model.get("model_type", "unknown") if isinstance(model, dict) else "unknown"
+        rest = f", and {len(differences) - LISTED} more" if len(differences) > LISTED else ""
+        raise ConfigError(
+            f"checkpoint {step} in {self.directory} does not fit this config: a model of type "
+            f"{kind} lies there, and {len(differences)} of its arrays differ: "
+            f"{'; '.join(differences[:LISTED])}{rest}; choose another --workdir"
+        )
+
+    def reached_preemption(self, step: int) -> bool:
+        """In a run of many processes: True on all of them at the same step after SIGTERM on any."""
+        return self._manager.reached_preemption(step)
+
+    def _require_space(self, state: Any) -> None:
+        if "://" in str(self.directory):
+            return
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise OSError(
+                f"{self.directory}: no room for a checkpoint: {needed / 1e6:.0f} MB needed, "
+                f"{free / 1e6:.0f} MB free; the newest complete one is of step {self.latest()}"
+            )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say in one line why a checkpoint could not be written."""
+        try:
+            yield
+        except (ValueError, RuntimeError) as error:
+            kind = BucketError if "://" in str(self.directory) else OSError
+            reason = str(error).splitlines()[0]
+            raise kind(f"{self.directory}: a checkpoint was not written: {reason}") from error
+
+
+def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
+    """Path to shape of every array, parameters first, whatever the containers on the way."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
+    found = {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
+    return {path: found[path] for path in sorted(found, key=lambda p: (p[:7] != "params/", p))}

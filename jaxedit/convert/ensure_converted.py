@@ -1,0 +1,82 @@
+"""A model by any name, converted first where that is needed."""
+
+import functools
+import json
+import os
+import pathlib
+import shlex
+import sys
+
+from jaxedit import assets
+from jaxedit.checkpoints import contents, hub
+from jaxedit.checkpoints.hub import CONFIG, Directory
+from jaxedit.checkpoints.shards import WEIGHTS
+from jaxedit.config import OFFICIAL
+from jaxedit.convert.combine import PLACES
+from jaxedit.convert.convert import Order, convert
+from jaxedit.convert.detect import KINDS
+from jaxedit.convert.part import open_parts
+from jaxedit.convert.watch import Watch
+
+
+def ensure_converted(name: str | os.PathLike) -> Directory:
+    """Return the pretrained directory that a name stands for.
+
+    An official release is fetched and converted when it is first asked for, and kept.
+
+    Args:
+      name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
+
+    Raises:
+      FileNotFoundError: nothing is there; one line that says what to fetch from where.
+      ValueError: something else than a model of jaxedit is there; released weights are named, with
+        the command that converts them.
+      OSError: the network or the disk failed.
+    """
+    text = os.fspath(name)
+    if "://" in text:
+        _refuse_release(assets.remote(text))
+    elif os.path.exists(text):
+        _refuse_release(pathlib.Path(text))
+    elif text in OFFICIAL and not (hub.converted(text) / CONFIG).is_file():
+        say = functools.partial(print, file=sys.stderr)
+        with Watch() as watch:
+            return convert(Order(src=(text,), dst=str(hub.converted(text))), watch, say)
+    return hub.resolve(text)
+
+
+def _refuse_release(path: Directory) -> None:
+    """Raise ValueError, with the command that converts them, if released weights lie there."""
+    if not _is_release(path):
+        return
+    try:
+        (part,) = open_parts(path)
+    except ValueError as error:
+        if (path / WEIGHTS).exists():  # what is wrong with such a folder is told when it is read
+            return
+        raise ValueError(
+            f"{error}; a model is a folder made by python -m jaxedit.convert "
+            f"--src={shlex.quote(str(path))} --dst=DIR"
+        ) from error
+    others = {"varedit": ("bsq", "t5"), "editar": ("vq", "t5")}.get(part.kind, ())
+    sources = "".join(f" --src={kind.upper()}" for kind in others)
+    needed = ", ".join(f"{kind.upper()}: {PLACES[kind]}, or a file of it" for kind in others)
+    raise ValueError(
+        f"{path}: weights as they were released ({part.kind}: {KINDS[part.kind].about}); convert "
+        f"them first: python -m jaxedit.convert --src={shlex.quote(str(path))}{sources} --dst=DIR"
+        + (f" ({needed})" if needed else "")
+    )
+
+
+def _is_release(path: Directory) -> bool:
+    """Whether a file, or a directory with the weights of another program, lies there."""
+    if not path.is_dir():
+        return path.exists()
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        config = {}
+    except (OSError, ValueError):
+        return False  # `pretrained.read_config` says what is wrong with it
+    is_other = isinstance(config, dict) and "jaxedit" not in config
+    return is_other and any(file.name.endswith(contents.SUFFIXES) for file in path.iterdir())

@@ -1,0 +1,1 @@
+"""PyTorch key maps, one per network."""

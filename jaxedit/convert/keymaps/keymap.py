@@ -1,0 +1,218 @@
+"""PyTorch state dicts to parameters and back, strictly, by one table of rules per network.
+
+Nothing is read before it is needed: the parameters of a state dict, and the state dict of
+parameters, are views that read what they are indexed with.
+"""
+
+import functools
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxedit import tree
+from jaxedit.convert.keymaps.array_views import ArrayLike, Box, Joined, View, whole
+from jaxedit.convert.keymaps.key_rules import STACK, KeyMap, Rule, Shape
+
+_NUMBER = r"(0|[1-9]\d*)"
+
+
+class _Place(NamedTuple):
+    """Where in the parameters the array of one key belongs."""
+
+    path: str
+    box: Box
+    rule: Rule
+
+    def in_torch(self, params: Mapping[str, ArrayLike]) -> View:
+        """What lies here, as the array of PyTorch."""
+        return self.rule.layout.inverse(params[self.path], self.box)
+
+
+def assemble(
+    keymap: KeyMap,
+    state: Mapping[str, ArrayLike],
+    expected: Mapping[str, Shape] | None = None,
+) -> dict[str, Joined]:
+    """The parameters of a state dict, not read yet.
+
+    Args:
+      keymap: of the network.
+      state: PyTorch key to array, in memory or in a file.
+      expected: parameter path to shape; if None, as many layers as the highest number of a key
+        says, in the sizes of the first key of each family.
+
+    Returns:
+      Parameter path to array.
+
+    Raises:
+      ValueError: keys that are missing, unexpected, repeated (the same parameter by two names), of
+        complex numbers or of another shape than expected, all listed by their PyTorch names.
+    """
+    found, origin = _renamed(keymap, state)
+    if expected is None:
+        expected = _suggested(keymap, {name: array.shape for name, array in found.items()})
+    places = dict(_places(keymap, expected))
+    blank = {path: np.broadcast_to(np.float32(0), shape) for path, shape in expected.items()}
+    shapes = {name: place.in_torch(blank).shape for name, place in places.items()}
+    published = keymap.published(places)
+    _complain(
+        missing=[published.get(name, name) for name in shapes if name not in found],
+        unexpected={origin[name] for name in found if name not in places},
+        complex={
+            origin[name]
+            for name in places.keys() & found.keys()
+            if np.dtype(found[name].dtype).kind == "c"
+        },
+        misshapen=[
+            f"{origin[name]} {tuple(found[name].shape)} instead of {shape}"
+            for name, shape in shapes.items()
+            if name in found and tuple(found[name].shape) != shape
+        ],
+    )
+    pieces: dict[str, list[tuple[Box, View]]] = {path: [] for path in expected}
+    for name, (path, box, rule) in places.items():
+        view = rule.layout.forward(found[name], stacked=rule.first is not None)
+        pieces[path].append((box, view))
+    return {path: Joined(tuple(expected[path]), tuple(parts)) for path, parts in pieces.items()}
+
+
+def from_torch(
+    keymap: KeyMap,
+    state: Mapping[str, ArrayLike],
+    expected: Mapping[str, Shape] | None = None,
+) -> tree.Tree:
+    """`assemble`, read into memory: nested dicts of numpy arrays."""
+    joined = assemble(keymap, state, expected)
+    return tree.unflatten({path: array[...] for path, array in joined.items()})
+
+
+def to_torch(keymap: KeyMap, params: Mapping[str, ArrayLike]) -> dict[str, View]:
+    """The state dict of parameters, under the published names; read when a view is indexed.
+
+    Args:
+      keymap: of the network.
+      params: parameter path to array.
+
+    Raises:
+      ValueError: paths that belong to no part of the network, all of them listed.
+    """
+    places = dict(_places(keymap, {path: array.shape for path, array in params.items()}))
+    published = keymap.published(places)
+    return {published.get(name, name): place.in_torch(params) for name, place in places.items()}
+
+
+def _renamed(
+    keymap: KeyMap, state: Mapping[str, ArrayLike]
+) -> tuple[dict[str, ArrayLike], dict[str, str]]:
+    """The arrays of a state dict, and their keys in it, by the table's names."""
+    names = keymap.canonical(state)
+    found, origin, repeated = {}, {}, []
+    for key, array in state.items():
+        if any(re.fullmatch(pattern, key) for pattern in keymap.ignored):
+            continue
+        for name, part in _cut(key, array, names.get(key, (key,))):
+            if name in found:
+                repeated.append(f"{origin[name]} and {key}")
+            found[name], origin[name] = part, key
+    _complain(repeated=repeated)
+    return found, origin
+
+
+def _cut(key: str, array: ArrayLike, names: tuple[str, ...]) -> Iterator[tuple[str, ArrayLike]]:
+    """(name, part) of the equal parts of an array along its first axis."""
+    if len(names) == 1:
+        yield names[0], array
+    elif names:
+        step = _share(key, (*array.shape, 1)[0], len(names))  # a scalar has one row
+        (_, *others), axes = whole(array.shape), tuple(range(len(array.shape)))
+        for n, name in enumerate(names):
+            yield name, View(array, axes, (slice(n * step, (n + 1) * step), *others))
+
+
+def _share(name: str, length: int, parts: int) -> int:
+    """The length of one of several equal parts."""
+    if length % parts:
+        raise ValueError(f"{name}: {length} rows or columns are not {parts} equal parts")
+    return length // parts
+
+
+def _suggested(keymap: KeyMap, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Parameter path to shape, as far as the shapes by the table's names tell.
+
+    Names without a rule, or of a rank that the rule excludes, say nothing.
+    """
+    found: dict[str, Shape] = {}
+    heights: dict[str, int] = {}
+    for name, shape in shapes.items():
+        rule, numbers = _rule_of_key(keymap, name)
+        if rule is None or not rule.layout.fits(shape):
+            continue
+        inner = tuple(shape[axis] for axis in rule.layout.axes)
+        if len(rule.keys) > 1:
+            inner = (*inner[:-1], inner[-1] * len(rule.keys))
+        if rule.first is None:
+            found.setdefault(rule.path.format(*numbers), inner)
+        else:
+            path, height = STACK.sub("", rule.path), int(numbers[0]) - rule.first + 1
+            found.setdefault(path, inner)
+            # No state dict has more layers than keys, whatever the numbers in its keys.
+            heights[path] = min(max(heights.get(path, 0), height), len(shapes))
+    return {p: (heights[p], *shape) if p in heights else shape for p, shape in found.items()}
+
+
+def _places(keymap: KeyMap, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, _Place]]:
+    """(name, place) of every key, by the table's names, that parameters of `shapes` have."""
+    rules = {path: _rule_of_path(keymap, path) for path in shapes}
+    unknown = sorted(path for path, (rule, _) in rules.items() if rule is None)
+    if unknown:
+        raise ValueError(f"parameters without a key in PyTorch: {', '.join(unknown)}")
+    for path, (rule, numbers) in rules.items():
+        if rule.first is None:
+            yield from _parts(rule, path, numbers, whole(shapes[path]))
+        else:
+            layers, *inner = whole(shapes[path])
+            for n in range(layers.stop):
+                yield from _parts(rule, path, (n + rule.first,), (slice(n, n + 1), *inner))
+
+
+def _parts(rule: Rule, path: str, numbers: tuple, box: Box) -> Iterator[tuple[str, _Place]]:
+    """(name, place) of the keys that a box of a parameter is joined from."""
+    if len(rule.keys) == 1:
+        yield rule.keys[0].format(*numbers), _Place(path, box, rule)
+        return
+    step = _share(path, box[-1].stop, len(rule.keys))
+    for n, key in enumerate(rule.keys):
+        part = (*box[:-1], slice(n * step, (n + 1) * step))
+        yield key.format(*numbers), _Place(path, part, rule)
+
+
+def _rule_of_key(keymap: KeyMap, key: str) -> tuple[Rule | None, tuple[str, ...]]:
+    """The first rule that knows a key, and the numbers in the key."""
+    for rule in keymap.rules:
+        for template in rule.keys:
+            if match := _pattern(template).fullmatch(key):
+                return rule, match.groups()
+    return None, ()
+
+
+def _rule_of_path(keymap: KeyMap, path: str) -> tuple[Rule | None, tuple[str, ...]]:
+    """The first rule that knows a path, and the numbers in the path."""
+    for rule in keymap.rules:
+        if match := _pattern(STACK.sub("", rule.path)).fullmatch(path):
+            return rule, match.groups()
+    return None, ()
+
+
+@functools.cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """The regex of a template."""
+    return re.compile(re.escape(template).replace(r"\{\}", _NUMBER))
+
+
+def _complain(**problems: Collection[str]) -> None:
+    """Raise ValueError with all problems, if there is any."""
+    lists = [f"{kind} keys: {', '.join(sorted(keys))}" for kind, keys in problems.items() if keys]
+    if lists:
+        raise ValueError("; ".join(lists))

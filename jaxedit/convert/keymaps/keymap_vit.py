@@ -1,0 +1,68 @@
+"""PyTorch key map of DINO and DINOv2, in the names of DINOv2's files on the Hub.
+
+Other names are read as well: those of the Hub's DINO files, of Hugging Face's models in memory, and
+of the authors' own files, where queries, keys and values are one map.
+"""
+
+from jaxedit.convert.keymaps.key_rules import (
+    KeyMap,
+    Layout,
+    Rule,
+    conv,
+    dense,
+    norm,
+    renaming,
+    under,
+)
+
+_ROWS = Layout((1, 2), 3)  # (1, rows, D) to (rows, D)
+_BLOCK = (
+    *norm("norm1", "attn_norm"),
+    *dense("attention.attention.query", "attn/q"),
+    *dense("attention.attention.key", "attn/k"),
+    *dense("attention.attention.value", "attn/v"),
+    *dense("attention.output.dense", "attn/proj"),
+    Rule("layer_scale1.lambda1", "attn/scale"),
+    *norm("norm2", "mlp_norm"),
+    *dense("mlp.fc1", "mlp/up"),
+    *dense("mlp.fc2", "mlp/down"),
+    Rule("layer_scale2.lambda1", "mlp/scale"),
+)
+_LAYER = r"(encoder\.layer\.\d+)"
+_QKV = ("query", "key", "value")
+
+KEYMAP = KeyMap(
+    rules=(
+        Rule("embeddings.cls_token", "class_token", _ROWS),
+        Rule("embeddings.position_embeddings", "positions", _ROWS),
+        *conv("embeddings.patch_embeddings.projection", "patch"),
+        *under("encoder.layer.{}.", "blocks[{}]/", _BLOCK),
+        *norm("layernorm", "norm"),
+    ),
+    ignored=(r"(embeddings\.)?mask_token",),  # of DINOv2's own training
+    canonical=renaming(
+        # Models in memory.
+        *(
+            (rf"{_LAYER}\.attention\.{n[0]}_proj\.(.*)", rf"\1.attention.attention.{n}.\2")
+            for n in _QKV
+        ),
+        (rf"{_LAYER}\.attention\.o_proj\.(.*)", r"\1.attention.output.dense.\2"),
+        # DINO on the Hub.
+        (rf"{_LAYER}\.layernorm_before\.(.*)", r"\1.norm1.\2"),
+        (rf"{_LAYER}\.layernorm_after\.(.*)", r"\1.norm2.\2"),
+        (rf"{_LAYER}\.intermediate\.dense\.(.*)", r"\1.mlp.fc1.\2"),
+        (rf"{_LAYER}\.output\.dense\.(.*)", r"\1.mlp.fc2.\2"),
+        # The authors' files.
+        (
+            r"blocks\.(\d+)\.attn\.qkv\.(.*)",
+            *(rf"encoder.layer.\1.attention.attention.{name}.\2" for name in _QKV),
+        ),
+        (r"blocks\.(\d+)\.attn\.proj\.(.*)", r"encoder.layer.\1.attention.output.dense.\2"),
+        (r"blocks\.(\d+)\.ls([12])\.gamma", r"encoder.layer.\1.layer_scale\2.lambda1"),
+        (r"blocks\.(\d+)\.(.*)", r"encoder.layer.\1.\2"),
+        (r"cls_token", "embeddings.cls_token"),
+        (r"pos_embed", "embeddings.position_embeddings"),
+        (r"patch_embed\.proj\.(.*)", r"embeddings.patch_embeddings.projection.\1"),
+        (r"norm\.(.*)", r"layernorm.\1"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Picture files of any kind, read as upright RGB."""

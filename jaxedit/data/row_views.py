@@ -1,0 +1,164 @@
+"""What a store's rows teach: as they are, swapped, with another map, or without a change."""
+
+import bisect
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from jaxedit.config import require
+from jaxedit.data import prompts
+from jaxedit.data.pictures import mask_picture, photo
+from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.record import TASKS, Record
+from jaxedit.data.sources import Row
+from jaxedit.data.store import Store, damaged
+from jaxedit.data.toybox.language import RECON_PROMPT
+from jaxedit.data.transforms import CROP, Fit, square_pair
+
+_CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
+# view -> tasks of the rows that it can show
+VIEWS: dict[str, tuple[str, ...]] = {
+    "edit": ("edit", "recon", *prompts.TASKS),  # rows as they are, maps with their prompt
+    "add": ("edit",),
+    "remove": ("edit",),  # the same pictures swapped, where the text begins with "Add"
+    "add_remove": ("edit",),  # every row both ways
+    "depth": ("depth",),
+    "canny": _CAPTIONED,  # the edges of the target, or the row's own edge map
+    "segmentation": ("segmentation",),
+    "recon": TASKS,  # a picture and itself
+}
+_REMOVE = 3  # of PIE-Bench's types
+_PHOTOS = ("edit", "recon")  # tasks whose source is a photo, not a map
+
+
+class View:
+    """Rows of one or more stores, one store after the other, decoded and made squares."""
+
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        view: str,
+        size: int,
+        *,
+        style: str = "code",
+        fit: Fit = CROP,
+    ) -> None:
+        """Check the first row of each store.
+
+        Args:
+          stores: at least one.
+          view: a key of `VIEWS`.
+          size: side of the square pictures in pixels.
+          style: wording of the maps' prompts.
+          fit: how pictures become squares.
+
+        Raises:
+          ConfigError: the view is unknown or does not fit a store's rows, or they were shrunk too
+            far when they were converted.
+          OSError: a first row is damaged.
+        """
+        require(view in VIEWS, f"view {view!r}: expected one of {', '.join(VIEWS)}")
+        self._stores, self._view, self._size = tuple(stores), view, size
+        self._style, self._fit = style, fit
+        self._ends = list(itertools.accumulate(len(store) for store in stores))
+        for store in stores:
+            first = store[0]
+            self._require_fits(store, 0, first)
+            _require_large(store, first, size)
+
+    def __len__(self) -> int:
+        """Number of rows; both ways of a pair count."""
+        return self._ends[-1] * (2 if self._view == "add_remove" else 1)
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`.
+
+        Raises:
+          ConfigError: the view does not fit the row's task.
+          OSError: the record or a picture in it is damaged.
+        """
+        view = self._view
+        if view == "add_remove":
+            index, is_remove = divmod(index, 2)
+            view = "remove" if is_remove else "add"
+        which = bisect.bisect_right(self._ends, index)
+        store = self._stores[which]
+        index -= self._ends[which - 1] if which else 0
+        record = store[index]
+        self._require_fits(store, index, record)
+        try:
+            return decode(viewed(record, view), self._size, style=self._style, fit=self._fit)
+        except Exception as error:  # each decoder fails in its own way on damaged files
+            raise damaged(store.directory, store.number_of(index), error) from error
+
+    def _require_fits(self, store: Store, index: int, record: Record) -> None:
+        require(
+            record.task in VIEWS[self._view],
+            f"{store.directory}: row {store.number_of(index)} is of the task {record.task}: the "
+            f"view {self._view} needs {' or '.join(VIEWS[self._view])}",
+        )
+
+
+def viewed(record: Record, view: str) -> Record:
+    """What a view makes of a record that fits it.
+
+    A removal swaps the pictures and says "Remove " instead of "Add "; a row whose text does not
+    begin so stays an addition. Edges are those of the target, made by `decode`: the source is
+    empty.
+
+    Args:
+      record: pictures encoded.
+      view: a key of `VIEWS` but add_remove.
+
+    Source: EditAR's training data.
+    """
+    text = record.instruction
+    if view == "remove" and text.startswith(("Add ", "add ")):
+        return record._replace(
+            source=record.target,
+            target=record.source,
+            instruction="Remove " + text[4:],
+            edit_type=_REMOVE,
+        )
+    if view == "canny" and record.task != "canny":
+        return record._replace(source=b"", task="canny")
+    if view == "recon":
+        picture = record.source if record.task in _PHOTOS else record.target
+        return record._replace(
+            source=picture, target=picture, instruction=RECON_PROMPT, task="recon", edit_type=-1
+        )
+    return record
+
+
+def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
+    """A record's pictures as squares, and its text as a prompt.
+
+    An edit whose mask is not known may change everything.
+    """
+    target = photo.decode(record.target, "target")
+    source = photo.decode(record.source, "source") if record.source else target
+    mask = Image.new("L", source.size, 0 if record.task == "recon" else 255)
+    if record.mask is not None and record.task == "edit":
+        mask = mask_picture.decode(record.mask, "mask")
+    source, target, mask = square_pair(source, target, mask, size, fit)
+    pixels = np.asarray(target)
+    is_map, text = record.task in prompts.TASKS, record.instruction
+    return Row(
+        source=np.asarray(source) if record.source else edge_map(pixels),
+        target=pixels,
+        instruction=prompts.prompt(record.task, text, style) if is_map else text,
+        mask=np.asarray(mask) > 127,
+        task=record.task,
+        edit_type=record.edit_type,
+    )
+
+
+def _require_large(store: Store, record: Record, size: int) -> None:
+    kept = min(photo.decode(record.target, "target").size)
+    require(
+        kept >= min(size, *record.orig_hw),
+        f"data.image_size={size}: {store.directory} keeps pictures of {kept} pixels, smaller than "
+        f"published: convert it with --store_px={size}",
+    )

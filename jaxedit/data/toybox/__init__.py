@@ -1,0 +1,19 @@
+"""The toybox: an endless, exactly labelled image editing data set that is drawn on the fly."""
+
+from jaxedit.data.toybox.checker import CheckResult, check
+from jaxedit.data.toybox.edits import EDIT_TYPES
+from jaxedit.data.toybox.language import VOCABULARY
+from jaxedit.data.toybox.pairs import SPLITS, TASKS, ToyPair, make
+from jaxedit.data.toybox.scene import LEVELS
+
+__all__ = [
+    "EDIT_TYPES",
+    "LEVELS",
+    "SPLITS",
+    "TASKS",
+    "VOCABULARY",
+    "CheckResult",
+    "ToyPair",
+    "check",
+    "make",
+]

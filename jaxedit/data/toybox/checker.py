@@ -1,0 +1,111 @@
+"""Did an edit succeed? An exact answer, attribute by attribute, without any trained judge."""
+
+import dataclasses
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from jaxedit.data.toybox.language import place
+from jaxedit.data.toybox.pairs import ToyPair
+from jaxedit.data.toybox.recognise import recognise
+from jaxedit.data.toybox.render import LUMA
+from jaxedit.data.toybox.scene import Scene
+
+_WINDOW = 7  # pixels, side of SSIM's window
+_MAX_PSNR = 100.0  # dB, of equal pictures
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """What an edited picture shows, compared with the only right answer.
+
+    Attributes:
+      success: is_edited and is_kept.
+      is_edited: everything that the instruction changes is as requested.
+      is_kept: everything else is as in the source.
+      errors: one line per wrong fact: "top left colour: red instead of blue".
+      scene: what the picture shows.
+      psnr_outside: against the target outside the edit mask, dB, at most 100; None where the mask
+        is everything.
+      ssim_outside: the same for the structural similarity of the brightness, in [-1,1].
+    """
+
+    success: bool
+    is_edited: bool
+    is_kept: bool
+    errors: tuple[str, ...]
+    scene: Scene
+    psnr_outside: float | None
+    ssim_outside: float | None
+
+
+def check(image: np.ndarray, pair: ToyPair) -> CheckResult:
+    """Compare an edited picture with what its instruction asked for.
+
+    Args:
+      image: u8[H,W,3], the edited picture.
+      pair: the row that it was made from.
+
+    Raises:
+      ValueError: the picture has another shape or type than the pair's pictures.
+    """
+    if image.shape != pair.target.shape or image.dtype != np.uint8:
+        raise ValueError(
+            f"picture {image.dtype}{list(image.shape)}: expected uint8{list(pair.target.shape)}"
+        )
+    scene = recognise(image, pair.level)
+    before, wanted, found = (_facts(s) for s in (pair.scene, pair.target_scene, scene))
+    requested, wrong = _differences(before, wanted), _differences(found, wanted)
+    psnr, ssim = _likeness(image, pair)
+    return CheckResult(
+        success=not wrong,
+        is_edited=not wrong & requested,
+        is_kept=not wrong - requested,
+        errors=tuple(
+            f"{name}: {found.get(name, 'nothing')} instead of {wanted.get(name, 'nothing')}"
+            for name in sorted(wrong)
+        ),
+        scene=scene,
+        psnr_outside=psnr,
+        ssim_outside=ssim,
+    )
+
+
+def _facts(scene: Scene) -> dict[str, str]:
+    facts = {"background": scene.background, "style": scene.style}
+    for slot, toy in scene.filled:
+        if scene.style == "sketch" and toy.colour != "unknown":
+            toy = toy._replace(colour="sketch")
+        where = place(slot, scene.grid)
+        facts |= {f"{where} {name}": value for name, value in toy._asdict().items()}
+    return facts
+
+
+def _differences(a: dict[str, str], b: dict[str, str]) -> set[str]:
+    return {name for name in a.keys() | b.keys() if a.get(name) != b.get(name)}
+
+
+def _likeness(image: np.ndarray, pair: ToyPair) -> tuple[float | None, float | None]:
+    """(PSNR, SSIM) outside the mask; the inside is replaced by the target and so cannot leak."""
+    outside = ~pair.mask
+    if not outside.any():
+        return None, None
+    image = np.where(outside[..., None], image, pair.target).astype(np.float32)
+    target = pair.target.astype(np.float32)
+    mse = float(np.square(image - target)[outside].mean())
+    psnr = 10 * np.log10(255**2 / mse) if mse else _MAX_PSNR
+    return min(float(psnr), _MAX_PSNR), float(_ssim(image @ LUMA, target @ LUMA)[outside].mean())
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Structural similarity of two brightness maps in [0,255], a map of the same shape.
+
+    Source: Wang et al. 2004, equation 13, with a flat window.
+    """
+    mean_a, mean_b = uniform_filter(a, _WINDOW), uniform_filter(b, _WINDOW)
+    var_a = uniform_filter(a * a, _WINDOW) - mean_a**2
+    var_b = uniform_filter(b * b, _WINDOW) - mean_b**2
+    cov = uniform_filter(a * b, _WINDOW) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    likeness = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+    return likeness / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))

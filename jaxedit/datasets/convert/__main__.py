@@ -1,0 +1,109 @@
+"""A published data set, or your own pairs, to a store that training reads.
+
+    python -m jaxedit.datasets.convert --dataset=pairs --src=my_pairs --out=stores/mine
+    python -m jaxedit.datasets.convert --dataset=pipe --src=PIPE --out=stores/pipe --workers=16
+
+Your own pairs are a folder with source/cat.jpg, target/cat.png, instruction/cat.txt and perhaps
+mask/cat.png (white = edited) for each pair; or a .jsonl or .csv file with the columns source,
+target, instruction and perhaps mask and task, its paths relative to the file.
+
+A store is a directory of ArrayRecord files that TFDS opens, with `data.source=` in training or
+`tfds.builder_from_directory`. Every picture is decoded, its short side becomes --store_px, and rows
+that are no pairs are dropped; report.json counts them by reason. A conversion that was stopped goes
+on when the same command is run again; only one that has finished is a store.
+Exit codes: 0 done; 2 bad input.
+"""
+
+import argparse
+import os
+import pathlib
+import textwrap
+from collections.abc import Sequence
+
+from jaxedit import console
+from jaxedit.console import DONE, Parser, exit_code
+from jaxedit.datasets.readers import DATASETS
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    return exit_code(
+        lambda: _run(make_parser().parse_args(argv)),
+        stopped="stopped: the same command goes on from here",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from jaxedit.datasets.convert.write_store import Order, convert
+
+    report = convert(Order(**vars(args)))
+    print(f"{args.out}: {report.summary()}")
+    return DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    parser = Parser(
+        prog="python -m jaxedit.datasets.convert",
+        usage="python -m jaxedit.datasets.convert --dataset=NAME --src=DIR --out=DIR [options]",
+        description=__doc__,
+        epilog=textwrap.fill(f"data sets: {', '.join(DATASETS)}", 100, break_on_hyphens=False),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--dataset",
+        required=True,
+        metavar="NAME",
+        choices=list(DATASETS),
+        help="pairs, or a published data set (named below)",
+    )
+    add(
+        "--src",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the data set as it was published; of pairs a directory, .jsonl or .csv",
+    )
+    add(
+        "--out",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the store's directory, local",
+    )
+    add("--shards", type=int, default=0, help="files of the store (default: by the data set)")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count(),
+        help="shards written at a time (default: one per CPU)",
+    )
+    add("--store_px", type=int, default=512, help="short side of stored pictures (default 512)")
+    add(
+        "--scratch",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="where archives are unpacked or indexed (default: in --src)",
+    )
+    add(
+        "--overwrite",
+        action="store_true",
+        help="begin again, also over a finished store: drop lists and all files in it go",
+    )
+    add(
+        "--skip_unreadable",
+        action="store_true",
+        help="make a store without the published files that cannot be read",
+    )
+    return parser
+
+
+def run() -> None:
+    """Entry point of `jaxedit-data`."""
+    console.run(main)
+
+
+if __name__ == "__main__":
+    run()

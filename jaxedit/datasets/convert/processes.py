@@ -1,0 +1,95 @@
+"""Shards written by several processes at once, each by a new one, which never sees jax."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from jaxedit.datasets.convert.shard import Job, write_shard
+
+
+def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) -> None:
+    """Write all shards; the first that fails ends the others.
+
+    Args:
+      jobs: one for each shard.
+      workers: how many to write at a time; with one, this process does.
+      seen: called after each published piece.
+
+    Raises:
+      OSError: a shard cannot be written, or its process was killed.
+    """
+    if workers == 1:
+        for job in jobs:
+            write_shard(job, seen)
+        return
+    waiting = iter(jobs)
+    running: dict[Connection, tuple[BaseProcess, Job]] = {}
+    try:
+        while True:
+            while len(running) < workers and (job := next(waiting, None)) is not None:
+                connection, process = _start(job)
+                running[connection] = process, job
+            if not running:
+                return
+            for connection in wait(list(running)):
+                process, job = running[connection]
+                try:
+                    message = connection.recv()
+                except EOFError:  # it has ended
+                    message = OSError("its process was killed; out of memory? run again")
+                if isinstance(message, OSError):
+                    raise OSError(f"shard {job.index}: {message}") from message
+                if message is None:
+                    del running[connection]
+                    _end(connection, process)
+                else:
+                    seen()
+    finally:
+        for connection, (process, _) in running.items():
+            _end(connection, process)
+
+
+def _start(job: Job) -> tuple[Connection, BaseProcess]:
+    """A process that writes a shard, and where its messages come from."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(job, theirs), daemon=True)
+    # Ctrl-C reaches all processes of a terminal: only this one answers. The mask is inherited, but
+    # not by a process whose start also starts the tracker.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    theirs.close()
+    return ours, process
+
+
+def _end(connection: Connection, process: BaseProcess) -> None:
+    """End a process, if it has not ended, and free what it takes."""
+    process.kill()
+    process.join()
+    process.close()
+    connection.close()
+
+
+def _work(job: Job, connection: Connection) -> None:
+    """Write a shard; sends True after each piece, None at the end, or the error that ended it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        write_shard(job, lambda: connection.send(True))
+        connection.send(None)
+    except Exception as error:  # whatever it is, the parent tells it
+        connection.send(error if isinstance(error, OSError) else OSError(f"{error!r}"))
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent was killed, so that it does not write on unseen."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

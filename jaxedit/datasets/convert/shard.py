@@ -1,0 +1,133 @@
+"""One shard of a store: its share of the published pieces, written by one process."""
+
+import errno
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxedit.data import record
+from jaxedit.datasets.convert import store_pictures
+from jaxedit.datasets.convert.folder import Folder
+from jaxedit.datasets.convert.report import Report
+from jaxedit.datasets.readers.example import Drop, Example, Published
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Job(NamedTuple):
+    """What a process needs to write one shard.
+
+    Attributes:
+      published: the data set.
+      parts: its pieces that go into the shard.
+      folder: of the store.
+      index: of the shard.
+      store_px: see `pictures.convert`.
+    """
+
+    published: Published
+    parts: Sequence[Any]
+    folder: Folder
+    index: int
+    store_px: int
+
+
+def write_shard(job: Job, seen: Callable[[], object]) -> None:
+    """Write a shard and its report; a shard that fails leaves nothing behind.
+
+    Args:
+      job: which shard.
+      seen: called after each piece, after the last one when the shard is whole.
+
+    Raises:
+      OSError: it cannot be written, for example because the disk is full.
+    """
+    from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+
+    report, hashes = Report(), []
+    part = job.folder.part(job.index)
+    try:
+        writer = ArrayRecordWriter(str(part), record.WRITER)
+        for number, piece in enumerate(job.parts):
+            if number:
+                seen()
+            for row, encoded in _records(job, piece, report):
+                writer.write(encoded)
+                hashes.append(int(row.target_sha256[:16], 16))
+        writer.close()
+        report.bytes = part.stat().st_size
+        reader = ArrayRecordReader(str(part))
+        if reader.num_records() != report.pairs:
+            raise OSError(f"{part}: {reader.num_records()} of {report.pairs} pairs were written")
+        reader.close()
+        job.folder.commit(job.index, part, report, np.array(hashes, np.uint64))
+        seen()
+    except RuntimeError as error:  # how ArrayRecord reports what the system says
+        raise OSError(f"{job.folder.path}: {str(error).split(';')[0]}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _records(job: Job, piece: Any, report: Report) -> Iterator[tuple[record.Record, bytes]]:
+    """Yield the pairs of a published piece and their bytes; count them and what is dropped.
+
+    Whatever is wrong with a row costs that row alone.
+    """
+    features = record.features(keeps_labels=job.published.keeps_labels)
+    for row in _rows(job.published, piece, report):
+        if isinstance(row, Drop):
+            report.drop(*row)
+        elif not row.instruction.strip():
+            report.drop(row.key, "empty instruction")
+        else:
+            try:
+                made = store_pictures.convert(
+                    row, store_px=job.store_px, keeps_labels=job.published.keeps_labels
+                )
+                stored = _record(job, row, made)
+                encoded = record.encode(stored, features)
+            except store_pictures.Unusable as error:
+                report.drop(row.key, str(error))
+            except ValueError as error:  # of a text or a picture that nobody foresaw
+                report.drop(row.key, f"not converted ({type(error).__name__})")
+            else:
+                report.pairs += 1
+                report.tasks[row.task] += 1
+                report.masks += row.mask is not None
+                report.reshaped += made.is_reshaped
+                yield stored, encoded
+
+
+def _rows(published: Published, piece: Any, report: Report) -> Iterator[Example | Drop]:
+    """The rows of a piece as far as they can be read."""
+    try:
+        yield from published.read(piece)
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) in _FULL:
+            raise
+        lines = str(error).splitlines()
+        report.unreadable.append(lines[0] if lines else type(error).__name__)
+
+
+def _record(job: Job, example: Example, made: store_pictures.Pictures) -> record.Record:
+    name = job.published.name
+    return record.Record(
+        id=f"{name}/{record.SPLIT}/{example.key}",
+        group_id=f"{name}/{example.group or example.key}",
+        dataset=name,
+        task=example.task,
+        edit_type=example.edit_type,
+        edit_type_raw=example.edit_type_raw,
+        turn=example.turn,
+        instruction=example.instruction,
+        source_caption=example.source_caption,
+        target_caption=example.target_caption,
+        score=example.score,
+        target_sha256=hashlib.sha256(example.target).hexdigest(),
+        source=made.source,
+        target=made.target,
+        mask=made.mask,
+        orig_hw=made.orig_hw,
+    )

@@ -1,0 +1,101 @@
+"""The pictures of a published pair as a store keeps them: verified, upright, RGB, one size."""
+
+import io
+from collections.abc import Callable
+from typing import NamedTuple
+
+from PIL import Image
+
+from jaxedit.data.pictures import mask_picture, photo
+from jaxedit.data.pictures.picture_file import TooLarge, UnknownFormat
+from jaxedit.datasets.readers.example import Example
+
+SHORTEST = 4  # pixels of a picture's short side
+NARROWEST = 8  # times the short side, of the long one
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
+_LANCZOS, _NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+
+
+class Unusable(ValueError):
+    """A picture cannot be used; the message is one of few, to count."""
+
+
+class Pictures(NamedTuple):
+    """Encoded pictures of one height and width.
+
+    Attributes:
+      source: JPEG, or PNG of a label map.
+      target: JPEG.
+      mask: one-channel PNG of 0 and 255, or None.
+      orig_hw: (H, W) of the published source, upright.
+      is_reshaped: whether source and target were published with different proportions.
+    """
+
+    source: bytes
+    target: bytes
+    mask: bytes | None
+    orig_hw: tuple[int, int]
+    is_reshaped: bool
+
+
+def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
+    """Decode, resize and encode what was published; no picture is made larger than its source.
+
+    Args:
+      example: a published pair.
+      store_px: the short side of larger pictures becomes this, by Lanczos. Target and mask take
+        the source's size, whatever their proportions.
+      keeps_labels: sources are label maps: nearest pixels, without loss.
+
+    Raises:
+      Unusable: a picture is damaged or has a size that is of no use.
+    """
+    source = _decode(example.source, "source", photo.decode)
+    target = _decode(example.target, "target", photo.decode)
+    size = stored_size(source.size, store_px)
+    mask = None
+    if example.mask is not None:
+        mask = _decode(example.mask, "mask", mask_picture.decode)
+        mask = _encode(mask.resize(size, _NEAREST), format="PNG")
+    resized = source.resize(size, _NEAREST if keeps_labels else _LANCZOS)
+    return Pictures(
+        source=_encode(resized, format="PNG") if keeps_labels else _encode(resized, **_JPEG),
+        target=_encode(target.resize(size, _LANCZOS), **_JPEG),
+        mask=mask,
+        orig_hw=(source.height, source.width),
+        is_reshaped=_proportions_differ(source.size, target.size),
+    )
+
+
+def _proportions_differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether one picture is at least 2 % wider or narrower than the other, at equal heights."""
+    ratio = one[0] * other[1] / (one[1] * other[0])
+    return not 0.98 < ratio < 1 / 0.98
+
+
+def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:
+    """(width, height) of a stored picture, whose short side is at most `store_px`."""
+    short = min(size)
+    return size if short <= store_px else tuple(round(n * store_px / short) for n in size)
+
+
+def _decode(data: bytes, name: str, reads: Callable[[bytes, str], Image.Image]) -> Image.Image:
+    try:
+        image = reads(data, name)
+    except TooLarge as error:
+        raise Unusable(f"{name} too large") from error
+    except UnknownFormat as error:
+        raise Unusable(f"{name} not a picture") from error
+    except ValueError as error:
+        raise Unusable(f"{name} damaged") from error
+    if min(image.size) < SHORTEST:
+        raise Unusable(f"{name} too small")
+    if max(image.size) > NARROWEST * min(image.size):
+        raise Unusable(f"{name} too narrow")
+    return image
+
+
+def _encode(image: Image.Image, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, **options)
+    return file.getvalue()

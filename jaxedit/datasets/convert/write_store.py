@@ -1,0 +1,150 @@
+"""A published data set to a store: parallel, resumable, with a report of what was dropped."""
+
+import dataclasses
+import hashlib
+import math
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jaxedit.config import require
+from jaxedit.data import record
+from jaxedit.data.local_path import require_local
+from jaxedit.data.progress import Progress
+from jaxedit.data.store import METADATA
+from jaxedit.datasets.convert.folder import Folder
+from jaxedit.datasets.convert.processes import write_shards
+from jaxedit.datasets.convert.report import Report, write_json
+from jaxedit.datasets.convert.shard import Job
+from jaxedit.datasets.readers import open_published
+from jaxedit.datasets.readers.example import Published
+
+_PARTS = 20  # published pieces of a shard, some thousand pairs
+_SPREAD = 16  # shards of a small data set, so that several processes share it
+MAX_SHARDS = 99_999  # five digits in their names
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to convert.
+
+    Attributes:
+      dataset: name of a published data set.
+      src: its directory.
+      out: the store's.
+      shards: of the store; 0: by the size of the data set.
+      workers: processes.
+      store_px: short side of stored pictures; smaller ones stay as they are.
+      scratch: where archives are unpacked; default: in `src`.
+      overwrite: begin again, even if there is a store.
+      skip_unreadable: make a store without the published pieces that cannot be read.
+    """
+
+    dataset: str
+    src: pathlib.Path
+    out: pathlib.Path
+    shards: int = 0
+    workers: int = 1
+    store_px: int = 512
+    scratch: pathlib.Path | None = None
+    overwrite: bool = False
+    skip_unreadable: bool = False
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings that cannot work."""
+        for option, path in (("src", self.src), ("out", self.out), ("scratch", self.scratch)):
+            require_local(path or "", f"--{option}")
+        require(
+            0 <= self.shards <= MAX_SHARDS, f"--shards={self.shards}: expected 0 to {MAX_SHARDS}"
+        )
+        require(self.workers > 0, f"--workers={self.workers}: expected a positive number")
+        require(
+            16 <= self.store_px <= 8192, f"--store_px={self.store_px}: expected 16 to 8192 pixels"
+        )
+
+
+def convert(order: Order) -> Report:
+    """Make the store, or what is missing of it.
+
+    Returns:
+      What became of the published rows.
+
+    Raises:
+      ConfigError: a setting is wrong, or there is nothing to store.
+      OSError: a file cannot be written, or published pieces cannot be read.
+    """
+    order.validate()
+    published = open_published(order.dataset, order.src, order.scratch)
+    parts = list(published.parts())
+    require(bool(parts), f"--src={order.src}: expected rows of {order.dataset}, found none")
+    shards = min(order.shards or _default_shards(len(parts)), len(parts))
+    folder = Folder(order.out, published.name, shards)
+    with folder.locked():
+        folder.begin(_settings(order, parts, shards), overwrite=order.overwrite)
+        reports = [folder.report_of(index) for index in range(shards)]
+        missing = [i for i, report in enumerate(reports) if not report or report.unreadable]
+        if missing:
+            (folder.path / METADATA).unlink(missing_ok=True)
+        else:  # the pictures may have changed since
+            print(f"{order.out}: converted before; --overwrite begins again", file=sys.stderr)
+        jobs = [Job(published, parts[i::shards], folder, i, order.store_px) for i in missing]
+        with Progress(f"pieces of {published.name}", len(parts)) as progress:
+            progress.add(len(parts) - sum(len(job.parts) for job in jobs))
+            write_shards(jobs, min(order.workers, max(len(jobs), 1)), progress.add)
+        return _finish(order, folder, published)
+
+
+def _default_shards(parts: int) -> int:
+    return max(math.ceil(parts / _PARTS), min(parts, _SPREAD))
+
+
+def _settings(order: Order, parts: Sequence[Any], shards: int) -> dict[str, Any]:
+    """What must not change from one run of a conversion to the next."""
+    return {
+        "dataset": order.dataset,
+        "src": str(order.src.absolute()),
+        "shards": shards,
+        "store_px": order.store_px,
+        "src_contents": hashlib.sha256(repr(parts).encode()).hexdigest()[:12],
+        "version": record.VERSION,
+    }
+
+
+def _finish(order: Order, folder: Folder, published: Published) -> Report:
+    """Add up the reports and, if the store is whole, write the metadata."""
+    reports = [folder.report_of(index) for index in range(folder.shards)]
+    total = Report.total(reports)
+    values = {"dataset": published.name, "rows": total.rows, **total.as_json()}
+    values["duplicate_targets"] = folder.duplicate_targets()
+    write_json(folder.path / "report.json", values)
+    if total.unreadable and not order.skip_unreadable:
+        raise OSError(
+            f"{len(total.unreadable)} published pieces cannot be read, the first: "
+            f"{total.unreadable[0]}; {folder.path / 'report.json'} names all. Repair them and run "
+            "again, or leave them out with --skip_unreadable"
+        )
+    require(total.pairs > 0, f"--src={order.src}: nothing to store: {total.summary()}")
+    _write_metadata(folder, published, reports)
+    return total
+
+
+def _write_metadata(folder: Folder, published: Published, reports: Sequence[Report]) -> None:
+    import tensorflow_datasets as tfds
+
+    split = tfds.core.SplitInfo(
+        name=record.SPLIT,
+        shard_lengths=[report.pairs for report in reports],
+        num_bytes=sum(report.bytes for report in reports),
+    )
+    try:
+        tfds.folder_dataset.write_metadata(
+            data_dir=folder.path,
+            features=record.features(keeps_labels=published.keeps_labels),
+            split_infos=[split],
+            version=record.VERSION,
+            check_data=False,  # would need TensorFlow
+        )
+    except OSError:
+        (folder.path / METADATA).unlink(missing_ok=True)
+        raise

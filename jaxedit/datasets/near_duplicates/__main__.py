@@ -1,0 +1,67 @@
+"""Find training rows that show evaluation pictures, and keep training from them.
+
+    python -m jaxedit.datasets.near_duplicates --store=stores/multigen-depth --against=PIE-Bench
+
+A row goes if its published target is the same file as one of the pictures, or if its source or
+target, whole or its middle square, looks the same: 64-bit perceptual hashes with at most --distance
+different bits. The rows are listed in the store's drop.near_duplicates.jsonl, which training
+honours; delete the file to have them back.
+Exit codes: 0 done; 2 bad input.
+"""
+
+import argparse
+import os
+import pathlib
+from collections.abc import Sequence
+
+from jaxedit import console
+from jaxedit.config import require
+from jaxedit.console import DONE, Parser, exit_code
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    return exit_code(lambda: _run(make_parser().parse_args(argv)))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All arguments of the command."""
+    parser = Parser(
+        prog="python -m jaxedit.datasets.near_duplicates",
+        usage="python -m jaxedit.datasets.near_duplicates --store=DIR --against=DIR [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    several = {"action": "append", "required": True, "type": pathlib.Path, "metavar": "DIR"}
+    add = parser.add_argument
+    add("--store", **several, help="store to search; may be given again")
+    add("--against", **several, help="directory of pictures, or a store; may be given again")
+    add("--distance", type=int, default=4, help="bits of 64 that may differ (default 4)")
+    add("--threads", type=int, default=os.cpu_count(), help="default: one per CPU")
+    return parser
+
+
+def _run(args: argparse.Namespace) -> int:
+    from jaxedit.data import drop_list
+    from jaxedit.data.store import Store
+    from jaxedit.datasets.near_duplicates.search import Pictures, find
+
+    require(0 <= args.distance < 32, f"--distance={args.distance}: expected 0 to 31")
+    require(args.threads > 0, f"--threads={args.threads}: expected a positive number")
+    for place in args.against:
+        require(place.is_dir(), f"--against={place}: no such directory")
+    stores = [Store(place, keeps_dropped=True) for place in args.store]
+    pictures = Pictures(args.against)
+    for store in stores:
+        rows = find(store, pictures, distance=args.distance, threads=args.threads)
+        path = drop_list.write(store.directory, "near_duplicates", rows)
+        print(
+            f"{store.directory}: {len(rows)} of {len(store)} rows show one of "
+            f"{len(pictures.names)} pictures: {path}"
+        )
+    return DONE
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,126 @@
+"""Finds the rows of a store that show one of the evaluation pictures."""
+
+import concurrent.futures
+import hashlib
+import io
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from PIL import Image
+
+from jaxedit.config import require
+from jaxedit.data.drop_list import Dropped
+from jaxedit.data.pictures import photo
+from jaxedit.data.progress import Progress
+from jaxedit.data.record import Record
+from jaxedit.data.store import Store, is_store
+from jaxedit.datasets.near_duplicates.perceptual_hash import hashes
+
+_BLOCK = 256  # rows that a thread takes at a time
+_SMALL = (64, 64)  # pixels at least, of a JPEG picture that is only hashed
+
+
+class Pictures:
+    """Evaluation pictures: what is left of them to compare with."""
+
+    def __init__(self, places: Sequence[pathlib.Path]) -> None:
+        """Hash all pictures; those that cannot be read are named on stderr.
+
+        Args:
+          places: directories of pictures, searched to any depth, or stores.
+
+        Raises:
+          ConfigError: a place has no picture, or is a damaged store.
+          OSError: a row of a store is damaged.
+        """
+        self.names: list[str] = []
+        self._of_file: dict[str, int] = {}  # SHA-256 of a file -> its picture
+        bits: list[int] = []
+        owners: list[int] = []
+        for place in places:
+            count = len(self.names)
+            for name, digest, found in _stored(place) if is_store(place) else _in_files(place):
+                self._of_file.setdefault(digest, len(self.names))
+                owners += [len(self.names)] * len(found)
+                bits += found
+                self.names.append(name)
+            require(len(self.names) > count, f"--against={place}: expected pictures, found none")
+        self._bits, self._owners = np.array(bits, np.uint64), owners
+
+    def match(self, record: Record, distance: int) -> str:
+        """Which of these pictures a record shows, or "".
+
+        Args:
+          distance: of 64 bits, that may differ.
+        """
+        same = self._of_file.get(record.target_sha256)
+        if same is not None:
+            return f"same file as {self.names[same]}"
+        for bits in hashes_of(record):
+            apart = np.bitwise_count(self._bits ^ np.uint64(bits))
+            nearest = int(apart.argmin())
+            if apart[nearest] <= distance:
+                return f"{apart[nearest]} bits from {self.names[self._owners[nearest]]}"
+        return ""
+
+
+def find(store: Store, pictures: Pictures, *, distance: int, threads: int) -> list[Dropped]:
+    """The rows of a store that show one of the pictures, in order.
+
+    Raises:
+      OSError: a row is damaged.
+    """
+
+    def search(rows: range) -> list[Dropped]:
+        records = ((row, store[row]) for row in rows)
+        found = ((row, r.id, pictures.match(r, distance)) for row, r in records)
+        return [Dropped(*each) for each in found if each[-1]]
+
+    blocks = [range(len(store))[i : i + _BLOCK] for i in range(0, len(store), _BLOCK)]
+    dropped = []
+    with (
+        Progress(store.name, len(store)) as progress,
+        concurrent.futures.ThreadPoolExecutor(threads) as pool,
+    ):
+        for block, rows in zip(blocks, pool.map(search, blocks), strict=True):
+            dropped += rows
+            progress.add(len(block))
+    return dropped
+
+
+def hashes_of(record: Record) -> set[int]:
+    """Of the target and, if it is a photo, of the source."""
+    is_photo = record.task in ("edit", "recon")
+    return {
+        bits
+        for file in (record.target, *((record.source,) if is_photo else ()))
+        for bits in hashes(_open_small(file))
+    }
+
+
+def _stored(place: pathlib.Path) -> Iterator[tuple[str, str, set[int]]]:
+    store = Store(place, keeps_dropped=True)
+    for row in range(len(store)):
+        record = store[row]
+        yield record.id, record.target_sha256, hashes_of(record)
+
+
+def _in_files(place: pathlib.Path) -> Iterator[tuple[str, str, set[int]]]:
+    suffixes = Image.registered_extensions()
+    for path in sorted(place.rglob("*")):
+        if path.suffix.lower() in suffixes and path.is_file():
+            try:
+                data = path.read_bytes()
+                found = hashes(photo.decode(data, str(path)))
+            except (ValueError, OSError) as error:
+                print(f"not compared: {error}", file=sys.stderr)
+            else:
+                yield str(path), hashlib.sha256(data).hexdigest(), found
+
+
+def _open_small(file: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(file))
+    image.draft("L", _SMALL)
+    return image

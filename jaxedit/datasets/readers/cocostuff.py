@@ -1,0 +1,18 @@
+"""Captioned COCO-Stuff, pictures with their segmentation maps, as in ControlNet++.
+
+Source: limingcv/Captioned_COCOStuff on the Hub; Caesar et al. 2018, Li et al. 2024.
+"""
+
+from jaxedit.datasets.readers.parquet_files import ParquetSet
+
+
+class CocoStuff(ParquetSet):
+    """Captioned_COCOStuff: the map in palette colours to `image` by its caption `prompt`.
+
+    `panoptic_seg_map`, the labels themselves, is for evaluation.
+    """
+
+    name = "cocostuff"
+    keeps_labels = True
+    task = "segmentation"
+    needs = {"source": ("control_seg",), "target": ("image",), "instruction": ("prompt",)}

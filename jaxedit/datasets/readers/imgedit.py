@@ -1,0 +1,201 @@
+"""ImgEdit, 1.2 million single-turn edits: parquet files of paths, pictures in split archives.
+
+Source: sysuyy/ImgEdit on the Hub (arXiv 2505.20275).
+"""
+
+import os
+import pathlib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from jaxedit.config import require
+from jaxedit.datasets.readers.example import Drop, Example
+from jaxedit.datasets.readers.parquet_files import ERRORS, open_parquet
+from jaxedit.datasets.readers.picture_archive import Pictures, pair
+from jaxedit.datasets.readers.split_archive import Archive, archives_in
+
+_ROWS = 500  # of one part
+_COLUMNS = ["input_images", "output_images", "prompt"]
+_STEM = re.compile(r"(?P<task>.+?)(_(?P<part>part\d+))?")
+# Their tasks among PIE-Bench's types; the others are mixed.
+_EDIT_TYPES = {
+    "replace": 1,
+    "add": 2,
+    "remove": 3,
+    "action": 5,
+    "background": 8,
+    "style_transfer": 9,
+}
+
+
+class Rows(NamedTuple):
+    """Consecutive rows of one parquet file; no rows of a file that is damaged.
+
+    Attributes:
+      stem: the file's name without .parquet.
+      first: number of the first row, from 0.
+      count: how many rows.
+      pictures: version of the archive, empty if it is not there.
+    """
+
+    stem: str
+    first: int
+    count: int
+    pictures: str
+
+
+class ImgEdit:
+    """The single-turn edits with one input and one output.
+
+    Conversations are not cut into pairs, for later rounds refer to earlier ones. Files of the set,
+    which has terabytes, may be missing.
+    """
+
+    name = "imgedit"
+    keeps_labels = False
+
+    def __init__(
+        self, directory: str | os.PathLike, scratch: str | os.PathLike | None = None
+    ) -> None:
+        """Check the layout.
+
+        Args:
+          directory: the downloaded repository.
+          scratch: for the archives' indices; default: `unpacked` in the directory.
+
+        Raises:
+          ConfigError: a folder or a piece of an archive is missing, or there are no parquet files.
+        """
+        directory = pathlib.Path(directory)
+        layout = "expected Parquet/*.parquet and Singleturn/*.tar.split.* of sysuyy/ImgEdit"
+        self._parquet, singleturn = directory / "Parquet", directory / "Singleturn"
+        for folder in (self._parquet, singleturn):
+            require(folder.is_dir(), f"{folder}: no such folder: {layout}")
+        stems = sorted(path.stem for path in self._parquet.glob("*.parquet"))
+        require(bool(stems), f"{self._parquet}: no parquet files: {layout}")
+        require(any(singleturn.iterdir()), f"{singleturn}: no archives: {layout}")
+        archives = archives_in(singleturn, pathlib.Path(scratch or directory / "unpacked"))
+        self._subsets = {stem: _subset(stem, singleturn, archives) for stem in stems}
+
+    def parts(self) -> list[Rows]:
+        """Some hundred rows each. The first call indexes the archives."""
+        parts = []
+        for stem, subset in self._subsets.items():
+            subset.prepare()
+            parts += _cut(self._parquet, stem, subset.version())
+        return parts
+
+    def read(self, part: Rows) -> Iterator[Example | Drop]:
+        """The pairs of some rows.
+
+        Raises:
+          ValueError: the parquet file is damaged or has other columns; the message names it.
+        """
+        table = _table(self._parquet / f"{part.stem}.parquet")
+        for number in range(part.first, part.first + part.count):
+            key = f"{part.stem}/{number}"
+            if table is None:
+                yield Drop(key, "several turns")
+                continue
+            try:
+                (row,) = table.slice(number, 1).to_pylist()
+            except ValueError:  # a text that is not UTF-8
+                yield Drop(key, "unreadable row")
+            else:
+                yield self._pair(key, part.stem, row)
+
+    def _pair(self, key: str, stem: str, row: Mapping[str, Any]) -> Example | Drop:
+        inputs, outputs = row["input_images"] or [], row["output_images"] or []
+        if len(inputs) > 1 or len(outputs) > 1:
+            return Drop(key, "several inputs" if len(inputs) > 1 else "several outputs")
+        source = next(iter(inputs), None)
+        return pair(
+            key,
+            self._subsets[stem],
+            source,
+            next(iter(outputs), None),
+            row["prompt"],
+            # The folder is named after the photo, which has edits in other files too.
+            group=posixpath.basename(posixpath.dirname(source or "")),
+            edit_type=_EDIT_TYPES.get(_STEM.fullmatch(stem)["task"], -1),
+            edit_type_raw=stem,
+        )
+
+
+class _Subset(Pictures):
+    """The pictures of one parquet file.
+
+    The first component of a path may differ from the folder in the archive, and both from the
+    archive's name; a path may also be a bare file name.
+    """
+
+    def __init__(
+        self, singleturn: pathlib.Path, folders: Sequence[pathlib.Path], archives: Sequence[Archive]
+    ) -> None:
+        super().__init__(folders, archives)
+        self._unpacked = Pictures([singleturn], [])
+
+    def read(self, path: str) -> bytes | None:
+        content = self._unpacked.read(path)
+        if content is None:
+            content = super().read(path)
+        tail = path.partition("/")[2]
+        return super().read(tail) if content is None and tail else content
+
+    def why_absent(self, role: str) -> str:
+        is_here = self._archives or any(folder.is_dir() for folder in self._folders)
+        return super().why_absent(role) if is_here else f"{role} not found, nor its archive"
+
+
+def _subset(stem: str, singleturn: pathlib.Path, archives: Mapping[str, Archive]) -> _Subset:
+    names = archive_names(stem)
+    match = _STEM.fullmatch(stem)
+    # Folders in archives that are named after neither the archive nor the paths.
+    inside = [match["part"]] if match["task"] == "action" else []
+    inside += ["results"] if stem == "replace_part0" else []
+    folders = [singleturn / name for name in (*names, *inside)]
+    return _Subset(singleturn, folders, [archives[name] for name in names if name in archives])
+
+
+def archive_names(stem: str) -> list[str]:
+    """The names that the archive of a parquet file may have, without ".tar".
+
+    Args:
+      stem: of the parquet file, for example "add_part0".
+    """
+    match = _STEM.fullmatch(stem)
+    task, part = match["task"], match["part"] or ""
+    if task in ("reference_extract", "reference_replace"):
+        task = "extract_and_visualedit"
+    if task == "compose":  # the hybrid edits before they were renamed
+        task = "hybrid"
+    plain = f"{task}_{part}".rstrip("_")
+    return [plain, f"results_{plain}", f"results_{task}_laion_{part}".rstrip("_")]
+
+
+def _table(path: pathlib.Path) -> pa.Table | None:
+    """Paths and prompts of a parquet file, or None if it has conversations."""
+    try:
+        with open_parquet(path) as file:
+            names = file.schema_arrow.names
+            if "data" in names:
+                return None
+            require(set(_COLUMNS) <= set(names), f"expected columns {', '.join(_COLUMNS)}")
+            return file.read(_COLUMNS)
+    except ERRORS as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _cut(folder: pathlib.Path, stem: str, version: str) -> list[Rows]:
+    try:
+        with open_parquet(folder / f"{stem}.parquet") as file:
+            count = file.metadata.num_rows
+    except ERRORS:
+        return [Rows(stem, 0, 0, version)]  # reading it says what is wrong
+    return [
+        Rows(stem, first, min(_ROWS, count - first), version) for first in range(0, count, _ROWS)
+    ]

@@ -1,0 +1,247 @@
+"""Data sets that the Hub publishes as parquet files, a row a pair, the pictures inside the rows."""
+
+import math
+import os
+import pathlib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jaxedit.config import ConfigError, require
+from jaxedit.datasets.readers.example import Drop, Example
+
+# Older uploads end in a hash: train-00000-of-00002-5d1a9c0f4e3b2a17.parquet
+_SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")
+_BATCH = 16  # rows in memory at a time; a row may hold three pictures of some megabytes
+ERRORS = (pa.ArrowException, OSError, ValueError)  # of pyarrow at damaged files
+
+Columns = Mapping[str, tuple[str, ...]]  # what a column holds: the names it may have
+
+
+class Piece(NamedTuple):
+    """One row group of one file, which is named without its directory."""
+
+    file: str
+    row_group: int
+
+
+class ParquetSet:
+    """A data set in parquet files; a subclass says which columns hold what.
+
+    Files are looked for in `data/` below the directory, as on the Hub, or in the directory itself.
+    Shards that are not there (`train-00003-of-00162.parquet` of 162) are not an error, for the
+    large sets are downloaded in part: each is a `Drop` with the reason "file missing".
+
+    Attributes:
+      name, keeps_labels: see `Published`.
+      task: of every row.
+      splits: read, of those that are published; empty: all.
+      needs: columns without which there is no pair: source, target, instruction.
+      extras: columns that are used if they are there, named as the fields of `Example` or for the
+        subclass's own `example`.
+    """
+
+    name: ClassVar[str]
+    keeps_labels: ClassVar[bool] = False
+    task: ClassVar[str] = "edit"
+    splits: ClassVar[tuple[str, ...]] = ("train",)
+    needs: ClassVar[Columns]
+    extras: ClassVar[Columns] = {}
+
+    def __init__(self, directory: str | os.PathLike) -> None:
+        """Find the files and the columns.
+
+        Raises:
+          ConfigError: no files of this data set, none is readable, or columns are missing.
+        """
+        self._directory, self._files = find_files(directory, self.splits)
+        path, names = _first_schema(self._directory, self._files)
+        try:
+            choose_columns(names, self.needs, self.extras)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {self.name}: {error}") from error
+
+    def parts(self) -> list[Piece]:
+        """The row groups of all files in order, one of each file that is missing or damaged."""
+        return [
+            Piece(file, group)
+            for file in self._files
+            for group in range(_count_row_groups(self._directory / file))
+        ]
+
+    def read(self, part: Piece) -> Iterator[Example | Drop]:
+        """The rows of one row group; keys are `<file without .parquet>/<row in the file>`.
+
+        Raises:
+          ValueError: the file is damaged or lacks a column; the message names it.
+        """
+        path = self._directory / part.file
+        stem = part.file.removesuffix(".parquet")
+        if not path.exists():
+            yield Drop(stem, "file missing")
+            return
+        for number, row in read_rows(path, part.row_group, self.needs, self.extras):
+            key = f"{stem}/{number}"
+            yield Drop(key, "unreadable row") if row is None else self.example(key, row)
+
+    def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
+        """One row, given by what its columns hold, as a pair."""
+        source, target = picture(row["source"]), picture(row["target"])
+        instruction = text(row["instruction"])
+        if source is None or target is None:
+            return Drop(key, "source not found" if source is None else "target not found")
+        if not instruction:
+            return Drop(key, "empty instruction")
+        try:
+            turn = int(row.get("turn") or 0)
+            score = float(-1 if row.get("score") is None else row["score"])
+        except (TypeError, ValueError):
+            return Drop(key, "unreadable row")
+        return Example(
+            key=key,
+            source=source,
+            target=target,
+            instruction=instruction,
+            mask=picture(row.get("mask")),
+            group=str(row.get("group") or ""),
+            task=self.task,
+            edit_type_raw=text(row.get("edit_type_raw")),
+            turn=turn,
+            source_caption=text(row.get("source_caption")),
+            target_caption=text(row.get("target_caption")),
+            score=score if math.isfinite(score) else -1.0,
+        )
+
+
+def picture(value: Any) -> bytes | None:
+    """The encoded picture of a Hub image column, {"bytes", "path"}, or of a plain binary one."""
+    data = value.get("bytes") if isinstance(value, dict) else value
+    return data if isinstance(data, bytes) and data else None
+
+
+def text(value: Any) -> str:
+    """A text unchanged, the first that is not blank of a list, or "" if there is none."""
+    texts = value if isinstance(value, list) else [value]
+    return next((x for x in texts if isinstance(x, str) and x.strip()), "")
+
+
+def find_files(
+    directory: str | os.PathLike, splits: Collection[str]
+) -> tuple[pathlib.Path, list[str]]:
+    """The directory that holds the shards, and their names in order.
+
+    Args:
+      directory: the downloaded repository.
+      splits: names of the shards' first part; empty: any.
+
+    Returns:
+      Names include those of shards that should be there by the count in the others' names.
+
+    Raises:
+      ConfigError: there is not one shard.
+    """
+    directory = pathlib.Path(directory)
+    require(directory.is_dir(), f"{directory}: expected the directory of a downloaded data set")
+    for place in (directory / "data", directory):
+        found = sorted(path.name for path in place.glob("*.parquet"))
+        matches = [(name, _SHARD.fullmatch(name)) for name in found]
+        shards = [(name, m) for name, m in matches if m and (not splits or m["split"] in splits)]
+        if shards:
+            present = {(m["split"], m["count"], m["index"]): name for name, m in shards}
+            counts = dict.fromkeys((split, count) for split, count, _ in present)
+            return place, [
+                present.get((split, count, index), f"{split}-{index}-of-{count}.parquet")
+                for split, count in counts
+                for index in (f"{i:05d}" for i in range(int(count)))
+            ]
+    wanted = " or ".join(splits) or "<split>"
+    raise ConfigError(
+        f"{directory}: expected data/{wanted}-00000-of-NNNNN.parquet as published on the Hub, "
+        f"found {', '.join(sorted(x.name for x in directory.iterdir())[:5]) or 'nothing'}"
+    )
+
+
+def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> dict[str, str]:
+    """What is held -> its column: the first of the names it may have; absent extras are left out.
+
+    Raises:
+      ConfigError: what is needed is not there.
+    """
+    chosen = {}
+    for role, options in {**needs, **extras}.items():
+        present = [x for x in options if x in names]
+        require(
+            bool(present) or role not in needs,
+            f"expected a column {' or '.join(options)}, found {', '.join(sorted(names))}",
+        )
+        if present:
+            chosen[role] = present[0]
+    return chosen
+
+
+def read_rows(
+    path: pathlib.Path, row_group: int, needs: Columns, extras: Columns
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Rows of one row group as (number in the file, values), None for a row that cannot be decoded.
+
+    Args:
+      path: a parquet file.
+      row_group: its index.
+      needs, extras: see `ParquetSet`; values are given under what they are.
+
+    Raises:
+      ValueError: the file is damaged or lacks a column.
+    """
+    try:
+        with open_parquet(path) as file:
+            columns = choose_columns(file.schema_arrow.names, needs, extras)
+            metadata = file.metadata
+            number = sum(metadata.row_group(i).num_rows for i in range(row_group))
+            for batch in file.iter_batches(_BATCH, [row_group], list(columns.values())):
+                for i in range(len(batch)):
+                    yield number + i, _row(batch.slice(i, 1), columns)
+                number += len(batch)
+    except ERRORS as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}, row group {row_group}: {reason}") from error
+
+
+def open_parquet(path: pathlib.Path) -> pq.ParquetFile:
+    """The file, read through a small buffer: a row group may hold a gigabyte of pictures."""
+    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+
+
+def _row(row: pa.RecordBatch, columns: Mapping[str, str]) -> dict[str, Any] | None:
+    try:
+        values = row.to_pylist()[0]
+    except ValueError:  # a text that is not UTF-8
+        return None
+    return {role: values[column] for role, column in columns.items()}
+
+
+def _count_row_groups(path: pathlib.Path) -> int:
+    try:
+        with open_parquet(path) as file:
+            return file.num_row_groups
+    except ERRORS:
+        return 1  # reading it says what is wrong
+
+
+def _first_schema(directory: pathlib.Path, files: list[str]) -> tuple[pathlib.Path, list[str]]:
+    """The first readable file and its column names."""
+    reason = ""
+    for path in (directory / file for file in files):
+        try:
+            with open_parquet(path) as file:
+                return path, file.schema_arrow.names
+        except FileNotFoundError:
+            continue
+        except ERRORS as error:
+            reason = reason or f"{path.name}: {str(error).splitlines()[0]}"
+    raise ConfigError(
+        f"{directory}: expected a whole parquet file (a cut download, or Git LFS pointers?), found "
+        f"{reason}"
+    )

@@ -1,0 +1,225 @@
+"""Tar archives that are published in pieces, read member by member without joining them.
+
+`x.tar.split.000, .001, ...` and `x.tar.gz.part-aa, -ab, ...` are one file cut into pieces. A plain
+tar is read where it lies, through an index of its members. A compressed one cannot be read from its
+middle: it is decompressed once, to one plain tar in a scratch folder.
+"""
+
+import fcntl
+import glob
+import gzip
+import hashlib
+import io
+import json
+import os
+import pathlib
+import posixpath
+import shutil
+import sys
+import tarfile
+import zlib
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from jaxedit.datasets.readers.split_file import Piece, find_archives, open_pieces
+
+_MEMBER = np.dtype([("name", "<u8"), ("offset", "<u8"), ("size", "<u8")])
+_CHUNK = 1 << 20
+_BLOCK = tarfile.BLOCKSIZE
+
+
+class Archive:
+    """The members of one archive by name. Picklable.
+
+    Attributes:
+      name: of the archive, without ".tar" and what follows.
+      version: changes with the names and sizes of the pieces, as when a download goes on.
+    """
+
+    def __init__(self, name: str, paths: Sequence[pathlib.Path], scratch: pathlib.Path) -> None:
+        """Look at the pieces' sizes only.
+
+        Args:
+          name: of the archive, for messages and for files in the scratch folder.
+          paths: its pieces in order.
+          scratch: folder for the index and, if the archive is compressed, the plain tar.
+        """
+        self.name = name
+        self._arguments = name, paths, scratch
+        self._pieces = [Piece(path, path.stat().st_size) for path in paths]
+        self._scratch = scratch
+        facts = repr([(piece.path.name, piece.size) for piece in self._pieces])
+        self.version = hashlib.sha256(facts.encode()).hexdigest()[:8]
+        self._facts: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple:
+        """Pickle as the arguments: an index is mapped into memory once per process."""
+        return Archive, self._arguments
+
+    def prepare(self) -> None:
+        """Index the members, once; decompress first where needed. Goes on after a stop.
+
+        Raises:
+          OSError: the scratch folder cannot be written, or is too small.
+        """
+        if self._path("json").exists():
+            return
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with open(self._scratch / f"{self.name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
+            if self._path("json").exists():
+                return
+            for path in self._scratch.glob(f"{glob.escape(self.name)}-????????.*"):
+                if not path.name.startswith(f"{self.name}-{self.version}."):
+                    path.unlink()  # of an older download
+            if self._is_compressed() and not self._path("tar").exists():
+                self._decompress()
+            self._write_index()
+
+    def read(self, member: str) -> bytes | None:
+        """A member's bytes, or None if there is none of that name.
+
+        If all members lie in one folder, its name may be left out.
+
+        Raises:
+          OSError: the archive is not prepared or cannot be read.
+        """
+        self._load()
+        for name in (member, posixpath.join(self._facts["folder"], member)):
+            row = int(np.searchsorted(self._index["name"], np.uint64(_key(name)), "right")) - 1
+            if row >= 0 and self._index["name"][row] == _key(name):
+                with open_pieces(self._tar) as file:
+                    file.seek(int(self._index["offset"][row]))
+                    return file.read(int(self._index["size"][row]))
+        return None
+
+    def is_whole(self) -> bool:
+        """Whether the archive has its end; if not, members after the cut are missing."""
+        self._load()
+        return self._facts["is_whole"]
+
+    def _load(self) -> None:
+        if not self._facts:
+            self._facts = json.loads(self._path("json").read_text("utf-8"))
+            mode = "r" if self._facts["files"] else None
+            self._index = np.load(self._path("npy"), mmap_mode=mode)
+            self._tar = self._tar_pieces()
+
+    def _path(self, kind: str) -> pathlib.Path:
+        return self._scratch / f"{self.name}-{self.version}.{kind}"
+
+    def _is_compressed(self) -> bool:
+        with open_pieces(self._pieces) as file:
+            return file.read(2) == b"\x1f\x8b"
+
+    def _tar_pieces(self) -> list[Piece]:
+        tar = self._path("tar")
+        return [Piece(tar, tar.stat().st_size)] if tar.exists() else self._pieces
+
+    def _decompress(self) -> None:
+        total = sum(piece.size for piece in self._pieces)
+        partial = self._path("partial")
+        with (
+            open_pieces(self._pieces) as packed,
+            gzip.GzipFile(fileobj=packed) as stream,
+            open(partial, "ab") as out,
+            _progress(f"{self.name}: decompressing into {self._scratch}", total) as advance,
+        ):
+            free = shutil.disk_usage(self._scratch).free + out.tell()
+            if free < total:
+                sizes = f"{free / 1e9:.1f} GB free: {self.name} needs {total / 1e9:.1f} GB"
+                raise OSError(f"{self._scratch}: {sizes}")
+            try:
+                stream.seek(out.tell())  # what an earlier run wrote
+                while chunk := stream.read1(_CHUNK):
+                    out.write(chunk)
+                    advance(packed.tell())
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                print(f"{self.name}: only the first part can be read: {error}", file=sys.stderr)
+            except OSError as error:
+                raise OSError(f"{partial}: {error.strerror}: run again to go on") from error
+        partial.rename(self._path("tar"))
+
+    def _write_index(self) -> None:
+        names, offsets, sizes = array("Q"), array("Q"), array("Q")
+        folders = set()
+        with open_pieces(self._tar_pieces()) as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            with _progress(f"{self.name}: listing members", length) as advance:
+                members = _Members(file, length)
+                for name, offset, size in members:
+                    names.append(_key(name))
+                    offsets.append(offset)
+                    sizes.append(size)
+                    folders.add(name.split("/")[0] if "/" in name else "")
+                    advance(offset)
+        index = np.empty(len(names), _MEMBER)
+        index["name"], index["offset"], index["size"] = names, offsets, sizes
+        temporary = self._path("index")
+        with open(temporary, "wb") as out:
+            np.save(out, index[np.argsort(index["name"], kind="stable")])
+        temporary.rename(self._path("npy"))
+        facts = {
+            "files": len(names),
+            "folder": folders.pop() if len(folders) == 1 else "",
+            "is_whole": members.is_whole,
+        }
+        temporary.write_text(json.dumps(facts), "utf-8")
+        temporary.rename(self._path("json"))
+
+
+def archives_in(folder: pathlib.Path, scratch: pathlib.Path) -> dict[str, Archive]:
+    """The archives of a folder by their names without ".tar" and what follows.
+
+    Raises:
+      ConfigError: a piece between others is missing.
+    """
+    return {name: Archive(name, paths, scratch) for name, paths in find_archives(folder).items()}
+
+
+class _Members:
+    """Names, offsets and sizes of a tar's files; `is_whole` is known after the last."""
+
+    def __init__(self, file: io.BufferedReader, length: int) -> None:
+        self.is_whole = False
+        self._file, self._length = file, length
+
+    def __iter__(self) -> Iterator[tuple[str, int, int]]:
+        try:
+            with tarfile.open(fileobj=self._file, mode="r:", errors="replace") as tar:
+                while (member := tar.next()) is not None:
+                    tar.members.clear()  # they would fill the memory
+                    end = member.offset_data + member.size
+                    if member.isfile() and end <= self._length:
+                        yield _normal(member.name), member.offset_data, member.size
+                self._file.seek(tar.offset)
+                self.is_whole = self._file.read(_BLOCK) == bytes(_BLOCK)
+        except tarfile.TarError:
+            return
+
+
+def _normal(name: str) -> str:
+    return posixpath.normpath(name).lstrip("/")
+
+
+def _key(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with the bytes so far: a bar on a terminal, else one line."""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        print(f"{title} ({total / 1e9:.1f} GB)", file=sys.stderr, flush=True)
+    with tqdm(
+        total=total, desc=title, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
+    ) as bar:
+        yield lambda position: bar.update(position - bar.n)

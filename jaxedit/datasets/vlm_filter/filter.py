@@ -1,0 +1,139 @@
+"""Answers for the rows of a store: from a server, or by way of two files of OpenAI's batch form."""
+
+import concurrent.futures
+import json
+import pathlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxedit.config import ConfigError, require
+from jaxedit.data.progress import Progress
+from jaxedit.data.replacing import replacing
+from jaxedit.data.store import Store
+from jaxedit.datasets.vlm_filter.answers import Answers
+from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
+from jaxedit.datasets.vlm_filter.question import UNCLEAR, body_of, read_answer
+
+
+class Model(NamedTuple):
+    """The name of a model, and further fields of each request to it."""
+
+    name: str
+    options: Mapping[str, Any]
+
+
+def ask_all(
+    store: Store,
+    rows: Sequence[int],
+    answers: Answers,
+    endpoint: Endpoint,
+    *,
+    model: Model,
+    threads: int,
+) -> None:
+    """Ask about the edits among these rows, and keep each answer at once.
+
+    A request that the server refuses, when it has answered others, makes its row unclear.
+
+    Raises:
+      OSError: the server cannot be used any more, a row is damaged, or an answer cannot be written.
+    """
+    stop = threading.Event()
+
+    def ask(row: int) -> None:
+        if stop.is_set() or (record := store[row]).task != "edit":
+            return
+        try:
+            answer = read_answer(endpoint.ask(body_of(record, *model)))
+        except OSError as error:
+            if not isinstance(error, Refused) or not len(answers):
+                stop.set()  # before this thread takes another row
+                raise
+            answer = UNCLEAR
+        answers.add(row, record.id, answer, model.name)
+
+    with (
+        Progress(store.name, len(rows)) as progress,
+        concurrent.futures.ThreadPoolExecutor(threads) as pool,
+    ):
+        try:
+            for block in _blocks(rows, 64 * threads):
+                for _ in pool.map(ask, block):
+                    progress.add()
+        finally:
+            stop.set()
+
+
+def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) -> int:
+    """Write the requests about the edits among these rows, in OpenAI's batch form.
+
+    Returns:
+      How many.
+
+    Raises:
+      OSError: a row is damaged, or the file cannot be written.
+    """
+    count = 0
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8") as file,
+        Progress(store.name, len(rows)) as progress,
+    ):
+        for row in rows:
+            record = store[row]
+            if record.task == "edit":
+                request = {
+                    "custom_id": f"{row}:{record.id}",
+                    "method": "POST",
+                    "url": "/v1/chat/completions",
+                    "body": body_of(record, *model),
+                }
+                file.write(json.dumps(request) + "\n")
+                count += 1
+            progress.add()
+    return count
+
+
+def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
+    """Read a file of responses, in OpenAI's batch form or with an "answer" beside the "custom_id".
+
+    Returns:
+      How many lines have no response; their rows stay open.
+
+    Raises:
+      ConfigError: there is no file, or it is damaged or of another store; no answer of it counts.
+      OSError: the file cannot be read.
+    """
+    require(path.is_file(), f"--import={path}: expected a file of responses")
+    found, failed = [], 0
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            row, key, text, model = _parse(line, f"{path}, line {number}")
+            fits = 0 <= row < len(store) and store[row].id == key
+            require(fits, f"{path}, line {number}: {key!r} is not row {row} of {store.directory}")
+            if text is None:
+                failed += 1
+            else:
+                found.append((row, key, read_answer(text), model))
+    for each in found:
+        answers.add(*each)
+    return failed
+
+
+def _parse(line: str, where: str) -> tuple[int, str, str | None, str]:
+    """(row, id, what the model answered, its name) of a line of responses."""
+    try:
+        values = json.loads(line)
+        row, _, key = values["custom_id"].partition(":")
+        if isinstance(values.get("answer"), str):
+            return int(row), key, values["answer"], ""
+        body = (values.get("response") or {}).get("body") or {}
+        text = content_of(body) if "choices" in body else None
+        return int(row), key, text, str(body.get("model", ""))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{where}: expected custom_id and response: {error}") from error
+
+
+def _blocks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))

@@ -1,0 +1,1 @@
+"""Estimates of memory, arithmetic and communication, before anything runs."""

@@ -1,0 +1,255 @@
+"""What a compiled program sends between devices: kind, mesh axes, how often, how many bytes.
+
+It is read in the program's text, whose form no release of XLA promises: a collective that is
+written in a way that is not known here is counted as `UNREAD`.
+"""
+
+import collections
+import math
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxedit.planning.device_memory import GB
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+UNREAD = "unread"
+# Every line with a collective, however it is written. The end of one that was started is no other.
+_ANY = re.compile(rf" (?:{'|'.join(KINDS)})(?:-start)?\(")
+_OPERATION = re.compile(rf" +(?:ROOT )?%?(\S+) = (.*?) ({'|'.join(KINDS)})(-start)?\(%")
+_HEADER = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
+_CALLED = re.compile(r"(?:calls|to_apply|body|branch_computations|\w+_computation)=(\{.*?\}|\S+)")
+_CONSTANT = re.compile(r" = s32\[\]\S* constant\((\d+)\)")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
+
+
+class Traffic(NamedTuple):
+    """Collectives of one kind over the same mesh axes, in one run of a program.
+
+    count: how many; nbytes: that each device sends in all of them, by the ring algorithm. Of kind
+    `UNREAD`, count is the number of lines, and nbytes is not known.
+    """
+
+    kind: str
+    axes: tuple[str, ...]
+    count: int
+    nbytes: float
+
+
+class _Collective(NamedTuple):
+    """One collective operation: its kind, mesh axes, and the bytes that a device sends."""
+
+    kind: str
+    axes: tuple[str, ...]
+    nbytes: float
+
+
+class _Computation(NamedTuple):
+    """The lines with collectives, the integers, and what is called, how often: a number, or the
+    name of a loop's condition."""
+
+    operations: list[str]
+    constants: list[int]
+    calls: list[tuple[str, int | str]]
+
+
+def traffic(program: str, mesh: Mesh) -> list[Traffic]:
+    """The collectives of a compiled program, those that send most first.
+
+    A loop counts as often as it runs, if the program says how often, else once. What XLA:TPU
+    spreads over several fused operations, to compute meanwhile, counts once. What could not be read
+    comes last.
+
+    Args:
+      program: `compiled.as_text()`.
+      mesh: for which it was compiled.
+    """
+    lines = [line for line in program.splitlines() if _ANY.search(line)]
+    computations, entry = _computations(program)
+    if not entry:
+        return [Traffic(UNREAD, (), len(lines), 0.0)] if lines else []
+    unread = sum(1 for line in lines if not _OPERATION.match(line))
+    found: dict[str, tuple[int, _Collective]] = {}
+    for name, times in _runs(computations, entry).items():
+        for line in computations[name].operations:
+            try:
+                identity, collective = _collective(name, line, mesh)
+            except (ValueError, IndexError):  # groups of a form that is not known
+                unread += 1
+                continue
+            before, _ = found.get(identity, (0, None))
+            found[identity] = max(before, times), collective
+    rows = _sums(found.values())
+    return [*rows, Traffic(UNREAD, (), unread, 0.0)] if unread else rows
+
+
+def traffic_table(rows: list[Traffic]) -> str:
+    """The rows as a text table with its title; those of less than 1 % together."""
+    unread = sum(row.count for row in rows if row.kind == UNREAD)
+    rows = [row for row in rows if row.kind != UNREAD]
+    more = f"{unread} collectives are written in a way that is not known here, and not counted"
+    if not rows:
+        return more if unread else "a step sends nothing between devices"
+    total = sum(row.nbytes for row in rows)
+    shown = [row for row in rows if row.nbytes >= total / 100]
+    if rest := [row for row in rows if row.nbytes < total / 100]:
+        count, nbytes = sum(row.count for row in rest), sum(row.nbytes for row in rest)
+        shown.append(Traffic("others", (), count, nbytes))
+    lines = [f"each device sends {total / GB:.2f} GB a step:"]
+    for kind, axes, count, nbytes in shown:
+        lines.append(f"  {kind:<18}  {' x '.join(axes):<20}  {count:>6} x  {nbytes / GB:>8.2f} GB")
+    return "\n".join([*lines, more] if unread else lines)
+
+
+def _sums(found: Iterable[tuple[int, _Collective]]) -> list[Traffic]:
+    """Collectives and how often each runs, added up by kind and axes; most bytes first."""
+    sums: dict[tuple[str, tuple[str, ...]], list[float]] = collections.defaultdict(lambda: [0, 0.0])
+    for count, collective in found:
+        sums[collective.kind, collective.axes][0] += count
+        sums[collective.kind, collective.axes][1] += count * collective.nbytes
+    rows = [Traffic(kind, axes, *amount) for (kind, axes), amount in sums.items() if axes]
+    return sorted(rows, key=lambda row: -row.nbytes)
+
+
+def _computations(program: str) -> tuple[dict[str, _Computation], str]:
+    """Every computation by its name, and the name of the one that is run."""
+    found: dict[str, _Computation] = {}
+    entry, here = "", _Computation([], [], [])
+    for line in program.splitlines():
+        if header := _HEADER.match(line):
+            here = found[header[2]] = _Computation([], [], [])
+            entry = header[2] if header[1] else entry
+        elif line.startswith(" "):
+            _read(line, here)
+    return found, entry
+
+
+def _read(line: str, computation: _Computation) -> None:
+    """Note what a line has to do with collectives."""
+    if _OPERATION.match(line):
+        computation.operations.append(line)
+    if constant := _CONSTANT.search(line):
+        computation.constants.append(int(constant[1]))
+    trips = _TRIPS.search(line)
+    condition = re.search(r" while\(.*condition=%?([\w.\-]+)", line)
+    for called in _CALLED.findall(line):
+        for name in re.findall(r"[\w.\-]+", called):
+            given = int(trips[1]) if trips else condition[1] if condition else 1
+            computation.calls.append((name, given))
+
+
+def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
+    """How often each computation runs; those that call none with collectives may be left out."""
+    runs: collections.Counter[str] = collections.Counter()
+    matters: dict[str, bool] = {}
+
+    def find(name: str) -> bool:
+        if name not in matters:
+            here = computations.get(name, _Computation([], [], []))
+            inner = [find(called) for called, _ in here.calls]
+            matters[name] = bool(here.operations) or any(inner)
+        return matters[name]
+
+    def run(name: str, times: int) -> None:
+        runs[name] += times
+        for called, trips in computations[name].calls:
+            if isinstance(trips, str):  # a scan counts up to the constant of its condition
+                condition = computations.get(trips)
+                trips = max(condition.constants, default=1) if condition else 1
+            if find(called):
+                run(called, times * trips)
+
+    run(entry, 1)
+    return runs
+
+
+def _collective(computation: str, line: str, mesh: Mesh) -> tuple[str, _Collective]:
+    """What tells the collective of a line from others, and the collective."""
+    name, result, kind, start = _OPERATION.match(line).groups()
+    channel = re.search(r"channel_id=(\d+)", line)
+    identity = f"{kind} {channel[1] if channel else name}"
+    groups = _groups(line, mesh.size)
+    size = groups.shape[1]
+    nbytes = _sent(kind, _result(kind, result, bool(start)), size)
+    if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
+        kind, nbytes = "reduce-scatter", nbytes / 2  # XLA:TPU cuts the sum in the same operation
+    return identity, _Collective(kind, _axes(groups, mesh), nbytes)
+
+
+def _result(kind: str, shape: str, is_start: bool) -> str:
+    """The shapes of the result alone; a started operation also names its operands."""
+    arrays = [match[0] for match in _ARRAY.finditer(shape)]
+    if is_start and kind == "all-gather":
+        arrays = arrays[len(arrays) // 2 :]
+    if is_start and kind == "collective-permute":
+        arrays = arrays[:1]
+    return " ".join(arrays)
+
+
+def _sent(kind: str, result: str, size: int) -> float:
+    """Bytes that one of `size` devices sends in a collective with that result."""
+    factor = {"all-reduce": 2 * (size - 1) / size, "reduce-scatter": size - 1}
+    others = 1.0 if kind == "collective-permute" else (size - 1) / size
+    return _nbytes(result) * factor.get(kind, others)
+
+
+def _nbytes(shapes: str) -> float:
+    """Bytes of all arrays that are named in a text such as (bf16[4,8], f32[])."""
+    return sum(
+        math.prod(map(int, filter(None, sizes.split(",")))) * (int(bits) / 8 if bits else 1)
+        for _, bits, sizes in _ARRAY.findall(shapes)
+    )
+
+
+def _axes(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
+    """The mesh axes along which the devices of a group [n, size] differ."""
+    places = np.stack(np.unravel_index(groups, mesh.devices.shape))  # [axes, n, size]
+    differ = (places != places[..., :1]).any((1, 2))
+    return tuple(axis for axis, is_used in zip(mesh.axis_names, differ, strict=True) if is_used)
+
+
+def _groups(line: str, devices: int) -> np.ndarray:
+    """The devices that take part with each other, int[n, size], in any of XLA's notations."""
+    if pairs := re.search(r"source_target_pairs=\{(\{.*?\})\}", line):
+        return _listed(pairs[1])
+    if listed := re.search(r"replica_groups=\{(\{.*?\})\}", line):
+        return _listed(listed[1])
+    if tiles := re.search(r"replica_groups=(\[[\d,]+\]<=\[[\d,]+\](?:T\([\d,]+\))?)", line):
+        shape, _, order = tiles[1].partition("<=")
+        return _ordered(order).reshape(_numbers(shape))
+    if axes := re.search(r"replica_groups=mesh\[(.*?)\](.*?) \{(.*?)\}", line):
+        return _along(*axes.groups())
+    if "replica_groups=" in line and "replica_groups={}" not in line:
+        raise ValueError(f"unknown groups: {line}")
+    return np.arange(devices)[None]
+
+
+def _listed(text: str) -> np.ndarray:
+    return np.array([_numbers(group) for group in re.findall(r"\{(.*?)\}", text)])
+
+
+def _ordered(text: str) -> np.ndarray:
+    """[4,2]T(1,0): device numbers in that shape, its axes in that order."""
+    shape, _, order = text.partition("T")
+    numbers = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
+    return numbers.transpose(_numbers(order)) if order else numbers
+
+
+def _along(axes: str, order: str, taken: str) -> np.ndarray:
+    """Groups along some axes of a mesh: 'a'=2,'b'=4 and device_ids=([4,2]T(1,0)) and 'a'."""
+    sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", axes)}
+    given = re.search(r"\((\[.*)\)", order)
+    numbers = _ordered(given[1]) if given else np.arange(math.prod(sizes.values()))
+    names = re.findall(r"'(\w+)'", taken)
+    rest = [name for name in sizes if name not in names]
+    numbers = numbers.reshape(list(sizes.values()))
+    numbers = numbers.transpose([list(sizes).index(name) for name in (*rest, *names)])
+    return numbers.reshape(-1, math.prod(sizes[name] for name in names))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", text)]

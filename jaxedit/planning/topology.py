@@ -1,0 +1,159 @@
+"""Machines that are not here: a pod or a server by its name, and devices to compile for."""
+
+import importlib.util
+import math
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxedit.config import ConfigError, require
+from jaxedit.planning.device_memory import GB, Room, memory_of
+
+NAMES = "v5e-256, v5p-128, v6e-64, v4-64, tpu7x-128, 2xv5e-256 (two slices), 8xH100, gpu-8 or cpu-8"
+# libtpu asks for the machine it is on; any answer will do, because nothing runs there.
+_PRETEND = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several programs may compile at the same time
+}
+
+
+class _Generation(NamedTuple):
+    """One generation of TPUs.
+
+    libtpu: its name there; kind: of a device; dimensions: of the torus; counted: how many of a chip
+    the pod's name counts; devices: of a chip; options: for libtpu.
+    """
+
+    libtpu: str
+    kind: str
+    dimensions: int
+    counted: int
+    devices: int
+    options: dict[str, Any] = {}
+
+
+_V5E = _Generation("v5e", "TPU v5 lite", 2, 1, 1)
+_TPUS = {
+    "v4": _Generation("v4", "TPU v4", 3, 2, 1, {"chip_config_name": "megacore"}),
+    "v5e": _V5E,
+    "v5litepod": _V5E,
+    "v5p": _Generation("v5p", "TPU v5", 3, 2, 1),
+    "v6e": _Generation("v6e", "TPU v6 lite", 2, 1, 1),
+    "tpu7x": _Generation("tpu7x", "TPU7x", 3, 2, 2),
+}
+
+
+class Pod(NamedTuple):
+    """Devices that need not be here.
+
+    name: as it was asked for; kind: of a device; devices: of all slices together; slices: TPU
+    slices; topology: libtpu's name of a slice, empty for what is no TPU; options: for libtpu.
+    """
+
+    name: str
+    kind: str
+    devices: int
+    slices: int = 1
+    topology: str = ""
+    options: dict[str, Any] = {}
+
+
+def pod(name: str) -> Pod:
+    """The machine of that name.
+
+    TPUs are named as Google Cloud does: v4, v5p and tpu7x count TensorCores, of which a chip has
+    two, the others chips. A pod takes the most compact torus.
+
+    Args:
+      name: e.g. v5p-128, 2xv5e-256 (two slices), 8xH100 (a kind of `memory.DEVICES`), gpu-8.
+
+    Raises:
+      ConfigError: no such machine.
+    """
+    if named := re.fullmatch(r"(?:(\d+)x)?(\w+)-(\d+)", name):
+        slices, kind, count = named.groups()
+        if kind in _TPUS:
+            return _tpu_pod(name, _TPUS[kind], int(count), int(slices or 1))
+        if kind in ("cpu", "gpu") and not slices and int(count):
+            return Pod(name, kind.upper(), int(count))
+    if named := re.fullmatch(r"([1-9]\d*)x(\S+)", name):
+        count, kind = named.groups()
+        if memory_of(kind) and "TPU" not in kind:
+            return Pod(name, kind, int(count))
+    raise ConfigError(f"--devices={name}: expected a name such as {NAMES}")
+
+
+def room_on(pod: Pod, memory_gb: float | None = None) -> Room:
+    """The memory of a device of that pod: as given, else by its kind.
+
+    Raises:
+      ConfigError: `memory_gb` is not positive.
+    """
+    if memory_gb is None:
+        return Room(memory_of(pod.kind), pod.kind)
+    require(memory_gb > 0, f"--memory_gb={memory_gb}: expected a positive number")
+    return Room(memory_gb * GB, "--memory_gb")
+
+
+def compiles_for_tpus() -> bool:
+    """Whether the package libtpu is here."""
+    return importlib.util.find_spec("libtpu") is not None
+
+
+def devices_of(pod: Pod) -> Sequence[jax.Device]:
+    """Devices to compile for, on which nothing can run; call it before anything runs on a device.
+
+    They are the pod's own if it has TPUs and libtpu is here, else as many simulated CPU devices.
+    This process leaves its own accelerators alone.
+
+    Raises:
+      ConfigError: the process has already begun to use another platform, or fewer devices.
+    """
+    jax.config.update("jax_platforms", "cpu")
+    if pod.topology and compiles_for_tpus():
+        return _tpu_devices(pod)
+    try:
+        jax.config.update("jax_num_cpu_devices", pod.devices)
+    except RuntimeError:  # devices are in use: those are all there are
+        pass
+    found = jax.devices("cpu")
+    require(
+        len(found) >= pod.devices,
+        f"--devices={pod.name}: {pod.devices} devices, but this process has {len(found)}",
+    )
+    return found[: pod.devices]
+
+
+def _tpu_devices(pod: Pod) -> Sequence[jax.Device]:
+    from jax.experimental import topologies
+
+    for variable, value in _PRETEND.items():
+        os.environ.setdefault(variable, value)
+    options = pod.options | ({"num_slices": pod.slices} if pod.slices > 1 else {})
+    try:
+        return topologies.get_topology_desc(pod.topology, "tpu", **options).devices
+    except jax.errors.JaxRuntimeError as error:
+        raise ConfigError(f"--devices={pod.name}: libtpu knows no {pod.topology}") from error
+
+
+def _tpu_pod(name: str, tpu: _Generation, count: int, slices: int) -> Pod:
+    """A pod of `slices` slices, of each of which the name counts `count`."""
+    chips, rest = divmod(count, tpu.counted)
+    sizes = [2**n for n in range(13) if n != 1 and (tpu.dimensions == 2 or n > 1)]
+    require(
+        slices > 0 and not rest and chips in sizes,
+        f"--devices={name}: expected a slice of "
+        f"{', '.join(str(size * tpu.counted) for size in sizes[:5])}, ...",
+    )
+    exponent = math.frexp(chips)[1] - 1
+    sides = [2 ** ((exponent + n) // tpu.dimensions) for n in range(tpu.dimensions)]
+    if sides == [1, 2, 2]:
+        sides = [2, 2, 1]
+    options = tpu.options | ({"chips_per_host_bounds": (1, 1, 1)} if chips == 1 else {})
+    topology = f"{tpu.libtpu}:{'x'.join(map(str, sides))}"
+    return Pod(name, tpu.kind, slices * chips * tpu.devices, slices, topology, options)

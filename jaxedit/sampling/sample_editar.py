@@ -1,0 +1,273 @@
+"""EditAR and LlamaGen from pixels to pixels, in the pieces that run on the device.
+
+networks = prepare(config, params, dtype)                 # once
+codes, prefix = read_source(networks, pixels, ...)        # once per picture
+state = begin(networks.weights, prefix, text, mask, ...)  # once per instruction
+tokens, _ = generate(networks.weights, prefix, state, policy, ...)
+pixels = draw(networks.vq, tokens, ...)
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit.config import EditARConfig, PretrainedConfig, TokenSampleConfig
+from jaxedit.models.editar import left_pad
+from jaxedit.models.vq import VQTokenizer
+from jaxedit.ops import image
+from jaxedit.sampling import next_token
+from jaxedit.sampling.decode_weights import Weights, unstack
+from jaxedit.sampling.gumbel import choose, gumbel
+from jaxedit.sampling.next_token import Policy, Prefix, State
+from jaxedit.sampling.tokens import guide_tokens, truncate
+from jaxedit.tree import Tree, cast
+
+
+class Networks(NamedTuple):
+    """Parameters as sampling reads them: vq f32 and the transformer's `Weights`."""
+
+    vq: Any
+    weights: Weights
+
+
+class Source(NamedTuple):
+    """A picture that has been read: codes i32[B,N] and its prefix."""
+
+    codes: jax.Array
+    prefix: Prefix
+
+
+class Sampling(NamedTuple):
+    """Numbers that may change without compiling again.
+
+    guidance, image_guidance, temperature, top_p: f32[]; guidance_until, top_k: i32[].
+    """
+
+    guidance: Any
+    image_guidance: Any
+    guidance_until: Any
+    temperature: Any
+    top_k: Any
+    top_p: Any
+
+    @classmethod
+    def of(cls, config: TokenSampleConfig) -> "Sampling":
+        """The numbers of the settings."""
+        kinds = {"guidance_until": np.int32, "top_k": np.int32}
+        return cls(*(kinds.get(f, np.float32)(getattr(config, f)) for f in cls._fields))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EditPolicy:
+    """All rows of a picture take the same token, drawn from the guided logits.
+
+    Attributes:
+      seeds: i32[B].
+      sampling: how tokens are drawn.
+      greedy: take the likeliest token.
+    """
+
+    seeds: jax.Array
+    sampling: Sampling
+    greedy: bool = dataclasses.field(default=False, metadata={"static": True})
+
+    def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, None]:
+        """Choose tokens i32[B,R] from logits f32[B,R,V]; leaves no record."""
+        s = self.sampling
+        guided = guide_tokens(
+            logits, s.guidance, s.image_guidance, is_guided(position, s.guidance_until)
+        )
+        if self.greedy:
+            token = jnp.argmax(guided, axis=-1).astype(jnp.int32)
+        else:
+            noise = gumbel(self.seeds, 0, position, logits.shape[-1])
+            token = choose(truncate(guided / s.temperature, s.top_k, s.top_p), noise)
+        return jnp.broadcast_to(token[:, None], logits.shape[:2]), None
+
+
+def is_guided(position: jax.Array, until: jax.Array) -> jax.Array:
+    """Whether the token at `position` is guided; `until` counts from the second one, -1 = all."""
+    return (until < 0) | (position - 1 <= until)
+
+
+def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
+    """Return the instruction that each row of a picture reads: 0 is the picture's own, None none.
+
+    As in the release, a guidance of 1 or less is none at all: there is no unguided row.
+    """
+    if sample.guidance_mode == "dual":
+        return (0, None, None)
+    return (0,) if sample.guidance <= 1 else (0, None)
+
+
+def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = False) -> Networks:
+    """Networks from {"vq", "transformer", "null"}; once, outside `jit`.
+
+    Args:
+      config: of model_type editar.
+      params: as loaded or trained.
+      dtype: of the transformer; the image tokenizer stays float32.
+      int8: the matrices of its layers become `Int8`.
+    """
+    null = params.get("null", {})
+    return Networks(
+        vq=jax.tree.map(jnp.asarray, cast(params["vq"], "float32")),
+        weights=unstack(config.editar, params["transformer"], null, dtype, int8=int8),
+    )
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def read_source(networks: Networks, pixels: jax.Array, *, config: PretrainedConfig) -> Source:
+    """Codes and prefix of B pictures u8[B,S,S,3]."""
+    tokenizer = VQTokenizer(config.vq)
+    floats = image.to_float(pixels)
+    codes = tokenizer.apply({"params": networks.vq}, floats, method="codes")
+    codes = codes.reshape(len(pixels), -1)
+    return Source(codes, next_token.prefill_image(networks.weights, config.editar, codes))
+
+
+@functools.partial(jax.jit, static_argnames=("config", "rows"))
+def drop_image(weights: Weights, prefix: Prefix, *, rows: int, config: EditARConfig) -> Prefix:
+    """The prefix with the null image for the last `rows` rows of each picture (joint, dual)."""
+    null = next_token.prefill_null(weights, config)
+    return dataclasses.replace(prefix, null=null, null_rows=rows)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "rows", "slots"))
+def begin(
+    weights: Weights,
+    prefix: Prefix,
+    text: jax.Array,
+    mask: jax.Array,
+    *,
+    rows: tuple[int | None, ...],
+    slots: int,
+    config: EditARConfig,
+) -> State:
+    """Read the instructions of B pictures.
+
+    Args:
+      weights: of the transformer.
+      prefix: of the source pictures; empty for models that read none.
+      text: f32[B,P,T,Ct], features of P instructions per picture, see `encode_text`.
+      mask: bool[B,P,T], True at tokens.
+      rows: per row of a picture the instruction that it reads, or None for no text (static).
+      slots: of the caches, one more than the tokens before the first `grow` (static).
+      config: the model.
+    """
+    B, P, T, _ = text.shape
+    seen = None
+    if config.prefix == "text":  # padding is on the left, unseen, also where the text is dropped
+        text, mask = left_pad(text.reshape(B * P, T, -1), mask.reshape(B * P, T))
+        text, mask = text.reshape(B, P, T, -1), mask.reshape(B, P, T)
+        seen = jnp.stack([mask[:, r or 0] for r in rows], axis=1)
+    null = jnp.broadcast_to(weights.null.text[None], text[:, 0].shape)
+    text = jnp.stack([null if r is None else text[:, r] for r in rows], axis=1)  # [B,R,T,Ct]
+    return next_token.start(weights, config, prefix, text, seen, slots=slots)
+
+
+_grow = jax.jit(next_token.grow, static_argnames="slots")
+_decode = jax.jit(next_token.decode, static_argnames=("config", "steps"), donate_argnames="state")
+
+
+def generate(
+    weights: Weights,
+    prefix: Prefix,
+    state: State,
+    policy: Policy,
+    *,
+    config: EditARConfig,
+    segment: int,
+    tokens: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[jax.Array, Any]:
+    """Decode all tokens of a picture; caches grow with what has been decoded.
+
+    Args:
+      weights: of the transformer.
+      prefix: as for `begin`.
+      state: from `begin`, with `segment` + 1 slots; its memory is reused.
+      policy: chooses tokens; a pytree that is callable.
+      config: sizes.
+      segment: tokens between two calls of `progress`, each a compiled program of its own.
+      tokens: how many; None is N, all.
+      progress: called with (tokens done, tokens in all).
+
+    Returns:
+      Tokens i32[B,R,N] and the policy's records, [N,...].
+    """
+    N = config.image_tokens if tokens is None else tokens
+    pieces = []
+    for first in range(0, N, segment):
+        steps = min(segment, N - first)
+        if first:
+            state = _grow(weights, state, slots=first + steps + 1)
+        state, *piece = _decode(weights, config, prefix, state, policy, steps=steps)
+        pieces.append(piece)
+        if progress:
+            jax.block_until_ready(piece)
+            progress(first + steps, N)
+    chosen, records = zip(*pieces, strict=True)
+    return jnp.concatenate(chosen, axis=2), jax.tree.map(lambda *r: jnp.concatenate(r), *records)
+
+
+def segment_of(config: EditARConfig) -> int:
+    """Tokens per compiled program, between which caches grow and progress is told."""
+    return max(64, config.image_tokens // 4)
+
+
+def edit(
+    networks: Networks,
+    source: Source,
+    text: jax.Array,
+    mask: jax.Array,
+    seeds: jax.Array,
+    *,
+    sample: TokenSampleConfig,
+    config: PretrainedConfig,
+    segment: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> jax.Array:
+    """Edit B pictures.
+
+    Args:
+      networks: see `prepare`.
+      source: B pictures.
+      text: f32[B,1,T,Ct], features of each picture's instruction, see `encode_text`.
+      mask: bool[B,1,T], True at tokens.
+      seeds: i32[B].
+      sample: how tokens are drawn.
+      config: the model.
+      segment: tokens between two calls of `progress`.
+      progress: called with (tokens done, tokens in all).
+
+    Returns:
+      i32[B,N], tokens of the edit.
+    """
+    rows, prefix = text_rows(sample), source.prefix
+    weights, c = networks.weights, config.editar
+    if sample.guidance_mode != "text" and len(rows) > 1:
+        prefix = drop_image(weights, prefix, rows=1, config=c)
+    state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
+    tokens, _ = generate(
+        *(weights, prefix, state, EditPolicy(seeds, Sampling.of(sample), sample.greedy)),
+        config=c,
+        segment=segment,
+        progress=progress,
+    )
+    return tokens[:, 0]
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def draw(vq: Tree, tokens: jax.Array, *, config: PretrainedConfig) -> jax.Array:
+    """Pictures u8[B,S,S,3] of tokens i32[B,N]."""
+    g = config.editar.grid
+    codes = tokens.reshape(-1, g, g)
+    pixels = VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")
+    return image.to_uint8(pixels)

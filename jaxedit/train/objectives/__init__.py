@@ -1,0 +1,1 @@
+"""What a run trains: one objective per kind of model."""

@@ -1,0 +1,221 @@
+"""Fine-tuning by low-rank additions: the weights of a released model stay, small matrices learn.
+
+Beside a kernel W [in,out] lie A [in,r] and B [r,out], and the layer computes x W + s (x A) B. Only
+A and B are in the train state, its gradients, moments, average and checkpoints; W is a frozen
+argument of the step. The exported weights are W + s A B, of the usual shapes.
+
+Source: LoRA (Hu et al. 2022).
+"""
+
+import dataclasses
+import logging
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit import tree
+from jaxedit.checkpoints.pretrained import open_params
+from jaxedit.config import LoRAConfig, TrainConfig, require
+from jaxedit.convert.ensure_converted import ensure_converted
+from jaxedit.data.batch import EditBatch
+from jaxedit.ops import low_rank
+from jaxedit.ops.low_rank import LowRank
+from jaxedit.planning.flops import Forward
+from jaxedit.train.objectives.frozen import BLOCK_KERNEL, as_multiplied, require_same
+from jaxedit.train.step import FROZEN, THROUGH, Metrics, Objective, Pass
+
+# Settings that a run may have of its own: they change neither parameters nor their meaning.
+OWN = ("scales", "drop_path", "dropout", "token_dropout")
+
+log = logging.getLogger(__name__)
+
+
+class LoRAObjective(Objective):
+    """Trains low-rank additions to the networks that another objective would train whole."""
+
+    def __init__(self, inner: Objective, config: TrainConfig, base: tree.Tree) -> None:
+        """Choose the kernels.
+
+        Args:
+          inner: VAREdit or EditAR.
+          config: the run.
+          base: the networks that `inner` trains, as `load_base` reads them.
+
+        Raises:
+          ConfigError: `lora.targets` finds no kernel, or `lora.rank` is too large for one.
+        """
+        self.inner, self.base, self.config = inner, base, config
+        self.scale = config.lora.alpha / config.lora.rank
+        self.kernels = targets(base, config.lora)
+
+    def init(self, key: jax.Array) -> tree.Tree:
+        """{network: {... kernel: {"lora_a", "lora_b"}}}, f32; B = 0 leaves the weights alone."""
+        rank, flat = self.config.lora.rank, {}
+        keys = jax.random.split(key, len(self.kernels))
+        for one, (path, shape) in zip(keys, self.kernels.items(), strict=True):
+            *layers, rows, columns = shape
+            normal = jax.random.normal(one, (*layers, rows, rank))
+            flat[f"{path}/lora_a"] = normal * rows**-0.5
+            flat[f"{path}/lora_b"] = jnp.zeros((*layers, rank, columns))
+        return tree.unflatten(flat)
+
+    def frozen(self) -> tree.Tree:
+        """All networks."""
+        return self.inner.frozen() | as_multiplied(self.base, self.config.dtype)
+
+    def loss(
+        self,
+        params: tree.Tree,
+        frozen: tree.Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+    ) -> tuple[jax.Array, Metrics]:
+        """The other objective's loss of the sums."""
+        return self.inner.loss(self.joined(params, frozen), frozen, batch, key, step)
+
+    def passes(self) -> list[Pass]:
+        """The other objective's, its trained networks now frozen, and the additions."""
+        found = []
+        for one in self.inner.passes():
+            if one.network not in self.base:
+                found.append(one)
+            elif not (added := self._added(one.network)):
+                found.append(one._replace(times=FROZEN))
+            else:  # attention mixes what depends on trained values
+                weights, scores = one.forward
+                found += [
+                    one._replace(forward=Forward(weights), times=THROUGH),
+                    one._replace(forward=Forward(added * weights, scores)),
+                ]
+        return found
+
+    def activations(self, rows: int) -> int:
+        """The other objective's; where results of products are kept, those of additions too."""
+        return (2 if self.config.remat == "cheap" else 1) * self.inner.activations(rows)
+
+    def _added(self, network: str) -> float:
+        """Parameters of a network's additions, as a share of its own."""
+        sides = [shape for path, shape in self.kernels.items() if path.startswith(f"{network}/")]
+        added = sum(math.prod(n) * (rows + columns) for *n, rows, columns in sides)
+        own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
+        return self.config.lora.rank * added / own
+
+    def sheet(
+        self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
+        """The other objective's sheet."""
+        return self.inner.sheet(self.joined(params, frozen), frozen, batch, key)
+
+    def export(self, params: tree.Tree, directory: str) -> None:
+        """Write the sums, made in f32 from the files of `init_from`, as a pretrained directory."""
+        merged = tree.flatten(self.base)
+        for path, (a, b) in _pairs(params):
+            merged[path] = Merged(merged[path], a, b, self.scale)
+        self.inner.export(tree.unflatten(merged), directory)
+
+    def joined(self, params: tree.Tree, frozen: tree.Tree) -> tree.Tree:
+        """The networks as `inner` trains them, with `LowRank` in place of the chosen kernels."""
+        joined = tree.flatten({network: frozen[network] for network in self.base})
+        for path, (a, b) in _pairs(params):
+            joined[path] = LowRank(joined[path], a, b, self.scale)
+        return tree.unflatten(joined)
+
+
+@dataclasses.dataclass(frozen=True)
+class Merged:
+    """W + scale A B for `safetensors.write`, made a layer at a time, f32.
+
+    Attributes:
+      kernel: [...,in,out], an array or still in its file.
+      a: f32[...,in,r].
+      b: f32[...,r,out].
+      scale: of the addition.
+    """
+
+    kernel: Any
+    a: np.ndarray
+    b: np.ndarray
+    scale: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self.kernel.shape
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All values in C order."""
+        for at in np.ndindex(self.shape[:-2]):
+            yield low_rank.merge(np.asarray(self.kernel[at]), self.a[at], self.b[at], self.scale)
+
+
+def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the kernels that get an addition, by path.
+
+    Args:
+      base: arrays, or what has their shapes, by network.
+      config: rank, and the expression that is searched for in the paths.
+
+    Raises:
+      ConfigError: no kernel is found, with all paths; or the rank is not below a kernel's sides.
+    """
+    kernels = {p: tuple(x.shape) for p, x in tree.flatten(base).items() if BLOCK_KERNEL.match(p)}
+    found = {path: kernels[path] for path in sorted(kernels) if re.search(config.targets, path)}
+    require(
+        bool(found),
+        f"lora.targets={config.targets!r}: found in none of {', '.join(sorted(kernels))}",
+    )
+    for path, shape in found.items():
+        least = min(shape[-2:])
+        require(config.rank < least, f"lora.rank={config.rank}: expected less than {least}, {path}")
+    return found
+
+
+def adapt(inner: Objective, config: TrainConfig) -> LoRAObjective:
+    """The objective that trains additions to the weights of `init_from`.
+
+    Raises:
+      ConfigError: the model has no such layers, or the weights do not fit it.
+      OSError: there are no such weights.
+    """
+    objective = LoRAObjective(inner, config, load_base(inner, config))
+    matrices = sum(math.prod(shape[:-2]) for shape in objective.kernels.values())
+    log.info("LoRA of rank %d on %d matrices of %s", config.lora.rank, matrices, config.init_from)
+    return objective
+
+
+def load_base(inner: Objective, config: TrainConfig) -> tree.Tree:
+    """The networks of `init_from` that `inner` would train, f32, still in their files.
+
+    Raises:
+      ConfigError: the weights are of another model than the config's.
+      OSError: there are no such weights.
+    """
+    kind = config.model.model_type
+    found, params, directory = open_params(ensure_converted(config.init_from), trained_by(inner))
+    require(
+        found.model_type == kind,
+        f"init_from={config.init_from!r}: a {found.model_type}, not {kind}",
+    )
+    for part in (kind, *(network for network in params if network != "transformer")):
+        require_same(found, config.model, part, directory, own=OWN)
+    return tree.cast(params, "float32")
+
+
+def trained_by(inner: Objective) -> list[str]:
+    """Names of the networks of VAREdit or EditAR that an objective trains."""
+    return [network for network in ("transformer", "t5") if network not in inner.frozen()]
+
+
+def _pairs(params: tree.Tree) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """A and B by the path of their kernel."""
+    flat = tree.flatten(params)
+    for path, a in flat.items():
+        if path.endswith("/lora_a"):
+            kernel = path.removesuffix("/lora_a")
+            yield kernel, (a, flat[f"{kernel}/lora_b"])

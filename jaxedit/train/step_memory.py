@@ -1,0 +1,166 @@
+"""What a training step will hold in the memory of each device, told from the settings alone.
+
+State is exact: shapes and shardings of what `loop.first_state` makes. What the step computes on the
+way is an estimate, see `Objective.activations`, of one device's rows of a micro-batch.
+"""
+
+import copy
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AbstractMesh, Mesh
+
+from jaxedit import rng, tree
+from jaxedit.checkpoints.pretrained import abstract_params
+from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
+from jaxedit.data.batch import EditBatch
+from jaxedit.models.vit import small_teacher
+from jaxedit.planning.device_memory import Entry, Lever, Room, on_device, total
+from jaxedit.sharding.mesh import abstract_mesh
+from jaxedit.train.objectives.bsq import BSQObjective
+from jaxedit.train.objectives.editar import EditARObjective
+from jaxedit.train.objectives.lora import LoRAObjective, trained_by
+from jaxedit.train.objectives.varedit import VAREditObjective
+from jaxedit.train.objectives.vq import VQObjective
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import Objective, init_state
+from jaxedit.train.training_mesh import check_batch
+
+Shape = jax.ShapeDtypeStruct
+
+
+def entries(config: TrainConfig, devices: int) -> list[Entry]:
+    """Everything that is in the memory of a device during a step.
+
+    Args:
+      config: the run.
+      devices: of the mesh; none of them is needed.
+
+    Raises:
+      ConfigError: the mesh does not fit them, or the batch does not fit the mesh.
+    """
+    mesh = abstract_mesh(config.mesh, devices)
+    check_batch(config, mesh)
+    objective = abstract_objective(config)
+    state = state_entries(config, objective, mesh)
+    parts, rows = config.optim.accumulate, _rows(config, mesh)
+    return [
+        *state,
+        Entry("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
+        Entry("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
+    ]
+
+
+def state_entries(
+    config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
+) -> list[Entry]:
+    """What stays in the memory of a device from step to step: parameters first."""
+    optimizer = make_optimizer(config.optim, config.steps)
+    state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
+    params = on_device(state.params, mesh)
+    found = [
+        Entry("parameters", params, f"{tree.count(state.params):,} in float32"),
+        Entry("Adam's moments", on_device(state.opt_state, mesh)),
+        Entry("moving average", on_device(state.ema_params, mesh)),
+        Entry(
+            "frozen networks", on_device(objective.frozen(), mesh), ", ".join(objective.frozen())
+        ),
+    ]
+    return [entry for entry in found if entry.nbytes]
+
+
+def levers(config: TrainConfig, devices: int, room: Room, *, slices: int = 1) -> list[Lever]:
+    """What saves memory, the cheapest first, each with the bytes that are needed from then on.
+
+    Micro-batches become as small as they must to fit into the room, or have one row. Each of the
+    TPU slices keeps a copy of the weights.
+    """
+    config = copy.deepcopy(config)
+    sizes = dict(abstract_mesh(config.mesh, devices).shape)
+    copies, found = sizes["data"], []
+
+    def lever(change: str) -> None:
+        found.append(Lever(change, total(entries(config, devices))))
+
+    if config.remat != "all":
+        config.remat = "all"
+        lever("--config.remat=all")
+    if copies > slices:
+        config.mesh.data, config.mesh.fsdp = slices, sizes["fsdp"] * copies // slices
+        lever(f"--config.mesh.data={slices} --config.mesh.fsdp={config.mesh.fsdp}")
+    rows = _rows(config, abstract_mesh(config.mesh, devices))
+    if (parts := _fewest_parts(config, devices, rows, room)) > 1:
+        config.optim.accumulate *= parts
+        lever(f"--config.optim.accumulate={config.optim.accumulate}")
+    if config.ema_decay:
+        config.ema_decay = 0.0
+        lever("--config.ema_decay=0")
+    least = found[-1].nbytes if found else total(entries(config, devices))
+    return [*found, Lever("more devices (mesh.fsdp), or some with more memory", least)]
+
+
+def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: Room) -> int:
+    """Parts of a micro-batch of `rows` that are small enough to fit, as each row takes the same."""
+    config = copy.deepcopy(config)
+    config.optim.accumulate *= rows
+    one = entries(config, devices)
+    spare = (room.nbytes or 0) - total(one)
+    fitting = 1 + max(spare, 0) // max(one[-1].nbytes, 1)
+    return next(
+        parts for parts in range(1, rows + 1) if not rows % parts and rows / parts <= fitting
+    )
+
+
+def abstract_objective(config: TrainConfig) -> Objective:
+    """The objective of the config with shapes in place of the networks that it does not train."""
+    shapes = abstract_params(config.model)
+    objective = _whole_objective(config, shapes)
+    if not config.lora.rank:
+        return objective
+    return LoRAObjective(objective, config, {n: shapes[n] for n in trained_by(objective)})
+
+
+def _whole_objective(config: TrainConfig, shapes: tree.Tree) -> Objective:
+    """The one that trains all parameters of the model; shapes of all networks."""
+    model = config.model
+    if model.model_type == "bsq":
+        return BSQObjective(config)
+    if model.model_type == "vq":
+        return VQObjective(config)
+    if model.model_type == "varedit":
+        names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
+        return VAREditObjective(config, {name: shapes[name] for name in names})
+    names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
+    frozen, teacher = {name: shapes[name] for name in names}, None
+    if config.editar.distill_weight:
+        small = small_teacher(model.editar.distill_width, model.editar.grid // 2)
+        teacher = ViTConfig() if config.editar.teacher else small
+        frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
+    return EditARObjective(config, frozen, teacher)
+
+
+def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
+    """Shapes of a batch."""
+    size, tokens = config.data.image_size, config.data.text_tokens
+    pictures = Shape((rows, size, size, 3), jnp.uint8)
+    ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))
+    return EditBatch(pictures, pictures, ids, mask, None)
+
+
+def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:
+    """Rows of a micro-batch on each device."""
+    slices = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
+    return math.ceil(config.data.batch_size / slices)
+
+
+def _activations(config: TrainConfig, objective: Objective, rows: int) -> int:
+    """Bytes of what one micro-batch of `rows` needs beside the gradients, on one device."""
+    params = jax.eval_shape(objective.init, jax.eval_shape(lambda: rng.key_for(0, "init")))
+    stacked = [x for path, x in tree.flatten(params).items() if "/blocks/" in path]
+    one_block = 4 * sum(x.size // len(x) for x in stacked)  # its gradient, before it joins the rest
+    itemsize = jnp.dtype(config.dtype).itemsize
+    is_copied = config.remat == "none" and itemsize < 4  # the kernels, as they are multiplied
+    copies = itemsize * sum(x.size for x in stacked) if is_copied else 0
+    return objective.activations(rows) + one_block + copies

@@ -1,0 +1,83 @@
+"""Which mesh a run takes: what its config gives, and the rest chosen by its size."""
+
+import logging
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxedit import rng
+from jaxedit.config import MeshConfig, TrainConfig, require
+from jaxedit.planning.device_memory import on_device, room_of
+from jaxedit.planning.mesh_choice import Load, Machine, choose
+from jaxedit.sharding import distributed
+from jaxedit.sharding.mesh import AXES, make_mesh, slices_of
+from jaxedit.train.step import Objective
+
+log = logging.getLogger(__name__)
+
+
+def mesh_of(config: TrainConfig, objective: Objective) -> Mesh:
+    """The mesh of this run's devices; all its processes have met, and the batch fits it.
+
+    Raises:
+      ConfigError: axes or batch do not fit the devices.
+    """
+    mesh = make_mesh(chosen_mesh(config, objective))
+    distributed.introduce(mesh)
+    check_batch(config, mesh)
+    return mesh
+
+
+def chosen_mesh(
+    config: TrainConfig, objective: Objective, machine: Machine | None = None
+) -> MeshConfig:
+    """The mesh of a run in numbers; logs them, and why those that were left open are so.
+
+    Args:
+      config: the run.
+      objective: what is trained; only shapes are made of it.
+      machine: the devices; default: all of this run, on whose numbers all processes then agree.
+
+    Raises:
+      ConfigError: the given axes do not fit the devices.
+    """
+    is_here = machine is None
+    machine = machine or this_machine()
+    mesh, why = choose(config.mesh, machine, load_of(config, objective))
+    if is_here and jax.process_count() > 1:  # hosts may differ in memory: the first decides
+        sizes = np.array([getattr(mesh, axis) for axis in AXES])
+        mesh = MeshConfig(
+            **dict(zip(AXES, map(int, multihost_utils.broadcast_one_to_all(sizes)), strict=True))
+        )
+    sizes = " x ".join(f"{axis}={getattr(mesh, axis)}" for axis in AXES)
+    log.info("mesh of %d devices: %s: %s", machine.devices, sizes, why)
+    return mesh
+
+
+def this_machine() -> Machine:
+    """All devices of this run; their memory is taken to be that of the first one here."""
+    devices = jax.devices()
+    return Machine(len(devices), len(slices_of(devices)), room_of(jax.local_devices()[0]))
+
+
+def check_batch(config: TrainConfig, mesh: Mesh) -> None:
+    """Raise ConfigError unless every micro-batch divides over the devices that share it."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
+    require(
+        config.data.batch_size % rows == 0,
+        f"data.batch_size={config.data.batch_size}: expected a multiple of {rows} "
+        "(mesh data x fsdp x optim.accumulate)",
+    )
+
+
+def load_of(config: TrainConfig, objective: Objective) -> Load:
+    """What the run asks of the mesh."""
+    params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
+    copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
+    rows = config.data.batch_size // config.optim.accumulate
+    transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
+    network = transformer.get(config.model.model_type)
+    nbytes = copies * on_device(params, None) + on_device(objective.frozen(), None)
+    return Load(nbytes, rows, network.heads if network else 1)

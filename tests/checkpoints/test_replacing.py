@@ -1,0 +1,78 @@
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from jaxedit.checkpoints.replacing import replacing
+
+KILLED = """
+import os, pathlib, signal, sys
+from jaxedit.checkpoints.replacing import replacing
+with replacing(pathlib.Path(sys.argv[1])) as new:
+    (new / "half").write_text("h")
+    print(new.name, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def write(target, text):
+    with replacing(target) as new:
+        (new / "file").write_text(text)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "deep" / "model [1]"
+    write(target, "one")
+    (target / "other").touch()
+    with replacing(target) as new:
+        assert names(target) == ["file", "other"] and names(new) == []
+        assert len(names(target.parent)) == 2
+        (new / "file").write_text("two")
+    assert names(target) == ["file"] and (target / "file").read_text() == "two"
+    assert names(target.parent) == ["model [1]"] and target.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_failure_changes_nothing(tmp_path):
+    write(tmp_path / "model", "one")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "model") as new:
+        (new / "file").write_text("two")
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["model"] and (tmp_path / "model" / "file").read_text() == "one"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    target = tmp_path / "model"
+    run = subprocess.run([sys.executable, "-c", KILLED, target], stdout=subprocess.PIPE, text=True)
+    assert run.returncode == -signal.SIGKILL and names(tmp_path) == [run.stdout.strip()]
+    other = tmp_path / ".model2.new-abc"
+    other.mkdir()
+    write(target, "one")
+    assert names(tmp_path) == [other.name, "model"]
+
+
+def test_what_a_living_one_writes_stays(tmp_path):
+    with replacing(tmp_path / "model") as new:
+        (new / "file").write_text("slow")
+        write(tmp_path / "model", "fast")
+        assert new.is_dir()
+    assert names(tmp_path) == ["model"] and (tmp_path / "model" / "file").read_text() == "slow"
+
+
+def test_a_directory_that_was_moved_away_is_taken_back(tmp_path):
+    write(tmp_path / "model", "one")
+    (tmp_path / "model").rename(tmp_path / ".model.old-x")  # killed between the two renames
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "model"):
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["model"]
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError), replacing(pathlib.Path(tmp_path / "file" / "model")):
+        pass

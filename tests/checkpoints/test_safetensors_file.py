@@ -1,0 +1,136 @@
+import json
+import struct
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save, save_file
+
+from jaxedit.checkpoints import safetensors_file
+
+
+def damaged(path, header, data=b"\0" * 24):
+    """A file with this header: bytes, or what becomes JSON."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def test_bytes_by_hand(tmp_path):
+    safetensors_file.write(tmp_path / "a", {"x": np.array([1, 2], np.float16)})
+    header = b'{"x":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}'
+    assert len(header) == 54
+    expected = struct.pack("<Q", 56) + header + b"  " + b"\x00\x3c\x00\x40"
+    assert (tmp_path / "a").read_bytes() == expected
+
+
+def test_others_read_what_is_written_and_back(tmp_path):
+    generator = np.random.default_rng(0)
+    arrays = {
+        "odd": generator.standard_normal((3, 5)).astype(ml_dtypes.bfloat16),
+        "scalar": np.float32(2.5),
+        "empty": np.zeros((0, 4), np.float32),
+        "ids": np.arange(7),
+        "mask": np.array([True, False]),
+        "transposed": generator.standard_normal((4, 3)).astype(np.float32).T,
+    }
+    safetensors_file.write(tmp_path / "a", arrays, metadata={"format": "pt"})
+    assert safetensors_file.read_metadata(tmp_path / "a") == {"format": "pt"}
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, tmp_path / "b")
+    for found in (load_file(tmp_path / "a"), safetensors_file.read(tmp_path / "b", arrays)):
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+            assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize(
+    "kind", ["float8_e4m3fn", "float8_e5m2", "uint16", "uint32", "uint64", "complex64"]
+)
+def test_other_types_are_those_of_the_library(tmp_path, kind):
+    array = np.array([[1, 2, 4], [0, 1, 8]]).astype(getattr(ml_dtypes, kind, kind))
+    (tmp_path / "a").write_bytes(save({"x": array}))
+    found = safetensors_file.read_stored(tmp_path / "a")["x"]
+    assert found.dtype == array.dtype and np.array_equal(found[...], array)
+    assert np.array_equal(found[:, 1], array[:, 1])
+
+
+class Layers:
+    """Three layers of f32[2], made one at a time."""
+
+    shape, dtype, alive = (3, 2), np.dtype(np.float32), 0
+
+    def chunks(self):
+        for i in range(3):
+            yield np.full((1, 2), i, np.float32)
+
+
+def test_chunks_are_cast_as_they_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_file, "PIECE", 1)
+    bfloat16 = np.dtype(ml_dtypes.bfloat16)
+    safetensors_file.write(tmp_path / "a", {"x": Layers()}, dtypes={"x": bfloat16})
+    found = safetensors_file.read_stored(tmp_path / "a")["x"]
+    assert found.dtype == bfloat16 and found[...].tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_finite(dtype, value):
+    array = np.array([-1e4, 0, 6e4], dtype=dtype)
+    assert safetensors_file.is_finite(array) and safetensors_file.is_finite(array[:0])
+    array[1] = value
+    assert not safetensors_file.is_finite(array)
+    assert safetensors_file.is_finite(array[::2])
+
+
+def test_overflow_is_found_on_the_way(tmp_path):
+    arrays = {"small": np.ones(3, np.float32), "large": np.array([1, 7e4], np.float32)}
+    half = dict.fromkeys(arrays, np.dtype(np.float16))
+    with pytest.raises(ValueError, match="not finite in large"):
+        safetensors_file.write(tmp_path / "a", arrays, dtypes=half)
+
+
+def entry(**changes):
+    return {"x": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24], **changes}}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"[" * 100_000,
+        b"[]",
+        {"x": 3},
+        {"x": {"dtype": "F32"}},
+        entry(dtype="F8_E4M3"),
+        entry(dtype=["F32"]),
+        entry(shape=[2, 4]),
+        entry(shape=[-2, -3]),
+        entry(shape=[2.0, 3]),
+        entry(shape=7),
+        entry(data_offsets=[0, 24, 24]),
+        entry(data_offsets=[-4, 20]),
+        entry(data_offsets=["0", "24"]),
+        {**entry(), "y": entry()["x"]},
+        entry() | {"y": {"dtype": "F32", "shape": [1], "data_offsets": [28, 32]}},
+    ],
+)
+def test_damage_is_one_line(tmp_path, header):
+    with pytest.raises(ValueError, match="not a complete safetensors file") as error:
+        safetensors_file.read_stored(damaged(tmp_path / "a", header))
+    assert "\n" not in str(error.value) and str(tmp_path / "a") in str(error.value)
+
+
+def test_every_flipped_or_missing_byte_is_a_value_error(tmp_path):
+    path = tmp_path / "a"
+    safetensors_file.write(path, {"x": np.ones((2, 3), np.float32), "y": np.ones(2, np.float16)})
+    whole = path.read_bytes()
+    for place in range(len(whole) - 28):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
+        try:
+            safetensors_file.read_stored(path)
+        except ValueError:
+            pass
+    for length in (0, 7, 8, 60, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="not a complete"):
+            safetensors_file.read_stored(path)

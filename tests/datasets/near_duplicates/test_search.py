@@ -1,0 +1,102 @@
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from fabricate_store import make_record, write_store
+from PIL import Image
+
+from jaxedit.data import toybox
+from jaxedit.data.store import Store
+from jaxedit.datasets.near_duplicates.__main__ import main
+
+
+def jpeg(pixels, size=128, quality=90):
+    file = io.BytesIO()
+    Image.fromarray(pixels).resize((size, size)).save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
+def pixels(index):
+    return toybox.make(0, index, 2).source
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Row i shows scene 2 i, then scene 2 i + 1."""
+    records = [
+        make_record(i, source=jpeg(pixels(2 * i)), target=jpeg(pixels(2 * i + 1))) for i in range(6)
+    ]
+    records[5] = records[5]._replace(target_sha256=hashlib.sha256(b"x").hexdigest())
+    return write_store(tmp_path / "mine", records)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Scene 2 smaller and scene 7 in the middle of a wide picture, in folders of their own."""
+    for name in ("a", "b"):
+        (tmp_path / "pie" / name).mkdir(parents=True)
+    (tmp_path / "pie" / "a" / "2.jpg").write_bytes(jpeg(pixels(2), 96, 70))
+    wide = np.full((128, 200, 3), 255, np.uint8)
+    wide[:, 36:164] = pixels(7)
+    Image.fromarray(wide).save(tmp_path / "pie" / "b" / "7.PNG")
+    (tmp_path / "pie" / "notes.txt").write_text("x")
+    return tmp_path / "pie"
+
+
+def search(*arguments):
+    return main([f"--{name}={value}" for name, value in arguments])
+
+
+def test_rows_with_evaluation_pictures_are_dropped(store, pictures, capsys):
+    assert search(("store", store), ("against", pictures)) == 0
+    assert "mine: 2 of 6 rows show one of 2 pictures: " in capsys.readouterr().out
+    kept = Store(store)
+    assert [kept.number_of(i) for i in range(len(kept))] == [0, 2, 4, 5]
+    text = (store / "drop.near_duplicates.jsonl").read_text().splitlines()
+    assert "bits from" in text[0] and "a/2.jpg" in text[0] and "b/7.PNG" in text[1]
+
+
+def test_the_same_file_and_a_damaged_one(store, pictures, capsys):
+    (pictures / "damaged.png").write_bytes(b"x")
+    (pictures / "empty.png").write_bytes(b"")
+    assert search(("store", store), ("against", pictures)) == 0
+    assert "not compared: " in capsys.readouterr().err
+    other = write_store(
+        store.parent / "eval",
+        [make_record(0, target=jpeg(pixels(99)), target_sha256=hashlib.sha256(b"x").hexdigest())],
+        1,
+    )
+    assert search(("store", store), ("against", other)) == 0
+    (line,) = (store / "drop.near_duplicates.jsonl").read_text().splitlines()
+    assert '"row": 5' in line and "same file as pipe/train/0" in line
+
+
+def test_threads_do_not_matter(store, pictures):
+    found = []
+    for threads in (1, 3):
+        arguments = (("store", store), ("against", pictures), ("distance", 31))
+        assert search(*arguments, ("threads", threads)) == 0
+        found.append((store / "drop.near_duplicates.jsonl").read_text())
+    assert found[0] == found[1] != ""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("distance", 64), "--distance=64: expected 0 to 31"),
+        (("threads", 0), "--threads=0: expected a positive number"),
+        (("against", "none"), "--against=none: no such directory"),
+        (("store", "none"), "none: no such directory: expected a store"),
+    ],
+)
+def test_bad_input(store, pictures, capsys, change, message):
+    assert search(("store", store), ("against", pictures), change) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_pictures(store, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert search(("store", store), ("against", tmp_path / "empty")) == 2
+    assert "empty: expected pictures, found none" in capsys.readouterr().err
+    assert not (store / "drop.near_duplicates.jsonl").exists()
