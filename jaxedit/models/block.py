@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
-from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, View
+from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, AttentionPattern
 from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
 from jaxedit.sharding.rules import constrain
 
@@ -62,7 +62,7 @@ class Block(nn.Module):
         return text, self.cross.keys_values(text)
 
     def __call__(
-        self, x: jax.Array, layer: PerLayer, context: Context, view: View, past: Any
+        self, x: jax.Array, layer: PerLayer, context: Context, view: AttentionPattern, past: Any
     ) -> tuple[jax.Array, Any]:
         """One layer.
 

@@ -46,7 +46,7 @@ def references(source: KeysValues, scales: Scales) -> tuple[KeysValues, ...]:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class ScaleAligned:
+class SARTraining:
     """Training view of the first layer over [source | scale 1 | ... | scale K]."""
 
     scales: Scales
@@ -69,7 +69,7 @@ class ScaleAligned:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class BeginAligned:
+class SARPrefill:
     """Sampling view of the first layer over the source; its references are kept."""
 
     scales: Scales
@@ -83,7 +83,7 @@ class BeginAligned:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class ExtendAligned:
+class SARDecode:
     """Sampling view of the first layer over one more target scale."""
 
     start: int  # target tokens in the cache

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxedit.config import Scales, VAREditConfig
 from jaxedit.models.block import Block, Context, PerLayer, drop_rates, stack
 from jaxedit.models.condition import TextEncoder
-from jaxedit.models.sar import BeginAligned, ExtendAligned, ScaleAligned
+from jaxedit.models.sar import SARPrefill, SARDecode, SARTraining
 from jaxedit.nn.attend import kernel_length
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, exact, modulate
@@ -112,7 +112,7 @@ class VAREdit(nn.Module):
         x = constrain(x, "batch", "length", "embed")
         documents = tuple(h * w for h, w in (*source_scales, *scales))
         view = BlockCausal(documents)
-        first_view = ScaleAligned(scales) if cfg.conditioning == "sar" else view
+        first_view = SARTraining(scales) if cfg.conditioning == "sar" else view
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
         x, _ = self.first_block(x, PerLayer(), context, first_view, None)
         rest = kernel_length(x.shape[1], cfg.head_width) - x.shape[1]
@@ -144,7 +144,7 @@ class VAREdit(nn.Module):
         context = Context(self.modulation(cond), None, text_mask, table[:, :Ls])
 
         x, view = self.embed_source(source, scales), BlockCausal(documents, keep=True)
-        first_view = BeginAligned(scales) if is_sar else view
+        first_view = SARPrefill(scales) if is_sar else view
         x, first = self.first_block(x, PerLayer(text=first_text), context, first_view, None)
         _, others = self.blocks(x, PerLayer(text=text_memory), context, view, None)
         first_cache = self._empty_cache(1, len(x), length if is_sar else Ls + length)
@@ -176,7 +176,7 @@ class VAREdit(nn.Module):
         x = x + self.level_embed[k][None, None]
         first_view, first_past = Extend(at), state.first_cache
         if state.references:
-            first_view = ExtendAligned(start)
+            first_view = SARDecode(start)
             first_past = (first_past, state.references[k])
         layer = PerLayer(text=state.first_text)
         x, first = self.first_block(x, layer, context, first_view, first_past)

@@ -62,7 +62,7 @@ class KVCache(NamedTuple):
         return KeysValues(join(self.keys, new.keys), join(self.values, new.values))
 
 
-class View(Protocol):
+class AttentionPattern(Protocol):
     """What new tokens see, and what is kept of them."""
 
     def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
@@ -113,7 +113,7 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, table: jax.Array, view: View, past: Any
+        self, x: jax.Array, table: jax.Array, view: AttentionPattern, past: Any
     ) -> tuple[jax.Array, Any]:
         """Attend from every token.
 

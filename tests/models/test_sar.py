@@ -28,7 +28,7 @@ def test_pool_to_the_same_grid_is_the_identity():
 
 def test_training_view_equals_one_masked_attention():
     q, k, v = random_qkv()
-    got, kept = sar.ScaleAligned(SCALES)(q, KeysValues(k, v), None)
+    got, kept = sar.SARTraining(SCALES)(q, KeysValues(k, v), None)
     references = sar.references(KeysValues(k[:, :, :Ls], v[:, :, :Ls]), SCALES)
     level = np.repeat([0, 1, 2], [1, 4, 12])  # of each target token
     mask = np.concatenate([level[:, None] == level[None], level[:, None] >= level[None]], axis=1)
@@ -42,15 +42,15 @@ def test_training_view_equals_one_masked_attention():
 
 def test_sampling_views_equal_the_training_view():
     q, k, v = random_qkv()
-    expected, _ = sar.ScaleAligned(SCALES)(q, KeysValues(k, v), None)
+    expected, _ = sar.SARTraining(SCALES)(q, KeysValues(k, v), None)
     source = KeysValues(k[:, :, :Ls], v[:, :, :Ls])
-    out, references = sar.BeginAligned(SCALES)(q[:, :, :Ls], source, None)
+    out, references = sar.SARPrefill(SCALES)(q[:, :, :Ls], source, None)
     np.testing.assert_allclose(out, expected[:, :, :Ls], atol=1e-6)
     cache, start = KVCache.empty((1, 2, 2, Lt, 4), k.dtype), 0
     for (h, w), reference in zip(SCALES, references, strict=True):
         part = slice(Ls + start, Ls + start + h * w)
         new = KeysValues(k[:, :, part], v[:, :, part])
-        out, kept = sar.ExtendAligned(start)(q[:, :, part], new, (cache, reference))
+        out, kept = sar.SARDecode(start)(q[:, :, part], new, (cache, reference))
         np.testing.assert_allclose(out, expected[:, :, part], atol=1e-6)
         cache = cache.write(KeysValues(kept.keys[None], kept.values[None]), start)
         start += h * w

@@ -12,7 +12,7 @@ from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.convert.keymaps.keymap_varedit import KEYMAP
 from jaxedit.models import varedit
 from jaxedit.models.block import Context, PerLayer
-from jaxedit.models.sar import ScaleAligned
+from jaxedit.models.sar import SARTraining
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.nn.attention import BlockCausal
 from jaxedit.nn.layers import modulate
@@ -83,7 +83,7 @@ def first_layers(module: VAREdit, case) -> dict[str, jax.Array]:
     x = jnp.concatenate([source, target], axis=1)
     found = {"cond_BD": cond, "ca_kv": text[mask], "ada_cond": ada[:, None], "block0_in": x[0]}
 
-    block, view = module.first_block, ScaleAligned(config.scales)
+    block, view = module.first_block, SARTraining(config.scales)
     found |= attention_outputs(block, x, ada, text, mask, table, view, "block0")
     context = Context(ada, text, mask, table)
     found["block0_out"], _ = block(x, PerLayer(), context, view, None)
