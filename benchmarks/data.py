@@ -22,7 +22,7 @@ from PIL import Image
 from jaxedit.config import DataConfig
 from jaxedit.data.loader import make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
-from jaxedit.datasets.convert.write_store import Order, convert
+from jaxedit.datasets.convert.write_store import StoreConfig, convert
 
 STORE_PX = 512
 MFU = 0.4  # assumed where a step's time is not measured
@@ -59,7 +59,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = pathlib.Path(directory)
         write_pairs(work / "pairs", args.pairs, (args.width, args.height))
-        order = Order(
+        order = StoreConfig(
             dataset="pairs", src=work / "pairs", out=work / "store", shards=1, store_px=STORE_PX
         )
         seconds = cpu_seconds(lambda: convert(order))

@@ -31,7 +31,7 @@ from jaxedit.data.loader import held_out_pairs
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import provenance
 from jaxedit.erec import edit
-from jaxedit.erec.panel import View, panel
+from jaxedit.erec.panel import PanelInputs, panel
 from jaxedit.erec.refine import Maps, split
 from jaxedit.sampling import sample_editar
 from jaxedit.sampling.text_encoder import encode_text
@@ -44,7 +44,7 @@ class Chunk(NamedTuple):
     """Some pairs on the device: pixels u8[B,S,S,3]; text, mask [B,2,T,...]; seeds."""
 
     pixels: jax.Array
-    source: sample_editar.Source
+    source: sample_editar.EncodedSource
     decoded: jax.Array
     text: jax.Array
     mask: jax.Array
@@ -172,7 +172,7 @@ class Bench:
         given = (self.networks.vq, c.pixels, source.codes, paths, thresholds)
         return edit.refine(*given, erec=erec, config=self.config).pixels
 
-    def view(self, index: int, top_k: int) -> View:
+    def view(self, index: int, top_k: int) -> PanelInputs:
         """What the panel shows of one pair."""
         i, row = divmod(index, len(self.chunks[0].seeds))
         erec, paths = self.config.erec, self.decode(top_k, self.config.erec)[i]
@@ -185,7 +185,7 @@ class Bench:
         ]
         maps = jax.tree.map(lambda m: m[row], paths.maps)
         pictures = (self.pairs[index].source, *pictures, refined.pixels[row])
-        return View(*pictures, maps.nll_rec, maps.nll_edit, maps.js, refined.mask[row])
+        return PanelInputs(*pictures, maps.nll_rec, maps.nll_edit, maps.js, refined.mask[row])
 
     def _decode(self, i: int, key: tuple, top_k: int, erec: ERecConfig) -> edit.Paths:
         self.bar.update()

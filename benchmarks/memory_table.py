@@ -29,7 +29,7 @@ def cells(name: str) -> str:
         edit_memory.Plan(int8=INT8),
         edit_memory.Plan(int8=INT8, text="host"),
     )
-    sizes = [total(edit_memory.entries(config, settings, plan)) / GB for plan in plans]
+    sizes = [total(edit_memory.memory_items(config, settings, plan)) / GB for plan in plans]
     whole, small, host = (f"{size:.1f} GB" for size in sizes)
     return f"| `{name}` | {whole} | {small} | {host} with T5 on the host{NOTES.get(name, '')} |"
 

@@ -151,7 +151,7 @@ def dry_run(args: argparse.Namespace) -> int:
     import jax
 
     from jaxedit.editor import edit_memory
-    from jaxedit.planning.device_memory import fits, room_of, table
+    from jaxedit.planning.device_memory import fits, memory_of_device, table
 
     settings = settings_of(config, options.pop("method"), options)
     is_here = args.memory_gb is None and jax.default_backend() == "cpu"
@@ -162,9 +162,9 @@ def dry_run(args: argparse.Namespace) -> int:
         text="host" if args.text_on_host else "file" if args.text_features else "device",
         int8=args.int8 or (),
     )
-    room = room_of(jax.local_devices()[0], args.memory_gb)
-    found = edit_memory.entries(config, settings, plan)
-    changes = [] if fits(found, room) else edit_memory.levers(config, settings, plan)
+    room = memory_of_device(jax.local_devices()[0], args.memory_gb)
+    found = edit_memory.memory_items(config, settings, plan)
+    changes = [] if fits(found, room) else edit_memory.memory_savings(config, settings, plan)
     print(table(f"{name}, on each device:", found, room, changes))
     return DONE if fits(found, room) else TOO_LARGE
 

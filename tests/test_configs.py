@@ -15,7 +15,7 @@ from jaxedit.configs import (
     var_sar,
 )
 from jaxedit.data import loader
-from jaxedit.data.row_views import VIEWS
+from jaxedit.data.row_variants import VARIANTS
 from jaxedit.datasets.readers import DATASETS
 from jaxedit.models import editar as editar_model
 from jaxedit.models.varedit import init_params
@@ -121,7 +121,7 @@ def test_finetuning_configs(preset):
 def test_papers_mixtures_name_published_data_and_views(config):
     for entry, _ in config.data.mixture:
         stores, _, view = entry.partition(":")
-        assert set(stores.split("+")) <= set(DATASETS) and (view or "edit") in VIEWS
+        assert set(stores.split("+")) <= set(DATASETS) and (view or "edit") in VARIANTS
 
 
 @pytest.mark.parametrize(

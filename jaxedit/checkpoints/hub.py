@@ -14,7 +14,7 @@ from etils import epath
 
 from jaxedit import assets
 from jaxedit.checkpoints import contents
-from jaxedit.config import OFFICIAL, Source, official
+from jaxedit.config import OFFICIAL, WeightSource, official
 
 CONFIG = "config.json"  # marks a pretrained directory
 CONVERTED = "~/.cache/jaxedit/models"  # official releases, once they are converted
@@ -125,7 +125,7 @@ def fetch(repo: str, file: str = "") -> pathlib.Path:
     raise FileNotFoundError(f"{repo}: expected *.safetensors or *.bin in that repository")
 
 
-def fetch_source(source: Source) -> pathlib.Path:
+def fetch_source(source: WeightSource) -> pathlib.Path:
     """`fetch` for a source of an official release.
 
     Raises:

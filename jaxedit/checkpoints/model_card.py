@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxedit import __version__
-from jaxedit.config import ConfigError, PretrainedConfig, Source, method_of
+from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, method_of
 
 TRAIN = "python -m jaxedit.train --workdir=run"
 USES = {  # model_type -> how to use one that is no editor
@@ -24,7 +24,7 @@ def model_card(
     config: PretrainedConfig,
     shapes: Mapping[str, tuple[int, ...]],
     dtypes: Mapping[str, np.dtype],
-    sources: Sequence[Source] = (),
+    sources: Sequence[WeightSource] = (),
 ) -> str:
     """The text of README.md, with the header that the Hub reads.
 
@@ -65,7 +65,7 @@ def how_to_use(name: str, config: PretrainedConfig) -> str:
     )
 
 
-def _header(sources: Sequence[Source]) -> list[str]:
+def _header(sources: Sequence[WeightSource]) -> list[str]:
     lines = ["library_name: jaxedit", "pipeline_tag: image-to-image"]
     for key, values in (
         ("license", [s.licence if " " not in s.licence else "other" for s in sources]),
@@ -88,7 +88,7 @@ def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]
     return lines
 
 
-def _origin(sources: Sequence[Source]) -> list[str]:
+def _origin(sources: Sequence[WeightSource]) -> list[str]:
     if not sources:
         return []
     lines = [f"- {s.kind}: {s.place} (licence: {s.licence})" for s in sources]

@@ -24,10 +24,10 @@ from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import resolve, tokenizer_home
 from jaxedit.checkpoints.model_card import model_card
 from jaxedit.checkpoints.networks import abstract_params, networks_of
-from jaxedit.checkpoints.parameter import Parameter
+from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.replacing import replacing
-from jaxedit.checkpoints.stored import Stored
-from jaxedit.config import ConfigError, PretrainedConfig, Source, from_dict, require, to_dict
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
+from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, from_dict, require, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.data.text_tokenizer import TextTokenizer
 
@@ -42,7 +42,7 @@ def write_pretrained(
     tokenizer: str | os.PathLike | None = None,
     *,
     dtype: str = "bfloat16",
-    sources: Sequence[Source] = (),
+    sources: Sequence[WeightSource] = (),
     notes: Mapping[str, str] = types.MappingProxyType({}),
 ) -> epath.Path:
     """Write a pretrained directory, piece by piece; never more than one layer is in memory.
@@ -71,8 +71,8 @@ def write_pretrained(
     """
     config.validate()
     require(dtype in DTYPES, f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
-    target = path_of(directory)
-    if target.exists() and not is_one(target) and not is_empty(target):
+    target = absolute_path(directory)
+    if target.exists() and not is_pretrained(target) and not is_empty(target):
         raise FileExistsError(f"{target}: exists and is not a pretrained directory")
     shapes = {path: tuple(array.shape) for path, array in arrays.items()}
     _compare(config, shapes, "the given parameters")
@@ -141,14 +141,14 @@ def open_params(
     absent = sorted(set(wanted) - set(networks_of(config)))
     require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
     params = {
-        path: Parameter(array, array.dtype, path)
+        path: LazyParameter(array, array.dtype, path)
         for path, array in stored.items()
         if path.split("/")[0] in wanted
     }
     return config, tree.unflatten(params), directory
 
 
-def open_pretrained(directory: epath.Path) -> tuple[PretrainedConfig, dict[str, Stored]]:
+def open_pretrained(directory: epath.Path) -> tuple[PretrainedConfig, dict[str, LazyTensor]]:
     """The settings of a pretrained directory and its arrays by path, checked to fit each other.
 
     Raises:
@@ -185,7 +185,7 @@ def read_config(directory: epath.Path) -> PretrainedConfig:
     return config
 
 
-def is_one(directory: epath.Path) -> bool:
+def is_pretrained(directory: epath.Path) -> bool:
     """Whether a pretrained directory lies there, complete or interrupted."""
     try:
         return "jaxedit" in json.loads((directory / CONFIG).read_text("utf-8"))
@@ -198,7 +198,7 @@ def is_empty(directory: epath.Path) -> bool:
     return directory.is_dir() and not any(directory.iterdir())
 
 
-def path_of(directory: str | os.PathLike) -> epath.Path:
+def absolute_path(directory: str | os.PathLike) -> epath.Path:
     """A directory to write, absolute or on gs://.
 
     Raises:

@@ -15,7 +15,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.stored import Stored, contiguous
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, contiguous
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -89,7 +89,7 @@ def write(
                 file.write(piece.view(np.uint8).data)
 
 
-def read_stored(path: epath.Path) -> dict[str, Stored]:
+def read_stored(path: epath.Path) -> dict[str, LazyTensor]:
     """Every array of a file, not read yet.
 
     Raises:
@@ -108,7 +108,7 @@ def read_stored(path: epath.Path) -> dict[str, Stored]:
             whole = all(type(n) is int and n >= 0 for n in shape)
             if first != end or not whole or last - first != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"the place of {name} does not fit its shape or its neighbours")
-            stored[name] = Stored(path, start + first, dtype, shape, contiguous(shape))
+            stored[name] = LazyTensor(path, start + first, dtype, shape, contiguous(shape))
             end = last
         if start + end > size:
             raise ValueError(
@@ -159,7 +159,7 @@ def read(path: epath.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def require_floats(stored: Mapping[str, Stored], where: Any) -> None:
+def require_floats(stored: Mapping[str, LazyTensor], where: Any) -> None:
     """Raise ValueError naming the arrays that are not of one of the types `FLOATS`."""
     wrong = sorted(name for name, array in stored.items() if NAMES[array.dtype] not in FLOATS)
     if wrong:

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.checkpoints import safetensors_file
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"[\w.-]+\.safetensors")  # the only names that are read: beside the index
@@ -41,7 +41,7 @@ def files_of(directory: epath.Path) -> list[epath.Path]:
     return [directory / name for name in sorted(set(_read_index(directory / INDEX).values()))]
 
 
-def read(directory: epath.Path) -> dict[str, Stored]:
+def read(directory: epath.Path) -> dict[str, LazyTensor]:
     """Every array of the weights, not read yet.
 
     Raises:

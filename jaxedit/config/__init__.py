@@ -28,7 +28,7 @@ from jaxedit.config.models import (
     T5Config,
     VAREditConfig,
 )
-from jaxedit.config.official import OFFICIAL, Official, Source, official
+from jaxedit.config.official import OFFICIAL, Release, WeightSource, official
 from jaxedit.config.presets import (
     EDITAR_PRESETS,
     LLAMAGEN_SIZES,

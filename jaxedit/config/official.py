@@ -16,7 +16,7 @@ from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen
 from jaxedit.config.tokens import ERecConfig, TokenSampleConfig, ViTConfig, VQConfig
 
 
-class Source(NamedTuple):
+class WeightSource(NamedTuple):
     """Where one file (or folder of files) of a release lies.
 
     Attributes:
@@ -41,15 +41,15 @@ class Source(NamedTuple):
         )
 
 
-class Official(NamedTuple):
+class Release(NamedTuple):
     """A release: every setting that inference needs, its files, and what to know about it."""
 
     config: PretrainedConfig
-    sources: tuple[Source, ...]
+    sources: tuple[WeightSource, ...]
     about: str = ""
 
 
-def official(name: str) -> Official:
+def official(name: str) -> Release:
     """The release called `name`, with settings of its own that may be changed.
 
     Raises:
@@ -62,16 +62,16 @@ def official(name: str) -> Official:
 
 _INFINITY, _LLAMAGEN = "FoundationVision/Infinity", "FoundationVision/LlamaGen"
 _LLAMAGEN_T2I = "peizesun/llamagen_t2i"
-_T5 = Source("t5", "google/flan-t5-xl", "", "apache-2.0")
-_D32 = Source("bsq", _INFINITY, "infinity_vae_d32reg.pth", "mit")
-_D56 = Source("bsq", _INFINITY, "infinity_vae_d56_f8_14_patchify.pth", "mit")
-_VQ16_T2I = Source("vq", _LLAMAGEN_T2I, "vq_ds16_t2i.pt", "mit")
-_VQ16_C2I = Source("vq", _LLAMAGEN, "vq_ds16_c2i.pt", "mit")
-_VQ8_C2I = Source("vq", _LLAMAGEN, "vq_ds8_c2i.pt", "mit")
-_EDITAR = Source(
+_T5 = WeightSource("t5", "google/flan-t5-xl", "", "apache-2.0")
+_D32 = WeightSource("bsq", _INFINITY, "infinity_vae_d32reg.pth", "mit")
+_D56 = WeightSource("bsq", _INFINITY, "infinity_vae_d56_f8_14_patchify.pth", "mit")
+_VQ16_T2I = WeightSource("vq", _LLAMAGEN_T2I, "vq_ds16_t2i.pt", "mit")
+_VQ16_C2I = WeightSource("vq", _LLAMAGEN, "vq_ds16_c2i.pt", "mit")
+_VQ8_C2I = WeightSource("vq", _LLAMAGEN, "vq_ds8_c2i.pt", "mit")
+_EDITAR = WeightSource(
     "editar", "", "editar_release.pt", "see its home", "https://github.com/JitengMu/EditAR"
 )
-_DINO = Source(
+_DINO = WeightSource(
     "vit",
     "",
     "dino_vitbase8_pretrain.pth",
@@ -81,7 +81,7 @@ _DINO = Source(
 _NO_SOURCE = "reads no source picture: begin training with it (--config.init_from)"
 
 
-def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) -> Official:
+def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) -> Release:
     """VAREdit's or Infinity's transformer of 2B or 8B with its tokenizer and text encoder."""
     config = copy.deepcopy(PRESETS[size])
     config.varedit.scales = SQUARE_SCALES[: {512: 10, 1024: 13}[pixels]]
@@ -89,11 +89,11 @@ def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) ->
         config.varedit.conditioning, config.varedit.rope_mode = "none", "grid"
         config.sample = SampleConfig(guidance=3.0, temperature=1.0, top_p=0.97)
     tokenizer = {"2b": _D32, "8b": _D56}[size]
-    sources = (Source("varedit", repo, file, "mit"), tokenizer, _T5)
-    return Official(config, sources, "" if edits else _NO_SOURCE)
+    sources = (WeightSource("varedit", repo, file, "mit"), tokenizer, _T5)
+    return Release(config, sources, "" if edits else _NO_SOURCE)
 
 
-def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Official:
+def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
     """LlamaGen's transformer with its tokenizer and, for texts, its text encoder."""
     is_text = prefix == "text"
     config = PretrainedConfig(
@@ -107,8 +107,8 @@ def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Official:
         erec=ERecConfig(),
     )
     repo, tokenizer = (_LLAMAGEN_T2I, _VQ16_T2I) if is_text else (_LLAMAGEN, _VQ16_C2I)
-    sources = (Source("editar", repo, file, "mit"), tokenizer, *((_T5,) if is_text else ()))
-    return Official(config, sources, _NO_SOURCE if is_text else "draws ImageNet's classes")
+    sources = (WeightSource("editar", repo, file, "mit"), tokenizer, *((_T5,) if is_text else ()))
+    return Release(config, sources, _NO_SOURCE if is_text else "draws ImageNet's classes")
 
 
 _CLASS_SIZES = (
@@ -116,7 +116,7 @@ _CLASS_SIZES = (
     *(("xl", 384), ("xxl", 384), ("3b", 384)),
 )
 
-OFFICIAL: dict[str, Official] = {
+OFFICIAL: dict[str, Release] = {
     "varedit-2b-512": _next_scale("2b", 512, "2B-512.pth", repo="HiDream-ai/VAREdit", edits=True),
     "varedit-8b-512": _next_scale("8b", 512, "8B-512.pth", repo="HiDream-ai/VAREdit", edits=True),
     "varedit-8b-1024": _next_scale(
@@ -127,7 +127,7 @@ OFFICIAL: dict[str, Official] = {
         "8b", 512, "infinity_8b_512x512_weights", repo=_INFINITY, edits=False
     ),
     "infinity-8b-1024": _next_scale("8b", 1024, "infinity_8b_weights", repo=_INFINITY, edits=False),
-    "editar-512": Official(EDITAR_PRESETS["xl"], (_EDITAR, _VQ16_T2I, _T5)),
+    "editar-512": Release(EDITAR_PRESETS["xl"], (_EDITAR, _VQ16_T2I, _T5)),
     "llamagen-t2i-xl-256": _next_token("xl", 256, prefix="text", file="t2i_XL_stage1_256.pt"),
     "llamagen-t2i-xl-512": _next_token("xl", 512, prefix="text", file="t2i_XL_stage2_512.pt"),
     **{
@@ -136,34 +136,34 @@ OFFICIAL: dict[str, Official] = {
         )
         for size, pixels in _CLASS_SIZES
     },
-    "infinity-vae-d32": Official(
+    "infinity-vae-d32": Release(
         PretrainedConfig(model_type="bsq", bsq=BSQConfig()), (_D32,), "the tokenizer of the 2B"
     ),
-    "infinity-vae-d56": Official(
+    "infinity-vae-d56": Release(
         PretrainedConfig(model_type="bsq", bsq=PRESETS["8b"].bsq),
         (_D56,),
         "the tokenizer of the 8B: 14 bits at stride 8, 2x2 of them a token",
     ),
-    "llamagen-vq16-t2i": Official(PretrainedConfig(model_type="vq", vq=VQConfig()), (_VQ16_T2I,)),
-    "llamagen-vq16-c2i": Official(PretrainedConfig(model_type="vq", vq=VQConfig()), (_VQ16_C2I,)),
-    "llamagen-vq8-c2i": Official(
+    "llamagen-vq16-t2i": Release(PretrainedConfig(model_type="vq", vq=VQConfig()), (_VQ16_T2I,)),
+    "llamagen-vq16-c2i": Release(PretrainedConfig(model_type="vq", vq=VQConfig()), (_VQ16_C2I,)),
+    "llamagen-vq8-c2i": Release(
         PretrainedConfig(model_type="vq", vq=VQConfig(channel_mult=(1, 2, 2, 4))), (_VQ8_C2I,)
     ),
-    "flan-t5-xl": Official(PretrainedConfig(model_type="t5", t5=T5Config()), (_T5,)),
-    "dinov2-base": Official(
+    "flan-t5-xl": Release(PretrainedConfig(model_type="t5", t5=T5Config()), (_T5,)),
+    "dinov2-base": Release(
         PretrainedConfig(model_type="vit", vit=ViTConfig()),
-        (Source("vit", "facebook/dinov2-base", "", "apache-2.0"),),
+        (WeightSource("vit", "facebook/dinov2-base", "", "apache-2.0"),),
         "EditAR's teacher",
     ),
-    "dino-vitb8": Official(
+    "dino-vitb8": Release(
         PretrainedConfig(
             model_type="vit",
             vit=ViTConfig(patch=8, grid=28, layer_scale=False, position_offset=0.1),
         ),
         (_DINO,),
     ),
-    "clip-vit-large-patch14": Official(
+    "clip-vit-large-patch14": Release(
         PretrainedConfig(model_type="clip", clip=CLIPConfig()),
-        (Source("clip", "openai/clip-vit-large-patch14", "", "mit"),),
+        (WeightSource("clip", "openai/clip-vit-large-patch14", "", "mit"),),
     ),
 }

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxedit import assets, tree
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.models.bsq import BSQTokenizer
@@ -55,7 +55,7 @@ def check(
     *,
     picture: pathlib.Path = SCENE,
     output: pathlib.Path,
-    watch: Watch,
+    watch: ProgressBar,
     say: Callable[[str], Any] = print,
 ) -> list[str]:
     """Look at all of a pretrained directory and say what is in it.
@@ -129,12 +129,12 @@ def table(found: Mapping[str, Statistics]) -> Iterator[str]:
         yield "  ".join(cells)
 
 
-def of_network(stored: Mapping[str, Stored], name: str) -> dict[str, Stored]:
+def of_network(stored: Mapping[str, LazyTensor], name: str) -> dict[str, LazyTensor]:
     """The arrays of one network, by path."""
     return {path: stored[path] for path in sorted(stored) if path.split("/")[0] == name}
 
 
-def statistics(stored: Mapping[str, Stored], seen: Callable[[int], Any]) -> Statistics:
+def statistics(stored: Mapping[str, LazyTensor], seen: Callable[[int], Any]) -> Statistics:
     """Read every array once, a piece at a time; `seen` is told the bytes of each."""
     lowest, highest, total, squares, count = math.inf, -math.inf, 0.0, 0.0, 0
     not_finite, digest = [], hashlib.sha256()
@@ -176,7 +176,7 @@ def tokenizer_of(config: PretrainedConfig) -> str | None:
 
 
 def round_trip(
-    config: PretrainedConfig, stored: Mapping[str, Stored], picture: Image.Image
+    config: PretrainedConfig, stored: Mapping[str, LazyTensor], picture: Image.Image
 ) -> RoundTrip:
     """A picture through the image tokenizer, in the size of the model."""
     name = tokenizer_of(config)

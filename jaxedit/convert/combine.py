@@ -16,7 +16,7 @@ from jaxedit.config import (
     official,
     require,
 )
-from jaxedit.convert.part import EDITORS, Part
+from jaxedit.convert.network_checkpoint import EDITORS, NetworkCheckpoint
 
 # What two transformers of the same shapes agree in; heads of EditAR's are no shape.
 SIZES = {
@@ -43,7 +43,7 @@ class Combined(NamedTuple):
     origin: str
 
 
-def combine(parts: Sequence[Part], settings: str = "") -> Combined:
+def combine(parts: Sequence[NetworkCheckpoint], settings: str = "") -> Combined:
     """The settings of the model that the parts make together.
 
     Args:
@@ -81,15 +81,15 @@ def combine(parts: Sequence[Part], settings: str = "") -> Combined:
     return Combined(config, origin)
 
 
-def _by_kind(parts: Sequence[Part]) -> dict[str, Part]:
-    kinds: dict[str, Part] = {}
+def _by_kind(parts: Sequence[NetworkCheckpoint]) -> dict[str, NetworkCheckpoint]:
+    kinds: dict[str, NetworkCheckpoint] = {}
     for part in parts:
         other = kinds.setdefault(part.kind, part)
         require(other is part, f"{other.where} and {part.where} both hold {part.kind}")
     return kinds
 
 
-def _like(part: Part, settings: str) -> Combined:
+def _like(part: NetworkCheckpoint, settings: str) -> Combined:
     """A transformer's settings, completed by those of a model of the same shapes."""
     if settings:
         config = _named(settings)
@@ -117,7 +117,7 @@ def _named(settings: str) -> PretrainedConfig:
     return pretrained.read_config(hub.resolve(settings))
 
 
-def _differences(part: Part, config: PretrainedConfig) -> list[str]:
+def _differences(part: NetworkCheckpoint, config: PretrainedConfig) -> list[str]:
     """In which sizes a transformer differs from the one of a config."""
     other = getattr(config, part.kind)
     if other is None or config.model_type != part.kind:
@@ -132,7 +132,7 @@ def _differences(part: Part, config: PretrainedConfig) -> list[str]:
     ]
 
 
-def _with(config: PretrainedConfig, part: Part) -> PretrainedConfig:
+def _with(config: PretrainedConfig, part: NetworkCheckpoint) -> PretrainedConfig:
     """A config for a transformer that may lack, or have, the head for a teacher's features."""
     if part.kind == "editar":
         head = part.config.distill_width
@@ -140,7 +140,7 @@ def _with(config: PretrainedConfig, part: Part) -> PretrainedConfig:
     return config
 
 
-def _default(part: Part) -> PretrainedConfig:
+def _default(part: NetworkCheckpoint) -> PretrainedConfig:
     if part.kind == "varedit":
         return PretrainedConfig(varedit=part.config, sample=SampleConfig())
     editar: EditARConfig = part.config

@@ -12,15 +12,15 @@ from jaxedit import tree
 from jaxedit.checkpoints import hub, pretrained, shards
 from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
 from jaxedit.convert.combine import combine
-from jaxedit.convert.part import Part, open_parts
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.network_checkpoint import NetworkCheckpoint, open_networks
+from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.text_tokenizer import FILES
 
 RECORD = "conversion.json"  # in the directory: what it was made from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Order:
+class ConversionConfig:
     """What to convert, and to what.
 
     Attributes:
@@ -44,7 +44,7 @@ class Order:
     overwrite: bool = False
 
 
-def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hub.Directory:
+def convert(order: ConversionConfig, watch: ProgressBar, say: Callable[[str], Any] = print) -> hub.Directory:
     """Do it, unless it was done before from the same files.
 
     Returns:
@@ -55,11 +55,11 @@ def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hu
       ValueError: a file is damaged, is none that is known, or holds values that are not finite.
       OSError: a file is missing, the Hub or the disk failed, or `dst` holds something else.
     """
-    target = pretrained.path_of(order.dst)
-    if target.exists() and not pretrained.is_one(target) and not pretrained.is_empty(target):
+    target = pretrained.absolute_path(order.dst)
+    if target.exists() and not pretrained.is_pretrained(target) and not pretrained.is_empty(target):
         raise FileExistsError(f"{target}: exists and is not a model of ours")
     paths, settings = gather(order)
-    parts = [part for path in paths for part in open_parts(path, kind=order.kind, ema=order.ema)]
+    parts = [part for path in paths for part in open_networks(path, kind=order.kind, ema=order.ema)]
     config, origin = combine(parts, settings)
     if order.ema:
         say(_averages(parts))
@@ -89,7 +89,7 @@ def convert(order: Order, watch: Watch, say: Callable[[str], Any] = print) -> hu
     return written
 
 
-def _averages(parts: Sequence[Part]) -> str:
+def _averages(parts: Sequence[NetworkCheckpoint]) -> str:
     """Which parts are moving averages, and which have none.
 
     Raises:
@@ -102,7 +102,7 @@ def _averages(parts: Sequence[Part]) -> str:
     return f"moving average of {averages}{rest}"
 
 
-def gather(order: Order) -> tuple[list[hub.Directory], str]:
+def gather(order: ConversionConfig) -> tuple[list[hub.Directory], str]:
     """Where all sources lie, fetched if need be, and the name that the settings come from.
 
     Raises:
@@ -123,7 +123,7 @@ def gather(order: Order) -> tuple[list[hub.Directory], str]:
     return paths, settings
 
 
-def tokenizer_of(order: Order, parts: Sequence[Part]) -> hub.Directory | str | None:
+def tokenizer_of(order: ConversionConfig, parts: Sequence[NetworkCheckpoint]) -> hub.Directory | str | None:
     """The directory of the text tokenizer, if the model has one."""
     if order.tokenizer:
         return order.tokenizer
@@ -139,7 +139,7 @@ def tokenizer_of(order: Order, parts: Sequence[Part]) -> hub.Directory | str | N
     return None
 
 
-def _record(order: Order, parts: Sequence[Part], config: dict[str, Any]) -> dict[str, Any]:
+def _record(order: ConversionConfig, parts: Sequence[NetworkCheckpoint], config: dict[str, Any]) -> dict[str, Any]:
     """What a conversion depends on, as JSON values."""
     files = sorted({file for part in parts for file in part.files})
     return {
@@ -163,7 +163,7 @@ def _is_done(target: hub.Directory, record: dict[str, Any], *, overwrite: bool) 
     Raises:
       FileExistsError: another model is there, and is not to be overwritten.
     """
-    if not pretrained.is_one(target) or not shards.exist(target):
+    if not pretrained.is_pretrained(target) or not shards.exist(target):
         return False
     try:
         found = json.loads((target / RECORD).read_text("utf-8"))

@@ -13,10 +13,10 @@ from jaxedit.checkpoints.hub import CONFIG, Directory
 from jaxedit.checkpoints.shards import WEIGHTS
 from jaxedit.config import OFFICIAL
 from jaxedit.convert.combine import PLACES
-from jaxedit.convert.convert import Order, convert
+from jaxedit.convert.convert import ConversionConfig, convert
 from jaxedit.convert.detect import KINDS
-from jaxedit.convert.part import open_parts
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.network_checkpoint import open_networks
+from jaxedit.convert.progress_bar import ProgressBar
 
 
 def ensure_converted(name: str | os.PathLike) -> Directory:
@@ -40,8 +40,8 @@ def ensure_converted(name: str | os.PathLike) -> Directory:
         _refuse_release(pathlib.Path(text))
     elif text in OFFICIAL and not (hub.converted(text) / CONFIG).is_file():
         say = functools.partial(print, file=sys.stderr)
-        with Watch() as watch:
-            return convert(Order(src=(text,), dst=str(hub.converted(text))), watch, say)
+        with ProgressBar() as watch:
+            return convert(ConversionConfig(src=(text,), dst=str(hub.converted(text))), watch, say)
     return hub.resolve(text)
 
 
@@ -50,7 +50,7 @@ def _refuse_release(path: Directory) -> None:
     if not _is_release(path):
         return
     try:
-        (part,) = open_parts(path)
+        (part,) = open_networks(path)
     except ValueError as error:
         if (path / WEIGHTS).exists():  # what is wrong with such a folder is told when it is read
             return

@@ -14,15 +14,15 @@ from jaxedit.config import PretrainedConfig, TowerConfig
 from jaxedit.convert.detect import KINDS
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.convert.keymaps.keymap import to_torch
-from jaxedit.convert.part import open_parts
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.network_checkpoint import open_networks
+from jaxedit.convert.progress_bar import ProgressBar
 
 
 def export(
     src: str | os.PathLike,
     dst: str | os.PathLike,
     dtype: str | None,
-    watch: Watch,
+    watch: ProgressBar,
     say: Callable[[str], Any] = print,
 ) -> None:
     """Write one file per kind of network: varedit.safetensors, bsq.safetensors, t5.safetensors.
@@ -41,10 +41,10 @@ def export(
       FileExistsError: there is something at `dst`.
       OSError: a file cannot be read or written.
     """
-    target = pretrained.path_of(dst)
+    target = pretrained.absolute_path(dst)
     if target.exists() and not pretrained.is_empty(target):
         raise FileExistsError(f"{target}: exists; expected a new directory for the exported files")
-    parts = open_parts(ensure_converted(src))
+    parts = open_networks(ensure_converted(src))
     with replacing(target) as new:
         for part in parts:
             prefix = KINDS[part.kind].prefix

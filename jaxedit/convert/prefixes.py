@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 
 # Keys, and first parts of keys, under which training programs save the moving average of weights.
 AVERAGES = (
@@ -21,7 +21,7 @@ LOSSES = (
 )
 
 
-def weights_of(arrays: Mapping[str, Stored], *, ema: bool) -> tuple[dict[str, Stored], bool]:
+def weights_of(arrays: Mapping[str, LazyTensor], *, ema: bool) -> tuple[dict[str, LazyTensor], bool]:
     """The arrays of the network, without the prefix that all of their keys share.
 
     Keys of losses, and of the weights or their moving average, whichever is not asked for, are left

@@ -11,7 +11,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 
 SCALES = ("scale_weight", "weight_scale")
 UNUSED = ("scale_input", "input_scale", "scale_output", "output_scale")  # of activations
@@ -31,7 +31,7 @@ class Scaled:
       scale: f32, one number or one a row.
     """
 
-    stored: Stored
+    stored: LazyTensor
     scale: np.ndarray
     dtype = np.dtype(np.float32)
 
@@ -51,13 +51,13 @@ class Scaled:
         return self.stored[index].astype(np.float32) * scale
 
 
-def unscale(arrays: Mapping[str, Stored]) -> dict[str, Stored | Scaled]:
+def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor | Scaled]:
     """Put each scale and its weight together, and leave out what only told of them.
 
     Raises:
       ValueError: a scale of another kind; names it.
     """
-    found: dict[str, Stored | Scaled] = dict(arrays)
+    found: dict[str, LazyTensor | Scaled] = dict(arrays)
     for key, array in arrays.items():
         module, dot, name = key.rpartition(".")
         weight = arrays.get(f"{module}{dot}weight")
@@ -77,7 +77,7 @@ def unscale(arrays: Mapping[str, Stored]) -> dict[str, Stored | Scaled]:
     return found
 
 
-def _scaled(key: str, weight: Stored, scale: Stored) -> Scaled:
+def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> Scaled:
     rows = (weight.shape[0], *(1 for _ in weight.shape[1:])) if weight.shape else ()
     if scale.size != 1 and scale.shape != rows:
         raise ValueError(
@@ -90,7 +90,7 @@ def _scaled(key: str, weight: Stored, scale: Stored) -> Scaled:
     return Scaled(weight, numbers.reshape(() if scale.size == 1 else rows))
 
 
-def _require_known(key: str, array: Stored) -> None:
+def _require_known(key: str, array: LazyTensor) -> None:
     """Raise ValueError unless the JSON of a weight's format says that it is a scaled float."""
     text = array[...].tobytes() if array.nbytes <= MAX_FORMAT else b""
     try:

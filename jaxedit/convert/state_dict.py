@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from jaxedit.checkpoints import contents, safetensors_file
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.prefixes import AVERAGES, weights_of
 from jaxedit.convert.scaled import unscale
 from jaxedit.convert.torch_reader import torch_file
@@ -45,7 +45,7 @@ class StateDict(NamedTuple):
       is_average: whether the arrays are the moving average of the weights.
     """
 
-    arrays: dict[str, Stored]
+    arrays: dict[str, LazyTensor]
     settings: dict[str, Any]
     where: str
     is_average: bool = False
@@ -78,7 +78,7 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
             f"{model}: piece {int(piece[1])} of {int(piece[2])}: expected the folder with all of "
             f"them and their index (NAME{INDEX})"
         )
-    arrays: dict[str, Stored] = {}
+    arrays: dict[str, LazyTensor] = {}
     settings: dict[str, Any] = {}
     is_average = False
     for file, expected in files.items():
@@ -150,10 +150,10 @@ def _read(file: epath.Path, *, ema: bool) -> StateDict:
         reason = str(error).removeprefix(f"{file}: ")
         raise ValueError(f"{file}: an incomplete download ({suffix}): {reason}") from error
     found, way = _unwrap(content, file, ema=ema)
-    arrays: dict[str, Stored] = {}
+    arrays: dict[str, LazyTensor] = {}
     refused = []
     for name, value in found.items():
-        if isinstance(value, Stored) and isinstance(name, str):
+        if isinstance(value, LazyTensor) and isinstance(name, str):
             if not name.isprintable():
                 raise ValueError(f"{file}: {name[:50]!r} is no name of weights")
             _add(arrays, {WRAPPERS.sub("", name): value}, file)
@@ -189,7 +189,7 @@ def _unwrap(
     """The innermost dict with weights on the way along the known keys, and that way."""
     keys = (*AVERAGES, *LIVE) if ema else (*LIVE, *AVERAGES)
     ways = list(_ways(content, keys))
-    found = next((way for way in ways if any(isinstance(v, Stored) for v in way[0].values())), None)
+    found = next((way for way in ways if any(isinstance(v, LazyTensor) for v in way[0].values())), None)
     if found:
         return found
     inner, way = ways[0] if ways else ({}, ())
@@ -212,7 +212,7 @@ def _ways(
     yield content, way
 
 
-def _add(arrays: dict[str, Stored], more: Mapping[str, Stored], file: epath.Path) -> None:
+def _add(arrays: dict[str, LazyTensor], more: Mapping[str, LazyTensor], file: epath.Path) -> None:
     twice = sorted(arrays.keys() & more.keys())
     if twice:
         raise ValueError(f"{file}: there twice: {', '.join(twice)}")

@@ -22,7 +22,7 @@ class Dropped(NamedTuple):
     reason: str
 
 
-def path_of(directory: str | os.PathLike, name: str) -> pathlib.Path:
+def drop_list_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
     """The list of the tool `name`."""
     return pathlib.Path(directory) / f"drop.{name}.jsonl"
 
@@ -41,7 +41,7 @@ def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> p
     Raises:
       OSError: it cannot be written.
     """
-    path = path_of(directory, name)
+    path = drop_list_path(directory, name)
     with replacing(path) as part:
         part.write_text("".join(f"{json.dumps(row._asdict())}\n" for row in rows), "utf-8")
     return path

@@ -9,8 +9,8 @@ from jaxedit.config import DataConfig, require
 from jaxedit.data import prompts, toybox
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.mixture import components, shares_of
-from jaxedit.data.order import ORDERS, RowsOf
-from jaxedit.data.sources import Row, Source, row_of
+from jaxedit.data.mixture_order import ORDERS, RowsOf
+from jaxedit.data.sources import Row, RowSource, row_of
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.toybox.language import longest_caption
 from jaxedit.data.transforms import CROP, Fit
@@ -52,7 +52,7 @@ def make_loader(
     rows = range(config.batch_size) if rows is None else rows
     parts = components(config, fit)
     if config.source != "toy":
-        distributed.agree(_described(config, [part for part, _ in parts]))
+        distributed.assert_same_on_all_hosts(_described(config, [part for part, _ in parts]))
     streams = [
         grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
         for i, (source, _) in enumerate(parts)
@@ -98,7 +98,7 @@ class _Collate:
             )
 
 
-def _described(config: DataConfig, parts: Sequence[Source]) -> dict[str, str]:
+def _described(config: DataConfig, parts: Sequence[RowSource]) -> dict[str, str]:
     """What tells the parts of a mixture from others; each is logged."""
     about = {}
     for (entry, share), part in zip(config.mixture, parts, strict=True):

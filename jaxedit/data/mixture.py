@@ -9,8 +9,8 @@ from jaxedit.data import toybox
 from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.pair_list import PairList
-from jaxedit.data.row_views import VIEWS, View
-from jaxedit.data.sources import Source, ToySource
+from jaxedit.data.row_variants import VARIANTS, RowVariant
+from jaxedit.data.sources import RowSource, ToySource
 from jaxedit.data.store import Store, is_store
 from jaxedit.data.transforms import CROP, Fit
 
@@ -46,7 +46,7 @@ def has_tasks(config: DataConfig) -> bool:
     return config.source == "toy" or config.source.endswith(".jsonl")
 
 
-def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[Source, Fraction]]:
+def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fraction]]:
     """The parts of the mixture with their shares.
 
     Raises:
@@ -67,7 +67,7 @@ def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[Source, Fracti
     return list(zip(parts, shares_of(config), strict=True))
 
 
-def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[View]:
+def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]:
     """Views of a store, or of the stores in a directory."""
     directory = pathlib.Path(config.source)
     where = f"data.source={config.source!r}"
@@ -78,11 +78,11 @@ def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[View]:
     require(is_one or bool(there), f"{where}: there is no store: expected {_SOURCES}")
     opened = functools.cache(Store)  # two views of a store share it
 
-    def view(entry: str) -> View:
+    def view(entry: str) -> RowVariant:
         names, _, name = ("", "", entry) if is_one else entry.partition(":")
         require(
-            (name or "edit") in VIEWS,
-            f"data.mixture: {entry!r}: view {name!r}: expected one of {', '.join(VIEWS)}",
+            (name or "edit") in VARIANTS,
+            f"data.mixture: {entry!r}: view {name!r}: expected one of {', '.join(VARIANTS)}",
         )
         for store in () if is_one else names.split("+"):
             require(
@@ -90,7 +90,7 @@ def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[View]:
                 f"data.mixture: {entry!r}: no store {store!r} in {directory}: there is "
                 f"{', '.join(there)}",
             )
-        return View(
+        return RowVariant(
             [opened(directory / store) for store in names.split("+")],
             name or "edit",
             config.image_size,

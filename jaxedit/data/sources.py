@@ -28,7 +28,7 @@ class Row(NamedTuple):
     edit_type: int
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """A data set with random access; `source[i]` must always give the same row, on any thread."""
 
     def __len__(self) -> int:

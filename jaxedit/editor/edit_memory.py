@@ -20,7 +20,7 @@ from jaxedit.erec import decode as erec_decode
 from jaxedit.models.varedit import Decoding, VAREdit
 from jaxedit.ops import int8, pyramid
 from jaxedit.planning import activations
-from jaxedit.planning.device_memory import Entry, Lever, on_device, total
+from jaxedit.planning.device_memory import MemoryItem, MemorySaving, bytes_per_device, total
 from jaxedit.sampling import sample_editar
 
 Shape = jax.ShapeDtypeStruct
@@ -53,7 +53,7 @@ class Phase(NamedTuple):
     needs: int
 
 
-def entries(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[Entry]:
+def memory_items(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[MemoryItem]:
     """Everything that is in the memory of a device; each one holds all weights.
 
     Args:
@@ -69,12 +69,12 @@ def entries(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> 
     beside = heaviest.kept + heaviest.needs - caches
     return [
         *_weights(config, plan),
-        Entry("keys and values", caches, _rows_of(config, settings, plan.rows)),
-        Entry("activations", beside, f"estimate; at most while {heaviest.name}"),
+        MemoryItem("keys and values", caches, _rows_of(config, settings, plan.rows)),
+        MemoryItem("activations", beside, f"estimate; at most while {heaviest.name}"),
     ]
 
 
-def levers(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[Lever]:
+def memory_savings(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[MemorySaving]:
     """What saves memory, the cheapest first, each with the bytes that are needed from then on."""
     changes: list[tuple[str, dict[str, Any]]] = []
     if plan.text == "device":
@@ -89,15 +89,15 @@ def levers(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> l
     found = []
     for change, fields in changes:
         plan = dataclasses.replace(plan, **fields)
-        found.append(Lever(change, total(entries(config, settings, plan))))
-    least = found[-1].nbytes if found else total(entries(config, settings, plan))
-    return [*found, Lever("a device with more memory, or weights cut over several", least)]
+        found.append(MemorySaving(change, total(memory_items(config, settings, plan))))
+    least = found[-1].nbytes if found else total(memory_items(config, settings, plan))
+    return [*found, MemorySaving("a device with more memory, or weights cut over several", least)]
 
 
 _shapes = functools.lru_cache(8)(abstract_params)
 
 
-def _weights(config: PretrainedConfig, plan: Plan) -> list[Entry]:
+def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
     names = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder"}
     found = []
     for network, shapes in _shapes(config).items():
@@ -105,12 +105,12 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[Entry]:
         kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
         if network in plan.int8:
             params, kinds = tree.map_with_path(_compressed, params), ["int8"]
-        size, remark = on_device(params, None), f"{tree.count(shapes):,} in {' and '.join(kinds)}"
+        size, remark = bytes_per_device(params, None), f"{tree.count(shapes):,} in {' and '.join(kinds)}"
         if network == "t5" and plan.text != "device":
             size, remark = 0, f"on the host, {size / 1e9:.2f} GB"
             if plan.text == "file":
                 remark = "not loaded while the file has all features"
-        found.append(Entry(names.get(network, network), size, remark))
+        found.append(MemoryItem(names.get(network, network), size, remark))
     return found
 
 
@@ -155,8 +155,8 @@ def _of_varedit(
     c, itemsize = config.varedit, jnp.dtype(dtype).itemsize
     size = c.latent_scales[-1][0] * config.bsq.stride
     state = _begun(config, dtype, rows)
-    kept = on_device((state.first_text, state.text, state.first_cache, state.cache), None)
-    beside = on_device(state, None) - kept  # references, mostly
+    kept = bytes_per_device((state.first_text, state.text, state.first_cache, state.cache), None)
+    beside = bytes_per_device(state, None) - kept  # references, mostly
     source = pyramid.tokens(c.scales if c.conditioning == "full" else c.scales[-1:])
     sides = 2 * rows  # with the text and without
     token = sides * 2 * c.width * itemsize  # its key and value, in one layer
@@ -201,7 +201,7 @@ def _of_editar(
     c, itemsize = config.editar, jnp.dtype(dtype).itemsize
     N, size, segment = c.image_tokens, c.grid * config.vq.stride, sample_editar.segment_of(c)
     prefix, caches = _prefilled(config, settings, dtype, rows)
-    of_picture, of_rows = on_device(prefix, None), on_device(caches, None)
+    of_picture, of_rows = bytes_per_device(prefix, None), bytes_per_device(caches, None)
     sides = rows * len(_rows(settings))
 
     def of_slots(slots: int) -> int:

@@ -69,7 +69,7 @@ def result_of(
     )
 
 
-class System(Protocol):
+class Pipeline(Protocol):
     """A kind of model behind `Editor`: compiled programs for B rows at a time.
 
     Settings are what `config.settings_of` makes.

@@ -62,7 +62,7 @@ class EditARSystem:
         self.params = jax.device_put(networks, mesh and rules.replicated(mesh))
         self._segment = sample_editar.segment_of(config.editar)
         self._ready: set[Any] = set()
-        self._read: tuple[str, sample_editar.Source] | None = None
+        self._read: tuple[str, sample_editar.EncodedSource] | None = None
 
     def compile(self, settings: Settings) -> None:
         """See `System`; edits blank pictures once."""
@@ -88,7 +88,7 @@ class EditARSystem:
 
     def _edit(
         self,
-        source: sample_editar.Source,
+        source: sample_editar.EncodedSource,
         rows: Rows,
         sample: TokenSampleConfig,
         progress: Progress | None,
@@ -106,7 +106,7 @@ class EditARSystem:
 
     def _edit_by_reconstruction(
         self,
-        source: sample_editar.Source,
+        source: sample_editar.EncodedSource,
         rows: Rows,
         sample: TokenSampleConfig,
         erec: ERecConfig,
@@ -144,7 +144,7 @@ class EditARSystem:
             for i in range(self.rows)
         ]
 
-    def _read_source(self, pixels: np.ndarray) -> sample_editar.Source:
+    def _read_source(self, pixels: np.ndarray) -> sample_editar.EncodedSource:
         """The pictures' codes and prefix; those of the last call are kept."""
         name = hashlib.sha256(pixels.tobytes()).hexdigest()
         if self._read is None or self._read[0] != name:

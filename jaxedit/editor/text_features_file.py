@@ -14,7 +14,7 @@ from etils import epath
 
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import Directory
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import PretrainedConfig, require, to_dict
 from jaxedit.data.text_tokenizer import TextTokenizer
 
@@ -72,7 +72,7 @@ class TextFile:
             part.unlink(missing_ok=True)
         self._stored = self._read()
 
-    def _read(self) -> dict[str, Stored]:
+    def _read(self) -> dict[str, LazyTensor]:
         """The arrays of the file, not read yet; none if there is no file."""
         if not self._path.exists():
             return {}

@@ -25,7 +25,7 @@ from jaxedit.erec.refine import (
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import sample_editar
-from jaxedit.sampling.sample_editar import Networks, Sampling, Source
+from jaxedit.sampling.sample_editar import Networks, Sampling, EncodedSource
 from jaxedit.tree import Tree
 
 
@@ -47,7 +47,7 @@ class Refined(NamedTuple):
 
 def decode(
     networks: Networks,
-    source: Source,
+    source: EncodedSource,
     text: jax.Array,
     mask: jax.Array,
     seeds: jax.Array,

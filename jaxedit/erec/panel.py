@@ -21,7 +21,7 @@ _ANCHORS = (
 )
 
 
-class View(NamedTuple):
+class PanelInputs(NamedTuple):
     """One edit.
 
     source, reconstruction, raw_edit, refined: RGB pictures of one size, or u8[H,W,3]; the maps
@@ -58,12 +58,12 @@ def panel_of(source: Image.Image, result: Any) -> Image.Image:
         side = min(result.image.size)
         how = Image.Resampling.LANCZOS
         pictures = [ImageOps.fit(picture, (side, side), how) for picture in pictures]
-    view = View(*pictures, *(found[name] for name in names), result.mask)
+    view = PanelInputs(*pictures, *(found[name] for name in names), result.mask)
     taus = {name: settings[name] for name in ("tau_js", "tau_low", "tau_high")}
     return panel(view, ERecConfig(**taus), settings["instruction"])
 
 
-def panel(view: View, config: ERecConfig, title: str = "") -> Image.Image:
+def panel(view: PanelInputs, config: ERecConfig, title: str = "") -> Image.Image:
     """Source, both paths and the refined edit above the maps that the mask was made from.
 
     Args:
@@ -101,7 +101,7 @@ def _square(picture: Image.Image, side: int) -> Image.Image:
     return square.resize((side, side), how)
 
 
-def _maps(view: View, config: ERecConfig, side: int) -> list[Image.Image]:
+def _maps(view: PanelInputs, config: ERecConfig, side: int) -> list[Image.Image]:
     """Cells of the three maps and of the mask."""
     nll = np.stack([view.nll_rec, view.nll_edit])
     top = max(1.0, nll.max(initial=0, where=np.isfinite(nll)))  # both on one scale

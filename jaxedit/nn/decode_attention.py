@@ -149,7 +149,7 @@ class Span(NamedTuple):
     rows: int
 
 
-def attend_newest(
+def decode_attention(
     layout: Layout,
     queries: jax.Array,
     own: KeysValues,

@@ -35,7 +35,7 @@ DEVICES = (
 )
 
 
-class Entry(NamedTuple):
+class MemoryItem(NamedTuple):
     """One line of the table: what it is, bytes on one device, and a remark."""
 
     name: str
@@ -43,21 +43,21 @@ class Entry(NamedTuple):
     remark: str = ""
 
 
-class Lever(NamedTuple):
+class MemorySaving(NamedTuple):
     """A change that saves memory: what to write, and bytes in all once it and those before hold."""
 
     change: str
     nbytes: float
 
 
-class Room(NamedTuple):
+class DeviceMemory(NamedTuple):
     """Memory of one device: bytes, or None if they are not known, and whose they are."""
 
     nbytes: float | None
     of: str
 
 
-def on_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
+def bytes_per_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
     """Bytes of a pytree of parameters (or their moments) on each device.
 
     Args:
@@ -72,7 +72,7 @@ def on_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
     return sum(jax.tree.leaves(sizes))
 
 
-def room_of(device: jax.Device, memory_gb: float | None = None) -> Room:
+def memory_of_device(device: jax.Device, memory_gb: float | None = None) -> DeviceMemory:
     """The memory of a device: as given, else as it says, else by its kind; of a CPU the host's.
 
     Raises:
@@ -80,34 +80,34 @@ def room_of(device: jax.Device, memory_gb: float | None = None) -> Room:
     """
     if memory_gb is not None:
         require(memory_gb > 0, f"--memory_gb={memory_gb}: expected a positive number")
-        return Room(memory_gb * GB, "--memory_gb")
+        return DeviceMemory(memory_gb * GB, "--memory_gb")
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
-        return Room(stats["bytes_limit"], device.device_kind)
-    if nbytes := memory_of(device.device_kind):
-        return Room(nbytes, device.device_kind)
+        return DeviceMemory(stats["bytes_limit"], device.device_kind)
+    if nbytes := memory_of_kind(device.device_kind):
+        return DeviceMemory(nbytes, device.device_kind)
     if device.platform == "cpu" and hasattr(os, "sysconf"):
         host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Room(host / jax.local_device_count("cpu"), "the host's memory")
-    return Room(None, device.device_kind)
+        return DeviceMemory(host / jax.local_device_count("cpu"), "the host's memory")
+    return DeviceMemory(None, device.device_kind)
 
 
-def memory_of(kind: str) -> float | None:
+def memory_of_kind(kind: str) -> float | None:
     """Bytes of memory of a kind of device, None if it is not known."""
     return next((GB * size for pattern, size in DEVICES if re.search(pattern, kind)), None)
 
 
-def total(entries: Iterable[Entry]) -> float:
+def total(entries: Iterable[MemoryItem]) -> float:
     """Bytes of all entries."""
     return sum(entry.nbytes for entry in entries)
 
 
-def fits(entries: Iterable[Entry], room: Room) -> bool:
+def fits(entries: Iterable[MemoryItem], room: DeviceMemory) -> bool:
     """Whether the entries fit, as far as is known."""
     return room.nbytes is None or total(entries) <= room.nbytes
 
 
-def table(title: str, entries: Sequence[Entry], room: Room, levers: Sequence[Lever]) -> str:
+def table(title: str, entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]) -> str:
     """The table and the verdict, with the first levers that suffice if it does not fit.
 
     Args:
@@ -116,7 +116,7 @@ def table(title: str, entries: Sequence[Entry], room: Room, levers: Sequence[Lev
       room: the memory that there is.
       levers: in the order in which they are worth trying.
     """
-    lines = [*entries, Entry("all", total(entries))]
+    lines = [*entries, MemoryItem("all", total(entries))]
     width = max(len(entry.name) for entry in lines)
     numbers = [f"{entry.nbytes / GB:.2f}" for entry in lines]
     digits = max(map(len, numbers))
@@ -128,7 +128,7 @@ def table(title: str, entries: Sequence[Entry], room: Room, levers: Sequence[Lev
     return "\n".join([title, *rows, verdict(entries, room, levers)])
 
 
-def verdict(entries: Sequence[Entry], room: Room, levers: Sequence[Lever]) -> str:
+def verdict(entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]) -> str:
     """Whether it fits and, if not, what to try."""
     need = f"{total(entries) / GB:.2f} GB"
     if room.nbytes is None:

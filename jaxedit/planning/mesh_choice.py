@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 from jaxedit.config import MeshConfig
-from jaxedit.planning.device_memory import GB, Room
+from jaxedit.planning.device_memory import GB, DeviceMemory
 from jaxedit.sharding.mesh import AXES, mesh_shape
 
 # Of a device's memory, for what is trained and what is not; the rest is for activations. The fewer
@@ -17,10 +17,10 @@ class Machine(NamedTuple):
 
     devices: int
     slices: int
-    room: Room
+    room: DeviceMemory
 
 
-class Load(NamedTuple):
+class Workload(NamedTuple):
     """What a run asks of the mesh.
 
     nbytes: of parameters, gradients, moments, average and frozen networks; rows: of a micro-batch,
@@ -32,7 +32,7 @@ class Load(NamedTuple):
     heads: int
 
 
-def choose(config: MeshConfig, machine: Machine, load: Load) -> tuple[MeshConfig, str]:
+def choose(config: MeshConfig, machine: Machine, load: Workload) -> tuple[MeshConfig, str]:
     """Numbers for the axes that are -1, and a sentence that says why; other axes are kept.
 
     - `tensor` is as small as the batch allows: `data` x `fsdp` devices take different rows.
@@ -61,7 +61,7 @@ def choose(config: MeshConfig, machine: Machine, load: Load) -> tuple[MeshConfig
     return dataclasses.replace(given, data=data), f"{why_fsdp}; {why_tensor}"
 
 
-def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[int, str]:
+def _choose_tensor(config: MeshConfig, machine: Machine, load: Workload) -> tuple[int, str]:
     devices, slices, _ = machine
     if config.tensor > 0:
         return config.tensor, f"tensor={config.tensor} is given"
@@ -84,7 +84,7 @@ def _choose_tensor(config: MeshConfig, machine: Machine, load: Load) -> tuple[in
     return tensor, f"{rows} divide over {over}, a multiple of {devices} over all"
 
 
-def _choose_fsdp(machine: Machine, load: Load, tensor: int) -> tuple[int, str]:
+def _choose_fsdp(machine: Machine, load: Workload, tensor: int) -> tuple[int, str]:
     devices, slices, room = machine
     most = max(devices // slices // tensor, 1)
     state = f"state and frozen networks of {load.nbytes / GB:.1f} GB"

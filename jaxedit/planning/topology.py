@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxedit.config import ConfigError, require
-from jaxedit.planning.device_memory import GB, Room, memory_of
+from jaxedit.planning.device_memory import GB, DeviceMemory, memory_of_kind
 
 NAMES = "v5e-256, v5p-128, v6e-64, v4-64, tpu7x-128, 2xv5e-256 (two slices), 8xH100, gpu-8 or cpu-8"
 # libtpu asks for the machine it is on; any answer will do, because nothing runs there.
@@ -83,21 +83,21 @@ def pod(name: str) -> Pod:
             return Pod(name, kind.upper(), int(count))
     if named := re.fullmatch(r"([1-9]\d*)x(\S+)", name):
         count, kind = named.groups()
-        if memory_of(kind) and "TPU" not in kind:
+        if memory_of_kind(kind) and "TPU" not in kind:
             return Pod(name, kind, int(count))
     raise ConfigError(f"--devices={name}: expected a name such as {NAMES}")
 
 
-def room_on(pod: Pod, memory_gb: float | None = None) -> Room:
+def memory_of_pod(pod: Pod, memory_gb: float | None = None) -> DeviceMemory:
     """The memory of a device of that pod: as given, else by its kind.
 
     Raises:
       ConfigError: `memory_gb` is not positive.
     """
     if memory_gb is None:
-        return Room(memory_of(pod.kind), pod.kind)
+        return DeviceMemory(memory_of_kind(pod.kind), pod.kind)
     require(memory_gb > 0, f"--memory_gb={memory_gb}: expected a positive number")
-    return Room(memory_gb * GB, "--memory_gb")
+    return DeviceMemory(memory_gb * GB, "--memory_gb")
 
 
 def compiles_for_tpus() -> bool:

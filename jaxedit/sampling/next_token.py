@@ -25,7 +25,7 @@ from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
 from jaxedit.nn.attend import attend_causal
 from jaxedit.nn.attention import KeysValues, join_heads, split_heads
-from jaxedit.nn.decode_attention import Span, attend_newest, over_spans
+from jaxedit.nn.decode_attention import Span, decode_attention, over_spans
 from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
 from jaxedit.ops.int8 import Int8, product
@@ -206,7 +206,7 @@ def _extend(
         new = KeysValues(*(_by_group(config, t, B * R) for t in new))
         cache = KeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
         q = q.reshape(B, R, config.heads, config.head_width)
-        out = attend_newest(weights.layout, q, cache, bias, prefix.spans(i, R))
+        out = decode_attention(weights.layout, q, cache, bias, prefix.spans(i, R))
         x = _finish_layer(layer, config, x, out.reshape(x.shape))
         caches.append(cache)
     logits = _predict(weights, config, x[0]).reshape(B, R, -1)

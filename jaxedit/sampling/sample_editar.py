@@ -35,7 +35,7 @@ class Networks(NamedTuple):
     weights: Weights
 
 
-class Source(NamedTuple):
+class EncodedSource(NamedTuple):
     """A picture that has been read: codes i32[B,N] and its prefix."""
 
     codes: jax.Array
@@ -123,13 +123,13 @@ def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = 
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def read_source(networks: Networks, pixels: jax.Array, *, config: PretrainedConfig) -> Source:
+def read_source(networks: Networks, pixels: jax.Array, *, config: PretrainedConfig) -> EncodedSource:
     """Codes and prefix of B pictures u8[B,S,S,3]."""
     tokenizer = VQTokenizer(config.vq)
     floats = image.to_float(pixels)
     codes = tokenizer.apply({"params": networks.vq}, floats, method="codes")
     codes = codes.reshape(len(pixels), -1)
-    return Source(codes, next_token.prefill_image(networks.weights, config.editar, codes))
+    return EncodedSource(codes, next_token.prefill_image(networks.weights, config.editar, codes))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "rows"))
@@ -224,7 +224,7 @@ def segment_of(config: EditARConfig) -> int:
 
 def edit(
     networks: Networks,
-    source: Source,
+    source: EncodedSource,
     text: jax.Array,
     mask: jax.Array,
     seeds: jax.Array,

@@ -74,7 +74,7 @@ def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, 
     return address, count and int(count), index and int(index)
 
 
-def introduce(mesh: Mesh) -> None:
+def log_process(mesh: Mesh) -> None:
     """Log this process in one line: which one, where, with which devices, versions and mesh."""
     devices = jax.local_devices()
     slices = sorted({getattr(device, "slice_index", 0) for device in devices})
@@ -87,7 +87,7 @@ def introduce(mesh: Mesh) -> None:
     )
 
 
-def agree(values: Mapping[str, object]) -> None:
+def assert_same_on_all_hosts(values: Mapping[str, object]) -> None:
     """Check that all processes have equal values under equal names; all must call it.
 
     Only hashes travel, of their `repr`.
@@ -167,7 +167,7 @@ def has_lost_a_process(error: BaseException) -> bool:
     return cause is not None and has_lost_a_process(cause)
 
 
-def abandon(code: int) -> NoReturn:
+def exit_without_barrier(code: int) -> NoReturn:
     """End this process of several at once: the usual way out waits for the others.
 
     They wait for this one, and end when they notice that it has gone. The first process, without

@@ -138,7 +138,7 @@ def state_shardings(abstract: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(one, abstract)
 
 
-def laid_out(abstract: Any, layout: Any) -> Any:
+def with_shardings(abstract: Any, layout: Any) -> Any:
     """A pytree of shapes and dtypes with its shardings, as ShapeDtypeStructs."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layout

@@ -81,17 +81,17 @@ def _train(args: command.Command) -> int:
 def _dry_run(args: command.Command) -> int:
     import jax
 
-    from jaxedit.planning.device_memory import fits, room_of, table
+    from jaxedit.planning.device_memory import fits, memory_of_device, table
     from jaxedit.planning.mesh_choice import Machine
     from jaxedit.train import step_memory
     from jaxedit.train.training_mesh import chosen_mesh
 
     devices = jax.device_count()
-    room = room_of(jax.local_devices()[0], args.memory_gb)
+    room = memory_of_device(jax.local_devices()[0], args.memory_gb)
     objective = step_memory.abstract_objective(args.config)
     args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
-    found = step_memory.entries(args.config, devices)
-    changes = [] if fits(found, room) else step_memory.levers(args.config, devices, room)
+    found = step_memory.memory_items(args.config, devices)
+    changes = [] if fits(found, room) else step_memory.memory_savings(args.config, devices, room)
     print(table(f"training, on each of {devices} devices:", found, room, changes))
     return 0 if fits(found, room) else TOO_LARGE
 
@@ -100,7 +100,7 @@ def _dry_run_elsewhere(args: command.Command) -> int:
     from jaxedit.planning import topology
 
     pod = topology.pod(args.devices)
-    room = topology.room_on(pod, args.memory_gb)
+    room = topology.memory_of_pod(pod, args.memory_gb)
     from jaxedit.train import dry_run
 
     print(f"compiling a step for {pod.name}; this takes minutes", file=sys.stderr, flush=True)
@@ -120,9 +120,9 @@ def run() -> None:
         traceback.print_exc()
         code = FAILED
     if code in (FAILED, BAD_INPUT) and _is_one_of_several():
-        from jaxedit.sharding.distributed import abandon
+        from jaxedit.sharding.distributed import exit_without_barrier
 
-        abandon(code)
+        exit_without_barrier(code)
     sys.exit(code)
 
 

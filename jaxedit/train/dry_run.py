@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from jaxedit.config import MeshConfig, TrainConfig
 from jaxedit.planning.collectives import Traffic, traffic, traffic_table
-from jaxedit.planning.device_memory import GB, Entry, Lever, Room, fits, on_device, table, total
+from jaxedit.planning.device_memory import GB, MemoryItem, MemorySaving, DeviceMemory, fits, bytes_per_device, table, total
 from jaxedit.planning.mesh_choice import Machine, choose
 from jaxedit.planning.topology import Pod, devices_of
 from jaxedit.sharding import rules
@@ -25,7 +25,7 @@ from jaxedit.train import step_memory
 from jaxedit.train.loop import jit_step
 from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import Objective, init_state
-from jaxedit.train.training_mesh import check_batch, load_of
+from jaxedit.train.training_mesh import check_batch, workload_of
 
 # A program for simulated devices is read and never run.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -57,9 +57,9 @@ class DryRun(NamedTuple):
     pod: Pod
     mesh: MeshConfig
     why: str
-    entries: list[Entry]
+    entries: list[MemoryItem]
     compiled: Compiled
-    room: Room
+    room: DeviceMemory
     is_compilers: bool
 
     @property
@@ -68,7 +68,7 @@ class DryRun(NamedTuple):
         return fits(self.entries, self.room) and self.compiled.traffic is not None
 
 
-def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
+def dry_run(config: TrainConfig, pod: Pod, room: DeviceMemory) -> DryRun:
     """Compile a step of the run for a pod; the mesh is chosen as on the pod itself.
 
     Args:
@@ -82,7 +82,7 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     devices = devices_of(pod)
     objective = step_memory.abstract_objective(config)
     machine = Machine(pod.devices, pod.slices, room)
-    config.mesh, why = choose(config.mesh, machine, load_of(config, objective))
+    config.mesh, why = choose(config.mesh, machine, workload_of(config, objective))
     mesh = make_mesh(config.mesh, devices)
     check_batch(config, mesh)
     compiled = compile_step(config, objective, mesh)
@@ -90,12 +90,12 @@ def dry_run(config: TrainConfig, pod: Pod, room: Room) -> DryRun:
     if is_compilers:
         rows = config.data.batch_size // (config.mesh.data * config.mesh.fsdp)
         entries = [
-            *step_memory.state_entries(config, objective, mesh),
-            Entry("batch", on_device(step_memory.batch_shapes(config, rows), None), f"{rows} rows"),
-            Entry("temporary", compiled.temporary, "gradients, activations, gathered weights"),
+            *step_memory.state_items(config, objective, mesh),
+            MemoryItem("batch", bytes_per_device(step_memory.batch_shapes(config, rows), None), f"{rows} rows"),
+            MemoryItem("temporary", compiled.temporary, "gradients, activations, gathered weights"),
         ]
     else:
-        entries = step_memory.entries(config, pod.devices)
+        entries = step_memory.memory_items(config, pod.devices)
     return DryRun(pod, config.mesh, why, entries, compiled, room, is_compilers)
 
 
@@ -110,7 +110,7 @@ def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compi
         if not found:
             raise
         nbytes = float(found[2]) * 1024.0 ** " KMGT".index(found[3] or " ")
-        held = total(step_memory.state_entries(config, objective, mesh))
+        held = total(step_memory.state_items(config, objective, mesh))
         temporary = max(nbytes - held, 0) if found[1] == "Used " else nbytes
         return Compiled(time.perf_counter() - start, held, temporary, None)
     sizes = program.memory_analysis()
@@ -126,10 +126,10 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (
-        rules.laid_out(x, rules.state_shardings(x, mesh)) for x in (state, objective.frozen())
+        rules.with_shardings(x, rules.state_shardings(x, mesh)) for x in (state, objective.frozen())
     )
     batch = step_memory.batch_shapes(config, config.data.batch_size)
-    batch = rules.laid_out(batch, jax.tree.map(lambda _: rules.batch_sharding(mesh), batch))
+    batch = rules.with_shardings(batch, jax.tree.map(lambda _: rules.batch_sharding(mesh), batch))
     with jax.set_mesh(mesh):  # only now, because nothing can run there
         return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
 
@@ -156,14 +156,14 @@ def text(run: DryRun, config: TrainConfig) -> str:
     return "\n".join(lines)
 
 
-def _levers(run: DryRun, config: TrainConfig) -> list[Lever]:
+def _levers(run: DryRun, config: TrainConfig) -> list[MemorySaving]:
     """What to change if it does not fit: estimates times what the compiler makes of the first."""
     if run.fits:
         return []
     pod, room = run.pod, run.room
-    scale = total(run.entries) / total(step_memory.entries(config, pod.devices))
+    scale = total(run.entries) / total(step_memory.memory_items(config, pod.devices))
     room = room._replace(nbytes=room.nbytes and room.nbytes / scale)
-    levers = step_memory.levers(config, pod.devices, room, slices=pod.slices)
+    levers = step_memory.memory_savings(config, pod.devices, room, slices=pod.slices)
     return [lever._replace(nbytes=lever.nbytes * scale) for lever in levers]
 
 

@@ -219,7 +219,7 @@ def first_state(
     layout = rules.state_shardings(abstract, mesh)
     log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
     step = checkpoints.latest()
-    distributed.agree({"the newest checkpoint (is --workdir shared by all hosts?)": step})
+    distributed.assert_same_on_all_hosts({"the newest checkpoint (is --workdir shared by all hosts?)": step})
     if step is None:
         state = jax.jit(init, out_shardings=layout)()
         is_warm = config.init_from and not config.lora.rank  # LoRA's weights are frozen
@@ -231,7 +231,7 @@ def first_state(
     )
     show_difference(checkpoints.config(step), to_dict(config))
     log.info("resuming after step %d", step)
-    return checkpoints.restore(step, rules.laid_out(abstract, layout))
+    return checkpoints.restore(step, rules.with_shardings(abstract, layout))
 
 
 def jit_step(

@@ -41,7 +41,7 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
     try:
         watchdog.enter(JOIN)
         distributed.join(args.distributed, os.environ)
-        distributed.agree({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
+        distributed.assert_same_on_all_hosts({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
         with contextlib.ExitStack() as stack:
             workdir = stack.enter_context(Workdir(args.workdir))
             workdirs.append(workdir)
@@ -67,6 +67,6 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
         what = "another process has ended" if has_lost_one else "interrupted"
         log.error("%s; the same command resumes: %s", what, error)
         if jax.process_count() > 1:
-            distributed.abandon(INTERRUPTED)
+            distributed.exit_without_barrier(INTERRUPTED)
         return INTERRUPTED
     return DONE

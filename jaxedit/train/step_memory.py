@@ -17,7 +17,7 @@ from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.vit import small_teacher
-from jaxedit.planning.device_memory import Entry, Lever, Room, on_device, total
+from jaxedit.planning.device_memory import MemoryItem, MemorySaving, DeviceMemory, bytes_per_device, total
 from jaxedit.sharding.mesh import abstract_mesh
 from jaxedit.train.objectives.bsq import BSQObjective
 from jaxedit.train.objectives.editar import EditARObjective
@@ -31,7 +31,7 @@ from jaxedit.train.training_mesh import check_batch
 Shape = jax.ShapeDtypeStruct
 
 
-def entries(config: TrainConfig, devices: int) -> list[Entry]:
+def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
     """Everything that is in the memory of a device during a step.
 
     Args:
@@ -44,34 +44,34 @@ def entries(config: TrainConfig, devices: int) -> list[Entry]:
     mesh = abstract_mesh(config.mesh, devices)
     check_batch(config, mesh)
     objective = abstract_objective(config)
-    state = state_entries(config, objective, mesh)
+    state = state_items(config, objective, mesh)
     parts, rows = config.optim.accumulate, _rows(config, mesh)
     return [
         *state,
-        Entry("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
-        Entry("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
+        MemoryItem("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
+        MemoryItem("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
     ]
 
 
-def state_entries(
+def state_items(
     config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
-) -> list[Entry]:
+) -> list[MemoryItem]:
     """What stays in the memory of a device from step to step: parameters first."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
-    params = on_device(state.params, mesh)
+    params = bytes_per_device(state.params, mesh)
     found = [
-        Entry("parameters", params, f"{tree.count(state.params):,} in float32"),
-        Entry("Adam's moments", on_device(state.opt_state, mesh)),
-        Entry("moving average", on_device(state.ema_params, mesh)),
-        Entry(
-            "frozen networks", on_device(objective.frozen(), mesh), ", ".join(objective.frozen())
+        MemoryItem("parameters", params, f"{tree.count(state.params):,} in float32"),
+        MemoryItem("Adam's moments", bytes_per_device(state.opt_state, mesh)),
+        MemoryItem("moving average", bytes_per_device(state.ema_params, mesh)),
+        MemoryItem(
+            "frozen networks", bytes_per_device(objective.frozen(), mesh), ", ".join(objective.frozen())
         ),
     ]
     return [entry for entry in found if entry.nbytes]
 
 
-def levers(config: TrainConfig, devices: int, room: Room, *, slices: int = 1) -> list[Lever]:
+def memory_savings(config: TrainConfig, devices: int, room: DeviceMemory, *, slices: int = 1) -> list[MemorySaving]:
     """What saves memory, the cheapest first, each with the bytes that are needed from then on.
 
     Micro-batches become as small as they must to fit into the room, or have one row. Each of the
@@ -82,7 +82,7 @@ def levers(config: TrainConfig, devices: int, room: Room, *, slices: int = 1) ->
     copies, found = sizes["data"], []
 
     def lever(change: str) -> None:
-        found.append(Lever(change, total(entries(config, devices))))
+        found.append(MemorySaving(change, total(memory_items(config, devices))))
 
     if config.remat != "all":
         config.remat = "all"
@@ -97,15 +97,15 @@ def levers(config: TrainConfig, devices: int, room: Room, *, slices: int = 1) ->
     if config.ema_decay:
         config.ema_decay = 0.0
         lever("--config.ema_decay=0")
-    least = found[-1].nbytes if found else total(entries(config, devices))
-    return [*found, Lever("more devices (mesh.fsdp), or some with more memory", least)]
+    least = found[-1].nbytes if found else total(memory_items(config, devices))
+    return [*found, MemorySaving("more devices (mesh.fsdp), or some with more memory", least)]
 
 
-def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: Room) -> int:
+def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: DeviceMemory) -> int:
     """Parts of a micro-batch of `rows` that are small enough to fit, as each row takes the same."""
     config = copy.deepcopy(config)
     config.optim.accumulate *= rows
-    one = entries(config, devices)
+    one = memory_items(config, devices)
     spare = (room.nbytes or 0) - total(one)
     fitting = 1 + max(spare, 0) // max(one[-1].nbytes, 1)
     return next(

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 
 from jaxedit import rng
 from jaxedit.config import MeshConfig, TrainConfig, require
-from jaxedit.planning.device_memory import on_device, room_of
-from jaxedit.planning.mesh_choice import Load, Machine, choose
+from jaxedit.planning.device_memory import bytes_per_device, memory_of_device
+from jaxedit.planning.mesh_choice import Workload, Machine, choose
 from jaxedit.sharding import distributed
 from jaxedit.sharding.mesh import AXES, make_mesh, slices_of
 from jaxedit.train.step import Objective
@@ -25,7 +25,7 @@ def mesh_of(config: TrainConfig, objective: Objective) -> Mesh:
       ConfigError: axes or batch do not fit the devices.
     """
     mesh = make_mesh(chosen_mesh(config, objective))
-    distributed.introduce(mesh)
+    distributed.log_process(mesh)
     check_batch(config, mesh)
     return mesh
 
@@ -45,7 +45,7 @@ def chosen_mesh(
     """
     is_here = machine is None
     machine = machine or this_machine()
-    mesh, why = choose(config.mesh, machine, load_of(config, objective))
+    mesh, why = choose(config.mesh, machine, workload_of(config, objective))
     if is_here and jax.process_count() > 1:  # hosts may differ in memory: the first decides
         sizes = np.array([getattr(mesh, axis) for axis in AXES])
         mesh = MeshConfig(
@@ -59,7 +59,7 @@ def chosen_mesh(
 def this_machine() -> Machine:
     """All devices of this run; their memory is taken to be that of the first one here."""
     devices = jax.devices()
-    return Machine(len(devices), len(slices_of(devices)), room_of(jax.local_devices()[0]))
+    return Machine(len(devices), len(slices_of(devices)), memory_of_device(jax.local_devices()[0]))
 
 
 def check_batch(config: TrainConfig, mesh: Mesh) -> None:
@@ -72,12 +72,12 @@ def check_batch(config: TrainConfig, mesh: Mesh) -> None:
     )
 
 
-def load_of(config: TrainConfig, objective: Objective) -> Load:
+def workload_of(config: TrainConfig, objective: Objective) -> Workload:
     """What the run asks of the mesh."""
     params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
     copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
     rows = config.data.batch_size // config.optim.accumulate
     transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
     network = transformer.get(config.model.model_type)
-    nbytes = copies * on_device(params, None) + on_device(objective.frozen(), None)
-    return Load(nbytes, rows, network.heads if network else 1)
+    nbytes = copies * bytes_per_device(params, None) + bytes_per_device(objective.frozen(), None)
+    return Workload(nbytes, rows, network.heads if network else 1)

@@ -10,7 +10,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 
 from jaxedit import assets
 from jaxedit.checkpoints import hub
-from jaxedit.config import OFFICIAL, Source
+from jaxedit.config import OFFICIAL, WeightSource
 
 TOY = assets.ROOT / "toy-varedit"
 
@@ -130,7 +130,7 @@ def test_parts_of_repositories(cache, tmp_path):
     assert hub.locate("org/release/a.pth") == snapshot / "a.pth"
     assert hub.locate("org/release/folder") == snapshot / "folder"
     assert hub.locate("org/release") == snapshot
-    assert hub.fetch_source(Source("vq", "org/release", "a.pth", "mit")) == snapshot / "a.pth"
+    assert hub.fetch_source(WeightSource("vq", "org/release", "a.pth", "mit")) == snapshot / "a.pth"
     with pytest.raises(FileNotFoundError, match="org/release/b.pth: the Hub .* has no such file"):
         hub.locate("org/release/b.pth")
     (snapshot / "model.bin").unlink()

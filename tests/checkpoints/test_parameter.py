@@ -12,8 +12,8 @@ from etils import epath
 from safetensors.numpy import save_file
 
 from jaxedit import tree
-from jaxedit.checkpoints import parameter, safetensors_file, stored
-from jaxedit.checkpoints.parameter import Parameter
+from jaxedit.checkpoints import lazy_parameter, safetensors_file, lazy_tensor
+from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import MeshConfig
 from jaxedit.sharding import rules
@@ -60,7 +60,7 @@ def bytes_read(monkeypatch):
             counted.read = lambda n: sizes.append(n) or read(n)
             return _closing(file, counted)
 
-    monkeypatch.setattr(stored, "epath", types.SimpleNamespace(Path=Counting))
+    monkeypatch.setattr(lazy_tensor, "epath", types.SimpleNamespace(Path=Counting))
     return sizes
 
 
@@ -82,14 +82,14 @@ def store(tmp_path):
     def write(array):
         save_file({"x": np.asarray(array)}, tmp_path / "a")
         found = safetensors_file.read_stored(tmp_path / "a")["x"]
-        return Parameter(found, found.dtype, "some/kernel")
+        return LazyParameter(found, found.dtype, "some/kernel")
 
     return write
 
 
 @pytest.mark.parametrize("piece", [4, 100, 1 << 26])
 def test_parts_are_those_of_the_array(store, monkeypatch, piece):
-    monkeypatch.setattr(parameter, "PIECE_BYTES", piece)
+    monkeypatch.setattr(lazy_parameter, "PIECE_BYTES", piece)
     array = np.arange(30, dtype=np.float32).reshape(5, 3, 2)
     x = store(array)
     assert (x.shape, x.ndim, x.size, x.dtype) == ((5, 3, 2), 3, 30, np.float32)

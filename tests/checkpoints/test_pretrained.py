@@ -25,7 +25,7 @@ from jaxedit.config import (
     CLIPConfig,
     ConfigError,
     PretrainedConfig,
-    Source,
+    WeightSource,
     T5Config,
     TowerConfig,
     to_dict,
@@ -254,9 +254,9 @@ def test_text_encoders_alone_may_bring_their_tokenizer(network, tmp_path):
 def test_the_card_says_what_where_from_and_how(tiny_model, tmp_path):
     config, params, _ = load_pretrained(tiny_model)
     sources = [
-        Source("varedit", "HiDream-ai/VAREdit", "2B-512.pth", "mit"),
-        Source("t5", "google/flan-t5-xl", "", "apache-2.0"),
-        Source("bsq", "", "vae.pth", "see its home", "https://example.org"),
+        WeightSource("varedit", "HiDream-ai/VAREdit", "2B-512.pth", "mit"),
+        WeightSource("t5", "google/flan-t5-xl", "", "apache-2.0"),
+        WeightSource("bsq", "", "vae.pth", "see its home", "https://example.org"),
     ]
     arrays = tree.flatten(params)
     write_pretrained(tmp_path / "m", config, arrays, tiny_model, sources=sources)

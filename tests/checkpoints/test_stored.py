@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from ml_dtypes import bfloat16
 
-from jaxedit.checkpoints import stored as stored_module
-from jaxedit.checkpoints.stored import Stored, contiguous
+from jaxedit.checkpoints import lazy_tensor as stored_module
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, contiguous
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def store(tmp_path):
 
     def write(array):
         (tmp_path / "file").write_bytes(b"xyz" + array.tobytes() + b"more")
-        return Stored(tmp_path / "file", 3, array.dtype, array.shape, contiguous(array.shape))
+        return LazyTensor(tmp_path / "file", 3, array.dtype, array.shape, contiguous(array.shape))
 
     return write
 
@@ -26,9 +26,9 @@ def test_numbers_by_hand(store):
     assert stored[1, 2] == 6 and stored[1].tolist() == [4, 5, 6] and stored[:, 1].tolist() == [2, 5]
     assert np.asarray(stored).tolist() == [[1, 2, 3], [4, 5, 6]]
     assert np.asarray(stored, np.float32).dtype == np.float32
-    transposed = Stored(stored.file, 3, stored.dtype, (3, 2), (1, 3))
+    transposed = LazyTensor(stored.file, 3, stored.dtype, (3, 2), (1, 3))
     assert transposed[...].tolist() == [[1, 4], [2, 5], [3, 6]] and transposed.end == 15
-    repeated = Stored(stored.file, 5, stored.dtype, (2, 2), (0, 2))
+    repeated = LazyTensor(stored.file, 5, stored.dtype, (2, 2), (0, 2))
     assert repeated[...].tolist() == [[2, 4], [2, 4]]
 
 
@@ -68,7 +68,7 @@ def test_columns_are_read_one_by_one(store):
     for index in indices:
         assert np.array_equal(stored[index], array[index])
     assert np.array_equal(
-        Stored(stored.file, 3, stored.dtype, (1000, 20), (1, 1000))[...],
+        LazyTensor(stored.file, 3, stored.dtype, (1000, 20), (1, 1000))[...],
         array.reshape(-1)[:20000].reshape(20, 1000).T,
     )
     tracemalloc.start()
@@ -121,9 +121,9 @@ def test_is_not_read_number_by_number(store):
 )
 def test_absurd_arrays(offset, shape, strides):
     with pytest.raises(ValueError, match="no array has shape"):
-        Stored("file", offset, np.dtype(np.float32), shape, strides)
+        LazyTensor("file", offset, np.dtype(np.float32), shape, strides)
 
 
 def test_an_absent_file(tmp_path):
     with pytest.raises(FileNotFoundError):
-        Stored(tmp_path / "absent", 0, np.dtype(np.int8), (2,), (1,))[...]
+        LazyTensor(tmp_path / "absent", 0, np.dtype(np.int8), (2,), (1,))[...]

@@ -10,7 +10,7 @@ from jaxedit.checkpoints import pretrained
 from jaxedit.config import PretrainedConfig
 from jaxedit.convert.detect import KINDS
 from jaxedit.convert.keymaps.keymap import to_torch
-from jaxedit.convert.part import networks_of
+from jaxedit.convert.network_checkpoint import networks_of
 
 NESTING = {"bsq": "vae", "vq": "model"}  # key under which a release keeps its arrays
 

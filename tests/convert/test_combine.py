@@ -15,13 +15,13 @@ from jaxedit.config import (
     official,
 )
 from jaxedit.convert.combine import combine
-from jaxedit.convert.part import Part
+from jaxedit.convert.network_checkpoint import NetworkCheckpoint
 
 T5, VQ = T5Config(), VQConfig()
 
 
 def part(kind, config, where="weights.pth"):
-    return Part(kind, config, {}, pathlib.Path(where))
+    return NetworkCheckpoint(kind, config, {}, pathlib.Path(where))
 
 
 def of_release(name, where):

@@ -15,13 +15,13 @@ from huggingface_hub import constants
 from safetensors.numpy import load_file, save, save_file
 
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.config import OFFICIAL, Official, Source, to_dict
+from jaxedit.config import OFFICIAL, Release, WeightSource, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.convert import __main__ as command
-from jaxedit.convert.convert import Order, convert
+from jaxedit.convert.convert import ConversionConfig, convert
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.convert.export import export
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.progress_bar import ProgressBar
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
@@ -30,7 +30,7 @@ TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 def release(tiny_model, tmp_path_factory):
     """The tiny model as a release: two .pth files, and a directory with the text encoder."""
     folder = tmp_path_factory.mktemp("release")
-    export(tiny_model, folder / "exported", None, Watch(), say=lambda line: None)
+    export(tiny_model, folder / "exported", None, ProgressBar(), say=lambda line: None)
     states = {kind: load_file(folder / f"exported/{kind}.safetensors") for kind in PARTS}
     torch_writer.save(folder / "transformer.pth", states["varedit"])
     torch_writer.save(folder / "vae.pth", {"vae": states["bsq"], "step": 3})
@@ -52,7 +52,7 @@ def order(release, tiny_model, tmp_path):
         src = src or ("transformer.pth", "vae.pth", "t5")
         paths = tuple(str(release / name) for name in src)
         fields = {"settings": str(tiny_model), "dst": str(tmp_path / "dst"), **fields}
-        return Order(src=paths, **{"dtype": "float32", **fields})
+        return ConversionConfig(src=paths, **{"dtype": "float32", **fields})
 
     return make
 
@@ -66,7 +66,7 @@ def text_order(order):
 def run(order):
     """Convert; returns the lines that it says."""
     lines = []
-    with Watch() as watch:
+    with ProgressBar() as watch:
         convert(order, watch, lines.append)
     return lines
 
@@ -87,10 +87,10 @@ def test_three_files_make_an_editor(order, tiny_model, tmp_path):
 
 
 def test_a_model_of_next_tokens_survives_the_way_out_and_back(tiny_editar, tmp_path):
-    run(Order(src=(str(tiny_editar),), dst=str(tmp_path / "first")))
-    export(tmp_path / "first", tmp_path / "out", None, Watch(), say=lambda line: None)
+    run(ConversionConfig(src=(str(tiny_editar),), dst=str(tmp_path / "first")))
+    export(tmp_path / "first", tmp_path / "out", None, ProgressBar(), say=lambda line: None)
     files = [str(tmp_path / f"out/{kind}.safetensors") for kind in ("editar", "vq", "t5")]
-    back = Order(
+    back = ConversionConfig(
         src=tuple(files),
         dst=str(tmp_path / "back"),
         settings=str(tmp_path / "first"),
@@ -100,7 +100,7 @@ def test_a_model_of_next_tokens_survives_the_way_out_and_back(tiny_editar, tmp_p
     for name in ("model.safetensors", "config.json"):
         assert (tmp_path / "back" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
     again = tmp_path / "again"
-    export(tmp_path / "back", again, None, Watch(), say=lambda line: None)
+    export(tmp_path / "back", again, None, ProgressBar(), say=lambda line: None)
     assert contents(again) == contents(tmp_path / "out")
 
 
@@ -204,8 +204,8 @@ def test_a_network_alone_is_a_model_of_its_own(order, tmp_path):
     assert (tmp_path / "t5/tokenizer.json").exists()
     parts = (str(tmp_path / "bsq"), str(tmp_path / "t5"))
     whole = order("transformer.pth")
-    run(Order(src=(*whole.src, *parts), dst=whole.dst, dtype="float32", settings=whole.settings))
-    assert pretrained.is_one(tmp_path / "dst")
+    run(ConversionConfig(src=(*whole.src, *parts), dst=whole.dst, dtype="float32", settings=whole.settings))
+    assert pretrained.is_pretrained(tmp_path / "dst")
 
 
 def test_bfloat16_is_what_runs(order, tmp_path):
@@ -239,7 +239,7 @@ def test_what_is_not_ours_is_never_replaced(order, tmp_path):
     with pytest.raises(FileExistsError, match="is not a model of ours"):
         run(order(overwrite=True))
     with pytest.raises(FileExistsError, match="expected a new directory"):
-        export("toy-varedit", tmp_path / "dst", None, Watch())
+        export("toy-varedit", tmp_path / "dst", None, ProgressBar())
     assert list(contents(tmp_path / "dst")) == ["thesis.tex"]
 
 
@@ -276,7 +276,7 @@ def test_values_that_are_not_finite_are_not_converted(order, release, tmp_path):
     state["decoder.conv_in.conv.bias"][1] = np.nan
     save_file(state, tmp_path / "vae.safetensors")
     with pytest.raises(ValueError, match="not finite in bsq/decoder/conv_in/bias"):
-        run(Order(src=(str(tmp_path / "vae.safetensors"),), dst=str(tmp_path / "dst")))
+        run(ConversionConfig(src=(str(tmp_path / "vae.safetensors"),), dst=str(tmp_path / "dst")))
     assert [path.name for path in tmp_path.iterdir()] == ["vae.safetensors"]
 
 
@@ -285,7 +285,7 @@ def test_keys_that_are_wrong_are_listed(order, release, tmp_path):
     del state["decoder.conv_in.conv.bias"], state["encoder.conv_out.conv.bias"]
     save_file(state, tmp_path / "vae.safetensors")
     with pytest.raises(ValueError) as error:
-        run(Order(src=(str(tmp_path / "vae.safetensors"),), dst=str(tmp_path / "dst")))
+        run(ConversionConfig(src=(str(tmp_path / "vae.safetensors"),), dst=str(tmp_path / "dst")))
     message = str(error.value)
     assert "decoder.conv_in.conv.bias" in message and "encoder.conv_out.conv.bias" in message
     assert message.startswith(str(tmp_path / "vae.safetensors")) and "\n" not in message
@@ -300,9 +300,9 @@ def test_a_release_is_converted_when_it_is_first_used(release, tiny_model, tmp_p
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     files = {"varedit": "transformer.pth", "bsq": "vae.pth", "t5": "t5"}
-    sources = tuple(Source(kind, "org/weights", file, "mit") for kind, file in files.items())
+    sources = tuple(WeightSource(kind, "org/weights", file, "mit") for kind, file in files.items())
     config = pretrained.read_config(tiny_model)
-    monkeypatch.setitem(OFFICIAL, "tiny-1", Official(config, sources))
+    monkeypatch.setitem(OFFICIAL, "tiny-1", Release(config, sources))
     directory = ensure_converted("tiny-1")
     assert directory == tmp_path / "home/.cache/jaxedit/models/tiny-1"
     assert to_dict(pretrained.read_config(directory)) == to_dict(config)

@@ -14,8 +14,8 @@ import releases
 from jaxedit import Editor, assets, tree
 from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import SQUARE_SCALES, official
-from jaxedit.convert.convert import Order, convert
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.convert import ConversionConfig, convert
+from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.models.editar import EditAR, Null
 
@@ -29,8 +29,8 @@ def converted(name, directory):
     sources = [
         releases.write(kind, config, directory, seed=0) for kind in releases.kinds_of(config)
     ]
-    order = Order(src=tuple(map(str, sources)), dst=str(directory / name), settings=name)
-    convert(order, Watch())
+    order = ConversionConfig(src=tuple(map(str, sources)), dst=str(directory / name), settings=name)
+    convert(order, ProgressBar())
     report(f"{name} converted")
     return directory / name
 

@@ -10,7 +10,7 @@ from etils.epath import backend
 
 from jaxedit import Editor
 from jaxedit.checkpoints import hub, shards
-from jaxedit.checkpoints.pretrained import is_one, load_pretrained, save_pretrained
+from jaxedit.checkpoints.pretrained import is_pretrained, load_pretrained, save_pretrained
 from jaxedit.config import ConfigError
 from jaxedit.data.text_tokenizer import TextTokenizer
 
@@ -37,7 +37,7 @@ def test_an_interrupted_model_is_none_and_can_be_begun_again(tiny_model, bucket)
     params["t5"]["norm"]["scale"] = np.full(64, np.nan, np.float32)
     with pytest.raises(ValueError, match="not finite in t5/norm/scale"):
         save_pretrained("gs://bucket/tiny", config, params, tiny_model)
-    assert is_one(epath.Path("gs://bucket/tiny"))
+    assert is_pretrained(epath.Path("gs://bucket/tiny"))
     with pytest.raises(ConfigError, match="missing keys"):
         load_pretrained("gs://bucket/tiny")
     save_pretrained("gs://bucket/tiny", config, load_pretrained(tiny_model)[1], tiny_model)

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from jaxedit.convert.watch import Watch
+from jaxedit.convert.progress_bar import ProgressBar
 
 
 class Terminal(io.StringIO):
@@ -23,7 +23,7 @@ def take(watch, arrays):
 
 
 def test_a_line_per_network_elsewhere(capsys):
-    with Watch() as watch:
+    with ProgressBar() as watch:
         seen = watch.arrays({"bsq/a": Array(), "t5/b": Array(), "t5/c": Array()})
         assert all(array.shape == (4, 8) and array.dtype == np.float32 for array in seen.values())
         assert len(take(watch, seen)) == 6
@@ -35,7 +35,7 @@ def test_a_line_per_network_elsewhere(capsys):
 def test_a_bar_on_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Watch() as watch:
+    with ProgressBar() as watch:
         seen = watch.arrays({"bsq/a": Array(), "t5/b": Array()})
         take(watch, seen)
     assert "done" not in terminal.getvalue() and "256" in terminal.getvalue()

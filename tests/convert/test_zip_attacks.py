@@ -10,7 +10,7 @@ import pytest
 import torch_writer
 from attack import harmless, read_all, refuse, refuse_program, state, tensor, text
 
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.state_dict import open_state
 from jaxedit.convert.torch_reader import torch_file, torch_pickle
 
@@ -173,4 +173,4 @@ def test_what_is_no_file(tmp_path):
             open_state(tmp_path / name)
     with pytest.raises(ValueError, match="not a PyTorch file"):
         open_state(tmp_path / "endless.pt")
-    assert isinstance(open_state(GOLDEN / "torch_run.pt").arrays["a.bias"], Stored)
+    assert isinstance(open_state(GOLDEN / "torch_run.pt").arrays["a.bias"], LazyTensor)

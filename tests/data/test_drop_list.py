@@ -22,7 +22,7 @@ def test_a_list_is_replaced_and_read(tmp_path):
     "text", ["{", "[1]", "1", '{"row": 1}', '{"row": "1", "id": "a", "reason": ""}']
 )
 def test_damaged_lists(tmp_path, text):
-    path = drop_list.path_of(tmp_path, "mine")
+    path = drop_list.drop_list_path(tmp_path, "mine")
     path.write_text(text)
     with pytest.raises(ConfigError, match="drop.mine.jsonl: expected lines of row, id and reason"):
         drop_list.read(path)

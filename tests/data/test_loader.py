@@ -16,7 +16,7 @@ from jaxedit.data import toybox
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import held_out_pairs, make_loader
 from jaxedit.data.mixture import components
-from jaxedit.data.order import Stratified
+from jaxedit.data.mixture_order import Stratified
 from jaxedit.data.sources import ToySource
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.train.command import parse

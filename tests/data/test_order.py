@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import pytest
 
-from jaxedit.data.order import Independent, RowsOf, Stratified
+from jaxedit.data.mixture_order import Independent, RowsOf, Stratified
 
 SHARES = (Fraction(7, 10), Fraction(1, 20), Fraction(1, 4))
 EDITAR = tuple(Fraction(share, 20) for share in (3, 3, 3, 5, 6))

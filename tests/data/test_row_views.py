@@ -7,13 +7,13 @@ from PIL import Image
 
 from jaxedit.config import ConfigError
 from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.row_views import VIEWS, View, viewed
+from jaxedit.data.row_variants import VARIANTS, RowVariant, viewed
 from jaxedit.data.store import Store
 
 
 def as_is(records, directory, view="edit", size=16, **kwargs):
     """Rows of a new store."""
-    return View([Store(write_store(directory / "pipe", records, 1))], view, size, **kwargs)
+    return RowVariant([Store(write_store(directory / "pipe", records, 1))], view, size, **kwargs)
 
 
 def test_an_edit_as_it_is(tmp_path):
@@ -102,7 +102,7 @@ def test_reconstruction_is_of_photos(tmp_path, task, colour):
 def test_stores_one_after_the_other(tmp_path):
     a = Store(write_store(tmp_path / "a", [make_record(i, "a") for i in range(3)]))
     b = Store(write_store(tmp_path / "b", [make_record(i, "b") for i in range(2)], 1))
-    rows = View([a, b], "edit", 16)
+    rows = RowVariant([a, b], "edit", 16)
     assert [int(rows[i].source[0, 0, 0]) for i in range(len(rows))] == [0, 1, 2, 0, 1]
 
 
@@ -137,5 +137,5 @@ def test_a_damaged_picture_names_store_and_row(tmp_path):
 
 
 def test_every_task_has_a_view():
-    tasks = {task for tasks in VIEWS.values() for task in tasks}
+    tasks = {task for tasks in VARIANTS.values() for task in tasks}
     assert {"edit", "recon", "depth", "canny", "segmentation"} <= tasks

@@ -20,7 +20,7 @@ def varedit(size, scales=10):
 
 def entries(config, method=None, plan=None, **options):
     settings = settings_of(config, method, options)
-    found = edit_memory.entries(config, settings, plan or Plan())
+    found = edit_memory.memory_items(config, settings, plan or Plan())
     return {entry.name: entry.nbytes / 1e9 for entry in found}
 
 
@@ -104,7 +104,7 @@ def test_methods_have_their_own_rows(small):
 def test_levers_save_memory_in_order(small):
     config, _ = small
     settings, plan = settings_of(config, None, {}), Plan(dtype="float32", rows=2)
-    levers = edit_memory.levers(config, settings, plan)
+    levers = edit_memory.memory_savings(config, settings, plan)
     assert [lever.change.split(" ")[0] for lever in levers] == [
         "--text_on_host",
         "--rows_per_device=1",
@@ -113,7 +113,7 @@ def test_levers_save_memory_in_order(small):
         "a",
     ]
     sizes = [
-        total(edit_memory.entries(config, settings, plan)),
+        total(edit_memory.memory_items(config, settings, plan)),
         *(lever.nbytes for lever in levers),
     ]
     assert sizes == sorted(sizes, reverse=True)

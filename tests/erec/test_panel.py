@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from jaxedit.config import ERecConfig
-from jaxedit.erec.panel import View, panel, panel_of
+from jaxedit.erec.panel import PanelInputs, panel, panel_of
 
 
 def view(size=64, grid=8):
@@ -15,7 +15,7 @@ def view(size=64, grid=8):
     nll[0, 0] = np.inf
     js = np.zeros((grid, grid), np.float32)
     js[-1, -1] = 1
-    return View(picture, picture, picture, picture, nll, 2 * nll, js, js > 0.5)
+    return PanelInputs(picture, picture, picture, picture, nll, 2 * nll, js, js > 0.5)
 
 
 def test_cells_show_the_pictures_and_the_maps():
@@ -36,7 +36,7 @@ def test_maps_without_any_finite_number():
 
 def test_wide_pictures_stand_where_the_maps_do():
     wide = [Image.new("RGB", (600, 300), "red")] * 4
-    sheet = np.asarray(panel(View(*wide, *view()[4:]), ERecConfig()))
+    sheet = np.asarray(panel(PanelInputs(*wide, *view()[4:]), ERecConfig()))
     is_red = (sheet == (255, 0, 0)).all(-1)
     assert 0 <= 4 * 512 * 256 - is_red.sum() <= 4 * 512  # the border row is blended
     assert (sheet == (252, 255, 190)).all(-1).any()

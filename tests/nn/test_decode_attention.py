@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.nn.attend import attend
 from jaxedit.nn.attention import KeysValues
-from jaxedit.nn.decode_attention import ByHead, Flat, Span, attend_newest
+from jaxedit.nn.decode_attention import ByHead, Flat, Span, decode_attention
 
 B, R, A, G, E, N, S = 2, 3, 4, 2, 8, 5, 6
 LAYOUTS = pytest.mark.parametrize("layout", [ByHead(E), Flat(E)], ids=["by_head", "flat"])
@@ -25,7 +25,7 @@ def test_one_softmax_over_pictures_null_and_own_slots(layout):
     bias = bias.at[..., 0].set(0.7)
     store = lambda kv: KeysValues(*(layout.store(x) for x in kv))  # noqa: E731
     spans = [Span(store(picture), 2), Span(store(null), 1)]
-    got = attend_newest(layout, queries, store(own), jnp.tile(bias, (B * R, 1, 1, 1)), spans)
+    got = decode_attention(layout, queries, store(own), jnp.tile(bias, (B * R, 1, 1, 1)), spans)
 
     def plain(b, r):
         shared = [x[b : b + 1] for x in picture] if r < 2 else null
@@ -53,7 +53,7 @@ def test_a_zero_key_with_score_ln_t_is_t_zero_keys(layout):
         layout.store(jnp.concatenate([values.mean(1, keepdims=True), value], 1)),
     )
     bias = jnp.array([jnp.log(3.0), 0.0])[None, None, None]
-    np.testing.assert_allclose(attend_newest(layout, queries, own, bias, []), expected, atol=1e-6)
+    np.testing.assert_allclose(decode_attention(layout, queries, own, bias, []), expected, atol=1e-6)
 
 
 @LAYOUTS

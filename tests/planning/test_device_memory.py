@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxedit.config import ConfigError, MeshConfig
-from jaxedit.planning.device_memory import Entry, Lever, Room, fits, on_device, room_of, table
+from jaxedit.planning.device_memory import MemoryItem, MemorySaving, DeviceMemory, fits, bytes_per_device, memory_of_device, table
 from jaxedit.sharding.mesh import abstract_mesh
 
 PARAMS = {
@@ -28,8 +28,8 @@ def device(kind, stats=None, platform="tpu"):
 )
 def test_weights_are_cut_as_the_mesh_says(mesh, kernel):
     # the image tokenizer, 64 bytes, is whole on each device
-    assert on_device(PARAMS, abstract_mesh(MeshConfig(**mesh), 8)) == kernel + 64
-    assert on_device(PARAMS, None) == 16384 + 64
+    assert bytes_per_device(PARAMS, abstract_mesh(MeshConfig(**mesh), 8)) == kernel + 64
+    assert bytes_per_device(PARAMS, None) == 16384 + 64
 
 
 def test_a_mesh_without_devices_is_checked_like_one_with():
@@ -57,22 +57,22 @@ def test_a_mesh_without_devices_is_checked_like_one_with():
     ],
 )
 def test_memory_by_kind_of_device(kind, gb):
-    assert room_of(device(kind)) == Room(gb * 1e9, kind)
+    assert memory_of_device(device(kind)) == DeviceMemory(gb * 1e9, kind)
 
 
 def test_what_is_given_and_what_the_device_says_count_more():
-    assert room_of(device("TPU v4", {"bytes_limit": 7e9})) == Room(7e9, "TPU v4")
-    assert room_of(device("TPU v4", {"bytes_limit": 7e9}), 16).nbytes == 16e9
-    assert room_of(device("abacus")) == Room(None, "abacus")
-    assert room_of(jax.devices()[0]).nbytes > 1e8
+    assert memory_of_device(device("TPU v4", {"bytes_limit": 7e9})) == DeviceMemory(7e9, "TPU v4")
+    assert memory_of_device(device("TPU v4", {"bytes_limit": 7e9}), 16).nbytes == 16e9
+    assert memory_of_device(device("abacus")) == DeviceMemory(None, "abacus")
+    assert memory_of_device(jax.devices()[0]).nbytes > 1e8
     with pytest.raises(ConfigError, match="--memory_gb=0: expected a positive number"):
-        room_of(device("TPU v4"), 0)
+        memory_of_device(device("TPU v4"), 0)
 
 
 def test_the_table_is_aligned_and_says_what_to_try():
-    entries = [Entry("weights", 12.5e9, "int8"), Entry("keys", 1e9)]
-    levers = [Lever("--one", 12e9), Lever("--two", 9e9), Lever("--three", 1e9)]
-    lines = table("model:", entries, Room(10e9, "it"), levers).splitlines()
+    entries = [MemoryItem("weights", 12.5e9, "int8"), MemoryItem("keys", 1e9)]
+    levers = [MemorySaving("--one", 12e9), MemorySaving("--two", 9e9), MemorySaving("--three", 1e9)]
+    lines = table("model:", entries, DeviceMemory(10e9, "it"), levers).splitlines()
     assert lines[:4] == [
         "model:",
         "  weights  12.50 GB  int8",
@@ -84,10 +84,10 @@ def test_the_table_is_aligned_and_says_what_to_try():
         "does not fit: needs 13.50 GB of 10.00 GB of it; "
         "try: --one (12.00 GB), then --two (9.00 GB)"
     )
-    assert table("", entries, Room(14e9, "it"), []).endswith(
+    assert table("", entries, DeviceMemory(14e9, "it"), []).endswith(
         "fits: needs 13.50 GB of 14.00 GB of it"
     )
-    unknown = Room(None, "abacus")
+    unknown = DeviceMemory(None, "abacus")
     assert fits(entries, unknown) and "not known: give --memory_gb" in table(
         "", entries, unknown, []
     )

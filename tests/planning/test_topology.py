@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.planning import topology
-from jaxedit.planning.topology import devices_of, pod, room_on
+from jaxedit.planning.topology import devices_of, pod, memory_of_pod
 
 
 @pytest.mark.parametrize(
@@ -29,14 +29,14 @@ from jaxedit.planning.topology import devices_of, pod, room_on
 def test_machines_by_name(name, devices, slices, layout, gb):
     found = pod(name)
     assert (found.devices, found.slices, found.topology) == (devices, slices, layout)
-    assert room_on(found).nbytes == gb * 1e9
+    assert memory_of_pod(found).nbytes == gb * 1e9
 
 
 def test_memory_that_is_not_known_may_be_given():
-    assert room_on(pod("gpu-8")).nbytes is None
-    assert room_on(pod("gpu-8"), 24).nbytes == 24e9
+    assert memory_of_pod(pod("gpu-8")).nbytes is None
+    assert memory_of_pod(pod("gpu-8"), 24).nbytes == 24e9
     with pytest.raises(ConfigError, match="--memory_gb=0: expected a positive number"):
-        room_on(pod("gpu-8"), 0)
+        memory_of_pod(pod("gpu-8"), 0)
 
 
 @pytest.mark.parametrize(

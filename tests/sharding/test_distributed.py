@@ -53,7 +53,7 @@ def test_no_cluster_is_told_in_one_line(monkeypatch):
 
 def test_a_process_introduces_itself(caplog):
     with caplog.at_level("INFO"):
-        distributed.introduce(make_mesh(MeshConfig(data=2, fsdp=-1)))
+        distributed.log_process(make_mesh(MeshConfig(data=2, fsdp=-1)))
     (message,) = caplog.messages
     assert message.startswith("process 0 of 1 on ") and "8 of 8 devices (cpu" in message
     assert message.endswith("mesh data=2 fsdp=4 tensor=1") and f"jax {jax.__version__}" in message
@@ -74,20 +74,20 @@ def others(monkeypatch):
 
 def test_processes_that_agree(others):
     others(lambda hashes: hashes)
-    distributed.agree({"steps": 3, "rate": 1e-4})
+    distributed.assert_same_on_all_hosts({"steps": 3, "rate": 1e-4})
 
 
 def test_processes_that_do_not_agree(others):
     others(lambda hashes: hashes if len(hashes) == 3 else hashes ^ np.array([[0], [1]], np.uint32))
     message = "process 2 differs from process 0 in rate .in process 1, rate is 0.1.: start the same"
     with pytest.raises(ConfigError, match=message):
-        distributed.agree({"steps": 3, "rate": 0.1})
+        distributed.assert_same_on_all_hosts({"steps": 3, "rate": 0.1})
 
 
 def test_hosts_with_different_versions(others):
     others(lambda hashes: hashes ^ np.array([[1], [0], [0]], np.uint32))
     with pytest.raises(ConfigError, match="process 2 differs from process 0 in jaxedit: install"):
-        distributed.agree({"steps": 3})
+        distributed.assert_same_on_all_hosts({"steps": 3})
 
 
 def test_errors_of_a_lost_process(monkeypatch):

@@ -22,7 +22,7 @@ from jaxedit.config import (
 from jaxedit.models import editar
 from jaxedit.models.discriminator import Discriminator
 from jaxedit.nn.layers import dense
-from jaxedit.planning.device_memory import on_device
+from jaxedit.planning.device_memory import bytes_per_device
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import AXES, abstract_mesh, make_mesh
 
@@ -78,11 +78,11 @@ def test_layout_by_hand(mesh):
 def test_every_network_has_rules_that_cut_it_evenly(name):
     params = NETWORKS[name]()
     cut = {network: x for network, x in params.items() if network not in CONVOLUTIONS}
-    whole = on_device(params, None) - on_device(cut, None)
+    whole = bytes_per_device(params, None) - bytes_per_device(cut, None)
     assert whole < 0.5e9
     if name != "tiny":
         mesh = abstract_mesh(MeshConfig(data=1, fsdp=8), 8)
-        assert on_device(params, mesh) <= whole + 1.1 * on_device(cut, None) / 8
+        assert bytes_per_device(params, mesh) <= whole + 1.1 * bytes_per_device(cut, None) / 8
     for axes in ((1, 1, 8), (1, 2, 4), (2, 2, 2)):
         rules.state_shardings(
             params, abstract_mesh(MeshConfig(**dict(zip(AXES, axes, strict=True))), 8)

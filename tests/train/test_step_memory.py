@@ -6,7 +6,7 @@ import pytest
 from jaxedit import rng
 from jaxedit.config import ConfigError
 from jaxedit.configs import editar, tokenizer_bsq, tokenizer_vq, var_finest, var_sar
-from jaxedit.planning.device_memory import Room, total
+from jaxedit.planning.device_memory import DeviceMemory, total
 from jaxedit.train import step_memory
 
 
@@ -26,7 +26,7 @@ def quick(monkeypatch):
 
 
 def entries(config, devices=1):
-    return {entry.name: entry.nbytes for entry in step_memory.entries(config, devices)}
+    return {entry.name: entry.nbytes for entry in step_memory.memory_items(config, devices)}
 
 
 def changed(config, **settings):
@@ -60,7 +60,7 @@ def test_a_mesh_cuts_state_and_rows(config, quick):
 
 def test_levers_save_memory_in_order(config, quick):
     config = changed(config, remat="none", ema_decay=0.99, data__batch_size=16)
-    levers = step_memory.levers(config, 2, Room(0, "nobody"))
+    levers = step_memory.memory_savings(config, 2, DeviceMemory(0, "nobody"))
     assert [lever.change.split(" ")[0] for lever in levers] == [
         "--config.remat=all",
         "--config.mesh.data=1",
@@ -69,16 +69,16 @@ def test_levers_save_memory_in_order(config, quick):
         "more",
     ]
     assert levers[1].change.endswith("--config.mesh.fsdp=2")
-    before = total(step_memory.entries(config, 2))
+    before = total(step_memory.memory_items(config, 2))
     assert before > levers[0].nbytes > levers[1].nbytes > levers[3].nbytes
     assert config.remat == "none"  # the config itself is untouched
 
 
 def test_micro_batches_are_no_smaller_than_they_must_be(config, quick):
     config = changed(config, remat="all", data__batch_size=16)  # 8 rows on a device
-    one = total(step_memory.entries(changed(config, optim__accumulate=8, mesh__fsdp=2), 2))
+    one = total(step_memory.memory_items(changed(config, optim__accumulate=8, mesh__fsdp=2), 2))
     for spare, accumulate in ((0, 8), (1e6, 4), (2.9e6, 4), (3e6, 2)):  # 1, 2, 3 and 4 rows fit
-        levers = step_memory.levers(config, 2, Room(one + spare, "somebody"))
+        levers = step_memory.memory_savings(config, 2, DeviceMemory(one + spare, "somebody"))
         assert levers[1].change == f"--config.optim.accumulate={accumulate}"
         assert levers[1].nbytes <= one + spare
 
@@ -88,6 +88,6 @@ def test_micro_batches_are_no_smaller_than_they_must_be(config, quick):
     [(var_finest, "bsq"), (editar, "vq, null, vit"), (tokenizer_bsq, None), (tokenizer_vq, None)],
 )
 def test_every_kind_of_objective(quick, module, frozen):
-    found = {entry.name: entry for entry in step_memory.entries(module.get_config("tiny"), 1)}
+    found = {entry.name: entry for entry in step_memory.memory_items(module.get_config("tiny"), 1)}
     assert found["parameters"].nbytes > 1e6
     assert (found["frozen networks"].remark if "frozen networks" in found else None) == frozen

@@ -5,12 +5,12 @@ import pytest
 
 from jaxedit.config import ConfigError, MeshConfig
 from jaxedit.configs import finetune, tokenizer_bsq, var_sar
-from jaxedit.planning.device_memory import Room
+from jaxedit.planning.device_memory import DeviceMemory
 from jaxedit.planning.mesh_choice import Machine
 from jaxedit.train.step_memory import abstract_objective
-from jaxedit.train.training_mesh import chosen_mesh, load_of, this_machine
+from jaxedit.train.training_mesh import chosen_mesh, workload_of, this_machine
 
-V5E = Room(16e9, "TPU v5 lite")
+V5E = DeviceMemory(16e9, "TPU v5 lite")
 
 
 def choose(config, machine=None):
@@ -19,7 +19,7 @@ def choose(config, machine=None):
 
 def test_2b_by_hand(caplog):
     config = var_sar.get_config("2b")
-    load = load_of(config, abstract_objective(config))
+    load = workload_of(config, abstract_objective(config))
     assert load.nbytes == pytest.approx(
         4 * 4 * 2.2e9 + 2 * 1.22e9 + 4 * 0.11e9, rel=0.01
     )  # T5, BSQ
@@ -36,7 +36,7 @@ def test_micro_batches_and_average_count():
     config = tokenizer_bsq.get_config("tiny")
     config.optim.accumulate = 2
     objective = abstract_objective(config)
-    load = load_of(config, objective)
+    load = workload_of(config, objective)
     params = jax.eval_shape(objective.init, jax.random.key(0))
     frozen = sum(x.nbytes for x in jax.tree.leaves(objective.frozen()))
     assert load.nbytes == 5 * 4 * sum(x.size for x in jax.tree.leaves(params)) + frozen
@@ -46,7 +46,7 @@ def test_micro_batches_and_average_count():
 def test_frozen_weights_count():
     config = finetune.get_config("varedit")
     config.optim.accumulate = 1
-    load = load_of(config, abstract_objective(config))
+    load = workload_of(config, abstract_objective(config))
     assert load.nbytes == pytest.approx(2 * (2.2e9 + 1.22e9), rel=0.2)  # and BSQ, and the additions
     assert choose(config, Machine(8, 1, V5E)) == MeshConfig(data=2, fsdp=4, tensor=1)
 

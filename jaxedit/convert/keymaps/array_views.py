@@ -61,7 +61,7 @@ class _Lazy(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class View(_Lazy):
+class SlicedArray(_Lazy):
     """A box of an array, with its axes in another order.
 
     Attributes:
@@ -100,7 +100,7 @@ class View(_Lazy):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Joined(_Lazy):
+class ConcatenatedArray(_Lazy):
     """An array made of views: layers stacked, or maps side by side.
 
     Attributes:
@@ -109,7 +109,7 @@ class Joined(_Lazy):
     """
 
     shape: tuple[int, ...]
-    pieces: tuple[tuple[Box, View], ...]
+    pieces: tuple[tuple[Box, SlicedArray], ...]
 
     @functools.cached_property
     def dtype(self) -> np.dtype:

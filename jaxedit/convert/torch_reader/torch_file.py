@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.torch_reader import torch_pickle
 from jaxedit.convert.torch_reader.inert import Inert, refusal
 from jaxedit.convert.torch_reader.torch_pickle import Builder, Namespace
@@ -103,7 +103,7 @@ def read_index(path: epath.PathLike) -> Any:
 
 def is_tensor(value: Inert) -> bool:
     """Whether it is, or was made from, a tensor."""
-    kinds = (Stored, Storage, InertTensor)
+    kinds = (LazyTensor, Storage, InertTensor)
     return isinstance(value, kinds) or value.contains(kinds)
 
 
@@ -170,7 +170,7 @@ class _Archive:
 
     def tensor(
         self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
-    ) -> Stored | Inert:
+    ) -> LazyTensor | Inert:
         """A view of a storage; the hooks and whether it is trained do not matter here."""
         if isinstance(storage, Inert):
             return storage
@@ -179,7 +179,7 @@ class _Archive:
         if not isinstance(storage, Storage) or not all(type(n) is int for n in numbers):
             raise TypeError("a tensor of something else than a storage and whole numbers")
         offset = storage.offset + offset * storage.dtype.itemsize
-        array = Stored(self.path, offset, storage.dtype, shape, strides)
+        array = LazyTensor(self.path, offset, storage.dtype, shape, strides)
         inside = storage.offset <= offset and array.end <= storage.end
         if array.size and not inside:  # an empty view may begin anywhere
             raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds its storage")
@@ -189,7 +189,7 @@ class _Archive:
 
     def tensor_of(
         self, storage: Any, offset: Any, shape: Any, strides: Any, *others: Any
-    ) -> Stored | Inert:
+    ) -> LazyTensor | Inert:
         """A view of plain bytes; the others are whether it is trained, hooks, and its type."""
         dtype = others[2]
         if isinstance(dtype, Inert):

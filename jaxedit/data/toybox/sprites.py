@@ -29,7 +29,7 @@ _ACCENT = {"roof": (122, 46, 34), "wood": (124, 78, 44)}
 Points = list[tuple[float, float]]
 
 
-class Part(NamedTuple):
+class SpritePart(NamedTuple):
     """One outlined area of a toy: a polygon in units of its size, and what fills it."""
 
     points: Points
@@ -54,27 +54,27 @@ def _heart() -> Points:
     return list(zip(0.5 + x / 32, 0.46 - y / 29.5, strict=True))
 
 
-_PARTS: dict[str, Callable[[], list[Part]]] = {
-    "ball": lambda: [Part(_ellipse(0.5, 0.5, 0.5, 0.5))],
-    "box": lambda: [Part([(0.03, 0.03), (0.97, 0.03), (0.97, 0.97), (0.03, 0.97)])],
-    "tent": lambda: [Part([(0.5, 0.0), (1.0, 0.97), (0.0, 0.97)])],
-    "star": lambda: [Part(_star())],
-    "heart": lambda: [Part(_heart())],
+_PARTS: dict[str, Callable[[], list[SpritePart]]] = {
+    "ball": lambda: [SpritePart(_ellipse(0.5, 0.5, 0.5, 0.5))],
+    "box": lambda: [SpritePart([(0.03, 0.03), (0.97, 0.03), (0.97, 0.97), (0.03, 0.97)])],
+    "tent": lambda: [SpritePart([(0.5, 0.0), (1.0, 0.97), (0.0, 0.97)])],
+    "star": lambda: [SpritePart(_star())],
+    "heart": lambda: [SpritePart(_heart())],
     "tree": lambda: [
-        Part([(0.38, 0.7), (0.62, 0.7), (0.62, 1.0), (0.38, 1.0)], "wood"),
-        Part(
+        SpritePart([(0.38, 0.7), (0.62, 0.7), (0.62, 1.0), (0.38, 1.0)], "wood"),
+        SpritePart(
             [(0.5, 0.0), (0.82, 0.34), (0.7, 0.34), (1.0, 0.76)]
             + [(0.0, 0.76), (0.3, 0.34), (0.18, 0.34)]
         ),
     ],
     "house": lambda: [
-        Part([(0.1, 0.34), (0.9, 0.34), (0.9, 1.0), (0.1, 1.0)]),
-        Part([(0.5, 0.0), (1.0, 0.42), (0.0, 0.42)], "roof"),
+        SpritePart([(0.1, 0.34), (0.9, 0.34), (0.9, 1.0), (0.1, 1.0)]),
+        SpritePart([(0.5, 0.0), (1.0, 0.42), (0.0, 0.42)], "roof"),
     ],
     "fish": lambda: [
-        Part([(0.68, 0.55), (1.0, 0.24), (1.0, 0.88)]),
-        Part([(0.22, 0.36), (0.42, 0.04), (0.66, 0.36)]),
-        Part(_ellipse(0.4, 0.56, 0.4, 0.33)),
+        SpritePart([(0.68, 0.55), (1.0, 0.24), (1.0, 0.88)]),
+        SpritePart([(0.22, 0.36), (0.42, 0.04), (0.66, 0.36)]),
+        SpritePart(_ellipse(0.4, 0.56, 0.4, 0.33)),
     ],
 }
 _FACE_AT = {  # kind -> x, y of the middle of the face and its width, in units of the size
@@ -121,7 +121,7 @@ def _average(rgba: np.ndarray) -> np.ndarray:
     return rgba.reshape(n, SUPER, n, SUPER, 4).mean((1, 3))
 
 
-def _paint(canvas: Image.Image, alpha: Image.Image, part: Part, toy: Toy) -> None:
+def _paint(canvas: Image.Image, alpha: Image.Image, part: SpritePart, toy: Toy) -> None:
     """Draw one part with its outline of one pixel, which lies inside the polygon."""
     mask = Image.new("L", canvas.size)
     ImageDraw.Draw(mask).polygon([(x * mask.width, y * mask.height) for x, y in part.points], 255)

@@ -34,9 +34,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from jaxedit.datasets.convert.write_store import Order, convert
+    from jaxedit.datasets.convert.write_store import StoreConfig, convert
 
-    report = convert(Order(**vars(args)))
+    report = convert(StoreConfig(**vars(args)))
     print(f"{args.out}: {report.summary()}")
     return DONE
 

@@ -26,7 +26,7 @@ MAX_SHARDS = 99_999  # five digits in their names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Order:
+class StoreConfig:
     """What to convert.
 
     Attributes:
@@ -64,7 +64,7 @@ class Order:
         )
 
 
-def convert(order: Order) -> Report:
+def convert(order: StoreConfig) -> Report:
     """Make the store, or what is missing of it.
 
     Returns:
@@ -99,7 +99,7 @@ def _default_shards(parts: int) -> int:
     return max(math.ceil(parts / _PARTS), min(parts, _SPREAD))
 
 
-def _settings(order: Order, parts: Sequence[Any], shards: int) -> dict[str, Any]:
+def _settings(order: StoreConfig, parts: Sequence[Any], shards: int) -> dict[str, Any]:
     """What must not change from one run of a conversion to the next."""
     return {
         "dataset": order.dataset,
@@ -111,7 +111,7 @@ def _settings(order: Order, parts: Sequence[Any], shards: int) -> dict[str, Any]
     }
 
 
-def _finish(order: Order, folder: Folder, published: Published) -> Report:
+def _finish(order: StoreConfig, folder: Folder, published: Published) -> Report:
     """Add up the reports and, if the store is whole, write the metadata."""
     reports = [folder.report_of(index) for index in range(folder.shards)]
     total = Report.total(reports)

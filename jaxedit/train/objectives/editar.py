@@ -21,8 +21,8 @@ from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
-from jaxedit.train.objectives.disturb import draw_dropped, put_random, spoil
-from jaxedit.train.objectives.frozen import as_multiplied, read_frozen, read_teacher
+from jaxedit.train.objectives.corruption import draw_dropped, randomize_tokens, corrupt
+from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen, read_teacher
 from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
@@ -68,7 +68,7 @@ class EditARObjective(Objective):
 
     def frozen(self) -> Tree:
         """{"vq", "null"}, {"t5"} if it is not trained, {"vit"} if features are predicted."""
-        return as_multiplied(self._frozen, self.config.dtype)
+        return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
@@ -90,12 +90,12 @@ class EditARObjective(Objective):
         if self.settings.random_share:
             random_key, key = jax.random.split(key)
             share, codes = self.settings.random_share, self.model.editar.codes
-            source, target, is_random = put_random(random_key, source, target, share, codes)
+            source, target, is_random = randomize_tokens(random_key, source, target, share, codes)
         seen = target
         if self.settings.spoilt_share:
             spoil_key, key = jax.random.split(key)
             share, codes = self.settings.spoilt_share, self.model.editar.codes
-            seen = spoil(spoil_key, source, target, share, codes)
+            seen = corrupt(spoil_key, source, target, share, codes)
         hidden = self._predict(frozen | params, batch, (source, seen), key)
         result = head_loss(hidden, params["transformer"]["head"]["kernel"], target)
         metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
@@ -168,7 +168,7 @@ class EditARObjective(Objective):
             dtype=self.config.dtype,
         )
         networks = sampling.prepare(self.model, frozen | params, self.config.dtype)
-        source = sampling.Source(None, Prefix())
+        source = sampling.EncodedSource(None, Prefix())
         if self.model.editar.prefix == "edit":
             source = sampling.read_source(networks, batch.source, config=self.model)
         seeds = np.full(len(batch.source), self.config.seed, np.int32)

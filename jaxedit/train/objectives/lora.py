@@ -26,7 +26,7 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.ops import low_rank
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.planning.flops import Forward
-from jaxedit.train.objectives.frozen import BLOCK_KERNEL, as_multiplied, require_same
+from jaxedit.train.objectives.frozen_networks import BLOCK_KERNEL, cast_block_kernels, require_same
 from jaxedit.train.step import FROZEN, THROUGH, Metrics, Objective, Pass
 
 # Settings that a run may have of its own: they change neither parameters nor their meaning.
@@ -66,7 +66,7 @@ class LoRAObjective(Objective):
 
     def frozen(self) -> tree.Tree:
         """All networks."""
-        return self.inner.frozen() | as_multiplied(self.base, self.config.dtype)
+        return self.inner.frozen() | cast_block_kernels(self.base, self.config.dtype)
 
     def loss(
         self,

@@ -16,7 +16,7 @@ from jaxedit.sampling.sample_varedit import Rows, Sampling, edit_pixels, source_
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
-from jaxedit.train.objectives.frozen import as_multiplied, read_frozen
+from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen
 from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
@@ -60,7 +60,7 @@ class VAREditObjective(Objective):
 
     def frozen(self) -> Tree:
         """{"bsq": ...} and, if it is not trained, {"t5": ...}."""
-        return as_multiplied(self._frozen, self.config.dtype)
+        return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxedit.convert.keymaps.array_views import Joined, View, locate, whole
+from jaxedit.convert.keymaps.array_views import ConcatenatedArray, SlicedArray, locate, whole
 
 
 class Watched:
@@ -19,14 +19,14 @@ class Watched:
 def stack():
     """Three layers [2,4], each the transpose of an array in PyTorch, and their sources."""
     sources = [Watched(np.arange(8).reshape(4, 2) + 10 * n) for n in range(3)]
-    views = [View(source, (None, 1, 0), whole(source.shape)) for source in sources]
+    views = [SlicedArray(source, (None, 1, 0), whole(source.shape)) for source in sources]
     boxes = [(slice(n, n + 1), slice(0, 2), slice(0, 4)) for n in range(3)]
-    return Joined((3, 2, 4), tuple(zip(boxes, views, strict=True))), sources
+    return ConcatenatedArray((3, 2, 4), tuple(zip(boxes, views, strict=True))), sources
 
 
 def test_a_view_by_hand():
     array = np.arange(24).reshape(2, 3, 4)
-    view = View(array, (2, None, 1), (slice(1, 2), slice(1, 3), slice(0, 4)))
+    view = SlicedArray(array, (2, None, 1), (slice(1, 2), slice(1, 3), slice(0, 4)))
     assert view.shape == (4, 1, 2) and view.size == 8 and view.dtype == array.dtype
     np.testing.assert_array_equal(view[...], array[1, 1:].T[:, None])
     np.testing.assert_array_equal(view[-1, 0], [19, 23])
@@ -61,15 +61,15 @@ def test_chunks_are_layers_in_order(stack):
 
 
 def test_scalars():
-    joined = Joined((), (((), View(np.float32(3), (), ())),))
+    joined = ConcatenatedArray((), (((), SlicedArray(np.float32(3), (), ())),))
     assert joined[...] == 3 and list(joined.chunks()) == [3]
 
 
 def test_mixed_precision_loses_nothing():
     halves = (np.full(2, 1 / 3, np.float16), np.full(2, 1e30, np.float32))
     boxes = ((slice(0, 2),), (slice(2, 4),))
-    views = [View(half, (0,), whole((2,))) for half in halves]
-    joined = Joined((4,), tuple(zip(boxes, views, strict=True)))
+    views = [SlicedArray(half, (0,), whole((2,))) for half in halves]
+    joined = ConcatenatedArray((4,), tuple(zip(boxes, views, strict=True)))
     np.testing.assert_array_equal(joined[...], np.concatenate(halves))
 
 

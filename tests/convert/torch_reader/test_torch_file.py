@@ -9,7 +9,7 @@ import pytest
 import torch_writer
 from ml_dtypes import bfloat16
 
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.torch_reader import torch_file
 from jaxedit.convert.torch_reader.torch_file import read_index
 
@@ -145,4 +145,4 @@ def test_inert_values(tmp_path):
 def test_types_are_those_of_the_writer():
     names = {dtype.name: f"{kind}Storage" for kind, (_, dtype) in torch_file.TYPES.items()}
     assert names.items() >= torch_writer.STORAGES.items()
-    assert isinstance(read_index(GOLDEN / "torch_types.pt")["int8"], Stored)
+    assert isinstance(read_index(GOLDEN / "torch_types.pt")["int8"], LazyTensor)

@@ -20,10 +20,10 @@ from fabricate_parquet import (
     write_pipe,
 )
 
-from jaxedit.data.row_views import View
+from jaxedit.data.row_variants import RowVariant
 from jaxedit.data.sources import Row
 from jaxedit.data.store import Store
-from jaxedit.datasets.convert.write_store import Order, convert
+from jaxedit.datasets.convert.write_store import StoreConfig, convert
 from jaxedit.datasets.readers import DATASETS
 
 SHARD = "data/train-00000-of-00001.parquet"
@@ -116,7 +116,7 @@ def test_conversion(name, tmp_path):
     src: pathlib.Path = tmp_path / "published" / name
     src.mkdir(parents=True)
     make(src)
-    order = Order(dataset=name, src=src, out=tmp_path / name, shards=2, store_px=64)
+    order = StoreConfig(dataset=name, src=src, out=tmp_path / name, shards=2, store_px=64)
     report = convert(order)
     assert (report.pairs, report.unreadable) == (pairs, [])
     assert set(report.dropped) <= {"held out by the published split"}
@@ -124,7 +124,7 @@ def test_conversion(name, tmp_path):
     first = store[0]
     assert len(store) == pairs and first.dataset == name
     assert first.id.startswith(f"{name}/train/") and first.group_id.startswith(f"{name}/")
-    row = View([store], "edit", 16)[0]
+    row = RowVariant([store], "edit", 16)[0]
     assert isinstance(row, Row) and row.source.shape == row.target.shape == (16, 16, 3)
     assert row.instruction
     assert convert(order).pairs == pairs  # nothing is left to do; the pieces are the same ones

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import rng
-from jaxedit.train.objectives.disturb import draw_dropped, put_random, spoil
+from jaxedit.train.objectives.corruption import draw_dropped, randomize_tokens, corrupt
 
 
 def test_shares_of_dropped_conditions():
@@ -18,7 +18,7 @@ def test_shares_of_dropped_conditions():
 def test_random_rows_are_copies():
     source, target = jnp.zeros((400, 9), jnp.int32), jnp.ones((400, 9), jnp.int32)
     key = rng.key_for(0, "test")
-    new_source, new_target, is_random = put_random(key, source, target, 0.25, 7)
+    new_source, new_target, is_random = randomize_tokens(key, source, target, 0.25, 7)
     assert abs(float(is_random.mean()) - 0.25) < 0.07
     cells = np.asarray((new_source != 0) | (new_target != 1))
     assert not cells[~is_random].any()
@@ -30,7 +30,7 @@ def test_random_rows_are_copies():
 
 def test_spoilt_rows_keep_some_of_the_target():
     target = jnp.full((400, 16), 7, jnp.int32)
-    seen = np.asarray(spoil(rng.key_for(4, "loss"), None, target, 0.5, 7))
+    seen = np.asarray(corrupt(rng.key_for(4, "loss"), None, target, 0.5, 7))
     spoilt = (seen != 7).mean(1)
     assert abs((spoilt > 0).mean() - 0.5) < 0.07
     assert abs((spoilt == 1).mean() - 0.25) < 0.07  # nothing left of half of them
@@ -40,7 +40,7 @@ def test_spoilt_rows_keep_some_of_the_target():
 
 def test_half_of_the_spoilt_rows_read_the_source():
     source, target = jnp.full((400, 16), 8, jnp.int32), jnp.full((400, 16), 7, jnp.int32)
-    seen = np.asarray(spoil(rng.key_for(5, "loss"), source, target, 1.0, 7))
+    seen = np.asarray(corrupt(rng.key_for(5, "loss"), source, target, 1.0, 7))
     reads_source = (seen == 8).any(1)
     assert abs(reads_source.mean() - 0.5) < 0.08
     assert set(np.unique(seen[reads_source])) == {7, 8}

@@ -22,7 +22,7 @@ from jaxedit.config import (
 from jaxedit.data.batch import EditBatch
 from jaxedit.sharding import rules
 from jaxedit.train import loop
-from jaxedit.train.objectives.disturb import draw_dropped
+from jaxedit.train.objectives.corruption import draw_dropped
 from jaxedit.train.objectives.editar import EditARObjective, accuracies, load_frozen
 from jaxedit.train.optim import decay_mask, make_optimizer
 

@@ -208,7 +208,7 @@ def test_one_chip_of_16_gb_is_enough(preset, trained, most):
     assert tree.count(jax.eval_shape(objective.init, KEY)) == trained
     kernel = objective.frozen()["transformer"]["blocks"]["attn"]["qkv"]["kernel"]
     assert kernel.dtype == jnp.bfloat16
-    assert total(step_memory.entries(config, 1)) < most * GB
+    assert total(step_memory.memory_items(config, 1)) < most * GB
 
 
 def test_targets_are_found_by_path():

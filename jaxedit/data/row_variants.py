@@ -19,7 +19,7 @@ from jaxedit.data.transforms import CROP, Fit, square_pair
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 # view -> tasks of the rows that it can show
-VIEWS: dict[str, tuple[str, ...]] = {
+VARIANTS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as they are, maps with their prompt
     "add": ("edit",),
     "remove": ("edit",),  # the same pictures swapped, where the text begins with "Add"
@@ -33,7 +33,7 @@ _REMOVE = 3  # of PIE-Bench's types
 _PHOTOS = ("edit", "recon")  # tasks whose source is a photo, not a map
 
 
-class View:
+class RowVariant:
     """Rows of one or more stores, one store after the other, decoded and made squares."""
 
     def __init__(
@@ -59,7 +59,7 @@ class View:
             far when they were converted.
           OSError: a first row is damaged.
         """
-        require(view in VIEWS, f"view {view!r}: expected one of {', '.join(VIEWS)}")
+        require(view in VARIANTS, f"view {view!r}: expected one of {', '.join(VARIANTS)}")
         self._stores, self._view, self._size = tuple(stores), view, size
         self._style, self._fit = style, fit
         self._ends = list(itertools.accumulate(len(store) for store in stores))
@@ -95,9 +95,9 @@ class View:
 
     def _require_fits(self, store: Store, index: int, record: Record) -> None:
         require(
-            record.task in VIEWS[self._view],
+            record.task in VARIANTS[self._view],
             f"{store.directory}: row {store.number_of(index)} is of the task {record.task}: the "
-            f"view {self._view} needs {' or '.join(VIEWS[self._view])}",
+            f"view {self._view} needs {' or '.join(VARIANTS[self._view])}",
         )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from jaxedit.checkpoints import safetensors_file
-from jaxedit.checkpoints.stored import Stored
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 
 PIECE_BYTES = 1 << 26  # of the file, read and cast at once
 
 
 @dataclasses.dataclass(frozen=True)
-class Parameter:
+class LazyParameter:
     """Stands for an array wherever one is only cut, cast, placed on devices or written.
 
     Attributes:
@@ -23,7 +23,7 @@ class Parameter:
       path: its name in errors.
     """
 
-    stored: Stored
+    stored: LazyTensor
     dtype: np.dtype
     path: str
 

@@ -22,7 +22,7 @@ Index = int | slice | types.EllipsisType
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
+class LazyTensor:
     """An array in a file.
 
     Attributes:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, Source, require
+from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, WeightSource, require
 from jaxedit.convert.detect import KINDS, detect, prefix_of
 from jaxedit.convert.keymaps.array_views import ArrayLike
 from jaxedit.convert.keymaps.keymap import assemble
@@ -14,7 +14,7 @@ from jaxedit.convert.state_dict import NoAverage, open_state
 EDITORS = ("varedit", "editar")
 
 
-class Part(NamedTuple):
+class NetworkCheckpoint(NamedTuple):
     """The networks of one kind, from one file or directory.
 
     Attributes:
@@ -39,13 +39,13 @@ class Part(NamedTuple):
         return sorted({array.file for array in self.arrays.values()})
 
     @property
-    def source(self) -> Source:
+    def source(self) -> WeightSource:
         """Where it comes from, for the model card; official files are known by their names."""
         for release in OFFICIAL.values():
             for source in release.sources:
                 if source.kind == self.kind and self.where.name == _name_of(source):
                     return source
-        return Source(self.kind, "", self.where.name, "as its origin says", "a file of its owner")
+        return WeightSource(self.kind, "", self.where.name, "as its origin says", "a file of its owner")
 
     def parameters(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ArrayLike]:
         """The parameters by path, the first component of which is the network.
@@ -72,7 +72,7 @@ class Part(NamedTuple):
         return {prefix + path: array for path, array in joined.items()}
 
 
-def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) -> list[Part]:
+def open_networks(path: hub.Directory, *, kind: str = "auto", ema: bool = False) -> list[NetworkCheckpoint]:
     """What a file or directory holds: one part of a release, or all of a model of ours.
 
     Args:
@@ -87,7 +87,7 @@ def open_parts(path: hub.Directory, *, kind: str = "auto", ema: bool = False) ->
     """
     known = ("auto", *KINDS)
     require(kind in known, f"--kind={kind}: expected one of {', '.join(known)}")
-    if pretrained.is_one(path):
+    if pretrained.is_pretrained(path):
         parts = _parts_of_ours(path)
     else:
         parts = [_part_of_release(path, kind, ema=ema)]
@@ -103,7 +103,7 @@ def networks_of(kind: str) -> tuple[str, ...]:
     return {"varedit": ("transformer",), "editar": ("transformer", "null")}.get(kind, (kind,))
 
 
-def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> Part:
+def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkCheckpoint:
     try:
         state = open_state(path, ema=ema)
     except NoAverage:
@@ -118,19 +118,19 @@ def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> Part:
         found = detect({key: a.shape for key, a in arrays.items()}, state.settings)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Part(found.kind, found.settings, arrays, path, is_average=state.is_average)
+    return NetworkCheckpoint(found.kind, found.settings, arrays, path, is_average=state.is_average)
 
 
-def _parts_of_ours(path: hub.Directory) -> list[Part]:
+def _parts_of_ours(path: hub.Directory) -> list[NetworkCheckpoint]:
     config, stored = pretrained.open_pretrained(path)
     parts = []
     for kind in PARTS[config.model_type]:
         names = networks_of(kind)
         arrays = {p: a for p, a in stored.items() if p.split("/")[0] in names}
         if arrays:
-            parts.append(Part(kind, getattr(config, kind), arrays, path, config))
+            parts.append(NetworkCheckpoint(kind, getattr(config, kind), arrays, path, config))
     return parts
 
 
-def _name_of(source: Source) -> str:
+def _name_of(source: WeightSource) -> str:
     return pathlib.PurePosixPath(source.file or source.repo).name

@@ -54,7 +54,7 @@ def require_same(
     require(not differ, f"{directory} has another {part}: {', '.join(differ)}")
 
 
-def as_multiplied(networks: tree.Tree, dtype: str) -> tree.Tree:
+def cast_block_kernels(networks: tree.Tree, dtype: str) -> tree.Tree:
     """The kernels of blocks in the dtype in which they are multiplied: half, in no other results.
 
     Args:

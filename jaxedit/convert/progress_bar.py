@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-class Watch:
+class ProgressBar:
     """Sees arrays go by and tells how far they are, on stderr; a context that clears its bar."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ def nbytes(array: Any) -> int:
 class _Seen:
     """An array whose chunks are counted."""
 
-    def __init__(self, array: Any, network: str, watch: Watch) -> None:
+    def __init__(self, array: Any, network: str, watch: ProgressBar) -> None:
         self.shape, self.dtype = tuple(array.shape), array.dtype
         self._array, self._network, self._watch = array, network, watch
 

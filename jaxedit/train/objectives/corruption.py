@@ -31,7 +31,7 @@ def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
     return Dropped(text=(u < share) | (u > 1 - share), image=u < 2 * share)
 
 
-def put_random(
+def randomize_tokens(
     key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Random codes, the same in source and target, at any share of the positions of some rows.
@@ -58,7 +58,7 @@ def put_random(
     return source, target, is_random
 
 
-def spoil(
+def corrupt(
     key: jax.Array, source: jax.Array | None, target: jax.Array, share: float, codes: int
 ) -> jax.Array:
     """Wrong codes in place of what some rows read of the target: half of them all, half a share.

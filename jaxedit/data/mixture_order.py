@@ -13,7 +13,7 @@ _ENDLESS = 2**62  # rows of the mixture
 _WORD = 2**64 - 1
 
 
-class Order(Protocol):
+class MixtureOrder(Protocol):
     """An endless order; a Grain selection map."""
 
     def __len__(self) -> int:
@@ -69,7 +69,7 @@ class Independent(_Mixture):
 class RowsOf:
     """The same rows of every batch of a mixture; a Grain selection map."""
 
-    order: Order
+    order: MixtureOrder
     rows: range
     batch_size: int
 
