@@ -42,7 +42,7 @@ class LazyParameter:
         """Number of scalars."""
         return self.stored.size
 
-    def astype(self, dtype: Any) -> "Parameter":
+    def astype(self, dtype: Any) -> "LazyParameter":
         """The same with another dtype; reads nothing."""
         return dataclasses.replace(self, dtype=np.dtype(dtype))
 

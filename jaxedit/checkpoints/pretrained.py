@@ -22,11 +22,11 @@ from etils import epath
 from jaxedit import __version__, assets, tree
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import resolve, tokenizer_home
+from jaxedit.checkpoints.lazy_parameter import LazyParameter
+from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.checkpoints.model_card import model_card
 from jaxedit.checkpoints.networks import abstract_params, networks_of
-from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.replacing import replacing
-from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, from_dict, require, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.data.text_tokenizer import TextTokenizer
@@ -121,7 +121,7 @@ def load_pretrained(
 def open_params(
     name: str | os.PathLike, networks: Sequence[str] | None = None
 ) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
-    """Networks of a pretrained directory as trees of `Parameter`: read where they are used.
+    """Networks of a pretrained directory as trees of `LazyParameter`: read where they are used.
 
     Args:
       name: see `hub.resolve`.

@@ -34,9 +34,9 @@ class DataConfig:
     text_tokens: int = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the one of init_from
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
-    # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: its views
+    # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: variants,
     # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
-    # stores, "pipe" or several by their rows "pipe+imgedit", as they are or by a view, "pipe:add"
+    # stores, "pipe" or several by their rows "pipe+imgedit", as they are or by a variant, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
     prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy

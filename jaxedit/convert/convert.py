@@ -44,7 +44,9 @@ class ConversionConfig:
     overwrite: bool = False
 
 
-def convert(order: ConversionConfig, watch: ProgressBar, say: Callable[[str], Any] = print) -> hub.Directory:
+def convert(
+    order: ConversionConfig, watch: ProgressBar, say: Callable[[str], Any] = print
+) -> hub.Directory:
     """Do it, unless it was done before from the same files.
 
     Returns:
@@ -123,7 +125,9 @@ def gather(order: ConversionConfig) -> tuple[list[hub.Directory], str]:
     return paths, settings
 
 
-def tokenizer_of(order: ConversionConfig, parts: Sequence[NetworkCheckpoint]) -> hub.Directory | str | None:
+def tokenizer_of(
+    order: ConversionConfig, parts: Sequence[NetworkCheckpoint]
+) -> hub.Directory | str | None:
     """The directory of the text tokenizer, if the model has one."""
     if order.tokenizer:
         return order.tokenizer
@@ -139,7 +143,9 @@ def tokenizer_of(order: ConversionConfig, parts: Sequence[NetworkCheckpoint]) ->
     return None
 
 
-def _record(order: ConversionConfig, parts: Sequence[NetworkCheckpoint], config: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    order: ConversionConfig, parts: Sequence[NetworkCheckpoint], config: dict[str, Any]
+) -> dict[str, Any]:
     """What a conversion depends on, as JSON values."""
     files = sorted({file for part in parts for file in part.files})
     return {

@@ -45,7 +45,9 @@ class NetworkCheckpoint(NamedTuple):
             for source in release.sources:
                 if source.kind == self.kind and self.where.name == _name_of(source):
                     return source
-        return WeightSource(self.kind, "", self.where.name, "as its origin says", "a file of its owner")
+        return WeightSource(
+            self.kind, "", self.where.name, "as its origin says", "a file of its owner"
+        )
 
     def parameters(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, ArrayLike]:
         """The parameters by path, the first component of which is the network.
@@ -72,7 +74,9 @@ class NetworkCheckpoint(NamedTuple):
         return {prefix + path: array for path, array in joined.items()}
 
 
-def open_networks(path: hub.Directory, *, kind: str = "auto", ema: bool = False) -> list[NetworkCheckpoint]:
+def open_networks(
+    path: hub.Directory, *, kind: str = "auto", ema: bool = False
+) -> list[NetworkCheckpoint]:
     """What a file or directory holds: one part of a release, or all of a model of ours.
 
     Args:

@@ -21,7 +21,9 @@ LOSSES = (
 )
 
 
-def weights_of(arrays: Mapping[str, LazyTensor], *, ema: bool) -> tuple[dict[str, LazyTensor], bool]:
+def weights_of(
+    arrays: Mapping[str, LazyTensor], *, ema: bool
+) -> tuple[dict[str, LazyTensor], bool]:
     """The arrays of the network, without the prefix that all of their keys share.
 
     Keys of losses, and of the weights or their moving average, whichever is not asked for, are left

@@ -13,12 +13,12 @@ class ProgressBar:
     """Sees arrays go by and tells how far they are, on stderr; a context that clears its bar."""
 
     def __init__(self) -> None:
-        """Watch nothing yet."""
+        """Show nothing yet."""
         self._left: dict[str, int] = {}
         self._started = time.perf_counter()
         self._bar: Any = None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "ProgressBar":
         """Begin to watch."""
         return self
 

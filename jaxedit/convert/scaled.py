@@ -46,7 +46,7 @@ class Scaled:
         return self.stored.file
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """The numbers of a part; see `Stored`."""
+        """The numbers of a part; see `LazyTensor`."""
         scale = np.broadcast_to(self.scale, self.shape)[index]
         return self.stored[index].astype(np.float32) * scale
 

@@ -189,7 +189,9 @@ def _unwrap(
     """The innermost dict with weights on the way along the known keys, and that way."""
     keys = (*AVERAGES, *LIVE) if ema else (*LIVE, *AVERAGES)
     ways = list(_ways(content, keys))
-    found = next((way for way in ways if any(isinstance(v, LazyTensor) for v in way[0].values())), None)
+    found = next(
+        (way for way in ways if any(isinstance(v, LazyTensor) for v in way[0].values())), None
+    )
     if found:
         return found
     inner, way = ways[0] if ways else ({}, ())

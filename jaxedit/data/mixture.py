@@ -63,11 +63,11 @@ def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fra
             for entry in entries
         ]
     else:
-        parts = _views(config, entries, fit)
+        parts = _variants(config, entries, fit)
     return list(zip(parts, shares_of(config), strict=True))
 
 
-def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]:
+def _variants(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]:
     """Views of a store, or of the stores in a directory."""
     directory = pathlib.Path(config.source)
     where = f"data.source={config.source!r}"
@@ -76,13 +76,13 @@ def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]
     is_one = is_store(directory)
     there = sorted(path.name for path in directory.iterdir() if path.is_dir() and is_store(path))
     require(is_one or bool(there), f"{where}: there is no store: expected {_SOURCES}")
-    opened = functools.cache(Store)  # two views of a store share it
+    opened = functools.cache(Store)  # two variants of a store share it
 
-    def view(entry: str) -> RowVariant:
+    def variant(entry: str) -> RowVariant:
         names, _, name = ("", "", entry) if is_one else entry.partition(":")
         require(
             (name or "edit") in VARIANTS,
-            f"data.mixture: {entry!r}: view {name!r}: expected one of {', '.join(VARIANTS)}",
+            f"data.mixture: {entry!r}: variant {name!r}: expected one of {', '.join(VARIANTS)}",
         )
         for store in () if is_one else names.split("+"):
             require(
@@ -98,4 +98,4 @@ def _views(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]
             fit=fit,
         )
 
-    return [view(entry) for entry in entries]
+    return [variant(entry) for entry in entries]

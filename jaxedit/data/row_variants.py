@@ -18,7 +18,7 @@ from jaxedit.data.toybox.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit, square_pair
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
-# view -> tasks of the rows that it can show
+# variant -> tasks of the rows that it can show
 VARIANTS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as they are, maps with their prompt
     "add": ("edit",),
@@ -39,7 +39,7 @@ class RowVariant:
     def __init__(
         self,
         stores: Sequence[Store],
-        view: str,
+        variant: str,
         size: int,
         *,
         style: str = "code",
@@ -49,18 +49,18 @@ class RowVariant:
 
         Args:
           stores: at least one.
-          view: a key of `VIEWS`.
+          variant: a key of `VARIANTS`.
           size: side of the square pictures in pixels.
           style: wording of the maps' prompts.
           fit: how pictures become squares.
 
         Raises:
-          ConfigError: the view is unknown or does not fit a store's rows, or they were shrunk too
+          ConfigError: the variant is unknown or does not fit a store's rows, or they were shrunk too
             far when they were converted.
           OSError: a first row is damaged.
         """
-        require(view in VARIANTS, f"view {view!r}: expected one of {', '.join(VARIANTS)}")
-        self._stores, self._view, self._size = tuple(stores), view, size
+        require(variant in VARIANTS, f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")
+        self._stores, self._variant, self._size = tuple(stores), variant, size
         self._style, self._fit = style, fit
         self._ends = list(itertools.accumulate(len(store) for store in stores))
         for store in stores:
@@ -70,39 +70,41 @@ class RowVariant:
 
     def __len__(self) -> int:
         """Number of rows; both ways of a pair count."""
-        return self._ends[-1] * (2 if self._view == "add_remove" else 1)
+        return self._ends[-1] * (2 if self._variant == "add_remove" else 1)
 
     def __getitem__(self, index: int) -> Row:
         """Row `index`.
 
         Raises:
-          ConfigError: the view does not fit the row's task.
+          ConfigError: the variant does not fit the row's task.
           OSError: the record or a picture in it is damaged.
         """
-        view = self._view
-        if view == "add_remove":
+        variant = self._variant
+        if variant == "add_remove":
             index, is_remove = divmod(index, 2)
-            view = "remove" if is_remove else "add"
+            variant = "remove" if is_remove else "add"
         which = bisect.bisect_right(self._ends, index)
         store = self._stores[which]
         index -= self._ends[which - 1] if which else 0
         record = store[index]
         self._require_fits(store, index, record)
         try:
-            return decode(viewed(record, view), self._size, style=self._style, fit=self._fit)
+            return decode(
+                apply_variant(record, variant), self._size, style=self._style, fit=self._fit
+            )
         except Exception as error:  # each decoder fails in its own way on damaged files
             raise damaged(store.directory, store.number_of(index), error) from error
 
     def _require_fits(self, store: Store, index: int, record: Record) -> None:
         require(
-            record.task in VARIANTS[self._view],
+            record.task in VARIANTS[self._variant],
             f"{store.directory}: row {store.number_of(index)} is of the task {record.task}: the "
-            f"view {self._view} needs {' or '.join(VARIANTS[self._view])}",
+            f"variant {self._variant} needs {' or '.join(VARIANTS[self._variant])}",
         )
 
 
-def viewed(record: Record, view: str) -> Record:
-    """What a view makes of a record that fits it.
+def apply_variant(record: Record, variant: str) -> Record:
+    """What a variant makes of a record that fits it.
 
     A removal swaps the pictures and says "Remove " instead of "Add "; a row whose text does not
     begin so stays an addition. Edges are those of the target, made by `decode`: the source is
@@ -110,21 +112,21 @@ def viewed(record: Record, view: str) -> Record:
 
     Args:
       record: pictures encoded.
-      view: a key of `VIEWS` but add_remove.
+      variant: a key of `VARIANTS` but add_remove.
 
     Source: EditAR's training data.
     """
     text = record.instruction
-    if view == "remove" and text.startswith(("Add ", "add ")):
+    if variant == "remove" and text.startswith(("Add ", "add ")):
         return record._replace(
             source=record.target,
             target=record.source,
             instruction="Remove " + text[4:],
             edit_type=_REMOVE,
         )
-    if view == "canny" and record.task != "canny":
+    if variant == "canny" and record.task != "canny":
         return record._replace(source=b"", task="canny")
-    if view == "recon":
+    if variant == "recon":
         picture = record.source if record.task in _PHOTOS else record.target
         return record._replace(
             source=picture, target=picture, instruction=RECON_PROMPT, task="recon", edit_type=-1

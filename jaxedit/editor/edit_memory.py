@@ -53,7 +53,9 @@ class Phase(NamedTuple):
     needs: int
 
 
-def memory_items(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[MemoryItem]:
+def memory_items(
+    config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
+) -> list[MemoryItem]:
     """Everything that is in the memory of a device; each one holds all weights.
 
     Args:
@@ -74,7 +76,9 @@ def memory_items(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
     ]
 
 
-def memory_savings(config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan) -> list[MemorySaving]:
+def memory_savings(
+    config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
+) -> list[MemorySaving]:
     """What saves memory, the cheapest first, each with the bytes that are needed from then on."""
     changes: list[tuple[str, dict[str, Any]]] = []
     if plan.text == "device":
@@ -105,7 +109,10 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
         kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
         if network in plan.int8:
             params, kinds = tree.map_with_path(_compressed, params), ["int8"]
-        size, remark = bytes_per_device(params, None), f"{tree.count(shapes):,} in {' and '.join(kinds)}"
+        size, remark = (
+            bytes_per_device(params, None),
+            f"{tree.count(shapes):,} in {' and '.join(kinds)}",
+        )
         if network == "t5" and plan.text != "device":
             size, remark = 0, f"on the host, {size / 1e9:.2f} GB"
             if plan.text == "file":

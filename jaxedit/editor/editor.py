@@ -34,11 +34,11 @@ from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import Fit, fit_of, to_square
 from jaxedit.editor import provenance
 from jaxedit.editor.pipeline import Batch, EditResult, Progress, part_of, result_of
-from jaxedit.editor.pipeline_editar import EditARSystem
-from jaxedit.editor.pipeline_varedit import VAREditSystem
+from jaxedit.editor.pipeline_editar import EditARPipeline
+from jaxedit.editor.pipeline_varedit import VAREditPipeline
 from jaxedit.editor.text_features import TextFeatures, prompt_of, require_words
 
-SYSTEMS = {"varedit": VAREditSystem, "editar": EditARSystem}  # by model_type
+PIPELINES = {"varedit": VAREditPipeline, "editar": EditARPipeline}  # by model_type
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 
@@ -105,7 +105,7 @@ class Editor:
             int8="t5" in int8,
             **placed | {"dtype": self.t5_dtype},
         )
-        self.system = SYSTEMS[config.model_type](
+        self.pipeline = PIPELINES[config.model_type](
             *(config, params, self.text), rows=self.rows, int8="transformer" in int8, **placed
         )
 
@@ -149,12 +149,12 @@ class Editor:
     @property
     def size(self) -> int:
         """S, the side of the square that the model sees, in pixels."""
-        return self.system.size
+        return self.pipeline.size
 
     @property
     def params(self) -> Any:
         """The weights as they lie on the devices, without the text encoder."""
-        return self.system.params
+        return self.pipeline.params
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -250,7 +250,7 @@ class Editor:
             batch = self._batch(photos, shape, instructions[part], seeds[part], task)
             report = progress and part_of(progress, part.start, part.stop, count)
             begin = time.perf_counter()
-            edits = self.system.run(batch, settings, report)
+            edits = self.pipeline.run(batch, settings, report)
             seconds = time.perf_counter() - begin
             for i, (edited, picture) in enumerate(zip(edits, photos, strict=False), start):
                 record = self._record(method, instructions[i], seeds[i], task, shape, settings)
@@ -299,7 +299,7 @@ class Editor:
         """
         start = time.perf_counter()
         self.text.compile()
-        self.system.compile(self.settings(method, **options))
+        self.pipeline.compile(self.settings(method, **options))
         return time.perf_counter() - start
 
     def _batch(

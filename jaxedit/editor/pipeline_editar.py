@@ -31,7 +31,7 @@ class Rows(NamedTuple):
 Settings = tuple[TokenSampleConfig] | tuple[TokenSampleConfig, ERecConfig]
 
 
-class EditARSystem:
+class EditARPipeline:
     """Reads B pictures (and remembers them for the next instruction), decodes, and draws."""
 
     def __init__(
@@ -65,7 +65,7 @@ class EditARSystem:
         self._read: tuple[str, sample_editar.EncodedSource] | None = None
 
     def compile(self, settings: Settings) -> None:
-        """See `System`; edits blank pictures once."""
+        """See `Pipeline`; edits blank pictures once."""
         key = _structure(settings)
         if key not in self._ready:
             pixels = np.zeros((self.rows, self.size, self.size, 3), np.uint8)
@@ -74,7 +74,7 @@ class EditARSystem:
             self._ready.add(key)
 
     def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Edited]:
-        """See `System`."""
+        """See `Pipeline`."""
         words = [[words] for words in batch.instructions]
         if len(settings) > 1:
             words = [[settings[1].recon_prompt, *row] for row in words]

@@ -17,7 +17,7 @@ from jaxedit.sampling.sample_varedit import Rows, Sampling, edit_pixels
 from jaxedit.sharding import rules
 
 
-class VAREditSystem:
+class VAREditPipeline:
     """The one compiled program, per `greedy`; numbers in the settings do not compile again."""
 
     def __init__(
@@ -53,7 +53,7 @@ class VAREditSystem:
         self._programs: dict[bool, Callable] = {}
 
     def compile(self, settings: tuple[SampleConfig]) -> None:
-        """See `System`."""
+        """See `Pipeline`."""
         (sample,) = settings
         if sample.greedy in self._programs:
             return
@@ -73,7 +73,7 @@ class VAREditSystem:
     def run(
         self, batch: Batch, settings: tuple[SampleConfig], progress: Progress | None
     ) -> list[Edited]:
-        """See `System`."""
+        """See `Pipeline`."""
         (sample,) = settings
         rows = Rows(batch.pixels, *self.text(batch.instructions), batch.seeds)
         program = self._programs[sample.greedy]

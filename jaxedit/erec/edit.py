@@ -25,7 +25,7 @@ from jaxedit.erec.refine import (
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import sample_editar
-from jaxedit.sampling.sample_editar import Networks, Sampling, EncodedSource
+from jaxedit.sampling.sample_editar import EncodedSource, Networks, Sampling
 from jaxedit.tree import Tree
 
 

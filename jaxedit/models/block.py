@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
-from jaxedit.nn.attention import CrossAttention, KeysValues, SelfAttention, AttentionPattern
+from jaxedit.nn.attention import AttentionPattern, CrossAttention, KeysValues, SelfAttention
 from jaxedit.nn.layers import MLP, LayerNorm, drop_path, modulate
 from jaxedit.sharding.rules import constrain
 
@@ -62,7 +62,7 @@ class Block(nn.Module):
         return text, self.cross.keys_values(text)
 
     def __call__(
-        self, x: jax.Array, layer: PerLayer, context: Context, view: AttentionPattern, past: Any
+        self, x: jax.Array, layer: PerLayer, context: Context, pattern: AttentionPattern, past: Any
     ) -> tuple[jax.Array, Any]:
         """One layer.
 
@@ -70,11 +70,11 @@ class Block(nn.Module):
           x: f32[B,N,C].
           layer: see `PerLayer`.
           context: see `Context`.
-          view: what the tokens see.
-          past: what the view needs of earlier tokens; a `KVCache` is set to this layer.
+          pattern: what the tokens see.
+          past: what the pattern needs of earlier tokens; a `KVCache` is set to this layer.
 
         Returns:
-          f32[B,N,C], and what the view keeps.
+          f32[B,N,C], and what the pattern keeps.
         """
         eps = self.config.norm_eps
         ada = context.ada + self.ada_bias[None]
@@ -82,15 +82,15 @@ class Block(nn.Module):
         if layer.index is not None:
             past = past._replace(layer=layer.index)
 
-        out, kept = self.attn(modulate(x, scale1, shift1, eps), context.table, view, past)
-        x = x + self._thin(out * gamma1[:, None], layer.drop_rate)
+        out, kept = self.attn(modulate(x, scale1, shift1, eps), context.table, pattern, past)
+        x = x + self._drop_path(out * gamma1[:, None], layer.drop_rate)
         text = self.cross.keys_values(context.text) if layer.text is None else layer.text
         x = x + self.cross(self.cross_norm(x), text, context.text_mask)
         out = self.mlp(modulate(x, scale2, shift2, eps))
-        x = x + self._thin(out * gamma2[:, None], layer.drop_rate)
+        x = x + self._drop_path(out * gamma2[:, None], layer.drop_rate)
         return constrain(x, "batch", "length", "embed"), kept
 
-    def _thin(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
+    def _drop_path(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
         return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))
 
 

@@ -147,9 +147,9 @@ class EditAR(nn.Module):
         image = look_up(self.embed, target[:, :-1])
         if cfg.prefix == "edit":
             source = self.embed_source(source, drop_image, null.image)
-            x = jnp.concatenate([source, self._thin(text, token_rate), image], axis=1)  # [B,S,D]
+            x = jnp.concatenate([source, self._dropout(text, token_rate), image], axis=1)  # [B,S,D]
         else:
-            x = self._thin(jnp.concatenate([text, image], axis=1), token_rate)
+            x = self._dropout(jnp.concatenate([text, image], axis=1), token_rate)
         S = x.shape[1]
         padded = kernel_length(S, cfg.head_width)  # nobody sees what comes after S
         more = ((0, 0), (0, padded - S), (0, 0))
@@ -185,7 +185,7 @@ class EditAR(nn.Module):
         x = look_up(self.embed, source)
         return x if drop is None else jnp.where(drop[:, None, None], null[None], x)
 
-    def _thin(self, x: jax.Array, rate: float) -> jax.Array:
+    def _dropout(self, x: jax.Array, rate: float) -> jax.Array:
         return dropout(x, rate, self.make_rng("dropout")) if rate else x
 
 

@@ -95,12 +95,12 @@ class Block(nn.Module):
         cfg = self.config
         norm = RMSNorm(cfg.norm_eps, name="attn_norm")
         out = Attention(cfg, self.dtype, name="attn")(norm(x), table, visible)
-        x = x + self._thin(out, drop_rate)
+        x = x + self._dropout(out, drop_rate)
         norm = RMSNorm(cfg.norm_eps, name="mlp_norm")
-        x = x + self._thin(GatedMLP(cfg, self.dtype, name="mlp")(norm(x)), drop_rate)
+        x = x + self._dropout(GatedMLP(cfg, self.dtype, name="mlp")(norm(x)), drop_rate)
         return constrain(x, "batch", "length", "embed"), None
 
-    def _thin(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
+    def _dropout(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
         return x if rate is None else dropout(x, rate, self.make_rng("dropout"))
 
 

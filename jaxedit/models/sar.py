@@ -47,7 +47,7 @@ def references(source: KeysValues, scales: Scales) -> tuple[KeysValues, ...]:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SARTraining:
-    """Training view of the first layer over [source | scale 1 | ... | scale K]."""
+    """Training pattern of the first layer over [source | scale 1 | ... | scale K]."""
 
     scales: Scales
 
@@ -70,7 +70,7 @@ class SARTraining:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SARPrefill:
-    """Sampling view of the first layer over the source; its references are kept."""
+    """Sampling pattern of the first layer over the source; its references are kept."""
 
     scales: Scales
 
@@ -84,7 +84,7 @@ class SARPrefill:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SARDecode:
-    """Sampling view of the first layer over one more target scale."""
+    """Sampling pattern of the first layer over one more target scale."""
 
     start: int  # target tokens in the cache
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxedit.config import Scales, VAREditConfig
 from jaxedit.models.block import Block, Context, PerLayer, drop_rates, stack
 from jaxedit.models.condition import TextEncoder
-from jaxedit.models.sar import SARPrefill, SARDecode, SARTraining
+from jaxedit.models.sar import SARDecode, SARPrefill, SARTraining
 from jaxedit.nn.attend import kernel_length
 from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
 from jaxedit.nn.layers import dense, exact, modulate
@@ -110,18 +110,18 @@ class VAREdit(nn.Module):
             [self.embed_source(source, scales), self.embed_target(cond, inputs, scales)], axis=1
         )
         x = constrain(x, "batch", "length", "embed")
-        documents = tuple(h * w for h, w in (*source_scales, *scales))
-        view = BlockCausal(documents)
-        first_view = SARTraining(scales) if cfg.conditioning == "sar" else view
+        blocks = tuple(h * w for h, w in (*source_scales, *scales))
+        pattern = BlockCausal(blocks)
+        first_pattern = SARTraining(scales) if cfg.conditioning == "sar" else pattern
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
-        x, _ = self.first_block(x, PerLayer(), context, first_view, None)
+        x, _ = self.first_block(x, PerLayer(), context, first_pattern, None)
         rest = kernel_length(x.shape[1], cfg.head_width) - x.shape[1]
-        if rest:  # one more document, which nobody sees
+        if rest:  # one more block, which nobody sees
             more = ((0, 0), (0, rest), (0, 0))
             context = context._replace(table=jnp.pad(context.table, more))
-            x, view = jnp.pad(x, more), BlockCausal((*documents, rest))
-        x, _ = self.blocks(x, PerLayer(rates), context, view, None)
-        return self.logits(x[:, pyramid.tokens(source_scales) : sum(documents)], cond)
+            x, pattern = jnp.pad(x, more), BlockCausal((*blocks, rest))
+        x, _ = self.blocks(x, PerLayer(rates), context, pattern, None)
+        return self.logits(x[:, pyramid.tokens(source_scales) : sum(blocks)], cond)
 
     def begin(
         self,
@@ -138,15 +138,15 @@ class VAREdit(nn.Module):
         cond, text_tokens = self.text(text, text_mask, text_drop)
         _, first_text = self.first_block.read_text(text_tokens)
         _, text_memory = self.blocks.read_text(text_tokens)
-        documents = tuple(h * w for h, w in self.source_scales(scales))
-        Ls, length = sum(documents), pyramid.tokens(scales[:-1])  # nobody reads the last scale
+        blocks = tuple(h * w for h, w in self.source_scales(scales))
+        Ls, length = sum(blocks), pyramid.tokens(scales[:-1])  # nobody reads the last scale
         table = self.rotary(scales, rope_scales)
         context = Context(self.modulation(cond), None, text_mask, table[:, :Ls])
 
-        x, view = self.embed_source(source, scales), BlockCausal(documents, keep=True)
-        first_view = SARPrefill(scales) if is_sar else view
-        x, first = self.first_block(x, PerLayer(text=first_text), context, first_view, None)
-        _, others = self.blocks(x, PerLayer(text=text_memory), context, view, None)
+        x, pattern = self.embed_source(source, scales), BlockCausal(blocks, keep=True)
+        first_pattern = SARPrefill(scales) if is_sar else pattern
+        x, first = self.first_block(x, PerLayer(text=first_text), context, first_pattern, None)
+        _, others = self.blocks(x, PerLayer(text=text_memory), context, pattern, None)
         first_cache = self._empty_cache(1, len(x), length if is_sar else Ls + length)
         cache = self._empty_cache(self.config.depth - 1, len(x), Ls + length).write(others, 0)
         if not is_sar:
@@ -174,12 +174,12 @@ class VAREdit(nn.Module):
         context = state.context._replace(table=state.context.table[:, at : at + n])
         x = self.start_token(state.cond) if inputs is None else self._embedded(inputs)
         x = x + self.level_embed[k][None, None]
-        first_view, first_past = Extend(at), state.first_cache
+        first_pattern, first_past = Extend(at), state.first_cache
         if state.references:
-            first_view = SARDecode(start)
+            first_pattern = SARDecode(start)
             first_past = (first_past, state.references[k])
         layer = PerLayer(text=state.first_text)
-        x, first = self.first_block(x, layer, context, first_view, first_past)
+        x, first = self.first_block(x, layer, context, first_pattern, first_past)
         layers = PerLayer(text=state.text, index=jnp.arange(self.config.depth - 1))
         x, others = self.blocks(x, layers, context, Extend(at), state.cache)
         logits = self.logits(x, state.cond)

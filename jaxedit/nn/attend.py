@@ -52,26 +52,26 @@ def attend(
 
 
 def attend_block_causal(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, documents: Sequence[int]
+    queries: jax.Array, keys: jax.Array, values: jax.Array, blocks: Sequence[int]
 ) -> jax.Array:
-    """Attention in which each token sees its own and all earlier documents.
+    """Attention in which each token sees its own and all earlier blocks.
 
-    A long document attends to its prefix without a mask, which is exact and skips the invisible
+    A long block attends to its prefix without a mask, which is exact and skips the invisible
     part (0.4 of the square at 512 px); neighbouring short ones share one masked call.
 
     Args:
       queries: [B,A,S,E].
       keys: [B,A,S,E].
       values: [B,A,S,E].
-      documents: lengths that sum to S.
+      blocks: lengths that sum to S.
 
     Returns:
       [B,A,S,E].
     """
     if _takes_splash(queries, keys):
-        return splash(queries, keys, values, np.repeat(np.cumsum(documents), documents))
+        return splash(queries, keys, values, np.repeat(np.cumsum(blocks), blocks))
     attended, start = [], 0
-    for group in _groups(documents):
+    for group in _groups(blocks):
         stop = start + sum(group)
         mask = None
         if len(group) > 1:
@@ -202,10 +202,10 @@ def _is_long(queries: int, keys: int, head_width: int, multiple: int) -> bool:
     return queries * keys >= KERNEL_SCORES and head_width % multiple == 0
 
 
-def _groups(documents: Sequence[int]) -> list[list[int]]:
-    """Neighbouring documents together as long as they have at most `GROUP_TOKENS`."""
+def _groups(blocks: Sequence[int]) -> list[list[int]]:
+    """Neighbouring blocks together as long as they have at most `GROUP_TOKENS`."""
     groups: list[list[int]] = []
-    for length in documents:
+    for length in blocks:
         if groups and sum(groups[-1]) + length <= GROUP_TOKENS:
             groups[-1].append(length)
         else:

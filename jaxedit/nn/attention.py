@@ -1,7 +1,7 @@
-"""Self- and cross-attention, the key-value cache, and the ways a sequence of documents attends.
+"""Self- and cross-attention, the key-value cache, and the ways a sequence of blocks attends.
 
 Heads come before positions everywhere, [B,A,S,E]: that is the order in which caches are read.
-A *view* is a static rule that says what new tokens see and what is kept of them. Views are pytrees
+An *attention pattern* is a static rule that says what new tokens see and what is kept of them. Patterns are pytrees
 without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary arguments.
 """
 
@@ -69,37 +69,37 @@ class AttentionPattern(Protocol):
         """Attend from queries [B,A,N,E], whose own keys and values are `new`, also to the past.
 
         Returns:
-          [B,A,N,E], and what a later view needs of this layer, or None.
+          [B,A,N,E], and what a later pattern needs of this layer, or None.
         """
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BlockCausal:
-    """A sequence of documents from the start: each sees itself and all earlier ones."""
+    """A sequence of blocks from the start: each sees itself and all earlier ones."""
 
-    documents: tuple[int, ...]
+    blocks: tuple[int, ...]
     keep: bool = False  # whether keys and values are returned
 
     def __call__(
         self, queries: jax.Array, new: KeysValues, past: None
     ) -> tuple[jax.Array, KeysValues | None]:
-        """See `View`."""
-        attended = attend_block_causal(queries, *new, self.documents)
+        """See `AttentionPattern`."""
+        attended = attend_block_causal(queries, *new, self.blocks)
         return attended, new if self.keep else None
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Extend:
-    """One more document, which sees itself and the first `start` tokens of the cache."""
+    """One more block, which sees itself and the first `start` tokens of the cache."""
 
     start: int
 
     def __call__(
         self, queries: jax.Array, new: KeysValues, past: KVCache
     ) -> tuple[jax.Array, KeysValues]:
-        """See `View`."""
+        """See `AttentionPattern`."""
         return attend(queries, *past.followed_by(new, self.start)), new
 
 
@@ -113,18 +113,18 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, table: jax.Array, view: AttentionPattern, past: Any
+        self, x: jax.Array, table: jax.Array, pattern: AttentionPattern, past: Any
     ) -> tuple[jax.Array, Any]:
         """Attend from every token.
 
         Args:
           x: [B,N,C].
           table: f32[2,N,E/2], from `rope.rotary_table`.
-          view: what the tokens see.
-          past: what the view needs of earlier tokens.
+          pattern: what the tokens see.
+          past: what the pattern needs of earlier tokens.
 
         Returns:
-          [B,N,C] in the compute dtype, and what the view keeps.
+          [B,N,C] in the compute dtype, and what the pattern keeps.
 
         Source: Swin Transformer V2, section 3.3 (cosine attention).
         """
@@ -139,7 +139,7 @@ class SelfAttention(nn.Module):
         q = unit(qkv[0] + by_head(q_bias, self.heads)) * scale[None, :, None, None]
         q, k = rope.rotate(q, table), rope.rotate(unit(qkv[1]), table)
         v = qkv[2] + by_head(v_bias, self.heads).astype(self.dtype)
-        out, kept = view(q.astype(self.dtype), KeysValues(k.astype(self.dtype), v), past)
+        out, kept = pattern(q.astype(self.dtype), KeysValues(k.astype(self.dtype), v), past)
         return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), kept
 
 

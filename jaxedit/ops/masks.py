@@ -1,22 +1,22 @@
-"""Which keys a query may see: masks over sequences made of documents."""
+"""Which keys a query may see: masks over sequences made of blocks."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 
-def block_causal(documents: Sequence[int]) -> np.ndarray:
-    """Every token sees its own document and all earlier ones.
+def block_causal(blocks: Sequence[int]) -> np.ndarray:
+    """Every token sees its own block and all earlier ones.
 
     Args:
-      documents: length of each document; their sum is S.
+      blocks: length of each block; their sum is S.
 
     Returns:
       bool[S,S], True where the query (row) sees the key (column).
 
     Source: VAREdit, section 3.2 (source first, then the target scales).
     """
-    index = np.repeat(np.arange(len(documents)), documents)  # [S]
+    index = np.repeat(np.arange(len(blocks)), blocks)  # [S]
     return index[:, None] >= index[None, :]
 
 

@@ -123,9 +123,9 @@ def _kept(layers: int, stream: int, products: int, whole: int, remat: str) -> in
     return layers * kept + (remat != "none") * int(_AT_WORK * whole)
 
 
-def _kept_pairs(documents: Scales) -> int:
-    """Pairs of tokens whose scores are kept: of documents that take the plain form."""
-    pairs = (h * w * pyramid.tokens(documents[: k + 1]) for k, (h, w) in enumerate(documents))
+def _kept_pairs(blocks: Scales) -> int:
+    """Pairs of tokens whose scores are kept: of blocks that take the plain form."""
+    pairs = (h * w * pyramid.tokens(blocks[: k + 1]) for k, (h, w) in enumerate(blocks))
     return sum(n for n in pairs if n <= MAX_SCORES)
 
 

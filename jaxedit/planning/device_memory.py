@@ -107,7 +107,9 @@ def fits(entries: Iterable[MemoryItem], room: DeviceMemory) -> bool:
     return room.nbytes is None or total(entries) <= room.nbytes
 
 
-def table(title: str, entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]) -> str:
+def table(
+    title: str, entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]
+) -> str:
     """The table and the verdict, with the first levers that suffice if it does not fit.
 
     Args:
@@ -128,7 +130,9 @@ def table(title: str, entries: Sequence[MemoryItem], room: DeviceMemory, levers:
     return "\n".join([title, *rows, verdict(entries, room, levers)])
 
 
-def verdict(entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]) -> str:
+def verdict(
+    entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]
+) -> str:
     """Whether it fits and, if not, what to try."""
     need = f"{total(entries) / GB:.2f} GB"
     if room.nbytes is None:

@@ -52,9 +52,9 @@ def varedit(c: VAREditConfig, text_tokens: int) -> Forward:
     return Forward(2 * (c.depth * block + text + modulation + ends), 2 * 2 * C * pairs)
 
 
-def _seen(documents: Scales) -> int:
-    """Pairs in which a token sees its own document and all earlier ones."""
-    return sum(h * w * pyramid.tokens(documents[: k + 1]) for k, (h, w) in enumerate(documents))
+def _seen(blocks: Scales) -> int:
+    """Pairs in which a token sees its own block and all earlier ones."""
+    return sum(h * w * pyramid.tokens(blocks[: k + 1]) for k, (h, w) in enumerate(blocks))
 
 
 def _seen_in_first_block(c: VAREditConfig) -> int:

@@ -123,7 +123,9 @@ def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = 
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def read_source(networks: Networks, pixels: jax.Array, *, config: PretrainedConfig) -> EncodedSource:
+def read_source(
+    networks: Networks, pixels: jax.Array, *, config: PretrainedConfig
+) -> EncodedSource:
     """Codes and prefix of B pictures u8[B,S,S,3]."""
     tokenizer = VQTokenizer(config.vq)
     floats = image.to_float(pixels)

@@ -18,7 +18,7 @@ class Dashboard(Protocol):
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Add the report of `step`."""
 
-    def sheet(self, step: int, picture: np.ndarray) -> None:
+    def log_image(self, step: int, picture: np.ndarray) -> None:
         """Add the sample sheet u8[h,w,3] of `step`."""
 
     def close(self) -> None:
@@ -47,7 +47,7 @@ class TensorBoard(Dashboard):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def sheet(self, step: int, picture: np.ndarray) -> None:
+    def log_image(self, step: int, picture: np.ndarray) -> None:
         """See `Dashboard`."""
         self._writer.add_image("samples", picture, step, dataformats="HWC")
 
@@ -88,7 +88,7 @@ class Wandb(Dashboard):
         """See `Dashboard`."""
         self._wandb.log(values, step=step)
 
-    def sheet(self, step: int, picture: np.ndarray) -> None:
+    def log_image(self, step: int, picture: np.ndarray) -> None:
         """See `Dashboard`."""
         self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
 

@@ -16,7 +16,16 @@ from jax.sharding import Mesh
 
 from jaxedit.config import MeshConfig, TrainConfig
 from jaxedit.planning.collectives import Traffic, traffic, traffic_table
-from jaxedit.planning.device_memory import GB, MemoryItem, MemorySaving, DeviceMemory, fits, bytes_per_device, table, total
+from jaxedit.planning.device_memory import (
+    GB,
+    DeviceMemory,
+    MemoryItem,
+    MemorySaving,
+    bytes_per_device,
+    fits,
+    table,
+    total,
+)
 from jaxedit.planning.mesh_choice import Machine, choose
 from jaxedit.planning.topology import Pod, devices_of
 from jaxedit.sharding import rules
@@ -91,7 +100,11 @@ def dry_run(config: TrainConfig, pod: Pod, room: DeviceMemory) -> DryRun:
         rows = config.data.batch_size // (config.mesh.data * config.mesh.fsdp)
         entries = [
             *step_memory.state_items(config, objective, mesh),
-            MemoryItem("batch", bytes_per_device(step_memory.batch_shapes(config, rows), None), f"{rows} rows"),
+            MemoryItem(
+                "batch",
+                bytes_per_device(step_memory.batch_shapes(config, rows), None),
+                f"{rows} rows",
+            ),
             MemoryItem("temporary", compiled.temporary, "gradients, activations, gathered weights"),
         ]
     else:

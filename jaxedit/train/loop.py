@@ -152,10 +152,10 @@ class Run:
         for step in range(begin + 1, last + 1):
             state = self.step(state, step, is_first=step == begin + 1)
             stopping = self.stop.requested or self.checkpoints.reached_preemption(step)
-            self.keep(state, step, always=stopping or step == last)
+            self.save_and_log(state, step, always=stopping or step == last)
             if stopping and step < last:
                 raise Interrupted(self.stop.by, step)
-            self.draw(state, step)
+            self.log_samples(state, step)
         return state
 
     def step(self, state: TrainState, step: int, *, is_first: bool) -> TrainState:
@@ -176,7 +176,7 @@ class Run:
         self.window.add(step, metrics)
         return state
 
-    def keep(self, state: TrainState, step: int, *, always: bool) -> None:
+    def save_and_log(self, state: TrainState, step: int, *, always: bool) -> None:
         """Save the state and report, each when it is time to, or always."""
         if always or step % self.config.checkpoint_every == 0:
             self.watchdog.enter(SAVE, step)
@@ -188,7 +188,7 @@ class Run:
                 report |= self.work.rates(1 / report["s_per_step"])
             self.writer.scalars(step, report)
 
-    def draw(self, state: TrainState, step: int) -> None:
+    def log_samples(self, state: TrainState, step: int) -> None:
         """Draw a sample sheet when it is time to."""
         every, is_last = self.config.sample_every, step == self.config.steps
         if every and (step % every == 0 or is_last):
@@ -196,8 +196,10 @@ class Run:
             key = rng.key_for(self.config.seed, "sheet")
             self.window.flush()
             with self.window.pausing():
-                pictures = self.objective.sheet(state.best_params, self.frozen, self.examples, key)
-                self.writer.sheet(step, pictures)
+                pictures = self.objective.sample_grid(
+                    state.best_params, self.frozen, self.examples, key
+                )
+                self.writer.log_image(step, pictures)
 
 
 def first_state(
@@ -219,7 +221,9 @@ def first_state(
     layout = rules.state_shardings(abstract, mesh)
     log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
     step = checkpoints.latest()
-    distributed.assert_same_on_all_hosts({"the newest checkpoint (is --workdir shared by all hosts?)": step})
+    distributed.assert_same_on_all_hosts(
+        {"the newest checkpoint (is --workdir shared by all hosts?)": step}
+    )
     if step is None:
         state = jax.jit(init, out_shardings=layout)()
         is_warm = config.init_from and not config.lora.rank  # LoRA's weights are frozen

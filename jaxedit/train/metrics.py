@@ -144,7 +144,7 @@ class Writer:
             self._append(json.dumps({"step": step, **values}) + "\n")
         self._show("scalars", step, values)
 
-    def sheet(self, step: int, images: np.ndarray) -> None:
+    def log_image(self, step: int, images: np.ndarray) -> None:
         """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
         if not self._on:
             return

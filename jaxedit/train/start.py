@@ -41,7 +41,9 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
     try:
         watchdog.enter(JOIN)
         distributed.join(args.distributed, os.environ)
-        distributed.assert_same_on_all_hosts({"--workdir": args.workdir} | loop.settings(to_dict(args.config)))
+        distributed.assert_same_on_all_hosts(
+            {"--workdir": args.workdir} | loop.settings(to_dict(args.config))
+        )
         with contextlib.ExitStack() as stack:
             workdir = stack.enter_context(Workdir(args.workdir))
             workdirs.append(workdir)

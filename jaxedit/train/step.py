@@ -87,7 +87,9 @@ class Objective(Protocol):
         """
         return params, average, metrics
 
-    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
         """u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
 
     def export(self, params: Tree, directory: str) -> None:

@@ -17,7 +17,13 @@ from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.vit import small_teacher
-from jaxedit.planning.device_memory import MemoryItem, MemorySaving, DeviceMemory, bytes_per_device, total
+from jaxedit.planning.device_memory import (
+    DeviceMemory,
+    MemoryItem,
+    MemorySaving,
+    bytes_per_device,
+    total,
+)
 from jaxedit.sharding.mesh import abstract_mesh
 from jaxedit.train.objectives.bsq import BSQObjective
 from jaxedit.train.objectives.editar import EditARObjective
@@ -48,7 +54,9 @@ def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
     parts, rows = config.optim.accumulate, _rows(config, mesh)
     return [
         *state,
-        MemoryItem("gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""),
+        MemoryItem(
+            "gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""
+        ),
         MemoryItem("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
     ]
 
@@ -65,13 +73,17 @@ def state_items(
         MemoryItem("Adam's moments", bytes_per_device(state.opt_state, mesh)),
         MemoryItem("moving average", bytes_per_device(state.ema_params, mesh)),
         MemoryItem(
-            "frozen networks", bytes_per_device(objective.frozen(), mesh), ", ".join(objective.frozen())
+            "frozen networks",
+            bytes_per_device(objective.frozen(), mesh),
+            ", ".join(objective.frozen()),
         ),
     ]
     return [entry for entry in found if entry.nbytes]
 
 
-def memory_savings(config: TrainConfig, devices: int, room: DeviceMemory, *, slices: int = 1) -> list[MemorySaving]:
+def memory_savings(
+    config: TrainConfig, devices: int, room: DeviceMemory, *, slices: int = 1
+) -> list[MemorySaving]:
     """What saves memory, the cheapest first, each with the bytes that are needed from then on.
 
     Micro-batches become as small as they must to fit into the room, or have one row. Each of the

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from jaxedit import rng
 from jaxedit.config import MeshConfig, TrainConfig, require
 from jaxedit.planning.device_memory import bytes_per_device, memory_of_device
-from jaxedit.planning.mesh_choice import Workload, Machine, choose
+from jaxedit.planning.mesh_choice import Machine, Workload, choose
 from jaxedit.sharding import distributed
 from jaxedit.sharding.mesh import AXES, make_mesh, slices_of
 from jaxedit.train.step import Objective

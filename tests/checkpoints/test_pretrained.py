@@ -25,9 +25,9 @@ from jaxedit.config import (
     CLIPConfig,
     ConfigError,
     PretrainedConfig,
-    WeightSource,
     T5Config,
     TowerConfig,
+    WeightSource,
     to_dict,
 )
 

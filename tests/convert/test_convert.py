@@ -204,7 +204,11 @@ def test_a_network_alone_is_a_model_of_its_own(order, tmp_path):
     assert (tmp_path / "t5/tokenizer.json").exists()
     parts = (str(tmp_path / "bsq"), str(tmp_path / "t5"))
     whole = order("transformer.pth")
-    run(ConversionConfig(src=(*whole.src, *parts), dst=whole.dst, dtype="float32", settings=whole.settings))
+    run(
+        ConversionConfig(
+            src=(*whole.src, *parts), dst=whole.dst, dtype="float32", settings=whole.settings
+        )
+    )
     assert pretrained.is_pretrained(tmp_path / "dst")
 
 
@@ -257,9 +261,9 @@ def test_a_full_disk_leaves_nothing(text_order, tmp_path):
 def test_a_killed_conversion_starts_again(text_order, tmp_path):
     code = f"""
 import os, signal
-from jaxedit.convert.convert import Order, convert
-from jaxedit.convert.watch import Watch
-class Killed(Watch):
+from jaxedit.convert.convert import ConversionConfig, convert
+from jaxedit.convert.progress_bar import ProgressBar
+class Killed(ProgressBar):
     def seen(self, network, count):
         os.kill(os.getpid(), signal.SIGKILL)
 convert({text_order()!r}, Killed())

@@ -83,7 +83,7 @@ def test_hosts_share_one_batch_that_any_step_gives(stores, tokenizer, order):
 
 def test_hosts_with_other_stores_are_told(stores, tokenizer, monkeypatch):
     said = {}
-    monkeypatch.setattr(distributed, "agree", said.update)
+    monkeypatch.setattr(distributed, "assert_same_on_all_hosts", said.update)
     make_loader(settings(stores), tokenizer, start_step=0)
     assert said["data pipe:add_remove"] == "10 rows, the last 'Remove a thing 24'"
     assert len(said) == 5
@@ -98,7 +98,7 @@ def test_stores_in_proportion_to_their_rows(stores, tokenizer):
     assert (batch.source[:, 0, 0, 0] >= 200).sum() == 15
 
 
-def test_one_store_by_its_views(stores, tokenizer):
+def test_one_store_by_its_variants(stores, tokenizer):
     config = settings(stores / "pipe", (("edit", 0.95), ("recon", 0.05)))
     (batch,) = take(config, tokenizer, 1, start_step=0)
     assert (batch.source == batch.target).all((1, 2, 3)).sum() == 1
@@ -131,8 +131,8 @@ def test_a_damaged_row_ends_the_iterator_with_its_name(tokenizer, tmp_path):
         ),
         ((("pipe+notes", 1.0),), "no store 'notes'"),
         ((("../pipe", 1.0),), "no store"),
-        ((("pipe:swap", 1.0),), "'pipe:swap': view 'swap': expected one of edit, add, remove"),
-        ((("pipe:depth", 1.0),), "pipe: row 0 is of the task edit: the view depth needs depth"),
+        ((("pipe:swap", 1.0),), "'pipe:swap': variant 'swap': expected one of edit, add, remove"),
+        ((("pipe:depth", 1.0),), "pipe: row 0 is of the task edit: the variant depth needs depth"),
         ((("pipe", 0.5),), "expected positive shares that add up to 1"),
         ((("pipe", 0.5), ("pipe", 0.5)), "expected different entries"),
     ],

@@ -122,8 +122,8 @@ def second_layer(case) -> dict[str, jax.Array]:
         cond, text = module.text(case.text[:1], case.text_mask[:1], jnp.zeros(1, bool))
         ada = module.modulation(cond)
         table = module.rotary(config.scales, config.rope_scales)
-        documents = tuple(h * w for h, w in (*config.scales[-1:], *config.scales))
-        view = BlockCausal(documents)
+        blocks = tuple(h * w for h, w in (*config.scales[-1:], *config.scales))
+        view = BlockCausal(blocks)
         names = attention_outputs(
             module.first_block, x, ada, text, case.text_mask[:1], table, view, "block1"
         )

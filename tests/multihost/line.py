@@ -46,7 +46,7 @@ class Line(Objective):
     def passes(self):
         return [Pass("transformer", Forward(2.0 * 16 * 16 * 4 * 4), TRAINED)]
 
-    def sheet(self, params, frozen, batch, key):
+    def sample_grid(self, params, frozen, batch, key):
         return np.stack([np.asarray(batch.source), np.asarray(batch.target)], axis=1)
 
     def export(self, params, directory):

@@ -53,7 +53,9 @@ def test_a_zero_key_with_score_ln_t_is_t_zero_keys(layout):
         layout.store(jnp.concatenate([values.mean(1, keepdims=True), value], 1)),
     )
     bias = jnp.array([jnp.log(3.0), 0.0])[None, None, None]
-    np.testing.assert_allclose(decode_attention(layout, queries, own, bias, []), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        decode_attention(layout, queries, own, bias, []), expected, atol=1e-6
+    )
 
 
 @LAYOUTS

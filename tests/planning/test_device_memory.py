@@ -5,7 +5,15 @@ import jax.numpy as jnp
 import pytest
 
 from jaxedit.config import ConfigError, MeshConfig
-from jaxedit.planning.device_memory import MemoryItem, MemorySaving, DeviceMemory, fits, bytes_per_device, memory_of_device, table
+from jaxedit.planning.device_memory import (
+    DeviceMemory,
+    MemoryItem,
+    MemorySaving,
+    bytes_per_device,
+    fits,
+    memory_of_device,
+    table,
+)
 from jaxedit.sharding.mesh import abstract_mesh
 
 PARAMS = {

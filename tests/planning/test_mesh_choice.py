@@ -2,10 +2,14 @@ import pytest
 
 from jaxedit.config import ConfigError, MeshConfig
 from jaxedit.planning.device_memory import DeviceMemory
-from jaxedit.planning.mesh_choice import Workload, Machine, choose
+from jaxedit.planning.mesh_choice import Machine, Workload, choose
 
 OPEN = MeshConfig(data=-1, fsdp=-1, tensor=-1)
-V5E, V5P, H200 = DeviceMemory(16e9, "TPU v5 lite"), DeviceMemory(95e9, "TPU v5"), DeviceMemory(141e9, "H200")
+V5E, V5P, H200 = (
+    DeviceMemory(16e9, "TPU v5 lite"),
+    DeviceMemory(95e9, "TPU v5"),
+    DeviceMemory(141e9, "H200"),
+)
 # weights, gradients and Adam's moments in f32
 XL, B2, B8 = 12.5e9, 35.3e9, 134e9
 
@@ -23,7 +27,11 @@ XL, B2, B8 = 12.5e9, 35.3e9, 134e9
         (Machine(512, 2, V5E), Workload(4 * B8, 1536, 28), (2, 256, 1)),
         (Machine(8, 1, DeviceMemory(None, "abacus")), Workload(1e6, 8, 4), (1, 8, 1)),
         (Machine(8, 1, V5E), Workload(1e6, 10, 4), (2, 1, 4)),
-        (Machine(8, 1, V5E), Workload(1e6, 9, 4), (8, 1, 1)),  # nothing helps: the batch is at fault
+        (
+            Machine(8, 1, V5E),
+            Workload(1e6, 9, 4),
+            (8, 1, 1),
+        ),  # nothing helps: the batch is at fault
         (Machine(8, 1, V5E), Workload(1e6, 10, 1), (8, 1, 1)),  # a tokenizer: no heads to share
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.planning import topology
-from jaxedit.planning.topology import devices_of, pod, memory_of_pod
+from jaxedit.planning.topology import devices_of, memory_of_pod, pod
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from jaxedit.config import PRESETS, MeshConfig, TrainConfig
 from jaxedit.planning import topology
 from jaxedit.planning.collectives import Traffic
-from jaxedit.planning.device_memory import MemoryItem, DeviceMemory, total
+from jaxedit.planning.device_memory import DeviceMemory, MemoryItem, total
 from jaxedit.planning.topology import pod
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train import __main__ as main

@@ -125,7 +125,7 @@ def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
     pytest.importorskip("tensorboardX")
     with Writer(epath.Path(tmp_path), TrainConfig(tensorboard=True), start=0) as writer:
         writer.scalars(10, report())
-        writer.sheet(10, np.zeros((2, 3, 8, 8, 3), np.uint8))
+        writer.log_image(10, np.zeros((2, 3, 8, 8, 3), np.uint8))
     with Image.open(tmp_path / "samples" / "0000010.png") as picture:
         assert picture.size == (28, 18)
     assert list((tmp_path / "tb").iterdir())
@@ -137,7 +137,7 @@ def test_a_bucket_gets_all_reports_and_costs_no_run(bucket, caplog, monkeypatch)
             writer.scalars(step, report())
         monkeypatch.setattr(epath.Path, "write_text", refuse)
         writer.scalars(30, report())
-        writer.sheet(30, np.zeros((1, 1, 8, 8, 3), np.uint8))
+        writer.log_image(30, np.zeros((1, 1, 8, 8, 3), np.uint8))
     lines = bucket["/bucket/run/metrics.jsonl"].getvalue().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10, 20]
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -180,7 +180,7 @@ def test_a_dashboard_that_fails_costs_a_line_and_nothing_else(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
     with Writer(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
         writer.scalars(10, report())
-        writer.sheet(10, np.zeros((1, 1, 8, 8, 3), np.uint8))
+        writer.log_image(10, np.zeros((1, 1, 8, 8, 3), np.uint8))
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert told == ["Weights & Biases failed, the run goes on: 503"] * 3  # report, sheet, close
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 10

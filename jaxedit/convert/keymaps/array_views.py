@@ -1,6 +1,6 @@
 """Arrays that are read when they are indexed: transposed, cut apart and put together on the way.
 
-A `View` shows a box of another array with its axes in another order; a `Joined` is an array made of
+A `SlicedArray` shows a box of another array with its axes in another order; a `ConcatenatedArray` is an array made of
 views. Both have a shape and a dtype before any number is read, and an index reads what it names.
 """
 
@@ -27,8 +27,8 @@ class ArrayLike(Protocol):
         """The numbers in a box."""
 
 
-class _Lazy(abc.ABC):
-    """What `View` and `Joined` share: indexing by boxes, sizes, pieces in order."""
+class _LazyArray(abc.ABC):
+    """What `SlicedArray` and `ConcatenatedArray` share: indexing by boxes, sizes, pieces in order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -61,7 +61,7 @@ class _Lazy(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SlicedArray(_Lazy):
+class SlicedArray(_LazyArray):
     """A box of an array, with its axes in another order.
 
     Attributes:
@@ -100,7 +100,7 @@ class SlicedArray(_Lazy):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ConcatenatedArray(_Lazy):
+class ConcatenatedArray(_LazyArray):
     """An array made of views: layers stacked, or maps side by side.
 
     Attributes:

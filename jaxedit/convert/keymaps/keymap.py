@@ -12,7 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxedit import tree
-from jaxedit.convert.keymaps.array_views import ArrayLike, Box, ConcatenatedArray, SlicedArray, whole
+from jaxedit.convert.keymaps.array_views import (
+    ArrayLike,
+    Box,
+    ConcatenatedArray,
+    SlicedArray,
+    whole,
+)
 from jaxedit.convert.keymaps.key_rules import STACK, KeyMap, Rule, Shape
 
 _NUMBER = r"(0|[1-9]\d*)"
@@ -75,7 +81,10 @@ def assemble(
     for name, (path, box, rule) in places.items():
         view = rule.layout.forward(found[name], stacked=rule.first is not None)
         pieces[path].append((box, view))
-    return {path: ConcatenatedArray(tuple(expected[path]), tuple(parts)) for path, parts in pieces.items()}
+    return {
+        path: ConcatenatedArray(tuple(expected[path]), tuple(parts))
+        for path, parts in pieces.items()
+    }
 
 
 def from_torch(

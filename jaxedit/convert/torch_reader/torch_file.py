@@ -66,7 +66,7 @@ class Storage(NamedTuple):
 
 
 def read_index(path: epath.PathLike) -> Any:
-    """Everything in a PyTorch file, with `Stored` in place of the tensors.
+    """Everything in a PyTorch file, with `LazyTensor` in place of the tensors.
 
     Args:
       path: local or `gs://`.

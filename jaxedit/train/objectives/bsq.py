@@ -100,7 +100,9 @@ class BSQObjective(Objective):
         one = activations.tokenizer_training(self.model, self.image_size, itemsize, **options)
         return 2 * rows * (one + self.reconstruction.activations(self.image_size))
 
-    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
         """u8[rows,1+K,H,W,3]: each source picture, then its reconstruction after every scale."""
         return to_host(jax.jit(self._after_each_scale)(params, batch.source))
 

@@ -21,7 +21,7 @@ from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
-from jaxedit.train.objectives.corruption import draw_dropped, randomize_tokens, corrupt
+from jaxedit.train.objectives.corruption import corrupt, draw_dropped, randomize_tokens
 from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen, read_teacher
 from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
@@ -160,7 +160,9 @@ class EditARObjective(Objective):
         hidden = self.teacher.apply({"params": vit}, pixels)[:, 1:]  # without the class token
         return jax.lax.stop_gradient(hidden)
 
-    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
         text = encode_text(
             *((frozen | params)["t5"], batch.text_ids, batch.text_mask),

@@ -106,11 +106,11 @@ class LoRAObjective(Objective):
         own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
         return self.config.lora.rank * added / own
 
-    def sheet(
+    def sample_grid(
         self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
         """The other objective's sheet."""
-        return self.inner.sheet(self.joined(params, frozen), frozen, batch, key)
+        return self.inner.sample_grid(self.joined(params, frozen), frozen, batch, key)
 
     def export(self, params: tree.Tree, directory: str) -> None:
         """Write the sums, made in f32 from the files of `init_from`, as a pretrained directory."""

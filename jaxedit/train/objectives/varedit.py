@@ -142,7 +142,9 @@ class VAREditObjective(Objective):
         labels = quantize.encode_labels(target, c.latent_scales, patchify=c.patchify, flip=flip)
         return source_tokens(source, c), labels
 
-    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
         scales = len(self.model.varedit.scales)
         sample = self.model.sample

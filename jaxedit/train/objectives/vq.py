@@ -168,7 +168,9 @@ class VQObjective(Objective):
         }
         return renew(params), renew(average) if average else {}, metrics
 
-    def sheet(self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array) -> np.ndarray:
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
         """u8[rows,4,H,W,3]: source, its reconstruction, target, its reconstruction."""
         return to_host(jax.jit(self._both)(params["vq"], batch))
 

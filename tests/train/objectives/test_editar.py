@@ -207,7 +207,7 @@ def batches_from(step, rows):
 
 def test_sheet(objective, params):
     batch = make_batch(rows=2)
-    sheet = objective.sheet(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)

@@ -136,7 +136,7 @@ def test_dropped_text_does_not_matter(tokenizer, params):
 
 def test_sheet_and_export(objective, params, tmp_path):
     batch = make_batch()
-    sheet = objective.sheet(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)

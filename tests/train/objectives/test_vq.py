@@ -194,7 +194,7 @@ def test_counts_are_neither_trained_nor_exported(objective, params, tmp_path):
 
 
 def test_sheet_shows_both_pictures(objective, params):
-    sheet = objective.sheet(params, {}, pictures(B=2), rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, {}, pictures(B=2), rng.key_for(0, "sheet"))
     assert sheet.shape == (2, 4, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 2], pictures(B=2).target)
 

@@ -7,13 +7,13 @@ from PIL import Image
 
 from jaxedit.config import ConfigError
 from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.row_variants import VARIANTS, RowVariant, viewed
+from jaxedit.data.row_variants import VARIANTS, RowVariant, apply_variant
 from jaxedit.data.store import Store
 
 
-def as_is(records, directory, view="edit", size=16, **kwargs):
+def as_is(records, directory, variant="edit", size=16, **kwargs):
     """Rows of a new store."""
-    return RowVariant([Store(write_store(directory / "pipe", records, 1))], view, size, **kwargs)
+    return RowVariant([Store(write_store(directory / "pipe", records, 1))], variant, size, **kwargs)
 
 
 def test_an_edit_as_it_is(tmp_path):
@@ -46,9 +46,9 @@ def test_masks_are_cropped_with_the_pictures(tmp_path):
 )
 def test_removals_swap_the_pictures_of_additions(text, removal):
     record = make_record(3, instruction=text)
-    found = viewed(record, "remove")
+    found = apply_variant(record, "remove")
     if removal is None:
-        assert found == record == viewed(record, "add")
+        assert found == record == apply_variant(record, "add")
     else:
         assert (found.instruction, found.edit_type) == (removal, 3)
         assert (found.source, found.target) == (record.target, record.source)
@@ -78,8 +78,8 @@ def test_edges_of_the_target(tmp_path):
     assert canny.instruction == (
         "Given the canny edge image, generate an image following the description: a wall"
     )
-    for view in ("edit", "depth"):
-        depth = as_is([record], tmp_path / view, view, style="paper")[0]
+    for variant in ("edit", "depth"):
+        depth = as_is([record], tmp_path / variant, variant, style="paper")[0]
         assert (depth.source == 9).all() and depth.task == "depth"
         assert depth.instruction == (
             "Given the depth, generate the image following the instruction: a wall"
@@ -106,17 +106,23 @@ def test_stores_one_after_the_other(tmp_path):
     assert [int(rows[i].source[0, 0, 0]) for i in range(len(rows))] == [0, 1, 2, 0, 1]
 
 
-def test_views_that_do_not_fit(tmp_path):
-    with pytest.raises(ConfigError, match="row 0 is of the task edit: the view depth needs depth"):
+def test_variants_that_do_not_fit(tmp_path):
+    with pytest.raises(
+        ConfigError, match="row 0 is of the task edit: the variant depth needs depth"
+    ):
         as_is([make_record(0)], tmp_path / "a", "depth")
-    with pytest.raises(ConfigError, match="view canny needs depth or canny or segmentation or hed"):
+    with pytest.raises(
+        ConfigError, match="variant canny needs depth or canny or segmentation or hed"
+    ):
         as_is([make_record(0)], tmp_path / "e", "canny")
     mixed = [make_record(0), make_record(1, task="depth")]
     rows = as_is(mixed, tmp_path / "b", "remove")
-    with pytest.raises(ConfigError, match="row 1 is of the task depth: the view remove needs edit"):
+    with pytest.raises(
+        ConfigError, match="row 1 is of the task depth: the variant remove needs edit"
+    ):
         rows[1]
     assert as_is(mixed, tmp_path / "c")[1].task == "depth"  # each row as it is
-    with pytest.raises(ConfigError, match="view 'swap': expected one of edit, add, remove"):
+    with pytest.raises(ConfigError, match="variant 'swap': expected one of edit, add, remove"):
         as_is(mixed, tmp_path / "d", "swap")
 
 
@@ -136,6 +142,6 @@ def test_a_damaged_picture_names_store_and_row(tmp_path):
         rows[1]
 
 
-def test_every_task_has_a_view():
+def test_every_task_has_a_variant():
     tasks = {task for tasks in VARIANTS.values() for task in tasks}
     assert {"edit", "recon", "depth", "canny", "segmentation"} <= tasks

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import rng
-from jaxedit.train.objectives.corruption import draw_dropped, randomize_tokens, corrupt
+from jaxedit.train.objectives.corruption import corrupt, draw_dropped, randomize_tokens
 
 
 def test_shares_of_dropped_conditions():

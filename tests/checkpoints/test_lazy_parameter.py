@@ -12,7 +12,7 @@ from etils import epath
 from safetensors.numpy import save_file
 
 from jaxedit import tree
-from jaxedit.checkpoints import lazy_parameter, safetensors_file, lazy_tensor
+from jaxedit.checkpoints import lazy_parameter, lazy_tensor, safetensors_file
 from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import MeshConfig
@@ -26,16 +26,16 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
 from jaxedit import tree
 from jaxedit.config import MeshConfig
-from jaxedit.checkpoints.parameter import Parameter
+from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
-read, scalars = Parameter._read, []
+read, scalars = LazyParameter._read, []
 def counted(self, index):
     part = read(self, index)
     scalars.append(part.size)
     return part
-Parameter._read = counted
+LazyParameter._read = counted
 _, params, _ = open_params(sys.argv[1])
 placed = rules.place(params, make_mesh(MeshConfig(data=1, fsdp=8, tensor=1)))
 held = sum(s.data.size for x in jax.tree.leaves(placed) for s in x.addressable_shards)
@@ -77,7 +77,7 @@ class _closing:
 
 @pytest.fixture
 def store(tmp_path):
-    """`store(array)` -> a `Parameter` of it in a file."""
+    """`store(array)` -> a `LazyParameter` of it in a file."""
 
     def write(array):
         save_file({"x": np.asarray(array)}, tmp_path / "a")
