@@ -36,7 +36,7 @@ class DataConfig:
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
     # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: variants,
     # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
-    # stores, "pipe" or several by their rows "pipe+imgedit", as they are or by a variant, "pipe:add"
+    # stores, "pipe", or several by their rows, "pipe+imgedit"; as they are or a variant, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
     prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy

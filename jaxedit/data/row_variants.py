@@ -55,8 +55,8 @@ class RowVariant:
           fit: how pictures become squares.
 
         Raises:
-          ConfigError: the variant is unknown or does not fit a store's rows, or they were shrunk too
-            far when they were converted.
+          ConfigError: the variant is unknown or does not fit a store's rows, or they were shrunk
+            too far when they were converted.
           OSError: a first row is damaged.
         """
         require(variant in VARIANTS, f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")

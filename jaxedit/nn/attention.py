@@ -1,8 +1,9 @@
 """Self- and cross-attention, the key-value cache, and the ways a sequence of blocks attends.
 
 Heads come before positions everywhere, [B,A,S,E]: that is the order in which caches are read.
-An *attention pattern* is a static rule that says what new tokens see and what is kept of them. Patterns are pytrees
-without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary arguments.
+An *attention pattern* is a static rule that says what new tokens see and what is kept of them.
+Patterns are pytrees without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary
+arguments.
 """
 
 import dataclasses

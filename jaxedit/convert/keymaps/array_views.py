@@ -1,7 +1,8 @@
 """Arrays that are read when they are indexed: transposed, cut apart and put together on the way.
 
-A `SlicedArray` shows a box of another array with its axes in another order; a `ConcatenatedArray` is an array made of
-views. Both have a shape and a dtype before any number is read, and an index reads what it names.
+A `SlicedArray` shows a box of another array with its axes in another order; a `ConcatenatedArray`
+is made of such slices. Both have a shape and a dtype before any number is read, and an index reads
+what it names.
 """
 
 import abc
@@ -28,7 +29,7 @@ class ArrayLike(Protocol):
 
 
 class _LazyArray(abc.ABC):
-    """What `SlicedArray` and `ConcatenatedArray` share: indexing by boxes, sizes, pieces in order."""
+    """What both classes share: indexing by boxes, sizes, pieces in order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
