@@ -19,6 +19,9 @@ LOSSES = (
     *("loss", "losses", "loss_fn", "criterion", "lpips", "perceptual_loss", "discriminator"),
     *("metrics", "optimizer"),
 )
+# Keys of numbers that moving averages carry beside the weights: torch's AveragedModel, ema-pytorch,
+# LitEma.
+COUNTERS = {"n_averaged", "initted", "step", "num_updates", "decay"}
 
 
 def weights_of(
@@ -38,6 +41,10 @@ def weights_of(
     """
     is_average = False
     while True:
+        counters = COUNTERS & arrays.keys()
+        if counters < arrays.keys():
+            arrays = {key: array for key, array in arrays.items() if key not in counters}
+            is_average |= "n_averaged" in counters
         firsts = {key: key.partition(".")[0] if "." in key else "" for key in arrays}
         present = set(firsts.values())
         averages = present & set(AVERAGES)

@@ -41,6 +41,15 @@ def test_weights_and_average_beside_each_other(average, live):
     assert found(keys, ema=True) == ({"a.b": f"{average}.a.b", "c": f"{average}.c"}, True)
 
 
+def test_the_counters_of_averages_are_left_out():
+    averaged = ["n_averaged", "module.a.b", "module.c"]
+    assert found(averaged) == ({"a.b": "module.a.b", "c": "module.c"}, True)
+    both = ["initted", "step", "online_model.a", "ema_model.a", "ema_model.b.step"]
+    assert found(both) == ({"a": "online_model.a"}, False)
+    assert found(both, ema=True)[0].keys() == {"a", "b.step"}
+    assert found(["step"])[0].keys() == {"step"}
+
+
 def test_losses_beside_the_network_are_left_out():
     keys = ["encoder.a", "decoder.b", "loss.discriminator.main.0.weight", "criterion.w"]
     assert found(keys)[0].keys() == {"encoder.a", "decoder.b"}
