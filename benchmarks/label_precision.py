@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.checkpoints.pretrained import open_params
-from jaxedit.data.toybox.pairs import make
+from jaxedit.data.toybox.toy_pairs import make
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import quantize

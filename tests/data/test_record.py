@@ -54,7 +54,7 @@ def test_unknown_tasks_are_refused():
 def test_neither_tensorflow_nor_jax_is_needed():
     code = (
         "import sys; from jaxedit.data import record; record.features(keeps_labels=False);"
-        "import jaxedit.datasets.convert.write_store, jaxedit.datasets.readers.own_pairs;"
+        "import jaxedit.datasets.convert.write_store, jaxedit.datasets.readers.pairs;"
         "print([m for m in ('tensorflow', 'torch', 'jax', 'grain') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

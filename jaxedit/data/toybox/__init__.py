@@ -3,8 +3,8 @@
 from jaxedit.data.toybox.checker import CheckResult, check
 from jaxedit.data.toybox.edits import EDIT_TYPES
 from jaxedit.data.toybox.language import VOCABULARY
-from jaxedit.data.toybox.pairs import SPLITS, TASKS, ToyPair, make
 from jaxedit.data.toybox.scene import LEVELS
+from jaxedit.data.toybox.toy_pairs import SPLITS, TASKS, ToyPair, make
 
 __all__ = [
     "EDIT_TYPES",

@@ -6,10 +6,10 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 from jaxedit.data.toybox.language import place
-from jaxedit.data.toybox.pairs import ToyPair
 from jaxedit.data.toybox.recognise import recognise
 from jaxedit.data.toybox.render import LUMA
 from jaxedit.data.toybox.scene import Scene
+from jaxedit.data.toybox.toy_pairs import ToyPair
 
 _WINDOW = 7  # pixels, side of SSIM's window
 _MAX_PSNR = 100.0  # dB, of equal pictures

@@ -11,7 +11,7 @@ from fabricate_pairs import records
 from jaxedit.datasets.convert.folder import Folder
 from jaxedit.datasets.convert.processes import write_shards
 from jaxedit.datasets.convert.shard import Job
-from jaxedit.datasets.readers.own_pairs import Pairs
+from jaxedit.datasets.readers.pairs import Pairs
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_nothing_to_store(src, out, capsys):
 
 
 def test_pieces_that_cannot_be_read(src, out, capsys, monkeypatch):
-    monkeypatch.setattr("jaxedit.datasets.readers.own_pairs.Pairs.read", read_half)
+    monkeypatch.setattr("jaxedit.datasets.readers.pairs.Pairs.read", read_half)
     assert main(command(src, out)) == 2
     err = capsys.readouterr().err
     assert "error: 1 published pieces cannot be read, the first: a.tar: cut short; " in err

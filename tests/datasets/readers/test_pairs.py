@@ -8,7 +8,7 @@ from fabricate_pairs import folder, picture
 from jaxedit.config import ConfigError
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Drop, Example
-from jaxedit.datasets.readers.own_pairs import Pairs
+from jaxedit.datasets.readers.pairs import Pairs
 
 LINE = {"source": "a.png", "target": "b.png", "instruction": "make it snow"}
 
