@@ -20,13 +20,13 @@ import numpy as np
 from etils import epath
 
 from jaxedit import __version__, assets, tree
+from jaxedit.atomic_write import atomic_write_directory
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import resolve, tokenizer_home
 from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.checkpoints.model_card import model_card
 from jaxedit.checkpoints.networks import abstract_params, networks_of
-from jaxedit.checkpoints.replacing import replacing
 from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, from_dict, require, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.data.text_tokenizer import TextTokenizer
@@ -251,7 +251,7 @@ def _dtype_in_file(path: str, config: PretrainedConfig, dtype: str) -> np.dtype:
 def _place_of(target: epath.Path) -> Iterator[epath.Path]:
     """Where to write what is to be `target`."""
     if isinstance(target, pathlib.Path):
-        with replacing(target) as new:
+        with atomic_write_directory(target) as new:
             yield new
         return
     target.mkdir(parents=True, exist_ok=True)

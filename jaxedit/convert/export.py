@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxedit.atomic_write import atomic_write_directory
 from jaxedit.checkpoints import pretrained, safetensors_file
-from jaxedit.checkpoints.replacing import replacing
 from jaxedit.config import PretrainedConfig, TowerConfig
 from jaxedit.convert.detect import KINDS
 from jaxedit.convert.ensure_converted import ensure_converted
@@ -45,7 +45,7 @@ def export(
     if target.exists() and not pretrained.is_empty(target):
         raise FileExistsError(f"{target}: exists; expected a new directory for the exported files")
     parts = open_networks(ensure_converted(src))
-    with replacing(target) as new:
+    with atomic_write_directory(target) as new:
         for part in parts:
             prefix = KINDS[part.kind].prefix
             params = {path.removeprefix(prefix): array for path, array in part.arrays.items()}

@@ -10,8 +10,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError
-from jaxedit.data.replacing import replacing
 
 
 class Dropped(NamedTuple):
@@ -42,7 +42,7 @@ def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> p
       OSError: it cannot be written.
     """
     path = drop_list_path(directory, name)
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text("".join(f"{json.dumps(row._asdict())}\n" for row in rows), "utf-8")
     return path
 

@@ -7,10 +7,10 @@ import os
 import pathlib
 from typing import Any
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data import json_lines, prompts
 from jaxedit.data.bad_rows import BadRows
-from jaxedit.data.replacing import replacing
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class _Checked:
         if now == self._bad:
             return
         try:
-            with replacing(self._path) as part:
+            with atomic_write(self._path) as part:
                 text = json.dumps({"sha256": self._sha256, "bad": now})
                 part.write_text(text, encoding="utf-8")
         except OSError as error:

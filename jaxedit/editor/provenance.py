@@ -10,8 +10,8 @@ from typing import Any
 from etils import epath
 from PIL import Image, PngImagePlugin
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.data.pictures import png_chunks
-from jaxedit.data.replacing import replacing
 
 CHUNK = "jaxedit"
 NEEDED = (  # to make an edit again
@@ -97,7 +97,7 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"sRGB", b"\0")  # the colours of its pixels
     chunks.add_text(CHUNK, json.dumps(settings))
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         image.save(part, format="PNG", pnginfo=chunks)
 
 

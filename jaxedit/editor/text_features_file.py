@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
@@ -62,14 +63,8 @@ class TextFile:
         """
         new = {PREFIX + words: array[: _end(array)] for words, array in features.items()}
         arrays = self._read() | new  # of another process too, if it has added some meanwhile
-        part = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
-        try:
+        with atomic_write(self._path) as part:
             safetensors_file.write(part, arrays, metadata={ORIGIN: json.dumps(self._origin)})
-            part.replace(self._path)
-        except OSError as error:
-            raise OSError(f"{self._path}: not written: {error.strerror or error}") from error
-        finally:
-            part.unlink(missing_ok=True)
         self._stored = self._read()
 
     def _read(self) -> dict[str, LazyTensor]:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from jaxedit.data.replacing import replacing
+from jaxedit.atomic_write import atomic_write
 
 _NAMED = 3  # rows of each reason that a report names
 
@@ -91,5 +91,5 @@ def write_json(path: pathlib.Path, values: Any) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

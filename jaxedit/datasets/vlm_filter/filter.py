@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data.progress import Progress
-from jaxedit.data.replacing import replacing
 from jaxedit.data.store import Store
 from jaxedit.datasets.vlm_filter.answers import Answers
 from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
@@ -76,7 +76,7 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
     """
     count = 0
     with (
-        replacing(path) as part,
+        atomic_write(path) as part,
         part.open("w", encoding="utf-8") as file,
         Progress(store.name, len(rows)) as progress,
     ):

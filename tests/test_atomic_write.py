@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from jaxedit.checkpoints.replacing import replacing
+from jaxedit.atomic_write import atomic_write, atomic_write_directory
 
 KILLED = """
 import os, pathlib, signal, sys
-from jaxedit.checkpoints.replacing import replacing
-with replacing(pathlib.Path(sys.argv[1])) as new:
+from jaxedit.atomic_write import atomic_write_directory
+with atomic_write_directory(pathlib.Path(sys.argv[1])) as new:
     (new / "half").write_text("h")
     print(new.name, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -18,7 +18,7 @@ with replacing(pathlib.Path(sys.argv[1])) as new:
 
 
 def write(target, text):
-    with replacing(target) as new:
+    with atomic_write_directory(target) as new:
         (new / "file").write_text(text)
 
 
@@ -30,7 +30,7 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "deep" / "model [1]"
     write(target, "one")
     (target / "other").touch()
-    with replacing(target) as new:
+    with atomic_write_directory(target) as new:
         assert names(target) == ["file", "other"] and names(new) == []
         assert len(names(target.parent)) == 2
         (new / "file").write_text("two")
@@ -40,7 +40,7 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path):
 
 def test_a_failure_changes_nothing(tmp_path):
     write(tmp_path / "model", "one")
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "model") as new:
+    with pytest.raises(KeyboardInterrupt), atomic_write_directory(tmp_path / "model") as new:
         (new / "file").write_text("two")
         raise KeyboardInterrupt
     assert names(tmp_path) == ["model"] and (tmp_path / "model" / "file").read_text() == "one"
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 
 def test_what_a_living_one_writes_stays(tmp_path):
-    with replacing(tmp_path / "model") as new:
+    with atomic_write_directory(tmp_path / "model") as new:
         (new / "file").write_text("slow")
         write(tmp_path / "model", "fast")
         assert new.is_dir()
@@ -67,12 +67,38 @@ def test_what_a_living_one_writes_stays(tmp_path):
 def test_a_directory_that_was_moved_away_is_taken_back(tmp_path):
     write(tmp_path / "model", "one")
     (tmp_path / "model").rename(tmp_path / ".model.old-x")  # killed between the two renames
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "model"):
+    with pytest.raises(ZeroDivisionError), atomic_write_directory(tmp_path / "model"):
         raise ZeroDivisionError
     assert names(tmp_path) == ["model"]
 
 
 def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError), replacing(pathlib.Path(tmp_path / "file" / "model")):
+    with pytest.raises(OSError), atomic_write_directory(pathlib.Path(tmp_path / "file" / "model")):
         pass
+
+
+def test_a_file_is_replaced_when_the_block_ends(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic_write(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old" and part.parent == tmp_path
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt()])
+def test_a_block_that_fails_changes_nothing(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)):
+        with atomic_write(path) as part:
+            part.write_text("new")
+            raise error
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_system_says_is_told_in_one_line(tmp_path):
+    with pytest.raises(OSError, match="none/a.txt: not written: No such file or directory$"):
+        with atomic_write(tmp_path / "none" / "a.txt") as part:
+            part.write_text("new")

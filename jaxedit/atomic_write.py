@@ -1,22 +1,55 @@
-"""A directory that is replaced as a whole, or not at all."""
+"""Files and directories that are replaced as a whole, or not at all."""
 
 import contextlib
-import fcntl
 import glob
 import os
 import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator
+from typing import TypeVar
+
+from etils import epath
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+Path = TypeVar("Path", pathlib.Path, epath.Path)
 
 
 @contextlib.contextmanager
-def replacing(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty directory beside `target` that takes its place when the block ends well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside a file; it takes the file's place when the block ends well.
+
+    Args:
+      path: the file to write, local or gs://; need not exist.
+
+    Raises:
+      OSError: it cannot be written, or the block raises one; the message names `path`.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise OSError(f"{path}: not written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_write_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield an empty directory that takes the place of `target` when the block ends well.
 
     When the block fails, the new directory is removed and an earlier `target` is untouched. A
-    process that is killed leaves its new directory behind; the next one with the same `target`
-    removes it. Both tell by a lock, which the system takes back from a dead process.
+    process that is killed leaves its new directory behind; the next process that writes the same
+    `target` removes it. Processes tell living from dead ones by a lock on the directory, which the
+    system releases when its process dies.
+
+    Args:
+      target: local directory; need not exist.
 
     Raises:
       OSError: nothing can be written there.
@@ -44,7 +77,7 @@ def replacing(target: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _clean(target: pathlib.Path) -> None:
-    """Remove, and perhaps take back, what killed processes left of this target."""
+    """Remove what killed processes left of `target`; restore `target` if they had moved it away."""
     name = glob.escape(target.name)
     for old in target.parent.glob(f".{name}.old-*"):
         if not target.exists():  # killed between two renames
@@ -58,7 +91,9 @@ def _clean(target: pathlib.Path) -> None:
 
 
 def _lock(directory: pathlib.Path) -> int | None:
-    """A descriptor that locks the directory until it is closed, or None."""
+    """Return a descriptor that locks the directory until it is closed, or None."""
+    if fcntl is None:
+        return None
     try:
         descriptor = os.open(directory, os.O_RDONLY)
     except FileNotFoundError:  # its process has just finished
