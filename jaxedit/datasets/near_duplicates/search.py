@@ -16,7 +16,7 @@ from jaxedit.data.pictures import photo
 from jaxedit.data.progress import Progress
 from jaxedit.data.record import Record
 from jaxedit.data.store import Store, is_store
-from jaxedit.datasets.near_duplicates.perceptual_hash import hashes
+from jaxedit.datasets.near_duplicates.perceptual_hash import hashes, import_imagehash
 
 _BLOCK = 256  # rows that a thread takes at a time
 _SMALL = (64, 64)  # pixels at least, of a JPEG picture that is only hashed
@@ -32,9 +32,10 @@ class Pictures:
           places: directories of pictures, searched to any depth, or stores.
 
         Raises:
-          ConfigError: a place has no picture, or is a damaged store.
+          ConfigError: a place has no picture, or is a damaged store; imagehash is not installed.
           OSError: a row of a store is damaged.
         """
+        import_imagehash()  # else each picture would be named as one that cannot be read
         self.names: list[str] = []
         self._of_file: dict[str, int] = {}  # SHA-256 of a file -> its picture
         bits: list[int] = []

@@ -50,3 +50,16 @@ def test_the_middle_square_has_a_hash_of_its_own():
 def test_pillows_own_limit_plays_no_part(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     assert len(hashes(scene(0).resize((200, 100)))) == 2
+
+
+def test_bits_of_earlier_versions():
+    """Bits that the 8 x 32 cosines gave before imagehash computed them."""
+    assert [perceptual_hash(scene(i)) for i in range(3)] == [
+        0xDAADDA2D52D2A452,
+        0xF89DCC0770F09366,
+        0xCCAD1A6CDE932352,
+    ]
+
+
+def test_a_flat_picture_has_its_mean_alone():
+    assert perceptual_hash(Image.new("L", (64, 64), 7)) == 1 << 63

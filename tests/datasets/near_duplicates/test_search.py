@@ -1,5 +1,6 @@
 import hashlib
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -93,6 +94,13 @@ def test_threads_do_not_matter(store, pictures):
 def test_bad_input(store, pictures, capsys, change, message):
     assert search(("store", store), ("against", pictures), change) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_imagehash(store, pictures, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+    assert search(("store", store), ("against", pictures)) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'jaxedit[datasets]'" in error and error.count("\n") == 1
 
 
 def test_no_pictures(store, tmp_path, capsys):
