@@ -24,6 +24,7 @@ from jaxedit.console import DONE, exit_code
 from jaxedit.editor import preparation
 from jaxedit.editor.arguments import every_option, make_parser, option_names
 from jaxedit.editor.batch_edit import edit_list
+from jaxedit.progress import follow, progress_bar
 
 DIFFERENT, TOO_LARGE = 1, 1
 
@@ -70,12 +71,12 @@ def edit_photo(args: argparse.Namespace) -> int:
     editor = preparation.load(name, **preparation.placement(args))
     editor.check_instruction(args.instruction, args.task, strict=args.strict)
     preparation.compile(editor, options)
-    with preparation.bar(unit="step") as bar:
+    with progress_bar("steps") as bar:
         result = editor.edit(
             *(picture, args.instruction),
             seed=seed,
             task=args.task,
-            progress=preparation.follow(bar),
+            progress=follow(bar),
             **preparation.shape(args),
             **options,
         )

@@ -5,29 +5,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 Tree = dict[str, Any]
 
 
-def flatten(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one dict from path ("first_block/attn/qkv/kernel") to leaf."""
-    flat = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        flat |= flatten(value, path + "/") if isinstance(value, dict) else {path: value}
-    return flat
+def flatten(tree: Tree) -> dict[str, Any]:
+    """Return nested dicts as one dict from path ("first_block/attn/qkv/kernel") to leaf."""
+    return traverse_util.flatten_dict(tree, sep="/")
 
 
 def unflatten(flat: dict[str, Any]) -> Tree:
-    """The inverse of `flatten`."""
-    tree: Tree = {}
-    for path, leaf in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
+    """Return the nested dicts that `flatten` gives as `flat`."""
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def map_with_path(fn: Callable[[str, Any], Any], tree: Tree) -> Tree:

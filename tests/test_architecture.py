@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "console", "__version__"},
+    {"config", "console", "progress", "__version__"},
     {"rng", "tree", "ops", "compile_cache", "assets", "atomic_write"},
     {"sharding", "nn"},
     {"models"},

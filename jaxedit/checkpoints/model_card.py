@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from huggingface_hub import ModelCard, ModelCardData
 
 from jaxedit import __version__
 from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, method_of
@@ -26,7 +27,7 @@ def model_card(
     dtypes: Mapping[str, np.dtype],
     sources: Sequence[WeightSource] = (),
 ) -> str:
-    """The text of README.md, with the header that the Hub reads.
+    """Return the text of README.md, with the header that the Hub reads.
 
     Args:
       name: of the directory.
@@ -35,9 +36,15 @@ def model_card(
       dtypes: of all parameters in the files.
       sources: the files that the weights were converted from; none: trained here.
     """
-    return "\n".join(
+    licences = [s.licence if " " not in s.licence else "other" for s in sources]
+    data = ModelCardData(
+        library_name="jaxedit",
+        pipeline_tag="image-to-image",
+        license=list(dict.fromkeys(licences)) or None,
+        base_model=list(dict.fromkeys(s.repo for s in sources if s.repo)) or None,
+    )
+    text = "\n".join(
         [
-            *_header(sources),
             f"# {name}",
             "",
             f"A `{config.model_type}` model, written by jaxedit {__version__}. `config.json` holds "
@@ -50,10 +57,11 @@ def model_card(
             "",
         ]
     )
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
 
 
 def how_to_use(name: str, config: PretrainedConfig) -> str:
-    """A command or a line of Python that uses these weights."""
+    """Return a command or a line of Python that uses these weights."""
     try:
         method_of(config, None)
     except ConfigError:
@@ -63,17 +71,6 @@ def how_to_use(name: str, config: PretrainedConfig) -> str:
         f'python -m jaxedit photo.jpg "make it snow" --model={name}\n'
         f'jaxedit.Editor.from_pretrained("{name}").edit("photo.jpg", "make it snow")'
     )
-
-
-def _header(sources: Sequence[WeightSource]) -> list[str]:
-    lines = ["library_name: jaxedit", "pipeline_tag: image-to-image"]
-    for key, values in (
-        ("license", [s.licence if " " not in s.licence else "other" for s in sources]),
-        ("base_model", [s.repo for s in sources if s.repo]),
-    ):
-        if values:
-            lines += [f"{key}:", *(f"- {value}" for value in dict.fromkeys(values))]
-    return ["---", *lines, "---", ""]
 
 
 def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> list[str]:

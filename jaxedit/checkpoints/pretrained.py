@@ -44,6 +44,7 @@ def write_pretrained(
     dtype: str = "bfloat16",
     sources: Sequence[WeightSource] = (),
     notes: Mapping[str, str] = types.MappingProxyType({}),
+    show_progress: bool = False,
 ) -> epath.Path:
     """Write a pretrained directory, piece by piece; never more than one layer is in memory.
 
@@ -59,6 +60,7 @@ def write_pretrained(
         which the released scripts hold it, see `config.precision`.
       sources: the files that the weights were converted from, for the model card.
       notes: further files, name to text, which come and go with the weights.
+      show_progress: on stderr.
 
     Returns:
       The directory.
@@ -81,7 +83,7 @@ def write_pretrained(
     try:
         with _place_of(target) as new:
             shards.require_room(new, shapes, dtypes)
-            shards.write(new, arrays, dtypes)
+            shards.write(new, arrays, dtypes, show_progress=show_progress)
             for file in files:
                 (new / file.name).write_bytes(file.read_bytes())
             card = model_card(target.name, config, shapes, dtypes, sources)

@@ -7,7 +7,7 @@ and the arrays, one after another, all little-endian.
 import json
 import math
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -51,6 +51,7 @@ def write(
     *,
     dtypes: Mapping[str, np.dtype] | None = None,
     metadata: Mapping[str, str] | None = None,
+    on_write: Callable[[int], Any] | None = None,
 ) -> None:
     """Write arrays one after another; never more than one of their chunks is in memory.
 
@@ -60,6 +61,7 @@ def write(
         numpy arrays that hold the values in C order.
       dtypes: what each array becomes on the way; None keeps its own.
       metadata: strings for the header.
+      on_write: told how many bytes each piece of an array was, once it is written.
 
     Raises:
       ValueError: a value is not finite, once cast; names the array.
@@ -87,6 +89,8 @@ def write(
                     piece = piece.astype(kinds[name], copy=False)
                 require_finite({name: piece}, path)
                 file.write(piece.view(np.uint8).data)
+                if on_write:
+                    on_write(piece.nbytes)
 
 
 def read_stored(path: epath.Path) -> dict[str, LazyTensor]:

@@ -18,6 +18,7 @@ from etils import epath
 
 from jaxedit.checkpoints import safetensors_file
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
+from jaxedit.progress import progress_bar
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = re.compile(r"[\w.-]+\.safetensors")  # the only names that are read: beside the index
@@ -60,13 +61,20 @@ def read(directory: epath.Path) -> dict[str, LazyTensor]:
     return stored
 
 
-def write(directory: epath.Path, arrays: Mapping[str, Any], dtypes: Mapping[str, np.dtype]) -> None:
+def write(
+    directory: epath.Path,
+    arrays: Mapping[str, Any],
+    dtypes: Mapping[str, np.dtype],
+    *,
+    show_progress: bool = False,
+) -> None:
     """Write the weights, in shards if they are large.
 
     Args:
       directory: holds no weights yet.
       arrays: by name, see `safetensors.write`.
       dtypes: of each in the files.
+      show_progress: on stderr.
 
     Raises:
       ValueError: a value is not finite.
@@ -74,18 +82,19 @@ def write(directory: epath.Path, arrays: Mapping[str, Any], dtypes: Mapping[str,
     """
     sizes = {name: nbytes(array.shape, dtypes[name]) for name, array in arrays.items()}
     groups = split(sizes)
-    if len(groups) == 1:
-        safetensors_file.write(directory / WEIGHTS, arrays, dtypes=dtypes)
-        return
     weight_map = {}
-    for i, names in enumerate(groups, 1):
-        shard = f"model-{i:05}-of-{len(groups):05}.safetensors"
-        part = {name: arrays[name] for name in names}
-        safetensors_file.write(
-            directory / shard, part, dtypes={name: dtypes[name] for name in names}
-        )
-        weight_map |= dict.fromkeys(names, shard)
-    index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+    total = sum(sizes.values())
+    with progress_bar("writing", total, unit="B", disable=not show_progress) as bar:
+        for i, names in enumerate(groups, 1):
+            is_only = len(groups) == 1
+            shard = WEIGHTS if is_only else f"model-{i:05}-of-{len(groups):05}.safetensors"
+            part = {name: arrays[name] for name in names}
+            kinds = {name: dtypes[name] for name in names}
+            safetensors_file.write(directory / shard, part, dtypes=kinds, on_write=bar.update)
+            weight_map |= dict.fromkeys(names, shard)
+    if len(groups) == 1:
+        return
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (directory / INDEX).write_text(json.dumps(index, indent=1) + "\n", "utf-8")
 
 

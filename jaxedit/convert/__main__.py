@@ -104,7 +104,6 @@ def releases() -> list[str]:
 
 def _convert(args: argparse.Namespace) -> int:
     from jaxedit.convert.convert import ConversionConfig, convert
-    from jaxedit.convert.progress_bar import ProgressBar
 
     order = ConversionConfig(
         src=tuple(args.src),
@@ -116,25 +115,21 @@ def _convert(args: argparse.Namespace) -> int:
         ema=args.ema,
         overwrite=args.overwrite,
     )
-    with ProgressBar() as watch:
-        convert(order, watch)
+    convert(order)
     return DONE
 
 
 def _export(args: argparse.Namespace) -> int:
     from jaxedit.convert.export import export
-    from jaxedit.convert.progress_bar import ProgressBar
 
     require(len(args.src) == 1, f"--src={args.src}: expected one model of ours to export")
-    with ProgressBar() as watch:
-        export(args.src[0], args.dst, DTYPES.get(args.dtype, args.dtype), watch)
+    export(args.src[0], args.dst, DTYPES.get(args.dtype, args.dtype))
     return DONE
 
 
 def _check(args: argparse.Namespace) -> int:
     from jaxedit.convert.check import SCENE, check
     from jaxedit.convert.ensure_converted import ensure_converted
-    from jaxedit.convert.progress_bar import ProgressBar
     from jaxedit.editor.provenance import require_writable
 
     require(not (args.src or args.dst), "--check: expected no --src and no --dst beside it")
@@ -143,8 +138,7 @@ def _check(args: argparse.Namespace) -> int:
     beside = pathlib.Path(args.check).absolute() if is_local else pathlib.Path(directory.name)
     output = require_writable(args.output or beside.with_name(f"{beside.name}-check.png"))
     picture = pathlib.Path(args.picture) if args.picture else SCENE
-    with ProgressBar() as watch:
-        faults = check(directory, picture=picture, output=output, watch=watch)
+    faults = check(directory, picture=picture, output=output)
     for fault in faults:
         print(f"error: {directory}: {fault}", file=sys.stderr)
     print(f"{directory}: {'not sound' if faults else 'sound'}")

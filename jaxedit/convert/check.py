@@ -17,12 +17,12 @@ from jaxedit import assets, tree
 from jaxedit.checkpoints import hub, pretrained
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
-from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image, quantize
+from jaxedit.progress import progress_bar
 
 SCENE = assets.ROOT / "scene.png"
 ALONE = 16  # side of the latent grid on which a tokenizer without an editor is tried
@@ -55,7 +55,6 @@ def check(
     *,
     picture: pathlib.Path = SCENE,
     output: pathlib.Path,
-    watch: ProgressBar,
     say: Callable[[str], Any] = print,
 ) -> list[str]:
     """Look at all of a pretrained directory and say what is in it.
@@ -64,7 +63,6 @@ def check(
       directory: the one.
       picture: goes through the image tokenizer, if there is one.
       output: PNG of the picture and its reconstruction.
-      watch: told how many bytes were read.
       say: takes each line of the report.
 
     Returns:
@@ -79,11 +77,9 @@ def check(
     for line in describe(config):
         say(line)
     networks = {name: of_network(stored, name) for name in pretrained.networks_of(config)}
-    watch.expect({name: sum(a.nbytes for a in part.values()) for name, part in networks.items()})
-    found = {
-        name: statistics(part, functools.partial(watch.seen, name))
-        for name, part in networks.items()
-    }
+    total = sum(array.nbytes for part in networks.values() for array in part.values())
+    with progress_bar("reading", total, unit="B") as bar:
+        found = {name: statistics(part, bar.update) for name, part in networks.items()}
     for line in table(found):
         say(line)
     digests = "".join(numbers.digest for numbers in found.values())

@@ -13,7 +13,6 @@ from jaxedit.checkpoints import hub, pretrained, shards
 from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
 from jaxedit.convert.combine import combine
 from jaxedit.convert.network_checkpoint import NetworkCheckpoint, open_networks
-from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.text_tokenizer import FILES
 
 RECORD = "conversion.json"  # in the directory: what it was made from
@@ -44,9 +43,7 @@ class ConversionConfig:
     overwrite: bool = False
 
 
-def convert(
-    order: ConversionConfig, watch: ProgressBar, say: Callable[[str], Any] = print
-) -> hub.Directory:
+def convert(order: ConversionConfig, say: Callable[[str], Any] = print) -> hub.Directory:
     """Do it, unless it was done before from the same files.
 
     Returns:
@@ -79,11 +76,12 @@ def convert(
     written = pretrained.write_pretrained(
         target,
         config,
-        watch.arrays(arrays),
+        arrays,
         tokenizer_of(order, parts),
         dtype=order.dtype,
         sources=[part.source for part in parts],
         notes={RECORD: json.dumps(record, indent=1) + "\n"},
+        show_progress=True,
     )
     count = sum(math.prod(shape) for shape in shapes.values())
     say(f"{written}: {count:,} parameters written")

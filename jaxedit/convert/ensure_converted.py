@@ -16,7 +16,6 @@ from jaxedit.convert.combine import PLACES
 from jaxedit.convert.convert import ConversionConfig, convert
 from jaxedit.convert.detect import KINDS
 from jaxedit.convert.network_checkpoint import open_networks
-from jaxedit.convert.progress_bar import ProgressBar
 
 
 def ensure_converted(name: str | os.PathLike) -> Directory:
@@ -40,8 +39,7 @@ def ensure_converted(name: str | os.PathLike) -> Directory:
         _refuse_release(pathlib.Path(text))
     elif text in OFFICIAL and not (hub.converted(text) / CONFIG).is_file():
         say = functools.partial(print, file=sys.stderr)
-        with ProgressBar() as watch:
-            return convert(ConversionConfig(src=(text,), dst=str(hub.converted(text))), watch, say)
+        return convert(ConversionConfig(src=(text,), dst=str(hub.converted(text))), say)
     return hub.resolve(text)
 
 

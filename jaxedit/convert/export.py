@@ -1,6 +1,7 @@
 """Write a model of ours as the files of its release: the original names, as safetensors."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,14 +16,13 @@ from jaxedit.convert.detect import KINDS
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.convert.keymaps.keymap import to_torch
 from jaxedit.convert.network_checkpoint import open_networks
-from jaxedit.convert.progress_bar import ProgressBar
+from jaxedit.progress import progress_bar
 
 
 def export(
     src: str | os.PathLike,
     dst: str | os.PathLike,
     dtype: str | None,
-    watch: ProgressBar,
     say: Callable[[str], Any] = print,
 ) -> None:
     """Write one file per kind of network: varedit.safetensors, bsq.safetensors, t5.safetensors.
@@ -33,7 +33,6 @@ def export(
       src: name or directory of a model of ours.
       dst: local directory, new or empty; appears only once it is complete.
       dtype: of the files; None keeps that of the weights.
-      watch: sees the weights go by.
       say: takes a line for each file.
 
     Raises:
@@ -52,7 +51,9 @@ def export(
             state = to_torch(KINDS[part.kind].keymap, params)
             dtypes = {key: np.dtype(jnp.dtype(dtype or a.dtype)) for key, a in state.items()}
             file = f"{part.kind}.safetensors"
-            safetensors_file.write(new / file, watch.arrays(state, part.kind), dtypes=dtypes)
+            total = sum(math.prod(a.shape) * dtypes[key].itemsize for key, a in state.items())
+            with progress_bar(part.kind, total, unit="B") as bar:
+                safetensors_file.write(new / file, state, dtypes=dtypes, on_write=bar.update)
             say(f"{target / file}: {len(state)} arrays")
         text = json.dumps(told(parts[0].model), indent=1) + "\n"
         (new / "config.json").write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from jaxedit.config import require
 from jaxedit.console import BAD_INPUT, DONE
 from jaxedit.editor import preparation
+from jaxedit.progress import progress_bar
 
 if TYPE_CHECKING:
     from jaxedit.editor.edit_list import Row
@@ -100,7 +101,7 @@ def _edit_all(
     if all(row.error for row in rows):
         yield from (_failed(row, row.error) for row in rows)
         return
-    with preparation.bar(total=len(rows), unit="edit") as bar:
+    with progress_bar("edits", len(rows)) as bar:
         several = {"rows_per_device": args.rows_per_device, "every_device": True}
         editor = preparation.load(name, **preparation.placement(args), **several)
         preparation.compile(editor, options)

@@ -2,9 +2,7 @@
 
 import argparse
 import pathlib
-import sys
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.config import OFFICIAL, PretrainedConfig, official, require, settings_of
@@ -47,23 +45,6 @@ def checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, 
         f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
     )
     return name, config, {"method": args.method, **given}
-
-
-def bar(**options: Any) -> Any:
-    """A progress bar, where somebody is looking."""
-    from tqdm import tqdm
-
-    return tqdm(disable=not sys.stderr.isatty(), leave=False, **options)
-
-
-def follow(bar: Any) -> Callable[[int, int], None]:
-    """A report of (done, steps) that moves the bar."""
-
-    def report(done: int, steps: int) -> None:
-        bar.total = steps
-        bar.update(done - bar.n)
-
-    return report
 
 
 def load(name: str, *, every_device: bool = False, **options: Any) -> "Editor":

@@ -7,6 +7,7 @@ import tracemalloc
 import jax
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
 from jaxedit import Editor, tree
@@ -261,8 +262,12 @@ def test_the_card_says_what_where_from_and_how(tiny_model, tmp_path):
     arrays = tree.flatten(params)
     write_pretrained(tmp_path / "m", config, arrays, tiny_model, sources=sources)
     card = (tmp_path / "m" / "README.md").read_text()
-    header = card.split("---")[1].split()
-    assert {"mit", "apache-2.0", "other", "HiDream-ai/VAREdit", "google/flan-t5-xl"} < set(header)
+    assert ModelCard(card).data.to_dict() == {
+        "library_name": "jaxedit",
+        "pipeline_tag": "image-to-image",
+        "license": ["mit", "apache-2.0", "other"],
+        "base_model": ["HiDream-ai/VAREdit", "google/flan-t5-xl"],
+    }
     assert "- bsq: vae.pth from https://example.org (licence: see its home)" in card
     for network, dtype in (
         ("bsq", "float32"),

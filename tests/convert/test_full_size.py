@@ -15,7 +15,6 @@ from jaxedit import Editor, assets, tree
 from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import SQUARE_SCALES, official
 from jaxedit.convert.convert import ConversionConfig, convert
-from jaxedit.convert.progress_bar import ProgressBar
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.models.editar import EditAR, Null
 
@@ -30,7 +29,7 @@ def converted(name, directory):
         releases.write(kind, config, directory, seed=0) for kind in releases.kinds_of(config)
     ]
     order = ConversionConfig(src=tuple(map(str, sources)), dst=str(directory / name), settings=name)
-    convert(order, ProgressBar())
+    convert(order)
     report(f"{name} converted")
     return directory / name
 

@@ -11,7 +11,6 @@ from typing import Any
 from jaxedit.config import require
 from jaxedit.data import record
 from jaxedit.data.local_path import require_local
-from jaxedit.data.progress import Progress
 from jaxedit.data.store import METADATA
 from jaxedit.datasets.convert.folder import Folder
 from jaxedit.datasets.convert.processes import write_shards
@@ -19,6 +18,7 @@ from jaxedit.datasets.convert.report import Report, write_json
 from jaxedit.datasets.convert.shard import Job
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
+from jaxedit.progress import progress_bar
 
 _PARTS = 20  # published pieces of a shard, some thousand pairs
 _SPREAD = 16  # shards of a small data set, so that several processes share it
@@ -89,9 +89,9 @@ def convert(order: StoreConfig) -> Report:
         else:  # the pictures may have changed since
             print(f"{order.out}: converted before; --overwrite begins again", file=sys.stderr)
         jobs = [Job(published, parts[i::shards], folder, i, order.store_px) for i in missing]
-        with Progress(f"pieces of {published.name}", len(parts)) as progress:
-            progress.add(len(parts) - sum(len(job.parts) for job in jobs))
-            write_shards(jobs, min(order.workers, max(len(jobs), 1)), progress.add)
+        with progress_bar(f"pieces of {published.name}", len(parts)) as bar:
+            bar.update(len(parts) - sum(len(job.parts) for job in jobs))
+            write_shards(jobs, min(order.workers, max(len(jobs), 1)), bar.update)
         return _finish(order, folder, published)
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from jaxedit.config import require
 from jaxedit.data.drop_list import Dropped
 from jaxedit.data.pictures import photo
-from jaxedit.data.progress import Progress
 from jaxedit.data.record import Record
 from jaxedit.data.store import Store, is_store
 from jaxedit.datasets.near_duplicates.perceptual_hash import hashes, import_imagehash
+from jaxedit.progress import progress_bar
 
 _BLOCK = 256  # rows that a thread takes at a time
 _SMALL = (64, 64)  # pixels at least, of a JPEG picture that is only hashed
@@ -82,12 +82,12 @@ def find(store: Store, pictures: Pictures, *, distance: int, threads: int) -> li
     blocks = [range(len(store))[i : i + _BLOCK] for i in range(0, len(store), _BLOCK)]
     dropped = []
     with (
-        Progress(store.name, len(store)) as progress,
+        progress_bar(store.name, len(store)) as bar,
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
         for block, rows in zip(blocks, pool.map(search, blocks), strict=True):
             dropped += rows
-            progress.add(len(block))
+            bar.update(len(block))
     return dropped
 
 

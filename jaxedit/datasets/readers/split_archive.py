@@ -19,13 +19,13 @@ import sys
 import tarfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxedit.datasets.readers.split_file import Piece, find_archives, open_pieces
+from jaxedit.progress import progress_bar
 
 _MEMBER = np.dtype([("name", "<u8"), ("offset", "<u8"), ("size", "<u8")])
 _CHUNK = 1 << 20
@@ -127,7 +127,9 @@ class Archive:
             open_pieces(self._pieces) as packed,
             gzip.GzipFile(fileobj=packed) as stream,
             open(partial, "ab") as out,
-            _progress(f"{self.name}: decompressing into {self._scratch}", total) as advance,
+            progress_bar(
+                f"{self.name}: decompressing into {self._scratch}", total, unit="B"
+            ) as bar,
         ):
             free = shutil.disk_usage(self._scratch).free + out.tell()
             if free < total:
@@ -137,7 +139,7 @@ class Archive:
                 stream.seek(out.tell())  # what an earlier run wrote
                 while chunk := stream.read1(_CHUNK):
                     out.write(chunk)
-                    advance(packed.tell())
+                    bar.update(packed.tell() - bar.n)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 print(f"{self.name}: only the first part can be read: {error}", file=sys.stderr)
             except OSError as error:
@@ -150,14 +152,14 @@ class Archive:
         with open_pieces(self._tar_pieces()) as file:
             length = file.seek(0, os.SEEK_END)
             file.seek(0)
-            with _progress(f"{self.name}: listing members", length) as advance:
+            with progress_bar(f"{self.name}: listing members", length, unit="B") as bar:
                 members = _Members(file, length)
                 for name, offset, size in members:
                     names.append(_key(name))
                     offsets.append(offset)
                     sizes.append(size)
                     folders.add(name.split("/")[0] if "/" in name else "")
-                    advance(offset)
+                    bar.update(offset - bar.n)
         index = np.empty(len(names), _MEMBER)
         index["name"], index["offset"], index["size"] = names, offsets, sizes
         temporary = self._path("index")
@@ -210,16 +212,3 @@ def _normal(name: str) -> str:
 def _key(name: str) -> int:
     digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with the bytes so far: a bar on a terminal, else one line."""
-    from tqdm import tqdm
-
-    if not sys.stderr.isatty():
-        print(f"{title} ({total / 1e9:.1f} GB)", file=sys.stderr, flush=True)
-    with tqdm(
-        total=total, desc=title, unit="B", unit_scale=True, disable=not sys.stderr.isatty()
-    ) as bar:
-        yield lambda position: bar.update(position - bar.n)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
-from jaxedit.data.progress import Progress
 from jaxedit.data.store import Store
 from jaxedit.datasets.vlm_filter.answers import Answers
 from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
 from jaxedit.datasets.vlm_filter.question import UNCLEAR, body_of, read_answer
+from jaxedit.progress import progress_bar
 
 
 class Model(NamedTuple):
@@ -54,13 +54,13 @@ def ask_all(
         answers.add(row, record.id, answer, model.name)
 
     with (
-        Progress(store.name, len(rows)) as progress,
+        progress_bar(store.name, len(rows)) as bar,
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
         try:
             for block in _blocks(rows, 64 * threads):
                 for _ in pool.map(ask, block):
-                    progress.add()
+                    bar.update()
         finally:
             stop.set()
 
@@ -78,7 +78,7 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
     with (
         atomic_write(path) as part,
         part.open("w", encoding="utf-8") as file,
-        Progress(store.name, len(rows)) as progress,
+        progress_bar(store.name, len(rows)) as bar,
     ):
         for row in rows:
             record = store[row]
@@ -91,7 +91,7 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
                 }
                 file.write(json.dumps(request) + "\n")
                 count += 1
-            progress.add()
+            bar.update()
     return count
 
 

@@ -1,0 +1,43 @@
+"""Progress bars on stderr, by tqdm."""
+
+import sys
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+SECONDS = 60  # between two lines where stderr is no terminal; short work says nothing there
+LINE = "{desc}: {n_fmt} of {total_fmt} after {elapsed}, {remaining} to go\n"
+
+
+def progress_bar(
+    name: str = "", total: int | None = None, *, unit: str = "rows", disable: bool = False
+) -> tqdm:
+    """Return a bar that is redrawn in place on a terminal; elsewhere it is a line a minute.
+
+    Args:
+      name: of the work; changed by `bar.set_description_str`.
+      total: of units, if it is known.
+      unit: what `bar.update` counts; bytes, "B", are shown in powers of ten, as in 1.2G.
+      disable: show nothing.
+    """
+    lines = {"mininterval": SECONDS, "miniters": 1, "delay": SECONDS, "bar_format": LINE}
+    is_terminal = sys.stderr.isatty()
+    return tqdm(
+        desc=name,
+        total=total,
+        unit=unit,
+        unit_scale=unit == "B",
+        disable=disable,
+        leave=not is_terminal,
+        **({} if is_terminal else lines),
+    )
+
+
+def follow(bar: tqdm) -> Callable[[int, int], None]:
+    """Return a report of (done, total) that moves the bar there."""
+
+    def report(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return report
