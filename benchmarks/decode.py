@@ -117,18 +117,19 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
 
     from jaxedit import rng
     from jaxedit.config import ERecConfig
-    from jaxedit.erec.decode import Policy, layout
+    from jaxedit.erec.dual_path import DualPathSampling, layout
     from jaxedit.sampling import next_token, sample_editar
+    from jaxedit.sampling.methods import TokenSampling, numbers_of
 
     weights = random_weights(config, dtype)
     key = rng.key_for(0, "source")
     source = jax.random.randint(key, (1, config.image_tokens), 0, config.codes)
-    seeds, sampling = jnp.zeros(1, jnp.int32), sample_editar.Sampling.of(sample)
-    R, policy = 2, sample_editar.EditPolicy(seeds, sampling)
+    seeds, numbers = jnp.zeros(1, jnp.int32), numbers_of(sample)
+    R, method = 2, TokenSampling(seeds, numbers)
     if entry == "erec":
         rows = layout("own", 2)
         R, erec = 4, ERecConfig()
-        policy = Policy(seeds, source, sampling, erec.tau_replace, rows=rows, config=erec)
+        method = DualPathSampling(seeds, source, numbers, erec.tau_replace, rows=rows, config=erec)
     text = jax.random.normal(rng.key_for(0, "text"), (1, R, config.text_tokens, config.text_width))
 
     @jax.jit
@@ -143,7 +144,7 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
 
     def advance(state):
         tokens, _ = sample_editar.generate(
-            weights, *state, policy, config=config, segment=segment, tokens=N
+            weights, *state, method, config=config, segment=segment, tokens=N
         )
         return tokens
 

@@ -59,8 +59,9 @@ def lower(sharding, args: argparse.Namespace):
     from jaxedit import rng
     from jaxedit.config import EDITAR_PRESETS, TokenSampleConfig
     from jaxedit.models.editar import init_null, init_params
-    from jaxedit.sampling import next_token, sample_editar
+    from jaxedit.sampling import next_token
     from jaxedit.sampling.decode_weights import unstack
+    from jaxedit.sampling.methods import TokenSampling, numbers_of
 
     config = EDITAR_PRESETS["xl"].editar
     options = {"int8": args.int8, "backend": args.backend}
@@ -73,19 +74,16 @@ def lower(sharding, args: argparse.Namespace):
         prefix = next_token.prefill_image(weights, config, source)
         text = jnp.zeros((1, args.rows, config.text_tokens, config.text_width))
         state = next_token.start(weights, config, prefix, text, slots=args.slots)
-        sampling = sample_editar.Sampling.of(TokenSampleConfig())
-        policy = sample_editar.EditPolicy(
-            jnp.zeros(1, jnp.int32), jax.tree.map(jnp.asarray, sampling)
-        )
-        return weights, prefix, state, policy
+        numbers = jax.tree.map(jnp.asarray, numbers_of(TokenSampleConfig()))
+        return weights, prefix, state, TokenSampling(jnp.zeros(1, jnp.int32), numbers)
 
     shapes = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
         jax.eval_shape(arguments),
     )
 
-    def segment(weights, prefix, state, policy):
-        return next_token.decode(weights, config, prefix, state, policy, steps=64)
+    def segment(weights, prefix, state, method):
+        return next_token.decode(weights, config, prefix, state, method, steps=64)
 
     return jax.jit(segment, donate_argnums=2).lower(*shapes)
 

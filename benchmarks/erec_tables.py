@@ -30,9 +30,9 @@ from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import provenance
-from jaxedit.erec import edit
+from jaxedit.erec import dual_path, restore
+from jaxedit.erec.edit_mask import Maps, split
 from jaxedit.erec.panel import PanelInputs, panel
-from jaxedit.erec.refine import Maps, split
 from jaxedit.sampling import sample_editar
 from jaxedit.sampling.text_encoder import encode_text
 
@@ -74,7 +74,7 @@ class Bench:
         settings = (seed, pairs, batch, sample.temperature)
         self.work = args.work / "-".join([*hashes, *map(str, settings)])
         self.work.mkdir(parents=True, exist_ok=True)
-        self._paths: dict[Any, list[edit.Paths]] = {}
+        self._paths: dict[Any, list[dual_path.Paths]] = {}
         self._scores: dict[Any, Score] = {}
 
     def sample(self, top_k: int) -> Any:
@@ -94,7 +94,7 @@ class Bench:
             )
         return np.concatenate(tokens)
 
-    def decode(self, top_k: int, erec: ERecConfig) -> list[edit.Paths]:
+    def decode(self, top_k: int, erec: ERecConfig) -> list[dual_path.Paths]:
         """Both paths of every chunk."""
         key = self._decoding(top_k, erec)
         if key not in self._paths:
@@ -102,13 +102,13 @@ class Bench:
             self._paths[key] = [self._decode(i, key, top_k, erec) for i in chunks]
         return self._paths[key]
 
-    def refine(self, top_k: int, erec: ERecConfig) -> edit.Refined:
+    def refine(self, top_k: int, erec: ERecConfig) -> restore.Refined:
         """Refined edits of all pairs, numpy."""
         found = []
         for chunk, paths in zip(self.chunks, self.decode(top_k, erec), strict=True):
             found.append(self._refine(chunk, paths, erec))
             self.bar.update()
-        return edit.Refined(*(np.concatenate(x) for x in zip(*found, strict=True)))
+        return restore.Refined(*(np.concatenate(x) for x in zip(*found, strict=True)))
 
     def expect(self, settings: list[Setting]) -> None:
         """Tell the progress bar how much work they are."""
@@ -167,10 +167,10 @@ class Bench:
             )
             return sample_editar.draw(self.networks.vq, tokens, config=self.config)
         erec = self.config.erec
-        paths = edit.decode(self.networks, source, c.text, c.mask, c.seeds, erec=erec, **rest)
+        paths = dual_path.decode(self.networks, source, c.text, c.mask, c.seeds, erec=erec, **rest)
         thresholds, erec = split(erec)
         given = (self.networks.vq, c.pixels, source.codes, paths, thresholds)
-        return edit.refine(*given, erec=erec, config=self.config).pixels
+        return restore.refine(*given, erec=erec, config=self.config).pixels
 
     def view(self, index: int, top_k: int) -> PanelInputs:
         """What the panel shows of one pair."""
@@ -187,24 +187,24 @@ class Bench:
         pictures = (self.pairs[index].source, *pictures, refined.pixels[row])
         return PanelInputs(*pictures, maps.nll_rec, maps.nll_edit, maps.js, refined.mask[row])
 
-    def _decode(self, i: int, key: tuple, top_k: int, erec: ERecConfig) -> edit.Paths:
+    def _decode(self, i: int, key: tuple, top_k: int, erec: ERecConfig) -> dual_path.Paths:
         self.bar.update()
         file, names = self.work / f"{'-'.join(map(str, (*key, i)))}.npz", ("rec", "edit")
         if not file.exists():
             c, rest = self.chunks[i], {"sample": self.sample(top_k), "erec": erec, **self._rest}
-            paths = edit.decode(self.networks, c.source, c.text, c.mask, c.seeds, **rest)
+            paths = dual_path.decode(self.networks, c.source, c.text, c.mask, c.seeds, **rest)
             arrays = {name: getattr(paths, name) for name in names} | paths.maps._asdict()
             np.savez(file.with_suffix(".part.npz"), **jax.device_get(arrays))
             file.with_suffix(".part.npz").rename(file)
         with np.load(file) as stored:
             maps = Maps(*(stored[name] for name in Maps._fields))
-            return edit.Paths(*(stored[name] for name in names), maps)
+            return dual_path.Paths(*(stored[name] for name in names), maps)
 
-    def _refine(self, c: Chunk, paths: edit.Paths, erec: ERecConfig) -> edit.Refined:
+    def _refine(self, c: Chunk, paths: dual_path.Paths, erec: ERecConfig) -> restore.Refined:
         thresholds, rest = split(erec)
         given = (self.networks.vq, c.pixels, c.source.codes, paths, thresholds)
         rest = {"erec": rest, "config": self.config, "decoded": c.decoded}
-        return jax.device_get(edit.refine(*given, **rest))
+        return jax.device_get(restore.refine(*given, **rest))
 
     @staticmethod
     def _decoding(top_k: int, erec: ERecConfig) -> tuple:
@@ -222,7 +222,7 @@ class Bench:
         ids, mask = self.tokenizer(sum(words, []), self.config.editar.text_tokens)
         text = encode_text(self.t5, ids, mask, config=self.config.t5, dtype="float32")
         text, mask = (x.reshape(len(words), 2, *x.shape[1:]) for x in (text, mask))
-        decoded = edit.draw_tokens(self.networks.vq, source.codes, config=self.config)
+        decoded = restore.draw_tokens(self.networks.vq, source.codes, config=self.config)
         return Chunk(pixels, source, decoded, text, mask, jnp.arange(start, start + len(pairs)))
 
 

@@ -70,6 +70,7 @@ def build(shapes: dict, batch: int, dtype: str):
     from jaxedit.config import SQUARE_SCALES, VAREditConfig
     from jaxedit.models.varedit import VAREdit, init_params
     from jaxedit.sampling import next_scale
+    from jaxedit.sampling.methods import BitSampling, draw_uniforms
 
     scales = tuple((n, n) for n in shapes["scales"])
     width, K = shapes["embed_dim"], len(scales)
@@ -92,26 +93,26 @@ def build(shapes: dict, batch: int, dtype: str):
     text = jax.random.normal(rng.key_for(0, "text"), (batch, T, shapes["text_channels"]))
     source = jax.random.normal(rng.key_for(0, "source"), (batch, h * w, shapes["codebook_dim"]))
     keys = jax.vmap(lambda seed: rng.key_for(seed, "bits"))(jnp.arange(batch))
-    guidance = jnp.full(K, shapes["cfg_scale"], jnp.float32)
-    temperature = jnp.full(K, shapes["temperature"], jnp.float32)
+    numbers = {
+        "guidance": jnp.full(K, shapes["cfg_scale"], jnp.float32),
+        "temperature": jnp.full(K, shapes["temperature"], jnp.float32),
+        "top_p": jnp.float32(shapes["top_p"]),
+        "min_p": jnp.float32(0),
+    }
 
-    def step(params, text, text_mask, source, keys, guidance, temperature, top_p):
+    def step(params, text, text_mask, source, keys, numbers):
         return next_scale.generate(
             model,
             params,
             text,
             text_mask,
             source,
-            keys,
-            guidance,
-            temperature,
-            top_p,
+            BitSampling(draw_uniforms(keys, scales, config.token_bits), numbers),
             scales=scales,
             rope_scales=config.rope_scales,
         )
 
-    mask, top_p = jnp.ones((batch, T), bool), jnp.float32(shapes["top_p"])
-    return step, (params, text, mask, source, keys, guidance, temperature, top_p)
+    return step, (params, text, jnp.ones((batch, T), bool), source, keys, numbers)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from collections.abc import Sequence
 
 from jaxedit import console
 from jaxedit.config import require, require_int8, require_seed, settings_of
+from jaxedit.config.methods import PART_OF, options_of
 from jaxedit.console import DONE, exit_code
 from jaxedit.editor import preparation
-from jaxedit.editor.arguments import every_option, make_parser, option_names
+from jaxedit.editor.arguments import make_parser
 from jaxedit.editor.batch_edit import edit_list
 from jaxedit.progress import follow, progress_bar
 
@@ -101,7 +102,7 @@ def replay(args: argparse.Namespace) -> int:
     fixed = (
         *("instruction", "seed", "fit", "keep_size", "method", "task", "int8", "diagnostics"),
         *("dtype", "t5_dtype"),
-        *every_option(),
+        *PART_OF,
     )
     given = [name for name in fixed if getattr(args, name) is not None]
     require(not given, f"--from_png takes {', '.join(given)} from the file: leave that out")
@@ -125,7 +126,7 @@ def replay(args: argparse.Namespace) -> int:
     )
     where = f"{editor.name}: the weights"
     _require_same(where, editor.fingerprint, settings["weights_sha256"])
-    known = option_names(editor.config, settings["method"])
+    known = options_of(settings["method"])
     options = {name: settings[name] for name in ("method", *known) if name in settings}
     preparation.compile(editor, options)
     words, seed, task = settings["instruction"], settings["seed"], settings.get("task")

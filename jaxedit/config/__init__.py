@@ -17,13 +17,10 @@ from jaxedit.config.checks import (
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
 from jaxedit.config.models import (
-    CONDITIONINGS,
     PARTS,
-    ROPE_MODES,
     SQUARE_SCALES,
     BSQConfig,
     PretrainedConfig,
-    SampleConfig,
     Scales,
     T5Config,
     VAREditConfig,
@@ -36,13 +33,8 @@ from jaxedit.config.presets import (
     llamagen,
     pick_preset,
 )
-from jaxedit.config.tokens import (
-    EditARConfig,
-    ERecConfig,
-    TokenSampleConfig,
-    ViTConfig,
-    VQConfig,
-)
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 from jaxedit.config.training import (
     BSQTrainConfig,
     DataConfig,
@@ -59,7 +51,6 @@ __all__ = [
     "BSQConfig",
     "BSQTrainConfig",
     "CLIPConfig",
-    "CONDITIONINGS",
     "ConfigError",
     "DataConfig",
     "EDITAR_PRESETS",
@@ -78,7 +69,6 @@ __all__ = [
     "PARTS",
     "PRESETS",
     "PretrainedConfig",
-    "ROPE_MODES",
     "SQUARE_SCALES",
     "SampleConfig",
     "Scales",

@@ -5,6 +5,8 @@ import json
 from typing import Any, get_args, get_origin, get_type_hints
 
 from jaxedit.config.checks import require
+from jaxedit.config.fields import choices_of
+from jaxedit.config.sampling import RuleConfig
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -15,8 +17,8 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
     """Rebuild the dataclass `cls` from `to_dict`'s form.
 
-    Only fields that are empty by default may be left out: parts that a model does not have, and
-    settings that older files lack and that follow from others.
+    Only some fields may be left out: those that are empty by default (parts that a model does not
+    have, and settings that follow from others), and rules of sampling, which are then off.
 
     Raises:
       ConfigError: a key is unknown or missing; the message lists all of them.
@@ -24,6 +26,9 @@ def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
     require(isinstance(values, dict), f"{name}: expected an object, found {values!r}")
     hints = get_type_hints(cls)
     absent = {field.name for field in dataclasses.fields(cls) if field.default in (None, "")}
+    if issubclass(cls, RuleConfig):
+        rules = (rule for rule in cls.__mro__[1:] if dataclasses.is_dataclass(rule))
+        absent |= {field.name for rule in rules for field in dataclasses.fields(rule)}
     unknown = sorted(values.keys() - hints.keys())
     missing = sorted(hints.keys() - values.keys() - absent)
     require(
@@ -39,6 +44,8 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return from_dict(kinds[0], value, name)
     if isinstance(value, list):
         return tuple(_value(None, v, name) for v in value)
+    if choices_of(hint):
+        return value  # `validate` says which there are
     allowed = get_args(hint) if get_origin(hint) is not tuple and get_args(hint) else (hint,)
     if value is None or isinstance(value, str | bool):
         ok = hint is None or type(value) in allowed

@@ -1,6 +1,7 @@
 """The comments of settings, read from the source of their dataclasses: they are written once."""
 
 import ast
+import dataclasses
 import functools
 import inspect
 import io
@@ -14,6 +15,15 @@ def comments_of(cls: type) -> dict[str, str]:
 
     A comment stands at the end of the field's own lines, or on the lines right above it.
     """
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            found |= _own_comments(base)
+    return found
+
+
+def _own_comments(cls: type) -> dict[str, str]:
+    """The comments of the fields that a dataclass does not inherit."""
     source = textwrap.dedent(inspect.getsource(cls))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxedit.config.checks import ConfigError, require
-from jaxedit.config.models import PretrainedConfig, SampleConfig
-from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
+from jaxedit.config.models import PretrainedConfig
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 
 # model_type -> its methods, the default first
 METHODS = {"varedit": ("varedit",), "editar": ("editar", "editar+erec")}
@@ -17,7 +17,26 @@ OPTIONS = {
     "editar": ("token_sample",),
     "editar+erec": ("token_sample", "erec"),
 }
-_PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
+PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
+# option -> the first dataclass that has it
+PART_OF = {
+    field.name: part for part in reversed(PARTS.values()) for field in dataclasses.fields(part)
+}
+
+
+def options_of(method: str) -> list[str]:
+    """Return the names of the options that a method takes."""
+    return [field.name for part in OPTIONS[method] for field in dataclasses.fields(PARTS[part])]
+
+
+def options_by_method() -> dict[tuple[str, ...], list[str]]:
+    """Return all options, grouped by the methods that take them."""
+    taken = {method: options_of(method) for method in OPTIONS}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in PART_OF:
+        takers = tuple(method for method, options in taken.items() if name in options)
+        groups.setdefault(takers, []).append(name)
+    return groups
 
 
 def method_of(config: PretrainedConfig, method: str | None) -> str:
@@ -66,14 +85,13 @@ def settings_of(
     """
     method = method_of(config, method)
     defaults = [getattr(config, part) for part in OPTIONS[method]]
-    names = [{field.name for field in dataclasses.fields(part)} for part in defaults]
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        if not any(name in part for part in names):
+        if name not in options_of(method):
             raise ConfigError(f"{name}={value!r}: {_misplaced(name, method)}")
     settings = tuple(
-        dataclasses.replace(part, **{name: given[name] for name in given.keys() & known})
-        for part, known in zip(defaults, names, strict=True)
+        dataclasses.replace(part, **{name: given[name] for name in given.keys() & vars(part)})
+        for part in defaults
     )
     if method == "varedit":
         settings[0].validate(len(config.varedit.scales))
@@ -86,15 +104,12 @@ def settings_of(
 
 def _misplaced(name: str, method: str) -> str:
     """Say why a method does not take an option."""
-    takes = {
-        other: {field.name for part in parts for field in dataclasses.fields(_PARTS[part])}
-        for other, parts in OPTIONS.items()
-    }
-    others = [other for other, options in takes.items() if name in options]
+    others = [other for other in OPTIONS if name in options_of(other)]
     if others:
         return f"an option of method {' or '.join(others)}, found {method}"
-    near = difflib.get_close_matches(name, takes[method], 1)
-    known = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(takes[method]))}"
+    known = options_of(method)
+    near = difflib.get_close_matches(name, known, 1)
+    known = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(known))}"
     return f"no option of method {method}; {known}"
 
 

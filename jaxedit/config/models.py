@@ -2,59 +2,53 @@
 
 import dataclasses
 import math
+from typing import Literal
 
-from jaxedit.config.checks import require, require_fit
+from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
-from jaxedit.config.tokens import (
-    EditARConfig,
-    ERecConfig,
-    TokenSampleConfig,
-    ViTConfig,
-    VQConfig,
+from jaxedit.config.fields import (
+    Positive,
+    PositiveInt,
+    Share,
+    check_fields,
 )
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 
 Scales = tuple[tuple[int, int], ...]  # ((h_1, w_1), ..., (h_K, w_K)), coarse to fine
 
 # The square schedule of Infinity and VAREdit; 7, 10, 12 or 13 entries are 256, 512, 768 or 1024 px.
 SQUARE_SCALES: Scales = tuple((n, n) for n in (1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 40, 48, 64))
 
-CONDITIONINGS = ("sar", "finest", "full", "none")
-ROPE_MODES = ("grid", "release")
-
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class T5Config:
     """T5 v1.1 / Flan encoder (gated GELU). Defaults: flan-t5-xl."""
 
-    vocab_size: int = 32128  # entries of the text vocabulary
-    width: int = 2048  # d_model
-    head_width: int = 64  # d_kv
-    mlp_hidden: int = 5120  # d_ff
-    layers: int = 24  # blocks
-    heads: int = 32  # of attention
-    position_buckets: int = 32  # of relative positions
-    position_max_distance: int = 128  # tokens; farther ones share a bucket
-    norm_eps: float = 1e-6  # added to the variance in norms
+    vocab_size: PositiveInt = 32128  # entries of the text vocabulary
+    width: PositiveInt = 2048  # d_model
+    head_width: PositiveInt = 64  # d_kv
+    mlp_hidden: PositiveInt = 5120  # d_ff
+    layers: PositiveInt = 24  # blocks
+    heads: PositiveInt = 32  # of attention
+    position_buckets: PositiveInt = 32  # of relative positions
+    position_max_distance: PositiveInt = 128  # tokens; farther ones share a bucket
+    norm_eps: Positive = 1e-6  # added to the variance in norms
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that cannot work."""
-        for name in (
-            *("vocab_size", "width", "head_width", "mlp_hidden", "layers", "heads"),
-            *("position_buckets", "position_max_distance"),
-        ):
-            value = getattr(self, name)
-            require(value > 0, f"t5.{name}={value}: expected a positive number")
+        check_fields(self, "t5")
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class BSQConfig:
     """Multi-scale residual binary spherical tokenizer. Defaults: `infinity_vae_d32reg` (2B)."""
 
-    bits: int = 32  # channels of the latent = bits per latent position
-    stride: int = 16  # pixels per latent position; the first log2(stride) levels halve
-    base_channels: int = 128  # channels of the first level
-    channel_mult: tuple[int, ...] = (1, 2, 4, 4, 4)  # of each level, times base_channels
-    res_blocks: int = 2  # residual blocks per level
+    bits: PositiveInt = 32  # channels of the latent = bits per latent position
+    stride: PositiveInt = 16  # pixels per latent position; the first log2(stride) levels halve
+    base_channels: PositiveInt = 128  # channels of the first level
+    channel_mult: tuple[PositiveInt, ...] = (1, 2, 4, 4, 4)  # of each level, times base_channels
+    res_blocks: PositiveInt = 2  # residual blocks per level
 
     @property
     def halvings(self) -> int:
@@ -63,7 +57,8 @@ class BSQConfig:
 
     def validate(self) -> None:
         """Raise ConfigError unless stride is a power of two that the levels can reach."""
-        steps = math.log2(self.stride) if self.stride > 0 else -1
+        check_fields(self, "bsq")
+        steps = math.log2(self.stride)
         require(
             steps == int(steps) and 0 <= steps < len(self.channel_mult),
             f"bsq.stride={self.stride}: expected a power of two below "
@@ -75,23 +70,25 @@ class BSQConfig:
 class VAREditConfig:
     """VAREdit / Infinity transformer. Defaults: 2B at 512 px as released."""
 
-    depth: int = 32  # blocks
-    width: int = 2048  # D, channels of a token
-    heads: int = 16  # of attention
-    mlp_hidden: int = 8192  # channels inside the MLP
-    bits: int = 32  # bits per latent position of the image tokenizer
+    depth: PositiveInt = 32  # blocks
+    width: PositiveInt = 2048  # D, channels of a token
+    heads: PositiveInt = 16  # of attention
+    mlp_hidden: PositiveInt = 8192  # channels inside the MLP
+    bits: PositiveInt = 32  # bits per latent position of the image tokenizer
     patchify: bool = False  # 2x2 latent positions are one token (8B)
-    text_width: int = 2048  # channels of a text token
-    text_pool_heads: int = 16  # heads of the attention that pools the text
-    max_text_tokens: int = 512  # longest text
-    levels: int = 15  # rows of the level embedding
-    conditioning: str = "sar"  # paper: sar; ablations: finest, full; none: Infinity, no editor
-    rope_mode: str = "release"  # released weights: release; trained from here: grid
-    rope_base: float = 10000.0  # of rotary positions
+    text_width: PositiveInt = 2048  # channels of a text token
+    text_pool_heads: PositiveInt = 16  # heads of the attention that pools the text
+    max_text_tokens: PositiveInt = 512  # longest text
+    levels: PositiveInt = 15  # rows of the level embedding
+    # paper: sar; ablations: finest, full; none: Infinity, no editor
+    conditioning: Literal["sar", "finest", "full", "none"] = "sar"
+    # released weights: release; trained from here: grid
+    rope_mode: Literal["grid", "release"] = "release"
+    rope_base: Positive = 10000.0  # of rotary positions
     rope_scales: Scales = SQUARE_SCALES  # the 1M schedule from which rotary positions are taken
     scales: Scales = SQUARE_SCALES[:10]  # default schedule, in tokens
-    drop_path: float = 0.1  # linear over depth; training only
-    norm_eps: float = 1e-6  # added to the variance in norms
+    drop_path: Share = 0.1  # linear over depth; training only
+    norm_eps: Positive = 1e-6  # added to the variance in norms
 
     @property
     def head_width(self) -> int:
@@ -116,6 +113,7 @@ class VAREditConfig:
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that do not divide and for unknown or impossible modes."""
+        check_fields(self, "varedit")
         require(
             self.width % self.heads == 0 and self.head_width % 4 == 0,
             f"varedit.width={self.width}, heads={self.heads}: width/heads must be a multiple of 4",
@@ -126,55 +124,12 @@ class VAREditConfig:
             f"varedit.text_pool_heads={self.text_pool_heads}: must divide width={self.width}",
         )
         require(
-            self.conditioning in CONDITIONINGS,
-            f"varedit.conditioning={self.conditioning!r}: expected one of {CONDITIONINGS}",
-        )
-        require(
-            self.rope_mode in ROPE_MODES,
-            f"varedit.rope_mode={self.rope_mode!r}: expected one of {ROPE_MODES}",
-        )
-        require(
             not (self.conditioning == "full" and self.rope_mode == "release"),
             "varedit.rope_mode='release' has no positions for conditioning='full': use 'grid'",
         )
         require(
             len(self.scales) <= self.levels and self.scales[0] == (1, 1),
             f"varedit.scales={self.scales}: expected 1 to {self.levels} scales from (1, 1) up",
-        )
-
-
-@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
-class SampleConfig:
-    """How bits are drawn; a scalar holds for every scale, a tuple has one entry per scale."""
-
-    guidance: float | tuple[float, ...] = 4.0  # paper 4.0
-    temperature: float | tuple[float, ...] = 0.5  # paper 0.5
-    top_p: float = 0.97  # release 0.97, paper off = 1.0
-    greedy: bool = False  # take the likelier value of each bit
-
-    def per_scale(self, name: str, scales: int) -> tuple[float, ...]:
-        """The setting `name` as one finite float per scale; ConfigError if it does not fit."""
-        value = getattr(self, name)
-        values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
-        require(
-            len(values) == scales,
-            f"sample.{name}={value}: expected one number or {scales} numbers, one per scale",
-        )
-        require(
-            all(isinstance(v, int | float) and math.isfinite(v) for v in values),
-            f"sample.{name}={value}: expected finite numbers",
-        )
-        return tuple(float(v) for v in values)
-
-    def validate(self, scales: int) -> None:
-        """Raise ConfigError for settings outside their range."""
-        self.per_scale("guidance", scales)
-        require(
-            all(t > 0 for t in self.per_scale("temperature", scales)),
-            f"sample.temperature={self.temperature}: expected positive numbers",
-        )
-        require(
-            0 < self.top_p <= 1, f"sample.top_p={self.top_p}: expected a number in (0, 1] (1 = off)"
         )
 
 
@@ -197,7 +152,7 @@ class PretrainedConfig:
     model_type: str = "varedit"  # one of PARTS
     # how pictures become squares, in training and in editing: pad: on a white square | crop: the
     # middle; empty: as released, pad for varedit, crop for the others
-    fit: str = ""
+    fit: Literal["pad", "crop", ""] = ""
     varedit: VAREditConfig | None = None
     bsq: BSQConfig | None = None
     t5: T5Config | None = None
@@ -219,7 +174,7 @@ class PretrainedConfig:
             self.model_type in PARTS,
             f"model_type={self.model_type!r}: expected one of {', '.join(PARTS)}",
         )
-        require_fit(self.fit)
+        check_fields(self)
         for name in PARTS[self.model_type]:
             require(getattr(self, name) is not None, f"{self.model_type} config lacks {name!r}")
         if self.model_type in ("bsq", "varedit"):

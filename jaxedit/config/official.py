@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
-from jaxedit.config.models import SQUARE_SCALES, BSQConfig, PretrainedConfig, SampleConfig, T5Config
+from jaxedit.config.models import SQUARE_SCALES, BSQConfig, PretrainedConfig, T5Config
 from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen
-from jaxedit.config.tokens import ERecConfig, TokenSampleConfig, ViTConfig, VQConfig
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.tokens import ViTConfig, VQConfig
 
 
 class WeightSource(NamedTuple):

@@ -6,11 +6,11 @@ from jaxedit.config.checks import require
 from jaxedit.config.models import (
     BSQConfig,
     PretrainedConfig,
-    SampleConfig,
     T5Config,
     VAREditConfig,
 )
-from jaxedit.config.tokens import EditARConfig, ERecConfig, TokenSampleConfig, VQConfig
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.tokens import EditARConfig, VQConfig
 
 # The two published transformers (spec: Infinity 2B and 8B) and the one that is bundled.
 PRESETS: dict[str, PretrainedConfig] = {

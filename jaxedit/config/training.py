@@ -1,11 +1,21 @@
 """Settings of a training run."""
 
 import dataclasses
-import math
 import re
+from typing import Literal
 
-from jaxedit.config.checks import ConfigError, require, require_fit
+from jaxedit.config.checks import ConfigError, require
+from jaxedit.config.fields import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Probability,
+    Share,
+    check_fields,
+)
 from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
+from jaxedit.config.tokens import PromptStyle
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -27,57 +37,43 @@ class DataConfig:
     # the toybox, a .jsonl file of your own pairs, a store that jaxedit.datasets.convert wrote, or a
     # directory of stores
     source: str = "toy"
-    level: int = 0  # toybox difficulty 0, 1 or 2
-    split: str = "train"  # of the toybox
-    image_size: int = 64  # pixels, square
-    batch_size: int = 32  # global, before gradient accumulation splits it
-    text_tokens: int = 32  # instructions are padded to this
+    level: NonNegativeInt = 0  # toybox difficulty 0, 1 or 2
+    split: Literal["train", "test"] = "train"  # of the toybox
+    image_size: PositiveInt = 64  # pixels, square
+    batch_size: PositiveInt = 32  # global, before gradient accumulation splits it
+    text_tokens: PositiveInt = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the one of init_from
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
     # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: variants,
     # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
     # stores, "pipe", or several by their rows, "pipe+imgedit"; as they are or a variant, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
-    order: str = "stratified"  # exact shares | iid: drawn row by row, as in EditAR
-    prompts: str = "code"  # of depth, canny and segmentation rows: code | paper | toy
+    # stratified: exact shares | iid: drawn row by row, as in EditAR
+    order: Literal["stratified", "iid"] = "stratified"
+    prompts: PromptStyle = "code"  # of depth, canny and segmentation rows: code | paper | toy
     seed: int = 0  # of the order of rows
-    threads: int = 2  # that read and decode rows
-    prefetch: int = 4  # batches
+    threads: PositiveInt = 2  # that read and decode rows
+    prefetch: PositiveInt = 4  # batches
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class OptimConfig:
     """AdamW. Defaults: Infinity's training script."""
 
-    learning_rate: float = 6e-5  # its peak
-    schedule: str = "constant"  # constant | cosine
-    end_ratio: float = 1.0  # learning rate at the end, as a share of the peak
-    warmup_steps: int = 0  # steps in which the rate rises from 0 to its peak
-    beta1: float = 0.9  # decay of the mean gradient
-    beta2: float = 0.97  # decay of the mean squared gradient
-    eps: float = 1e-8  # added to the root of the mean squared gradient
-    weight_decay: float = 0.005  # share of the kernels taken away, times the rate
-    clip_norm: float = 5.0  # gradients of a larger norm are scaled down to it
-    accumulate: int = 1  # micro-batches per step
+    learning_rate: Positive = 6e-5  # its peak
+    schedule: Literal["constant", "cosine"] = "constant"
+    end_ratio: NonNegative = 1.0  # learning rate at the end, as a share of the peak
+    warmup_steps: NonNegativeInt = 0  # steps in which the rate rises from 0 to its peak
+    beta1: Share = 0.9  # decay of the mean gradient
+    beta2: Share = 0.97  # decay of the mean squared gradient
+    eps: Positive = 1e-8  # added to the root of the mean squared gradient
+    weight_decay: NonNegative = 0.005  # share of the kernels taken away, times the rate
+    clip_norm: Positive = 5.0  # gradients of a larger norm are scaled down to it
+    accumulate: PositiveInt = 1  # micro-batches per step
 
     def validate(self) -> None:
         """Raise ConfigError for any setting that cannot work."""
-        require(
-            self.schedule in ("constant", "cosine"),
-            f"optim.schedule={self.schedule!r}: expected constant or cosine",
-        )
-        for name in ("learning_rate", "eps", "clip_norm", "accumulate"):
-            value = getattr(self, name)
-            require(
-                value > 0 and math.isfinite(value),
-                f"optim.{name}={value}: expected a positive number",
-            )
-        for name in ("beta1", "beta2"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"optim.{name}={value}: expected 0 <= value < 1")
-        for name in ("warmup_steps", "weight_decay", "end_ratio"):
-            value = getattr(self, name)
-            require(value >= 0, f"optim.{name}={value}: expected 0 or more")
+        check_fields(self, "optim")
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -89,11 +85,12 @@ class VAREditTrainConfig:
     # weights of the frozen text encoder: name or directory; empty: train it with the transformer
     text_encoder: str = ""
     # of training pairs, pad | crop (as the release trains); empty: the model's, as they are edited
-    fit: str = ""
-    text_drop: float = 0.1  # probability that a row's text becomes the unconditional one
-    bit_noise: float = 0.3  # strength of bitwise self-correction, 0 = off
-    bit_noise_scales: int = 13  # only scales before this one are disturbed
-    scale_weights: str = "sqrt_area"  # sqrt_area: a scale weighs sqrt(h*w) | uniform: every token 1
+    fit: Literal["pad", "crop", ""] = ""
+    text_drop: Probability = 0.1  # probability that a row's text becomes the unconditional one
+    bit_noise: NonNegative = 0.3  # strength of bitwise self-correction, 0 = off
+    bit_noise_scales: NonNegativeInt = 13  # only scales before this one are disturbed
+    # sqrt_area: a scale weighs sqrt(h*w) | uniform: every token weighs 1
+    scale_weights: Literal["sqrt_area", "uniform"] = "sqrt_area"
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -101,19 +98,20 @@ class BSQTrainConfig:
     """Losses of the image tokenizer. Defaults: BitVAE stage 1 without its external networks."""
 
     scales: Scales = SQUARE_SCALES[:7]  # latent grids
-    scale_drop: float = 0.5  # each scale but the last is skipped with this probability
-    l1_weight: float = 1.0  # of the mean absolute difference of pixels
-    mse_weight: float = 0.0  # paper 0
-    quantizer_weight: float = 4.0  # of the next two together
-    commit_weight: float = 0.25  # of the distance from the latents to their bits
-    entropy_weight: float = 0.1  # of bits that are sure, and of codes that are used alike
-    inv_temperature: float = 100.0  # sharpness of the bits' probabilities in the entropy
-    lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights
+    scale_drop: Probability = 0.5  # each scale but the last is skipped with this probability
+    l1_weight: NonNegative = 1.0  # of the mean absolute difference of pixels
+    mse_weight: NonNegative = 0.0  # paper 0
+    quantizer_weight: NonNegative = 4.0  # of the next two together
+    commit_weight: NonNegative = 0.25  # of the distance from the latents to their bits
+    entropy_weight: NonNegative = 0.1  # of bits that are sure, and of codes that are used alike
+    inv_temperature: Positive = 100.0  # sharpness of the bits' probabilities in the entropy
+    lpips_weight: NonNegative = 0.0  # paper 1.0; needs lpips_weights
     lpips_weights: str = ""  # file of the VGG16 LPIPS network
-    gan_weight: float = 0.0  # paper 0.3
-    gan_start: int = 50_000  # step at which the generator starts to see the discriminator
-    gan_channels: int = 128  # base width of the PatchGAN
-    gan_lecam: float = 0.05  # of LeCam's regularisation of the discriminator
+    gan_weight: NonNegative = 0.0  # paper 0.3
+    # step at which the generator starts to see the discriminator
+    gan_start: NonNegativeInt = 50_000
+    gan_channels: PositiveInt = 128  # base width of the PatchGAN
+    gan_lecam: NonNegative = 0.05  # of LeCam's regularisation of the discriminator
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -123,46 +121,46 @@ class EditARTrainConfig:
     # weights of the frozen image tokenizer: name or directory; empty: those of init_from
     tokenizer: str = "toy-editar"
     text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
-    drop: float = 0.05  # share of rows without text, without image, and without either (each)
-    random_share: float = 0.0  # ours: share of rows with random codes to be copied; paper 0
-    spoilt_share: float = 0.0  # ours: share of rows that see a spoilt target; paper 0
-    distill_weight: float = 0.5  # of the teacher's features; 0 = no teacher
+    drop: Probability = 0.05  # share of rows without text, without image, and without either (each)
+    random_share: Probability = 0.0  # ours: share of rows with random codes to be copied; paper 0
+    spoilt_share: Probability = 0.0  # ours: share of rows that see a spoilt target; paper 0
+    distill_weight: NonNegative = 0.5  # of the teacher's features; 0 = no teacher
     teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: seeded random ones
-    teacher_view: str = "resize256_crop224"  # or resize224: the teacher sees the whole picture
+    # what the teacher sees: the middle | resize224: the whole picture
+    teacher_view: Literal["resize256_crop224", "resize224"] = "resize256_crop224"
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class VQTrainConfig:
     """Losses of the vector-quantised tokenizer. Defaults: LlamaGen without external networks."""
 
-    mse_weight: float = 1.0  # of the mean squared difference of pixels
-    l1_weight: float = 0.0  # of the mean absolute difference of pixels
-    commit_weight: float = 0.25  # of the distance from the latents to their entries
-    drift_weight: float = 0.0  # ours: latents of a pair stay equal outside the edit mask
-    kmeans_batches: int = 4  # batches whose latents the codebook starts from; 0 = random start
-    restart_after: int = 100  # steps without use after which an entry starts again; 0 = never
-    lpips_weight: float = 0.0  # paper 1.0; needs lpips_weights
+    mse_weight: NonNegative = 1.0  # of the mean squared difference of pixels
+    l1_weight: NonNegative = 0.0  # of the mean absolute difference of pixels
+    commit_weight: NonNegative = 0.25  # of the distance from the latents to their entries
+    drift_weight: NonNegative = 0.0  # ours: latents of a pair stay equal outside the edit mask
+    # batches whose latents the codebook starts from; 0 = random start
+    kmeans_batches: NonNegativeInt = 4
+    # steps without use after which an entry starts again; 0 = never
+    restart_after: NonNegativeInt = 100
+    lpips_weight: NonNegative = 0.0  # paper 1.0; needs lpips_weights
     lpips_weights: str = ""  # file of the VGG16 LPIPS network
-    gan_weight: float = 0.0  # paper 0.5
-    gan_start: int = 20_000  # step at which the generator starts to see the discriminator
-    gan_channels: int = 64  # base width of the PatchGAN
+    gan_weight: NonNegative = 0.0  # paper 0.5
+    # step at which the generator starts to see the discriminator
+    gan_start: NonNegativeInt = 20_000
+    gan_channels: PositiveInt = 64  # base width of the PatchGAN
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class LoRAConfig:
     """Train low-rank additions to the kernels of `init_from`, which stay as they are."""
 
-    rank: int = 0  # r; 0 = off: all parameters are trained
-    alpha: float = 16.0  # additions count alpha / rank
+    rank: NonNegativeInt = 0  # r; 0 = off: all parameters are trained
+    alpha: Positive = 16.0  # additions count alpha / rank
     targets: str = "transformer/"  # regular expression, found in paths of blocks' kernels
 
     def validate(self) -> None:
         """Raise ConfigError for settings that cannot work."""
-        require(self.rank >= 0, f"lora.rank={self.rank}: expected a positive number, or 0 = off")
-        require(
-            self.alpha > 0 and math.isfinite(self.alpha),
-            f"lora.alpha={self.alpha}: expected a positive number",
-        )
+        check_fields(self, "lora")
         try:
             re.compile(self.targets)
         except re.error as error:
@@ -185,25 +183,27 @@ class TrainConfig:
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
     init_from: str = ""  # start from these weights (name or directory) instead of random ones
-    steps: int = 1000  # of the whole run, resumed ones included
+    steps: PositiveInt = 1000  # of the whole run, resumed ones included
     seed: int = 0  # of new parameters, noise and dropout; data.seed is the data's
-    dtype: str = "bfloat16"  # of computation: float32 | bfloat16; parameters stay float32
+    # of computation; parameters stay float32
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
     # of the products in the image tokenizer where it makes labels: highest: float32 | high: three
     # of bfloat16 instead of six on TPU, TF32 on NVIDIA cards; benchmarks/label_precision.py
-    label_precision: str = "highest"
+    label_precision: Literal["highest", "high"] = "highest"
     # activations of each block that the backward pass computes again:
     # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
-    remat: str = "all"
-    unroll: int = 1  # blocks that one turn of the loop over all blocks holds
-    ema_decay: float = 0.0  # of the moving average of the parameters, 0 = off
-    resume: str = "auto"  # auto: from the newest checkpoint, if there is one | never
-    log_every: int = 20  # steps between two lines of the log
-    sample_every: int = 500  # steps between sample sheets, 0 = off
-    sample_rows: int = 8  # rows of a sample sheet
-    checkpoint_every: int = 500  # steps between two checkpoints
-    keep_checkpoints: int = 2  # the newest so many stay
-    # of the weights in WORKDIR/export: float32 | float16 and bfloat16: half the size
-    export_dtype: str = "float32"
+    remat: Literal["all", "cheap", "none"] = "all"
+    unroll: PositiveInt = 1  # blocks that one turn of the loop over all blocks holds
+    ema_decay: Share = 0.0  # of the moving average of the parameters, 0 = off
+    # auto: from the newest checkpoint, if there is one
+    resume: Literal["auto", "never"] = "auto"
+    log_every: PositiveInt = 20  # steps between two lines of the log
+    sample_every: NonNegativeInt = 500  # steps between sample sheets, 0 = off
+    sample_rows: PositiveInt = 8  # rows of a sample sheet
+    checkpoint_every: PositiveInt = 500  # steps between two checkpoints
+    keep_checkpoints: PositiveInt = 2  # the newest so many stay
+    # of the weights in WORKDIR/export; 16 bits are half the size
+    export_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     tensorboard: bool = False  # reports in WORKDIR/tb; needs tensorboardX
     wandb: str = ""  # name of the project that gets the reports; needs wandb
 
@@ -221,7 +221,9 @@ class TrainConfig:
     def validate(self) -> None:
         """Raise ConfigError for any setting that cannot work."""
         self.model.validate()
-        require_fit(self.fit)
+        check_fields(self)
+        for part in ("varedit", "bsq", "editar", "vq", "data"):
+            check_fields(getattr(self, part), part)
         self.lora.validate()
         require(
             bool(self.init_from) or not self.lora.rank,
@@ -231,35 +233,9 @@ class TrainConfig:
             self.model.model_type in ("varedit", "editar") or not self.lora.rank,
             f"lora.rank={self.lora.rank}: expected 0 for a {self.model.model_type}",
         )
-        require(self.dtype in ("float32", "bfloat16"), f"dtype={self.dtype!r}: float32 or bfloat16")
-        require(
-            self.export_dtype in ("float32", "bfloat16", "float16"),
-            f"export_dtype={self.export_dtype!r}: float32, bfloat16 or float16",
-        )
-        require(
-            self.remat in ("all", "cheap", "none"),
-            f"remat={self.remat!r}: expected all, cheap or none",
-        )
-        require(
-            self.label_precision in ("highest", "high"),
-            f"label_precision={self.label_precision!r}: expected highest or high",
-        )
-        positive = ("unroll", "steps", "log_every", "sample_rows")
-        for name in (*positive, "checkpoint_every", "keep_checkpoints"):
-            value = getattr(self, name)
-            require(value > 0, f"{name}={value}: expected a positive number")
-        require(
-            self.sample_every >= 0, f"sample_every={self.sample_every}: expected 0 (off) or more"
-        )
-        require(self.resume in ("auto", "never"), f"resume={self.resume!r}: expected auto or never")
-        require(0 <= self.ema_decay < 1, f"ema_decay={self.ema_decay}: expected 0 <= value < 1")
         self.optim.validate()
         require(
             self.data.batch_size % self.optim.accumulate == 0,
             f"data.batch_size={self.data.batch_size}: expected a multiple of "
             f"optim.accumulate={self.optim.accumulate}",
-        )
-        require(
-            self.varedit.scale_weights in ("sqrt_area", "uniform"),
-            f"varedit.scale_weights={self.varedit.scale_weights!r}: expected sqrt_area or uniform",
         )

@@ -1,61 +1,17 @@
 """The arguments of `python -m jaxedit`; nothing here imports jax."""
 
 import argparse
-from typing import Any
+from typing import Any, get_type_hints
 
 from jaxedit import __version__
-from jaxedit.config import FITS, METHODS, OPTIONS, PretrainedConfig
-from jaxedit.config.models import SampleConfig
+from jaxedit.config import FITS, METHODS, OPTIONS
+from jaxedit.config.comments import comments_of
+from jaxedit.config.fields import choices_of
+from jaxedit.config.methods import PART_OF, options_by_method
 from jaxedit.config.precision import DTYPES, T5_DTYPES
-from jaxedit.config.tokens import ERecConfig, TokenSampleConfig
 from jaxedit.console import Parser, words
 
 TASKS = ("depth", "canny", "segmentation")
-
-# The options of all methods: name, type, help.
-SAMPLING = (
-    ("guidance", float, "strength of the instruction, 1 = none; of editar also below 1"),
-    ("temperature", float, "below 1 draws likelier bits or tokens"),
-    ("top_p", float, "nucleus in (0, 1], 1 = off"),
-    ("greedy", bool, "always take the likeliest bit or token"),
-)
-TOKENS = (
-    ("top_k", int, "draw from the k likeliest tokens"),
-    ("guidance_mode", str, "what the unguided row lacks: text, joint (text and image) or dual"),
-    ("image_guidance", float, "strength of the source picture, of dual only"),
-    ("guidance_until", int, "last token that is guided, -1 = all"),
-)
-EREC = (
-    ("tau_js", float, "bits of JS divergence that seed the edit mask"),
-    ("tau_low", float, "nats: background where the edit gives the source token less NLL"),
-    ("tau_high", float, "nats: background where the reconstruction gives it more NLL"),
-    ("dilation", int, "side of the neighbourhood that grows the mask, 1 = none"),
-    ("use_nll_low", bool, "apply tau_low"),
-    ("use_nll_high", bool, "apply tau_high"),
-    ("recon_prompt", str, "instruction of the reconstruction path"),
-    ("noise", str, "shared or independent Gumbel noise of the two paths"),
-    ("gumbel_key", str, "row: noise from each row's seed; batch: one noise for all"),
-    ("probabilities", str, "of JS and NLL: guided, cond or truncated"),
-    ("recon_guidance", str, "unguided row of the reconstruction: own, shared or none"),
-    ("direct_replacement", bool, "take the source token wherever JS < tau_replace"),
-    ("tau_replace", float, "bits, of direct_replacement"),
-    ("refine", bool, "restore the background; without it the raw edit"),
-    ("pixel_align", bool, "add the tokenizer's residual outside the mask"),
-    ("upsampling", str, "of the mask: nearest or bilinear"),
-    ("clip_decoded", bool, "clip decoded pictures before the residual is added"),
-    ("hard_paste", bool, "the source's own pixels outside the mask"),
-)
-
-
-def option_names(config: PretrainedConfig, method: str) -> list[str]:
-    """The options that a method takes."""
-    return [name for part in OPTIONS[method] for name in vars(getattr(config, part))]
-
-
-def every_option() -> list[str]:
-    """The options of all methods."""
-    parts = (SampleConfig(), TokenSampleConfig(), ERecConfig())
-    return list(dict.fromkeys(name for part in parts for name in vars(part)))
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:
@@ -125,19 +81,28 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         help="keep the large kernels of t5, transformer or t5,transformer as 8-bit integers",
     )
     add("--version", action="version", version=f"jaxedit {__version__}")
-    for title, options in (
-        ("sampling", SAMPLING),
-        ("sampling of editar and editar+erec", TOKENS),
-        ("ERec, of editar+erec", EREC),
-    ):
+    for takers, names in options_by_method().items():
+        title = f"options of {' and '.join(takers)}" if len(takers) < len(OPTIONS) else "sampling"
         group = parser.add_argument_group(title, "default: what came with the weights")
-        for name, kind, text in options:
-            _add(group, name, kind, text)
+        for name in names:
+            _add_option(group, name, PART_OF[name])
     return parser
 
 
-def _add(group: Any, name: str, kind: type, text: str) -> None:
-    if kind is bool:
-        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=text)
+def _add_option(group: Any, name: str, part: type) -> None:
+    """Add the option of a field of `part`, as its annotation and its comment say."""
+    hint, comment = get_type_hints(part)[name], comments_of(part)[name].replace("%", "%%")
+    if hint is bool:
+        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=comment)
+    elif choices := choices_of(hint):
+        group.add_argument(f"--{name}", choices=choices, help=comment)
+    elif hint in (int, float, str):
+        group.add_argument(f"--{name}", type=hint, help=comment)
     else:
-        group.add_argument(f"--{name}", type=kind, help=text)
+        group.add_argument(f"--{name}", type=_numbers, metavar="NUMBER[,...]", help=comment)
+
+
+def _numbers(text: str) -> float | tuple[float, ...]:
+    """Return a number, or a tuple of several that commas separate."""
+    numbers = tuple(float(number) for number in text.split(","))
+    return numbers if len(numbers) > 1 else numbers[0]

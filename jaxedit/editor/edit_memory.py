@@ -16,7 +16,7 @@ from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import PretrainedConfig
 from jaxedit.config.precision import dtype_of, t5_dtype_for
 from jaxedit.editor.text_features import text_tokens
-from jaxedit.erec import decode as erec_decode
+from jaxedit.erec import dual_path
 from jaxedit.models.varedit import Decoding, VAREdit
 from jaxedit.ops import int8, pyramid
 from jaxedit.planning import activations
@@ -254,4 +254,4 @@ def _rows(settings: tuple[Any, ...]) -> tuple[int | None, ...]:
     rows = sample_editar.text_rows(settings[0])
     if len(settings) == 1:
         return rows
-    return erec_decode.layout(settings[1].recon_guidance, len(rows)).texts
+    return dual_path.layout(settings[1].recon_guidance, len(rows)).texts

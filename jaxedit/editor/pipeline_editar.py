@@ -13,8 +13,8 @@ from jaxedit import tree
 from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.editor.pipeline import Batch, Edited, Progress
 from jaxedit.editor.text_features import TextFeatures
-from jaxedit.erec import edit as erec_edit
-from jaxedit.erec import refine
+from jaxedit.erec import dual_path, restore
+from jaxedit.erec.edit_mask import split
 from jaxedit.sampling import sample_editar
 from jaxedit.sharding import rules
 
@@ -112,7 +112,7 @@ class EditARPipeline:
         erec: ERecConfig,
         progress: Progress | None,
     ) -> list[Edited]:
-        paths = erec_edit.decode(
+        paths = dual_path.decode(
             *(self.params, source, *map(self._place, rows[1:])),
             sample=sample,
             erec=erec,
@@ -120,8 +120,8 @@ class EditARPipeline:
             segment=self._segment,
             progress=progress,
         )
-        thresholds, structure = refine.split(erec)
-        refined = erec_edit.refine(
+        thresholds, structure = split(erec)
+        refined = restore.refine(
             *(self.params.vq, self._place(rows.pixels), source.codes, paths, thresholds),
             erec=structure,
             config=self.config,
@@ -175,5 +175,5 @@ def _structure(settings: Settings) -> Any:
     """What compiled programs depend on."""
     sample, *erec = settings
     return (sample_editar.text_rows(sample), sample.guidance_mode, sample.greedy) + tuple(
-        refine.split(config)[1] for config in erec
+        split(config)[1] for config in erec
     )

@@ -13,7 +13,8 @@ from jaxedit.config.precision import dtype_of
 from jaxedit.editor.pipeline import Batch, Edited, Progress
 from jaxedit.editor.text_features import TextFeatures
 from jaxedit.ops.int8 import compress
-from jaxedit.sampling.sample_varedit import Rows, Sampling, edit_pixels
+from jaxedit.sampling.methods import Numbers, numbers_of
+from jaxedit.sampling.sample_varedit import Rows, edit_pixels
 from jaxedit.sharding import rules
 
 
@@ -64,7 +65,7 @@ class VAREditPipeline:
         )
         with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
             self._programs[sample.greedy] = edit_pixels.lower(
-                *(self.params, self._place(rows), self._sampling(sample)),
+                *(self.params, self._place(rows), self._numbers(sample)),
                 config=self.config,
                 greedy=sample.greedy,
                 dtype=self.dtype,
@@ -77,19 +78,14 @@ class VAREditPipeline:
         (sample,) = settings
         rows = Rows(batch.pixels, *self.text(batch.instructions), batch.seeds)
         program = self._programs[sample.greedy]
-        output = program(self.params, self._place(rows), self._sampling(sample))
+        output = program(self.params, self._place(rows), self._numbers(sample))
         pixels, bits = jax.device_get(output)
         if progress:
             progress(1, 1)
         return [Edited(pixels[i], tuple(scale[i] for scale in bits)) for i in range(self.rows)]
 
-    def _sampling(self, sample: SampleConfig) -> Sampling:
-        K = len(self.config.varedit.scales)
-        return Sampling(
-            np.asarray(sample.per_scale("guidance", K), np.float32),
-            np.asarray(sample.per_scale("temperature", K), np.float32),
-            np.float32(sample.top_p),
-        )
+    def _numbers(self, sample: SampleConfig) -> Numbers:
+        return numbers_of(sample, len(self.config.varedit.scales))
 
     def _place(self, rows: Rows) -> Rows:
         """Rows on the devices."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.config import OFFICIAL, PretrainedConfig, official, require, settings_of
-from jaxedit.editor.arguments import every_option
+from jaxedit.config.methods import PART_OF
 
 if TYPE_CHECKING:
     from jaxedit.editor.editor import Editor
@@ -37,7 +37,7 @@ def checked(args: argparse.Namespace) -> tuple[str, PretrainedConfig, dict[str, 
     name = args.model or ("toy-editar" if is_editar else "toy-varedit")
     is_known = args.dry_run and name in OFFICIAL
     config = official(name).config if is_known else read_config(ensure_converted(name))
-    options = {key: getattr(args, key) for key in every_option()}
+    options = {key: getattr(args, key) for key in PART_OF}
     given = {key: value for key, value in options.items() if value is not None}
     settings_of(config, args.method, given)
     require(

@@ -15,7 +15,6 @@ Source: release code of LlamaGen and EditAR, for what is computed; how is ours.
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -30,9 +29,7 @@ from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.sampling.decode_weights import Layer, Weights
-
-# (logits f32[B,R,V], position i32[]) -> (tokens i32[B,R], record): any pytree of callables
-Policy = Callable[[jax.Array, jax.Array], tuple[jax.Array, Any]]
+from jaxedit.sampling.methods import SamplingMethod
 
 
 @jax.tree_util.register_dataclass
@@ -149,7 +146,7 @@ def decode(
     config: EditARConfig,
     prefix: Prefix,
     state: State,
-    policy: Policy,
+    method: SamplingMethod,
     *,
     steps: int,
 ) -> tuple[State, jax.Array, Any]:
@@ -162,11 +159,11 @@ def decode(
       config: sizes.
       prefix: as for `start`.
       state: with more than position + steps slots.
-      policy: chooses each row's token from the logits of all rows of its picture.
+      method: chooses each row's token from the logits of all rows of its picture.
       steps: how many (static).
 
     Returns:
-      The new state, tokens i32[B,R,steps], and the policy's records, stacked [steps,...].
+      The new state, tokens i32[B,R,steps], and the method's records, stacked [steps,...].
 
     Raises:
       ValueError: the caches are too short for so many steps.
@@ -178,7 +175,7 @@ def decode(
     table = jnp.asarray(rope.sequence_table(config)[:, first:])  # [2,N,E/2], of the target
 
     def step(state: State, _: None) -> tuple[State, tuple[jax.Array, Any]]:
-        tokens, record = policy(state.logits, state.position)
+        tokens, record = method(state.logits, state.position)
         return _extend(weights, config, prefix, state, tokens, table), (tokens, record)
 
     state, (tokens, records) = jax.lax.scan(step, state, length=steps)

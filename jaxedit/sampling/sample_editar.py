@@ -3,7 +3,7 @@
 networks = prepare(config, params, dtype)                 # once
 codes, prefix = read_source(networks, pixels, ...)        # once per picture
 state = begin(networks.weights, prefix, text, mask, ...)  # once per instruction
-tokens, _ = generate(networks.weights, prefix, state, policy, ...)
+tokens, _ = generate(networks.weights, prefix, state, method, ...)
 pixels = draw(networks.vq, tokens, ...)
 """
 
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxedit.config import EditARConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.models.editar import left_pad
@@ -22,9 +21,8 @@ from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import Weights, unstack
-from jaxedit.sampling.gumbel import choose, gumbel
-from jaxedit.sampling.next_token import Policy, Prefix, State
-from jaxedit.sampling.tokens import guide_tokens, truncate
+from jaxedit.sampling.methods import SamplingMethod, TokenSampling, numbers_of
+from jaxedit.sampling.next_token import Prefix, State
 from jaxedit.tree import Tree, cast
 
 
@@ -40,60 +38,6 @@ class EncodedSource(NamedTuple):
 
     codes: jax.Array
     prefix: Prefix
-
-
-class Sampling(NamedTuple):
-    """Numbers that may change without compiling again.
-
-    guidance, image_guidance, temperature, top_p: f32[]; guidance_until, top_k: i32[].
-    """
-
-    guidance: Any
-    image_guidance: Any
-    guidance_until: Any
-    temperature: Any
-    top_k: Any
-    top_p: Any
-
-    @classmethod
-    def of(cls, config: TokenSampleConfig) -> "Sampling":
-        """The numbers of the settings."""
-        kinds = {"guidance_until": np.int32, "top_k": np.int32}
-        return cls(*(kinds.get(f, np.float32)(getattr(config, f)) for f in cls._fields))
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class EditPolicy:
-    """All rows of a picture take the same token, drawn from the guided logits.
-
-    Attributes:
-      seeds: i32[B].
-      sampling: how tokens are drawn.
-      greedy: take the likeliest token.
-    """
-
-    seeds: jax.Array
-    sampling: Sampling
-    greedy: bool = dataclasses.field(default=False, metadata={"static": True})
-
-    def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, None]:
-        """Choose tokens i32[B,R] from logits f32[B,R,V]; leaves no record."""
-        s = self.sampling
-        guided = guide_tokens(
-            logits, s.guidance, s.image_guidance, is_guided(position, s.guidance_until)
-        )
-        if self.greedy:
-            token = jnp.argmax(guided, axis=-1).astype(jnp.int32)
-        else:
-            noise = gumbel(self.seeds, 0, position, logits.shape[-1])
-            token = choose(truncate(guided / s.temperature, s.top_k, s.top_p), noise)
-        return jnp.broadcast_to(token[:, None], logits.shape[:2]), None
-
-
-def is_guided(position: jax.Array, until: jax.Array) -> jax.Array:
-    """Whether the token at `position` is guided; `until` counts from the second one, -1 = all."""
-    return (until < 0) | (position - 1 <= until)
 
 
 def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
@@ -182,7 +126,7 @@ def generate(
     weights: Weights,
     prefix: Prefix,
     state: State,
-    policy: Policy,
+    method: SamplingMethod,
     *,
     config: EditARConfig,
     segment: int,
@@ -195,14 +139,14 @@ def generate(
       weights: of the transformer.
       prefix: as for `begin`.
       state: from `begin`, with `segment` + 1 slots; its memory is reused.
-      policy: chooses tokens; a pytree that is callable.
+      method: chooses tokens.
       config: sizes.
       segment: tokens between two calls of `progress`, each a compiled program of its own.
       tokens: how many; None is N, all.
       progress: called with (tokens done, tokens in all).
 
     Returns:
-      Tokens i32[B,R,N] and the policy's records, [N,...].
+      Tokens i32[B,R,N] and the method's records, [N,...].
     """
     N = config.image_tokens if tokens is None else tokens
     pieces = []
@@ -210,7 +154,7 @@ def generate(
         steps = min(segment, N - first)
         if first:
             state = _grow(weights, state, slots=first + steps + 1)
-        state, *piece = _decode(weights, config, prefix, state, policy, steps=steps)
+        state, *piece = _decode(weights, config, prefix, state, method, steps=steps)
         pieces.append(piece)
         if progress:
             jax.block_until_ready(piece)
@@ -258,7 +202,7 @@ def edit(
         prefix = drop_image(weights, prefix, rows=1, config=c)
     state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
     tokens, _ = generate(
-        *(weights, prefix, state, EditPolicy(seeds, Sampling.of(sample), sample.greedy)),
+        *(weights, prefix, state, TokenSampling(seeds, numbers_of(sample), sample.greedy)),
         config=c,
         segment=segment,
         progress=progress,

@@ -11,6 +11,7 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.sampling import next_scale
+from jaxedit.sampling.methods import BitSampling, Numbers, draw_uniforms
 
 
 class Rows(NamedTuple):
@@ -25,19 +26,11 @@ class Rows(NamedTuple):
     seeds: Any
 
 
-class Sampling(NamedTuple):
-    """How bits are drawn. guidance: f32[K]; temperature: f32[K]; top_p: f32[]."""
-
-    guidance: Any
-    temperature: Any
-    top_p: Any
-
-
 @functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype"))
 def edit_pixels(
     params: tree.Tree,
     rows: Rows,
-    sampling: Sampling,
+    numbers: Numbers,
     *,
     config: PretrainedConfig,
     greedy: bool,
@@ -48,7 +41,7 @@ def edit_pixels(
     Args:
       params: {"bsq": ..., "transformer": ...}.
       rows: pictures, instructions' features and seeds.
-      sampling: numbers that may change without compiling again.
+      numbers: of SampleConfig, see `numbers_of`.
       config: the model.
       greedy: take the likelier value of each bit.
       dtype: of the matrix products in the transformer.
@@ -61,17 +54,17 @@ def edit_pixels(
     c = config.varedit
     bsq = BSQTokenizer(config.bsq)
     raw = bsq.apply({"params": params["bsq"]}, image.to_float(rows.pixels), method="encode")
+    keys = jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds)
+    uniforms = None if greedy else draw_uniforms(keys, c.scales, c.token_bits)
     bits, feature = next_scale.generate(
         VAREdit(c, dtype),
         params["transformer"],
         rows.text,
         rows.mask,
         source_tokens(raw, c),
-        jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds),
-        *sampling,
+        BitSampling(uniforms, numbers),
         scales=c.scales,
         rope_scales=c.rope_scales,
-        greedy=greedy,
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 from jaxedit.config import ConfigError, TrainConfig
 from jaxedit.config.comments import comments_of
+from jaxedit.config.fields import choices_of
 
 INDENT, WIDTH = 46, 100  # where comments begin and end
 
@@ -80,6 +81,8 @@ def _entry(setting: Setting) -> list[str]:
     value = str(setting.default)
     value = f'"{value}"' if "'" in value else value and shlex.quote(value)
     kind = setting.hint.__name__ if type(setting.hint) is type else str(setting.hint)
+    if choices := choices_of(setting.hint):
+        kind = " | ".join(choice or "nothing" for choice in choices)
     head = f"  --config.{setting.name}={value}"
     words = textwrap.wrap(f"{kind}; {setting.comment}", WIDTH - INDENT)
     if len(head) < INDENT:

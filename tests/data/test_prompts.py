@@ -1,7 +1,8 @@
 import pytest
 
 from jaxedit.config import ConfigError
-from jaxedit.config.tokens import PROMPT_STYLES
+from jaxedit.config.fields import choices_of
+from jaxedit.config.tokens import PromptStyle
 from jaxedit.data import toybox
 from jaxedit.data.prompts import PROMPTS, TASKS, prompt
 
@@ -40,7 +41,7 @@ def test_toy_prompts_are_those_of_the_toybox():
 
 
 def test_every_style_has_every_task():
-    assert tuple(PROMPTS) == PROMPT_STYLES
+    assert tuple(PROMPTS) == choices_of(PromptStyle)
     assert all(set(by_task) == set(TASKS) for by_task in PROMPTS.values())
 
 

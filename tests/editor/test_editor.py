@@ -104,8 +104,11 @@ def test_the_function_below_is_pure_and_public(editor):
     square = np.full((1, editor.size, editor.size, 3), 255, np.uint8)
     rows = sample_varedit.Rows(square, *editor.text(["remove the ball"]), np.array([3], np.int32))
     ones = np.ones(3, np.float32)
+    numbers = {"guidance": ones, "temperature": ones, "top_p": np.float32(1)}
     pixels, bits = sample_varedit.edit_pixels(
-        *(editor.params, rows, sample_varedit.Sampling(ones, ones, np.float32(1))),
+        editor.params,
+        rows,
+        numbers,
         config=editor.config,
         greedy=False,
         dtype="float32",

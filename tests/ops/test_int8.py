@@ -11,8 +11,9 @@ from jaxedit.models.editar import init_null, init_params
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.nn.layers import dense
 from jaxedit.ops import int8
-from jaxedit.sampling import next_token, sample_editar
+from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import unstack
+from jaxedit.sampling.methods import TokenSampling, numbers_of
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.tree import map_with_path
@@ -131,13 +132,11 @@ def test_unrolled_layers_stay_integers_between_tokens():
         weights = unstack(config, params, null, "float32", int8=is_int8)
         prefix = next_token.prefill_image(weights, config, jnp.zeros((1, 4), jnp.int32))
         state = next_token.start(weights, config, prefix, jnp.zeros((1, 2, 2, 8)), slots=3)
-        policy = sample_editar.EditPolicy(
-            jnp.zeros(1, jnp.int32), sample_editar.Sampling.of(TokenSampleConfig())
-        )
-        return weights, prefix, state, jax.tree.map(jnp.asarray, policy)
+        method = TokenSampling(jnp.zeros(1, jnp.int32), numbers_of(TokenSampleConfig()))
+        return weights, prefix, state, jax.tree.map(jnp.asarray, method)
 
-    def decode(weights, prefix, state, policy):
-        return next_token.decode(weights, config, prefix, state, policy, steps=2)[1]
+    def decode(weights, prefix, state, method):
+        return next_token.decode(weights, config, prefix, state, method, steps=2)[1]
 
     shapes = [jax.eval_shape(functools.partial(arguments, is_int8)) for is_int8 in (False, True)]
     (plain, _), (less, extra) = (memory(decode, *given) for given in shapes)

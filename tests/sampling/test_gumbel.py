@@ -6,7 +6,7 @@ from jax.sharding import PartitionSpec
 
 from jaxedit.config import MeshConfig
 from jaxedit.sampling.gumbel import choose, gumbel
-from jaxedit.sampling.tokens import truncate
+from jaxedit.sampling.methods import truncate
 from jaxedit.sharding.mesh import make_mesh
 
 SEEDS = jnp.arange(8) * 7
@@ -51,7 +51,7 @@ def test_the_first_of_equals_is_chosen_and_excluded_codes_never():
 # 99.9 % quantiles of chi-square with (codes - 1) degrees of freedom
 @pytest.mark.parametrize("top_k, bound", [(6, 20.5), (3, 13.8)])
 def test_draws_follow_the_truncated_softmax(top_k, bound):
-    logits = truncate(jnp.array([0.5, -1.0, 2.0, 0.0, 1.0, -0.5]), top_k, 1.0)
+    logits = truncate(jnp.array([0.5, -1.0, 2.0, 0.0, 1.0, -0.5]), {"top_k": top_k})
     draws = choose(logits[None], gumbel(jnp.arange(6000), 0, 0, 6))
     expected = np.asarray(jax.nn.softmax(logits)) * 6000
     counts = np.bincount(draws, minlength=6)

@@ -11,7 +11,7 @@ from jaxedit.config import VAREditConfig
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import quantize
 from jaxedit.sampling import next_scale
-from jaxedit.sampling.logits import guide
+from jaxedit.sampling.methods import BitSampling, draw_uniforms, guide_bits
 
 TINY = VAREditConfig(
     depth=3,
@@ -35,19 +35,26 @@ def golden_run(case, name: str):
     run = case.description[name]
     rows = [run["sample"]]
     inputs = (case.text[rows], case.text_mask[rows], case.arrays["bsc.src_tokens"][rows])
-    settings = (jnp.array(run["cfg"]), jnp.array(run["tau"]), jnp.float32(run["top_p"] or 1))
+    numbers = {"guidance": jnp.array(run["cfg"]), "temperature": jnp.array(run["tau"])}
+    numbers["top_p"] = jnp.float32(run["top_p"] or 1)
     uniforms = None
     if run["top_k"] != 1:
-        uniforms = [case.arrays[f"{name}.u.{k}"][None] for k in range(len(case.config.scales))]
-    return inputs, settings, uniforms
+        scales = range(len(case.config.scales))
+        uniforms = tuple(case.arrays[f"{name}.u.{k}"][None] for k in scales)
+    return inputs, BitSampling(uniforms, numbers)
 
 
 @pytest.mark.parametrize("name", ["infer_argmax", "infer_sample"])
 def test_bits_and_feature_match_release(varedit_case, name):
     config, arrays = varedit_case.config, varedit_case.arrays
     bits, feature = jax.jit(
-        lambda *arguments: next_scale.decode(
-            VAREdit(config), *arguments, scales=config.scales, rope_scales=config.rope_scales
+        lambda params, inputs, method: next_scale.generate(
+            VAREdit(config),
+            params,
+            *inputs,
+            method,
+            scales=config.scales,
+            rope_scales=config.rope_scales,
         )
     )(varedit_case.params, *golden_run(varedit_case, name))
     for k, (got, size) in enumerate(zip(bits, config.latent_scales, strict=True)):
@@ -60,7 +67,8 @@ def test_bits_and_feature_match_release(varedit_case, name):
 
 def test_logits_of_every_scale_match_release(varedit_case):
     config, arrays = varedit_case.config, varedit_case.arrays
-    inputs, (guidance, temperature, _), _ = golden_run(varedit_case, "infer_argmax")
+    inputs, method = golden_run(varedit_case, "infer_argmax")
+    guidance, temperature = method.numbers["guidance"], method.numbers["temperature"]
 
     def run(module: VAREdit) -> list[jax.Array]:
         rows = [jnp.repeat(x, 2, axis=0) for x in inputs]
@@ -83,7 +91,7 @@ def test_logits_of_every_scale_match_release(varedit_case):
         raw = arrays[f"infer_argmax.raw_logits.{k}"]
         flat = logits.reshape(2, -1, 2 * config.token_bits)[: len(raw)]
         np.testing.assert_allclose(flat, raw, rtol=1e-4, atol=1e-4)
-        guided = guide(logits[0], logits[1], guidance[k], temperature[k])
+        guided = guide_bits(logits[0], logits[1], guidance[k], temperature[k])
         np.testing.assert_allclose(guided, arrays[f"infer_argmax.logits.{k}"], atol=5e-4)
 
 
@@ -113,13 +121,17 @@ def sample(config, greedy=False):
     """`generate` for one config, jitted."""
 
     def run(params, text, mask, source, keys, guidance, temperature, top_p):
+        uniforms = None if greedy else draw_uniforms(keys, config.scales, config.token_bits)
+        numbers = {"guidance": guidance, "temperature": temperature, "top_p": top_p}
         return next_scale.generate(
             VAREdit(config),
             params,
-            *(text, mask, source, keys, guidance, temperature, top_p),
+            text,
+            mask,
+            source,
+            BitSampling(uniforms, numbers),
             scales=config.scales,
             rope_scales=ROPE_SCALES,
-            greedy=greedy,
         )
 
     return jax.jit(run)
@@ -170,13 +182,6 @@ def test_other_settings_do_not_compile_again():
     guided, _ = run(*arguments, jnp.array([1.0, 5.0, 9.0]), jnp.array([0.1] * K), jnp.float32(0.5))
     assert run._cache_size() == compiled
     assert any((a != b).any() for a, b in zip(first, guided, strict=True))
-
-
-def test_uniforms_belong_to_seed_and_scale():
-    drawn = next_scale.draw_uniforms(seeds(3, 4), ((1, 1), (1, 2)), 2)
-    assert [u.shape for u in drawn] == [(2, 1, 2), (2, 2, 2)]
-    expected = jax.random.uniform(jax.random.fold_in(seeds(4)[0], 1), (2, 2))
-    np.testing.assert_array_equal(drawn[1][1], expected)
 
 
 def test_wrong_source_length_is_an_error():

@@ -16,9 +16,8 @@ from jaxedit.convert.keymaps.keymap_editar import KEYMAP
 from jaxedit.models.editar import EditAR, Null, init_params
 from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import unstack
+from jaxedit.sampling.methods import guide_tokens, is_guided
 from jaxedit.sampling.next_token import Prefix
-from jaxedit.sampling.sample_editar import is_guided
-from jaxedit.sampling.tokens import guide_tokens
 
 
 def golden_case(golden, name: str):

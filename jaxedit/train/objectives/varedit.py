@@ -12,7 +12,8 @@ from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.varedit import VAREdit, init_params
 from jaxedit.ops import image, quantize
 from jaxedit.planning import activations, flops
-from jaxedit.sampling.sample_varedit import Rows, Sampling, edit_pixels, source_tokens
+from jaxedit.sampling.methods import numbers_of
+from jaxedit.sampling.sample_varedit import Rows, edit_pixels, source_tokens
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
@@ -146,13 +147,8 @@ class VAREditObjective(Objective):
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
         """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
-        scales = len(self.model.varedit.scales)
         sample = self.model.sample
-        sampling = Sampling(
-            np.array(sample.per_scale("guidance", scales), np.float32),
-            np.array(sample.per_scale("temperature", scales), np.float32),
-            np.float32(sample.top_p),
-        )
+        numbers = numbers_of(sample, len(self.model.varedit.scales))
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
         networks = frozen | params
         text = encode_text(
@@ -163,7 +159,7 @@ class VAREditObjective(Objective):
         output, _ = edit_pixels(
             networks,
             Rows(batch.source, text, batch.text_mask, seeds),
-            sampling,
+            numbers,
             config=self.model,
             greedy=sample.greedy,
             dtype=self.config.dtype,

@@ -1,7 +1,6 @@
-"""After decoding: where was edited, tokens locked elsewhere, and the source's detail put back.
+"""The edit mask: where a picture was edited, told from what the two paths left behind.
 
-Everything here needs only the three maps and the tokens that decoding leaves behind, so other
-thresholds need no second decoding.
+It needs only three maps, so other thresholds need no second decoding.
 """
 
 import dataclasses
@@ -67,59 +66,3 @@ def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> jax.Arr
     if config.use_nll_high:
         mask &= maps.nll_rec < thresholds.tau_high
     return mask
-
-
-def lock(edit: jax.Array, source: jax.Array, mask: jax.Array) -> jax.Array:
-    """The edit's tokens i32[...] where `mask` bool[...], the source's elsewhere.
-
-    Source: ERec, equation 9.
-    """
-    return jnp.where(mask, edit, source)
-
-
-def upsample_mask(mask: jax.Array, size: int, method: str) -> jax.Array:
-    """A mask of tokens as a mask of pixels.
-
-    Args:
-      mask: bool[B,g,g].
-      size: S, a multiple of g.
-      method: "nearest" or "bilinear" (pixel centres, edges repeated).
-
-    Returns:
-      f32[B,S,S] in [0,1].
-    """
-    shape = (mask.shape[0], size, size)
-    return jax.image.resize(mask.astype(jnp.float32), shape, method, antialias=False)
-
-
-def composite(
-    pixels: jax.Array,
-    decoded_edit: jax.Array,
-    decoded_source: jax.Array,
-    mask: jax.Array,
-    config: ERecConfig,
-) -> jax.Array:
-    """Add what the tokenizer lost of the source to the decoded edit, outside the mask.
-
-    Args:
-      pixels: f32[B,S,S,3] in [-1,1], the source.
-      decoded_edit: f32[B,S,S,3], the decoder's picture of the locked tokens.
-      decoded_source: f32[B,S,S,3], the decoder's picture of the source's tokens.
-      mask: f32[B,S,S] in [0,1], 1 = edited.
-      config: whether to align, clip and paste.
-
-    Returns:
-      f32[B,S,S,3] in [-1,1].
-
-    Source: ERec, equation 10.
-    """
-    if config.clip_decoded:
-        decoded_edit = jnp.clip(decoded_edit, -1, 1)
-        decoded_source = jnp.clip(decoded_source, -1, 1)
-    outside = (1 - mask)[..., None]  # [B,S,S,1]
-    result = decoded_edit
-    if config.pixel_align:
-        result = result + outside * (pixels - decoded_source)
-    if config.hard_paste:
-        result = jnp.where(outside == 1, pixels, result)
-    return jnp.clip(result, -1, 1)

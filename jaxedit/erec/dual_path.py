@@ -2,19 +2,106 @@
 
 Both paths draw with the same Gumbel noise, so they differ only where their logits do. Three numbers
 per token are kept of the two distributions; the distributions themselves are never stored.
+
+    source = sample_editar.read_source(networks, pixels, ...)       # once per picture
+    paths = decode(networks, source, text, mask, seeds, ...)        # once per instruction
+    refined = restore.refine(networks.vq, pixels, source.codes, paths, ...)  # once per thresholds
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxedit.config import ERecConfig
+from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
+from jaxedit.erec.edit_mask import Maps, split
 from jaxedit.ops.divergence import jensen_shannon, negative_log_likelihood
+from jaxedit.sampling import sample_editar
 from jaxedit.sampling.gumbel import choose, gumbel
-from jaxedit.sampling.sample_editar import Sampling, is_guided
-from jaxedit.sampling.tokens import guide_tokens, truncate
+from jaxedit.sampling.methods import Numbers, guide_tokens, is_guided, numbers_of, truncate
+from jaxedit.sampling.sample_editar import EncodedSource, Networks
+
+
+class Paths(NamedTuple):
+    """Both paths of B pictures: tokens rec and edit i32[B,N], and the maps f32[B,g,g]."""
+
+    rec: Any
+    edit: Any
+    maps: Maps
+
+
+def decode(
+    networks: Networks,
+    source: EncodedSource,
+    text: jax.Array,
+    mask: jax.Array,
+    seeds: jax.Array,
+    *,
+    sample: TokenSampleConfig,
+    erec: ERecConfig,
+    config: PretrainedConfig,
+    segment: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> Paths:
+    """Decode the reconstruction and the edit of B pictures as rows of one batch.
+
+    Args:
+      networks: see `editar.prepare`.
+      source: B pictures.
+      text: f32[B,2,T,Ct], features of the reconstruction prompt and of each instruction.
+      mask: bool[B,2,T], True at tokens.
+      seeds: i32[B].
+      sample: how tokens are drawn.
+      erec: what the paths share; of its numbers only tau_replace is read.
+      config: the model.
+      segment: tokens between two calls of `progress`.
+      progress: called with (tokens done, tokens in all).
+
+    Returns:
+      `Paths`; the editing path is EditAR's edit with the same seed (unless tokens are replaced).
+
+    Source: ERec, algorithm 1, steps 1 to 3.
+    """
+    thresholds, erec = split(erec)
+    rows = layout(erec.recon_guidance, len(sample_editar.text_rows(sample)))
+    prefix = source.prefix
+    if sample.guidance_mode != "text" and len(rows.edit) > 1:  # the last null row of each path
+        without = 2 if erec.recon_guidance == "own" else 1
+        prefix = sample_editar.drop_image(
+            networks.weights, prefix, rows=without, config=config.editar
+        )
+    state = sample_editar.begin(
+        networks.weights,
+        prefix,
+        text,
+        mask,
+        rows=rows.texts,
+        slots=segment + 1,
+        config=config.editar,
+    )
+    method = DualPathSampling(
+        seeds,
+        source.codes,
+        numbers_of(sample),
+        thresholds.tau_replace,
+        rows=rows,
+        config=erec,
+        greedy=sample.greedy,
+    )
+    _, steps = sample_editar.generate(
+        networks.weights,
+        prefix,
+        state,
+        method,
+        config=config.editar,
+        segment=segment,
+        progress=progress,
+    )
+    rec, edit, *maps = (x.T for x in steps)  # [B,N]
+    g = config.editar.grid
+    return Paths(rec, edit, Maps(*(m.reshape(-1, g, g) for m in maps)))
 
 
 class Step(NamedTuple):
@@ -64,13 +151,13 @@ def layout(recon_guidance: str, guidance_rows: int) -> Layout:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Policy:
+class DualPathSampling:
     """Each path draws its own token; both with the same noise.
 
     Attributes:
       seeds: i32[B], one per picture.
       source: i32[B,N], tokens of the source pictures.
-      sampling: how tokens are drawn.
+      numbers: of TokenSampleConfig.
       tau_replace: f32[], bits; of direct replacement.
       rows: the layout of a picture's rows.
       config: of ERec; its thresholds are not read.
@@ -79,28 +166,27 @@ class Policy:
 
     seeds: jax.Array
     source: jax.Array
-    sampling: Sampling
+    numbers: Numbers
     tau_replace: jax.Array
     rows: Layout = dataclasses.field(metadata={"static": True})
     config: ERecConfig = dataclasses.field(metadata={"static": True})
     greedy: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, Step]:
-        """Choose tokens i32[B,R] from logits f32[B,R,V]; the record is the `Step`."""
-        s = self.sampling
-        guide = (s.guidance, s.image_guidance, is_guided(position, s.guidance_until))
+        """See `SamplingMethod`; the record is the `Step`."""
+        n = self.numbers
+        guide = (n["guidance"], n["image_guidance"], is_guided(position, n["guidance_until"]))
         paths = [logits[:, list(rows)] for rows in (self.rows.rec, self.rows.edit)]
         guided = jnp.stack([guide_tokens(path, *guide) for path in paths], axis=1)  # [B,2,V]
         noise = jnp.zeros_like(guided)
         if not self.greedy:
             noise = path_noise(self.seeds, position, logits.shape[-1], self.config)
         step = token_step(
-            logits[:, :2] / s.temperature,
-            guided / s.temperature,
+            logits[:, :2] / n["temperature"],
+            guided / n["temperature"],
             noise,
             jax.lax.dynamic_index_in_dim(self.source, position, axis=1, keepdims=False),
-            top_k=s.top_k,
-            top_p=s.top_p,
+            numbers=n,
             tau_replace=self.tau_replace,
             config=self.config,
         )
@@ -134,8 +220,7 @@ def token_step(
     noise: jax.Array,
     source: jax.Array,
     *,
-    top_k: jax.Array,
-    top_p: jax.Array,
+    numbers: Numbers,
     tau_replace: jax.Array,
     config: ERecConfig,
 ) -> Step:
@@ -146,14 +231,13 @@ def token_step(
       guided: f32[B,2,V], the same after guidance.
       noise: f32[B,2,V]; zeros take the likeliest token.
       source: i32[B], the source's token here.
-      top_k: i32[], candidates, chosen before the noise.
-      top_p: f32[], of the candidates.
+      numbers: of the rules, which choose the candidates before the noise.
       tau_replace: f32[], bits; of direct replacement.
       config: which distributions are compared, and whether tokens are replaced.
 
     Source: ERec, equations 3, 4, 6 and algorithm 2.
     """
-    candidates = truncate(guided, top_k, top_p)
+    candidates = truncate(guided, numbers)
     compared = {"guided": guided, "cond": cond, "truncated": candidates}[config.probabilities]
     log_p = jax.nn.log_softmax(compared)  # [B,2,V]
     js = jensen_shannon(log_p[:, 0], log_p[:, 1])

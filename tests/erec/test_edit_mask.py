@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from jaxedit.config import ConfigError, ERecConfig
-from jaxedit.erec import refine
-from jaxedit.erec.refine import Maps, Thresholds
+from jaxedit.erec import edit_mask, restore
+from jaxedit.erec.edit_mask import Maps, Thresholds
 from jaxedit.ops import image
 
 READINGS = ("cfg", "cond", "truncated")
 
 
 def masks(maps, **changes):
-    thresholds, config = refine.split(ERecConfig(**changes))
+    thresholds, config = edit_mask.split(ERecConfig(**changes))
     return np.array(
-        refine.edit_mask(Maps(*(jnp.asarray(m)[None] for m in maps)), thresholds, config)
+        edit_mask.edit_mask(Maps(*(jnp.asarray(m)[None] for m in maps)), thresholds, config)
     )[0]
 
 
@@ -48,15 +48,15 @@ def test_picture_is_the_golden_one(golden):
         for name in ("out/cfg/mask_k3", "out/tokens_edit", "in/source_tokens")
     )
     mask = jnp.asarray(mask, bool)
-    locked = refine.lock(edit, source, mask)
+    locked = restore.lock(edit, source, mask)
     np.testing.assert_array_equal(locked.reshape(-1), arrays["out/tokens_locked"])
-    large = refine.upsample_mask(mask, 48, "nearest")
+    large = restore.upsample_mask(mask, 48, "nearest")
     np.testing.assert_array_equal(large[0], arrays["out/mask_upsampled"])
     pictures = [
         jnp.asarray(arrays[f"in/{name}"].transpose(1, 2, 0)[None])
         for name in ("image", "decoded_edit", "decoded_source")
     ]
-    result = refine.composite(*pictures, large, ERecConfig())
+    result = restore.composite(*pictures, large, ERecConfig())
     expected = arrays["out/composite"].transpose(1, 2, 0)
     np.testing.assert_allclose(result[0], expected, atol=1e-6)
 
@@ -98,11 +98,11 @@ def test_mask_is_monotone_in_every_threshold():
 
 def test_thresholds_do_not_compile_again():
     one, other = (
-        refine.split(ERecConfig(tau_js=tau, recon_prompt="as it is")) for tau in (0.2, 0.9)
+        edit_mask.split(ERecConfig(tau_js=tau, recon_prompt="as it is")) for tau in (0.2, 0.9)
     )
     assert hash(one[1]) == hash(other[1]) and one[1] == other[1]
     assert one[0].tau_js != other[0].tau_js
-    assert refine.split(ERecConfig(dilation=5))[1] != one[1]
+    assert edit_mask.split(ERecConfig(dilation=5))[1] != one[1]
     assert one[0] == Thresholds(*(np.float32(x) for x in (0.2, 3, 10, 0.3)))
 
 
@@ -119,30 +119,30 @@ def pictures():
 
 def test_residual_by_hand(pictures):
     source, edit, back, mask = pictures
-    result = refine.composite(*pictures, ERecConfig())
+    result = restore.composite(*pictures, ERecConfig())
     np.testing.assert_array_equal(result[:, :, :4], jnp.clip(edit, -1, 1)[:, :, :4])
     expected = jnp.clip(edit + source - back, -1, 1)[:, :, 4:]
     np.testing.assert_allclose(result[:, :, 4:], expected, atol=1e-6)
-    off = refine.composite(*pictures, ERecConfig(pixel_align=False))
+    off = restore.composite(*pictures, ERecConfig(pixel_align=False))
     np.testing.assert_array_equal(off, jnp.clip(edit, -1, 1))
-    clipped = refine.composite(*pictures, ERecConfig(clip_decoded=True))
+    clipped = restore.composite(*pictures, ERecConfig(clip_decoded=True))
     expected = jnp.clip(edit, -1, 1) + source - jnp.clip(back, -1, 1)
     np.testing.assert_allclose(clipped[:, :, 4:], jnp.clip(expected, -1, 1)[:, :, 4:], atol=1e-6)
 
 
 def test_background_is_exact(pictures):
     source, edit, back, mask = pictures
-    pasted = refine.composite(*pictures, ERecConfig(hard_paste=True))
+    pasted = restore.composite(*pictures, ERecConfig(hard_paste=True))
     np.testing.assert_array_equal(pasted[:, :, 4:], source[:, :, 4:])
     # Where the decoder draws the same background, alignment alone returns every byte.
-    aligned = refine.composite(source, edit, edit, mask, ERecConfig())
+    aligned = restore.composite(source, edit, edit, mask, ERecConfig())
     bytes_ = image.to_nearest_uint8(aligned)[:, :, 4:]
     np.testing.assert_array_equal(bytes_, image.to_nearest_uint8(source)[:, :, 4:])
 
 
 def test_bilinear_masks_have_soft_borders():
     mask = jnp.array([[[True, False], [True, False]]])
-    rows = refine.upsample_mask(mask, 4, "bilinear")[0]
+    rows = restore.upsample_mask(mask, 4, "bilinear")[0]
     np.testing.assert_allclose(rows, np.tile(np.array([1, 0.75, 0.25, 0], np.float32), (4, 1)))
 
 

@@ -3,16 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.sampling.tokens import among_largest, guide_tokens, truncate
+from jaxedit.sampling.methods import truncate
+from jaxedit.sampling.truncation import among_largest
 
 
-def test_guidance_by_hand():
-    rows = jnp.array([[[5.0], [3.0], [1.0]]])  # text and image, image, nothing
-    on, off = jnp.array(True), jnp.array(False)
-    assert guide_tokens(rows[:, :1], 3.0, 1.5, on) == 5
-    assert guide_tokens(rows[:, :2], 3.0, 1.5, on) == 3 + 3 * 2
-    assert guide_tokens(rows, 3.0, 1.5, on) == 1 + 1.5 * 2 + 3 * 2
-    assert guide_tokens(rows, 3.0, 1.5, off) == 5
+def kept(logits, top_k, top_p):
+    """Logits after top-k and top-p."""
+    return truncate(jnp.asarray(logits), {"top_k": jnp.int32(top_k), "top_p": jnp.float32(top_p)})
 
 
 @pytest.mark.parametrize("case", range(9))
@@ -21,9 +18,9 @@ def test_candidates_match_release(golden, case):
     settings = description["cases"][case]
     logits = jnp.asarray(arrays["in/logits"][: settings["rows"]]) / settings["temperature"]
     top_k = settings["top_k"] or logits.shape[-1]
-    kept = truncate(logits, jnp.int32(top_k), jnp.float32(settings["top_p"]))
-    np.testing.assert_array_equal(kept > -jnp.inf, arrays[f"out/case{case}_keep"].astype(bool))
-    np.testing.assert_allclose(jax.nn.softmax(kept), arrays[f"out/case{case}_probs"], atol=1e-6)
+    found = kept(logits, top_k, settings["top_p"])
+    np.testing.assert_array_equal(found > -jnp.inf, arrays[f"out/case{case}_keep"].astype(bool))
+    np.testing.assert_allclose(jax.nn.softmax(found), arrays[f"out/case{case}_probs"], atol=1e-6)
 
 
 def test_bisection_equals_sorting():
@@ -41,8 +38,8 @@ def test_bisection_equals_sorting():
 def test_nucleus_equals_sorting():
     logits = np.random.default_rng(1).standard_normal((5, 64)).astype(np.float32) * 3
     for k, p in ((64, 0.9), (64, 0.5), (64, 1e-3), (10, 0.8), (10, 1.0)):
-        kept = np.asarray(truncate(jnp.asarray(logits), jnp.int32(k), jnp.float32(p))) > -np.inf
-        for row, got in zip(logits.astype(np.float64), kept, strict=True):
+        found = np.asarray(kept(logits, k, p)) > -np.inf
+        for row, got in zip(logits.astype(np.float64), found, strict=True):
             order = np.argsort(-row)[:k]
             probability = np.exp(row[order]) / np.exp(row[order]).sum()
             before = np.cumsum(probability) - probability
@@ -53,9 +50,9 @@ def test_nucleus_equals_sorting():
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 30.0, 1e4])
 def test_the_likeliest_stays_and_the_nucleus_is_no_larger_than_need_be(top_p, scale):
     logits = scale * np.random.default_rng(2).standard_normal((20, 33)).astype(np.float32)
-    kept = np.asarray(truncate(jnp.asarray(logits), jnp.int32(33), jnp.float32(top_p)))
-    assert not np.isnan(kept).any()
-    for row, is_kept in zip(logits.astype(np.float64), kept > -np.inf, strict=True):
+    found = np.asarray(kept(logits, 33, top_p))
+    assert not np.isnan(found).any()
+    for row, is_kept in zip(logits.astype(np.float64), found > -np.inf, strict=True):
         assert is_kept[np.argmax(row)]
         probabilities = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
         least = row[is_kept].min()
@@ -66,4 +63,4 @@ def test_the_likeliest_stays_and_the_nucleus_is_no_larger_than_need_be(top_p, sc
 
 def test_nothing_is_dropped_when_both_are_off():
     logits = jnp.array([1.0, -50.0, 0.0])
-    np.testing.assert_array_equal(truncate(logits, jnp.int32(3), jnp.float32(1)), logits)
+    np.testing.assert_array_equal(kept(logits, 3, 1), logits)

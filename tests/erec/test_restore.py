@@ -8,9 +8,10 @@ import pytest
 
 from jaxedit.checkpoints import pretrained
 from jaxedit.config import EDITAR_PRESETS, ERecConfig
-from jaxedit.erec import edit
-from jaxedit.erec.refine import split
+from jaxedit.erec import dual_path, restore
+from jaxedit.erec.edit_mask import split
 from jaxedit.sampling import sample_editar
+from jaxedit.sampling.methods import TokenSampling, numbers_of
 
 B, N = 2, 16
 
@@ -46,8 +47,10 @@ def model(config):
 
 def run(config, model, sample=None, **changes):
     networks, _, source, rest = model
-    return edit.decode(
-        *(networks, source, *rest),
+    return dual_path.decode(
+        networks,
+        source,
+        *rest,
         sample=dataclasses.replace(config.token_sample, **(sample or {})),
         erec=ERecConfig(**changes),
         config=config,
@@ -58,7 +61,7 @@ def run(config, model, sample=None, **changes):
 def refined(config, model, paths, **changes):
     networks, pixels, source, _ = model
     thresholds, rest = split(ERecConfig(**changes))
-    return edit.refine(
+    return restore.refine(
         networks.vq, pixels, source.codes, paths, thresholds, erec=rest, config=config
     )
 
@@ -79,9 +82,9 @@ def test_editing_path_is_editar(config, model, paths):
         slots=N + 1,
         config=config.editar,
     )
-    policy = sample_editar.EditPolicy(seeds, sample_editar.Sampling.of(config.token_sample))
+    method = TokenSampling(seeds, numbers_of(config.token_sample))
     tokens, _ = sample_editar.generate(
-        networks.weights, source.prefix, state, policy, config=config.editar, segment=N
+        networks.weights, source.prefix, state, method, config=config.editar, segment=N
     )
     np.testing.assert_array_equal(tokens[:, 0], paths.edit)
     assert (paths.edit != paths.rec).any()

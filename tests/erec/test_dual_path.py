@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxedit.config import ERecConfig
-from jaxedit.erec import decode
-from jaxedit.sampling.tokens import guide_tokens
+from jaxedit.erec import dual_path
+from jaxedit.sampling.methods import guide_tokens
 
 V = 96
 
@@ -16,10 +16,9 @@ def step(cond, guided, noise, source, *, top_k=V, tau_replace=0.3, **config):
     """`token_step` of numpy arrays."""
     return jax.tree.map(
         np.array,
-        decode.token_step(
+        dual_path.token_step(
             *(jnp.asarray(x) for x in (cond, guided, noise, source)),
-            top_k=jnp.int32(top_k),
-            top_p=jnp.float32(1),
+            numbers={"top_k": jnp.int32(top_k), "top_p": jnp.float32(1)},
             tau_replace=jnp.float32(tau_replace),
             config=ERecConfig(**config),
         ),
@@ -66,19 +65,19 @@ def test_golden_ablations(golden_rows):
 
 
 def test_rows_by_hand():
-    own = decode.layout("own", 2)
+    own = dual_path.layout("own", 2)
     assert own == ((0, 1, 0, 1), (0, 2), (1, 3)) and own.texts == (0, 1, None, None)
-    assert decode.layout("own", 3) == ((0, 1, 0, 1, 0, 1), (0, 2, 4), (1, 3, 5))
-    assert decode.layout("shared", 2) == ((0, 1, 1), (0, 2), (1, 2))
-    assert decode.layout("shared", 3) == ((0, 1, 1, 1), (0, 2, 3), (1, 2, 3))
-    assert decode.layout("none", 3) == ((0, 1, 1, 1), (0,), (1, 2, 3))
+    assert dual_path.layout("own", 3) == ((0, 1, 0, 1, 0, 1), (0, 2, 4), (1, 3, 5))
+    assert dual_path.layout("shared", 2) == ((0, 1, 1), (0, 2), (1, 2))
+    assert dual_path.layout("shared", 3) == ((0, 1, 1, 1), (0, 2, 3), (1, 2, 3))
+    assert dual_path.layout("none", 3) == ((0, 1, 1, 1), (0,), (1, 2, 3))
     for name in ("own", "shared", "none"):
-        assert decode.layout(name, 1) == ((0, 1), (0,), (1,))
+        assert dual_path.layout(name, 1) == ((0, 1), (0,), (1,))
 
 
 def test_noise():
     seeds = jnp.array([3, 4], jnp.int32)
-    draw = functools.partial(decode.path_noise, seeds, jnp.int32(5), V)
+    draw = functools.partial(dual_path.path_noise, seeds, jnp.int32(5), V)
     shared, independent, batch = (
         draw(ERecConfig(**settings))
         for settings in ({}, {"noise": "independent"}, {"gumbel_key": "batch"})

@@ -1,0 +1,133 @@
+"""Settings of sampling and of ERec: they travel with weights, and every edit may change them.
+
+A rule that removes unlikely candidates is one dataclass here and one class in `sampling.methods`.
+The settings of next-scale and of next-token models inherit the rules that they offer, and with
+them their options, ranges and records.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+from jaxedit.config.checks import require
+from jaxedit.config.fields import (
+    Finite,
+    Interval,
+    Positive,
+    PositiveInt,
+    Threshold,
+    check_fields,
+)
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class RuleConfig:
+    """Settings of one rule; weights that were written before the rule existed leave it off."""
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class TopKConfig(RuleConfig):
+    """Keep the k likeliest candidates."""
+
+    top_k: PositiveInt = 1000  # draw from the k likeliest tokens
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class TopPConfig(RuleConfig):
+    """Keep the likeliest candidates that together have the probability p."""
+
+    top_p: Annotated[float, Interval("(0, 1]")] = 1.0  # nucleus, 1 = off
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class MinPConfig(RuleConfig):
+    """Keep candidates whose probability is a share of the likeliest one's."""
+
+    # drop candidates below this share of the likeliest one's probability, 0 = off
+    min_p: Annotated[float, Interval("[0, 1]")] = 0.0
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class SampleConfig(TopPConfig, MinPConfig):
+    """How bits are drawn; a scalar holds for every scale, a tuple has one entry per scale."""
+
+    # strength of the instruction, 1 = none; also one number per scale; paper 4
+    guidance: Finite | tuple[Finite, ...] = 4.0
+    # below 1 draws likelier bits; also one number per scale; paper 0.5
+    temperature: Positive | tuple[Positive, ...] = 0.5
+    top_p: Annotated[float, Interval("(0, 1]")] = 0.97  # nucleus, 1 = off; VAREdit 0.97
+    greedy: bool = False  # always take the likelier value of each bit
+
+    def per_scale(self, name: str, scales: int) -> tuple[float, ...]:
+        """Return the setting `name` as one float per scale; ConfigError if it does not fit."""
+        value = getattr(self, name)
+        values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
+        require(
+            len(values) == scales,
+            f"sample.{name}={value}: expected one number or {scales} numbers, one per scale",
+        )
+        return tuple(float(v) for v in values)
+
+    def validate(self, scales: int) -> None:
+        """Raise ConfigError for settings outside their range."""
+        check_fields(self, "sample")
+        for name in ("guidance", "temperature"):
+            self.per_scale(name, scales)
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
+    """How the next token is drawn. Defaults: EditAR's inference."""
+
+    # strength of the instruction; 1 or less = none, as released; of `dual` any number counts
+    guidance: Finite = 3.0
+    # what the unguided row lacks: the text | joint: text and image | dual: each in turn
+    guidance_mode: Literal["text", "joint", "dual"] = "text"
+    image_guidance: Finite = 1.5  # strength of the source picture, of `dual` only
+    # the last token (0 is the second one) that is guided, -1 = all
+    guidance_until: Annotated[int, Interval("[-1, inf)")] = -1
+    temperature: Positive = 1.0  # below 1 draws likelier tokens
+    greedy: bool = False  # always take the likeliest token
+
+    def validate(self, codes: int) -> None:
+        """Raise ConfigError for settings outside their range; `codes` is V."""
+        check_fields(self, "sample")
+        require(
+            self.top_k <= codes,
+            f"sample.top_k={self.top_k}: expected 1 to {codes}, the size of the vocabulary",
+        )
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class ERecConfig:
+    """Editing by reconstruction. Defaults: the paper, and the reading of it that we take."""
+
+    # instruction of the reconstruction path
+    recon_prompt: str = "reconstruct the image without changes"
+    tau_js: Threshold = 0.7  # bits of JS divergence that seed the edit mask
+    tau_low: Threshold = 3.0  # nats: background where the edit gives the source token less NLL
+    tau_high: Threshold = 10.0  # nats: background where the reconstruction gives it more NLL
+    dilation: PositiveInt = 3  # side of the neighbourhood that grows the mask, odd; 1 = none
+    use_nll_low: bool = True  # apply tau_low
+    use_nll_high: bool = True  # apply tau_high
+    noise: Literal["shared", "independent"] = "shared"  # Gumbel noise of the two paths
+    gumbel_key: Literal["row", "batch"] = "row"  # noise of each row's own seed | one for all rows
+    # of JS and NLL: guided | cond: before guidance | truncated to the candidates
+    probabilities: Literal["guided", "cond", "truncated"] = "guided"
+    # unguided row of the reconstruction: its own | shared: the edit's | none
+    recon_guidance: Literal["own", "shared", "none"] = "own"
+    direct_replacement: bool = False  # ablation: take the source token wherever JS < tau_replace
+    tau_replace: Threshold = 0.3  # bits, of direct_replacement
+    refine: bool = True  # restore the background; off: the raw edit
+    pixel_align: bool = True  # add the tokenizer's residual outside the mask
+    upsampling: Literal["nearest", "bilinear"] = "nearest"  # of the mask
+    clip_decoded: bool = False  # clip decoded pictures before the residual is added
+    hard_paste: bool = False  # ours: the source's own pixels outside the mask
+
+    def validate(self) -> None:
+        """Raise ConfigError for thresholds that are not numbers and for unknown choices."""
+        check_fields(self, "erec")
+        require(
+            self.dilation % 2 == 1,
+            f"erec.dilation={self.dilation}: expected an odd number, 1 = none",
+        )
+        require(bool(self.recon_prompt.strip()), "erec.recon_prompt is empty: expected some words")
