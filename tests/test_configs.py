@@ -127,15 +127,15 @@ def test_papers_mixtures_name_published_data_and_views(config):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("log_every=0", "a positive number"),
-        ("checkpoint_every=0", "a positive number"),
-        ("keep_checkpoints=-1", "a positive number"),
-        ("sample_rows=0", "a positive number"),
-        ("sample_every=-5", "0 .off. or more"),
+        ("log_every=0", "a positive whole number"),
+        ("checkpoint_every=0", "a positive whole number"),
+        ("keep_checkpoints=-1", "a positive whole number"),
+        ("sample_rows=0", "a positive whole number"),
+        ("sample_every=-5", "a whole number of 0 or more"),
         ("optim.clip_norm=0", "a positive number"),
         ("optim.learning_rate=inf", "a positive number"),
-        ("optim.warmup_steps=-3", "0 or more"),
-        ("optim.beta2=1", "0 <= value < 1"),
+        ("optim.warmup_steps=-3", "a whole number of 0 or more"),
+        ("optim.beta2=1", r"a number in \[0, 1\)"),
     ],
 )
 def test_numbers_that_cannot_be(setting, expected):

@@ -30,13 +30,13 @@ def options_of(method: str) -> list[str]:
 
 
 def options_by_method() -> dict[tuple[str, ...], list[str]]:
-    """Return all options, grouped by the methods that take them."""
+    """Return all options, grouped by the methods that take them; those of most methods first."""
     taken = {method: options_of(method) for method in OPTIONS}
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in PART_OF:
         takers = tuple(method for method, options in taken.items() if name in options)
         groups.setdefault(takers, []).append(name)
-    return groups
+    return dict(sorted(groups.items(), key=lambda group: -len(group[0])))
 
 
 def method_of(config: PretrainedConfig, method: str | None) -> str:

@@ -90,11 +90,11 @@ class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
 
     def validate(self, codes: int) -> None:
         """Raise ConfigError for settings outside their range; `codes` is V."""
-        check_fields(self, "sample")
         require(
-            self.top_k <= codes,
+            not isinstance(self.top_k, int) or 1 <= self.top_k <= codes,
             f"sample.top_k={self.top_k}: expected 1 to {codes}, the size of the vocabulary",
         )
+        check_fields(self, "sample")
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)

@@ -61,7 +61,7 @@ class OptimConfig:
     """AdamW. Defaults: Infinity's training script."""
 
     learning_rate: Positive = 6e-5  # its peak
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "constant"  # of the rate after its warm-up
     end_ratio: NonNegative = 1.0  # learning rate at the end, as a share of the peak
     warmup_steps: NonNegativeInt = 0  # steps in which the rate rises from 0 to its peak
     beta1: Share = 0.9  # decay of the mean gradient

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from jaxedit.config import DataConfig, require
+from jaxedit.config.fields import check_fields
 from jaxedit.data import prompts, toybox
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.mixture import components, shares_of
@@ -110,18 +111,8 @@ def _described(config: DataConfig, parts: Sequence[RowSource]) -> dict[str, str]
 
 def validate(config: DataConfig) -> None:
     """Raise ConfigError for settings that cannot work."""
-    require(
-        config.order in ORDERS,
-        f"data.order={config.order!r}: expected one of {', '.join(ORDERS)}",
-    )
-    require(
-        config.prompts in prompts.PROMPTS,
-        f"data.prompts={config.prompts!r}: expected one of {', '.join(prompts.PROMPTS)}",
-    )
+    check_fields(config, "data")
     shares_of(config)
-    for name in ("batch_size", "image_size", "text_tokens", "threads", "prefetch"):
-        value = getattr(config, name)
-        require(value > 0, f"data.{name}={value}: expected a positive number")
     if config.source == "toy":
         _validate_toy(config)
 
@@ -133,10 +124,6 @@ def _validate_toy(config: DataConfig) -> None:
     require(
         config.image_size == size,
         f"data.image_size={config.image_size}: level {config.level} has pictures of {size} pixels",
-    )
-    require(
-        config.split in toybox.SPLITS,
-        f"data.split={config.split!r}: expected one of {', '.join(toybox.SPLITS)}",
     )
     words = longest_caption(toybox.LEVELS[config.level])
     require(

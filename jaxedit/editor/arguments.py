@@ -104,5 +104,9 @@ def _add_option(group: Any, name: str, part: type) -> None:
 
 def _numbers(text: str) -> float | tuple[float, ...]:
     """Return a number, or a tuple of several that commas separate."""
-    numbers = tuple(float(number) for number in text.split(","))
+    try:
+        numbers = tuple(float(number) for number in text.split(","))
+    except ValueError as error:
+        message = f"{text!r}: expected a number, or one per scale with commas between"
+        raise argparse.ArgumentTypeError(message) from error
     return numbers if len(numbers) > 1 else numbers[0]

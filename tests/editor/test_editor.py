@@ -122,9 +122,9 @@ def test_the_function_below_is_pure_and_public(editor):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"guidance": float("nan")}, "sample.guidance=nan: expected finite"),
+        ({"guidance": float("nan")}, "sample.guidance=nan: expected a finite number"),
         ({"guidance": (1.0, 2.0)}, "expected one number or 3 numbers"),
-        ({"temperature": 0.0}, "sample.temperature=0.0: expected positive"),
+        ({"temperature": 0.0}, "sample.temperature=0.0: expected a positive number"),
         ({"top_p": 1.5}, r"sample.top_p=1.5: expected a number in \(0, 1\]"),
         ({"seed": -1}, "seed=-1: expected 0 to 2147483647"),
         ({"seed": 2**31}, "seed=2147483648"),

@@ -136,7 +136,7 @@ def test_every_ablation_runs(editor):
         ({"top_k": 41}, "sample.top_k=41: expected 1 to 40"),
         ({"top_p": 0.0}, r"sample.top_p=0.0: expected a number in \(0, 1\]"),
         ({"guidance": float("nan")}, "sample.guidance=nan: expected a finite number"),
-        ({"guidance_mode": "both"}, "sample.guidance_mode='both': expected one of"),
+        ({"guidance_mode": "both"}, "sample.guidance_mode='both': expected text, joint or"),
         ({"tau_js": 0.5}, r"tau_js=0.5: an option of method editar\+erec, found editar"),
         ({"method": "editar+erec", "tau_js": float("nan")}, "erec.tau_js=nan: expected a number"),
         ({"method": "editar+erec", "dilation": 2}, "erec.dilation=2: expected an odd number"),

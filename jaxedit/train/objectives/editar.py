@@ -7,6 +7,7 @@ import numpy as np
 from jaxedit import rng, tree
 from jaxedit.checkpoints.pretrained import load_pretrained, save_pretrained
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
+from jaxedit.config.fields import check_fields
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
@@ -14,7 +15,7 @@ from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
-from jaxedit.ops.teacher import VIEWS, teacher_pixels
+from jaxedit.ops.teacher import teacher_pixels
 from jaxedit.planning import activations, flops
 from jaxedit.sampling import sample_editar as sampling
 from jaxedit.sampling.next_token import Prefix
@@ -291,16 +292,12 @@ def check(config: TrainConfig, teacher: ViTConfig | None) -> None:
         data.text_tokens == model.text_tokens,
         f"data.text_tokens={data.text_tokens}: expected editar.text_tokens={model.text_tokens}",
     )
+    check_fields(settings, "editar")
     require(
-        0 <= settings.random_share <= 1 and (model.prefix == "edit" or not settings.random_share),
-        f"editar.random_share={settings.random_share}: expected 0 <= value <= 1, and 0 without a "
-        "source picture",
+        model.prefix == "edit" or not settings.random_share,
+        f"editar.random_share={settings.random_share}: expected 0 without a source picture",
     )
-    require(0 <= settings.drop <= 1 / 3, f"editar.drop={settings.drop}: expected 0 <= value <= 1/3")
-    require(
-        settings.teacher_view in VIEWS,
-        f"editar.teacher_view={settings.teacher_view!r}: expected one of {', '.join(VIEWS)}",
-    )
+    require(settings.drop <= 1 / 3, f"editar.drop={settings.drop}: expected 0 <= value <= 1/3")
     width = teacher.width if teacher else model.distill_width
     require(
         width == model.distill_width,
