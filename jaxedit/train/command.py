@@ -5,7 +5,7 @@ import functools
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_origin
 
 from absl import flags
 from ml_collections import config_flags
@@ -13,7 +13,7 @@ from ml_collections import config_flags
 from jaxedit.config import ConfigError, TrainConfig, require
 from jaxedit.train import config_file
 from jaxedit.train.config_file import ConfigFile
-from jaxedit.train.settings import UnknownName, check_names, listing, union_hints
+from jaxedit.train.settings import UnknownName, annotated_hints, check_names, listing
 
 FLAGS = {
     "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
@@ -55,7 +55,7 @@ def parse(argv: Sequence[str]) -> Command:
       ConfigError: one line that names the wrong argument and what was expected.
     """
     argv, file = _read_config(argv)
-    argv, loose = _split_loose(argv)
+    argv, annotated = _split_annotated(argv)
     values = _define()
     holder = config_flags.DEFINE_config_dataclass(
         "config", file.config, flag_values=values, sys_argv=list(argv)
@@ -68,11 +68,11 @@ def parse(argv: Sequence[str]) -> Command:
         raise UnknownName(f"unknown argument {argument!r}: settings start with --config.")
     require(values.dry_run or not values.devices, "--devices: expected --dry_run with it")
     config = holder.value
-    for name, value in loose.items():
+    for name, value in annotated.items():
         parent = functools.reduce(getattr, name.split(".")[:-1], config)
         setattr(parent, name.rsplit(".", 1)[-1], value)
     config.validate()
-    overrides = config_flags.get_override_values(values["config"]) | loose
+    overrides = config_flags.get_override_values(values["config"]) | annotated
     return Command(
         *(config, values.workdir or f"runs/{file.name}", _notes(file, values)),
         *(values.distributed, overrides),
@@ -178,18 +178,32 @@ def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
     return rest, file
 
 
-def _split_loose(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take out the settings of several types ("a number or a tuple"), which absl cannot parse."""
-    hints = union_hints()
-    rest, loose = [], {}
-    for argument in argv:
-        match = re.fullmatch(r"--config\.([^=]+)=(.*)", argument)
+def _split_annotated(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take out the settings with choices, ranges or several types, which absl cannot parse.
+
+    Their values are checked later, by `TrainConfig.validate`.
+    """
+    hints = annotated_hints()
+    rest, found = [], {}
+    arguments = iter(argv)
+    for argument in arguments:
+        match = re.fullmatch(r"--?config\.([^=]+?)(=(.*))?", argument, re.S)
         hint = hints.get(match[1]) if match else None
         if hint is None:
             rest.append(argument)
             continue
+        text = match[3] if match[2] else next(arguments, None)
+        require(text is not None, f"{argument}: expected a value")
         try:
-            loose[match[1]] = ast.literal_eval(match[2])
+            found[match[1]] = _value_of(text, hint)
         except (SyntaxError, ValueError) as error:
-            raise ConfigError(f"{argument}: expected {hint}") from error
-    return rest, loose
+            reason = error if hint in (int, float) else f"expected {hint}"
+            raise ConfigError(f"--config.{match[1]}={text}: {reason}") from error
+    return rest, found
+
+
+def _value_of(text: str, hint: Any) -> Any:
+    """Read a value of a type, or of one of several."""
+    if get_origin(hint) is Literal:
+        return text
+    return hint(text) if hint in (int, float) else ast.literal_eval(text)

@@ -10,12 +10,22 @@ import shlex
 import textwrap
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from jaxedit.config import ConfigError, TrainConfig
 from jaxedit.config.comments import comments_of
-from jaxedit.config.fields import choices_of
+from jaxedit.config.fields import choices_of, hints_of
 
+_UNIONS = (Union, types.UnionType)
 INDENT, WIDTH = 46, 100  # where comments begin and end
 
 
@@ -27,6 +37,7 @@ class Setting(NamedTuple):
     default: Any
     comment: str
     is_there: bool  # False: of a part that the model of this run does not have
+    is_annotated: bool  # has choices, a range or several types
 
 
 class UnknownName(ConfigError):
@@ -44,7 +55,9 @@ def _walk(cls: type, values: Any, prefix: str) -> Iterator[Setting]:
         part = next((t for t in (hint, *get_args(hint)) if dataclasses.is_dataclass(t)), None)
         if part is None:
             value = getattr(defaults, name)
-            yield Setting(prefix + name, hint, value, comments[name], values is not None)
+            is_annotated = get_origin(hints_of(cls)[name]) in (Annotated, Literal, *_UNIONS)
+            comment, is_there = comments[name], values is not None
+            yield Setting(prefix + name, hint, value, comment, is_there, is_annotated)
         else:
             yield from _walk(part, values and getattr(values, name), f"{prefix}{name}.")
 
@@ -144,10 +157,10 @@ def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
     return near[0] if near else ""
 
 
-def union_hints() -> dict[str, types.UnionType]:
-    """Return the settings that take several types ("a number or a tuple"), with these types."""
+def annotated_hints() -> dict[str, Any]:
+    """Return the types of settings with choices, ranges or several types, the ranges taken off."""
     return {
-        name: setting.hint
-        for name, setting in settings_of(TrainConfig()).items()
-        if isinstance(setting.hint, types.UnionType)
+        setting.name: setting.hint
+        for setting in settings_of(TrainConfig()).values()
+        if setting.is_annotated
     }
