@@ -50,11 +50,11 @@ def main() -> None:
 
 def count(config) -> None:
     """Print the operations of one sample's step, and the memory that it takes on the way."""
-    from jaxedit.train.mfu import flops_of_pair
-    from jaxedit.train.step_memory import abstract_objective
+    from jaxedit.train.mfu import flops_per_pair
+    from jaxedit.train.objectives.registry import abstract_objective
 
     objective = abstract_objective(config)
-    flops, nbytes = flops_of_pair(objective), objective.activations(1)
+    flops, nbytes = flops_per_pair(objective), objective.activations(1)
     print(f"{flops / 1e12:.2f} TFLOP, {nbytes / 1e9:.2f} GB of activations")
 
 
@@ -62,12 +62,12 @@ def measure(config, steps: int) -> None:
     """Compile the step of the config, run it on random values, and print what it takes."""
     from jaxedit.sharding.mesh import make_mesh
     from jaxedit.train.dry_run import lower_step
-    from jaxedit.train.mfu import work_of_step
-    from jaxedit.train.step_memory import abstract_objective
+    from jaxedit.train.mfu import step_flops
+    from jaxedit.train.objectives.registry import abstract_objective
     from jaxedit.train.training_mesh import chosen_mesh
 
     objective = abstract_objective(config)
-    work = work_of_step(config, objective)
+    work = step_flops(config, objective)
     mesh = make_mesh(chosen_mesh(config, objective))
     start = time.perf_counter()
     lowered = lower_step(config, objective, mesh)

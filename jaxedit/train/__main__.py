@@ -71,8 +71,7 @@ def _train(args: command.Command) -> int:
             workdir.leave()
         end_now("Ctrl-C: ended before the first step")
 
-    with RunLog() as run_log, CtrlC(give_up), Watchdog() as watchdog:
-        watchdog.enter(IMPORT)
+    with RunLog() as run_log, CtrlC(give_up), Watchdog(IMPORT) as watchdog:
         from jaxedit.train.start import start
 
         return start(args, run_log, watchdog, workdirs)
@@ -84,11 +83,12 @@ def _dry_run(args: command.Command) -> int:
     from jaxedit.planning.device_memory import fits, memory_of_device, table
     from jaxedit.planning.mesh_choice import Machine
     from jaxedit.train import step_memory
+    from jaxedit.train.objectives.registry import abstract_objective
     from jaxedit.train.training_mesh import chosen_mesh
 
     devices = jax.device_count()
     room = memory_of_device(jax.local_devices()[0], args.memory_gb)
-    objective = step_memory.abstract_objective(args.config)
+    objective = abstract_objective(args.config)
     args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
     found = step_memory.memory_items(args.config, devices)
     changes = [] if fits(found, room) else step_memory.memory_savings(args.config, devices, room)

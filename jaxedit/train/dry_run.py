@@ -31,9 +31,10 @@ from jaxedit.planning.topology import Pod, devices_of
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import AXES, make_mesh
 from jaxedit.train import step_memory
-from jaxedit.train.loop import jit_step
+from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.objectives.registry import abstract_objective
 from jaxedit.train.optim import make_optimizer
-from jaxedit.train.step import Objective, init_state
+from jaxedit.train.step import init_state, jit_step
 from jaxedit.train.training_mesh import check_batch, workload_of
 
 # A program for simulated devices is read and never run.
@@ -89,7 +90,7 @@ def dry_run(config: TrainConfig, pod: Pod, room: DeviceMemory) -> DryRun:
       ConfigError: mesh or batch do not fit the pod.
     """
     devices = devices_of(pod)
-    objective = step_memory.abstract_objective(config)
+    objective = abstract_objective(config)
     machine = Machine(pod.devices, pod.slices, room)
     config.mesh, why = choose(config.mesh, machine, workload_of(config, objective))
     mesh = make_mesh(config.mesh, devices)

@@ -1,10 +1,12 @@
-"""The training loop: mesh, state (new or restored), steps, reports, checkpoints, export."""
+"""The training loop: data, step, save, log, sample.
 
-import dataclasses
+What stands around it has modules of its own: `initial_state` (new, pretrained or restored),
+`training_mesh` (which devices share what), `step` (gradients and the optimizer), `monitor` (speed,
+divergence, reports) and `stop_signal` (SIGTERM and Ctrl-C).
+"""
+
 import logging
-import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax
 import numpy as np
@@ -12,47 +14,22 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxedit import compile_cache, rng, tree
+from jaxedit import rng, tree
 from jaxedit.checkpoints.train_state import Checkpoints
-from jaxedit.config import TrainConfig, require, to_dict
+from jaxedit.config import TrainConfig, to_dict
 from jaxedit.data.batch import EditBatch
-from jaxedit.sharding import distributed, rules
-from jaxedit.train.metrics import Window, Writer, duration
-from jaxedit.train.mfu import Work, work_of_step
-from jaxedit.train.optim import make_optimizer
-from jaxedit.train.profile import Profiler
-from jaxedit.train.reporting import only_reported
-from jaxedit.train.step import Metrics, Objective, TrainState, init_state, make_step
-from jaxedit.train.stop_signal import StopSignal
-from jaxedit.train.training_mesh import mesh_of
-from jaxedit.train.warm_start import warm_start
-from jaxedit.train.watchdog import (
-    DATA,
-    EXPORT,
-    FIRST,
-    FIRST_DATA,
-    SAVE,
-    SHEET,
-    START,
-    STEP,
-    Watchdog,
-)
+from jaxedit.sharding import rules
+from jaxedit.train.initial_state import initial_state
+from jaxedit.train.monitor import Monitor
+from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.step import TrainState, jit_step
+from jaxedit.train.stop_signal import Interrupted, StopSignal
+from jaxedit.train.training_mesh import on_training_mesh
+from jaxedit.train.watchdog import EXPORT, SAVE, START, Watchdog
 
 log = logging.getLogger(__name__)
 
 BatchesFrom = Callable[[int, range], Iterator[EditBatch]]
-
-
-class Interrupted(Exception):
-    """SIGTERM or Ctrl-C came: the run is saved and goes on when the same command is started again.
-
-    by: "SIGTERM" or "Ctrl-C".
-    """
-
-    def __init__(self, by: str, step: int) -> None:
-        """The run stopped after `step`."""
-        super().__init__(f"{by}: saved step {step}; the same command resumes")
-        self.by = by
 
 
 def train(
@@ -64,7 +41,7 @@ def train(
     *,
     profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Train `objective` from the newest checkpoint in `workdir`, if any; returns the last state.
+    """Train `objective` from the newest checkpoint in `workdir`, if any; return the last state.
 
     Args:
       config: the run, validated; it ends after `steps`, those before the checkpoint included.
@@ -80,176 +57,78 @@ def train(
       TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
-    with Watchdog() as watchdog:
-        watchdog.enter(START)
-        mesh = mesh_of(config, objective)
-        work = None
-        with only_reported("counting the operations of a step"):
-            work = work_of_step(config, objective)
-        with (
-            jax.set_mesh(mesh),
-            StopSignal(is_alone=jax.process_count() == 1) as stop,
-            Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
-        ):
-            frozen = rules.place(objective.frozen(), mesh)
-            state = first_state(config, objective, checkpoints, mesh)
-            begin = int(state.step)
-            local = batches_from(begin, rules.local_rows(mesh, config.data.batch_size))
-            with (
-                Writer(workdir, config, start=begin) as writer,
-                Profiler(workdir / "profile", profile_steps) as profiler,
-            ):
-                run = Run(
-                    *(config, objective, frozen),
-                    train_step=jit_step(config, objective, state, frozen, mesh),
-                    batches=(rules.to_global(b, mesh, config.data.batch_size) for b in local),
-                    examples=jax.device_put(examples, rules.replicated(mesh)),
-                    work=work,
-                    window=Window(checkpoints.latest),
-                    checkpoints=checkpoints,
-                    stop=stop,
-                    watchdog=watchdog,
-                    writer=writer,
-                    profiler=profiler,
-                )
-                state = run.steps(state, begin)
-            watchdog.enter(EXPORT)
-            export(objective, state.best_params, workdir / "export")
-            watchdog.enter(SAVE)
+    with (
+        Watchdog(START) as watchdog,
+        on_training_mesh(config, objective) as mesh,
+        StopSignal(is_alone=jax.process_count() == 1) as stop,
+        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
+    ):
+        frozen = rules.place(objective.frozen(), mesh)
+        state = initial_state(config, objective, checkpoints, mesh)
+        start = int(state.step)
+        train_step = jit_step(config, objective, state, frozen, mesh)
+        batches = global_batches(batches_from, start, mesh, config.data.batch_size)
+        examples = jax.device_put(examples, rules.replicated(mesh))
+        sample_key = rng.key_for(config.seed, "sheet")  # the same draw at every step
+        with Monitor(
+            config,
+            workdir,
+            objective,
+            watchdog,
+            start=start,
+            last_good=checkpoints.latest,
+            profile_steps=profile_steps,
+        ) as monitor:
+            for step in range(start + 1, config.steps + 1):
+                # data
+                with monitor.waiting_for_data(step):
+                    batch = next(batches)
+
+                # step
+                with monitor.running(step):
+                    state, metrics = train_step(state, frozen, batch)
+                monitor.add(step, metrics)
+                if step == start + 1:
+                    stop.listen_to_ctrl_c()  # now there is something to save
+
+                # save
+                is_last = step == config.steps
+                is_stopping = stop.requested or checkpoints.reached_preemption(step)
+                if is_last or is_stopping or step % config.checkpoint_every == 0:
+                    with monitor.saving(step):
+                        checkpoints.save(step, state, to_dict(config))
+
+                # log
+                if is_last or is_stopping or step % config.log_every == 0:
+                    monitor.report(step)
+                if is_stopping and not is_last:
+                    raise Interrupted(stop.by, step)
+
+                # sample
+                if config.sample_every and (is_last or step % config.sample_every == 0):
+                    with monitor.drawing(step):
+                        params = state.eval_params
+                        images = objective.sample_grid(params, frozen, examples, sample_key)
+                        monitor.write_images(step, images)
+        watchdog.enter(EXPORT)
+        export(objective, state.eval_params, workdir / "export")
+        watchdog.enter(SAVE)  # leaving the block waits for the last checkpoint
     return state
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What the steps of a run share: how to make one, and whom to tell about it."""
+def global_batches(
+    batches_from: BatchesFrom, start: int, mesh: Mesh, size: int
+) -> Iterator[EditBatch]:
+    """Return the batches after `start` steps, each process's rows joined to arrays on the mesh.
 
-    config: TrainConfig
-    objective: Objective
-    frozen: tree.Tree
-    _: dataclasses.KW_ONLY
-    train_step: Callable[[TrainState, tree.Tree, EditBatch], tuple[TrainState, Metrics]]
-    batches: Iterator[EditBatch]
-    examples: EditBatch
-    work: Work | None
-    window: Window
-    checkpoints: Checkpoints
-    stop: StopSignal
-    watchdog: Watchdog
-    writer: Writer
-    profiler: Profiler
-
-    def steps(self, state: TrainState, begin: int) -> TrainState:
-        """All steps after step `begin`; returns the last state.
-
-        Raises:
-          Interrupted, TrainingDiverged: see `train`.
-        """
-        last = self.config.steps
-        if begin >= last:
-            log.info("all %d steps are done; another run needs another --workdir", last)
-        else:
-            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
-        for step in range(begin + 1, last + 1):
-            state = self.step(state, step, is_first=step == begin + 1)
-            stopping = self.stop.requested or self.checkpoints.reached_preemption(step)
-            self.save_and_log(state, step, always=stopping or step == last)
-            if stopping and step < last:
-                raise Interrupted(self.stop.by, step)
-            self.log_samples(state, step)
-        return state
-
-    def step(self, state: TrainState, step: int, *, is_first: bool) -> TrainState:
-        """The state after one more step, the first of which compiles."""
-        begin = time.perf_counter()
-        self.watchdog.enter(FIRST_DATA if is_first else DATA, step)
-        with self.window.waiting():
-            batch = next(self.batches)
-        self.watchdog.enter(FIRST if is_first else STEP, step)
-        self.profiler.before()
-        with jax.transfer_guard("disallow"):
-            state, metrics = self.train_step(state, self.frozen, batch)
-        if is_first:
-            jax.block_until_ready(metrics)
-            log.info("step %d is done, after %s", step, duration(time.perf_counter() - begin))
-            self.stop.listen_to_ctrl_c()
-        self.profiler.after(metrics)
-        self.window.add(step, metrics)
-        return state
-
-    def save_and_log(self, state: TrainState, step: int, *, always: bool) -> None:
-        """Save the state and report, each when it is time to, or always."""
-        if always or step % self.config.checkpoint_every == 0:
-            self.watchdog.enter(SAVE, step)
-            self.window.flush()  # a state that is not finite is never saved
-            self.checkpoints.save(step, state, to_dict(self.config))
-        if always or step % self.config.log_every == 0:
-            report = self.window.report(self.config.data.batch_size)
-            if self.work and "s_per_step" in report:
-                report |= self.work.rates(1 / report["s_per_step"])
-            self.writer.scalars(step, report)
-
-    def log_samples(self, state: TrainState, step: int) -> None:
-        """Draw a sample sheet when it is time to."""
-        every, is_last = self.config.sample_every, step == self.config.steps
-        if every and (step % every == 0 or is_last):
-            self.watchdog.enter(SHEET, step)
-            key = rng.key_for(self.config.seed, "sheet")
-            self.window.flush()
-            with self.window.pausing():
-                pictures = self.objective.sample_grid(
-                    state.best_params, self.frozen, self.examples, key
-                )
-                self.writer.log_image(step, pictures)
-
-
-def first_state(
-    config: TrainConfig, objective: Objective, checkpoints: Checkpoints, mesh: Mesh
-) -> TrainState:
-    """The newest checkpoint's state or, in a new workdir, a new one; laid out over the mesh.
-
-    A new one has random parameters, or those of `init_from`.
-
-    Raises:
-      ConfigError: there is a checkpoint and `resume` is "never", or it does not fit the config.
+    Args:
+      batches_from: see `train`.
+      start: finished steps.
+      mesh: the device mesh.
+      size: rows B of all processes together.
     """
-    optimizer = make_optimizer(config.optim, config.steps)
-
-    def init() -> TrainState:
-        return init_state(objective, optimizer, config)
-
-    abstract = jax.eval_shape(init)
-    layout = rules.state_shardings(abstract, mesh)
-    log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
-    step = checkpoints.latest()
-    distributed.assert_same_on_all_hosts(
-        {"the newest checkpoint (is --workdir shared by all hosts?)": step}
-    )
-    if step is None:
-        state = jax.jit(init, out_shardings=layout)()
-        is_warm = config.init_from and not config.lora.rank  # LoRA's weights are frozen
-        return warm_start(state, config.init_from) if is_warm else state
-    require(
-        config.resume == "auto",
-        f"{checkpoints.directory} has a checkpoint of step {step} and resume='never': "
-        "choose another --workdir or --config.resume=auto",
-    )
-    show_difference(checkpoints.config(step), to_dict(config))
-    log.info("resuming after step %d", step)
-    return checkpoints.restore(step, rules.with_shardings(abstract, layout))
-
-
-def jit_step(
-    config: TrainConfig, objective: Objective, state: TrainState, frozen: tree.Tree, mesh: Mesh
-) -> Callable[[TrainState, tree.Tree, EditBatch], tuple[TrainState, Metrics]]:
-    """The compiled training step; the state that it is given is used up."""
-    step = make_step(objective, make_optimizer(config.optim, config.steps), config)
-    layout, frozen_layout = jax.tree.map(lambda x: x.sharding, (state, frozen))
-    return jax.jit(
-        step,
-        in_shardings=(layout, frozen_layout, rules.batch_sharding(mesh)),
-        out_shardings=(layout, rules.replicated(mesh)),
-        donate_argnums=0,
-    )
+    local = batches_from(start, rules.local_rows(mesh, size))
+    return (rules.to_global(batch, mesh, size) for batch in local)
 
 
 def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
@@ -268,17 +147,3 @@ def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> No
         objective.export(params, str(directory))
         log.info("exported the weights to %s", directory)
     multihost_utils.sync_global_devices("export")
-
-
-def settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of a config as a flat dict with the names of the command line, --config.x.y."""
-    flat = tree.flatten(config)
-    return {f"--config.{path.replace('/', '.')}": value for path, value in flat.items()}
-
-
-def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Log every setting that differs from the checkpoint's."""
-    old, new = settings(saved), settings(now)
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            log.info("%s was %r, is %r", name, old.get(name), new.get(name))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 from jaxedit.config import TrainConfig
-from jaxedit.train.step import Objective
+from jaxedit.train.objectives.objective import Objective
 
 # device_kind -> 1e12 operations per second of dense bfloat16 products, by the makers' data sheets;
 # of one device as jax counts them; the first pattern that is found in it counts
@@ -38,7 +38,7 @@ PEAKS = (
 )
 
 
-class Work(NamedTuple):
+class StepFlops(NamedTuple):
     """What a step asks of the devices.
 
     flops: additions and multiplications of a step, of all devices together; devices: how many;
@@ -56,17 +56,17 @@ class Work(NamedTuple):
         return found | {"mfu": rate / self.peak} if self.peak else found
 
 
-def work_of_step(config: TrainConfig, objective: Objective) -> Work:
+def step_flops(config: TrainConfig, objective: Objective) -> StepFlops:
     """The work of one step on this run's devices."""
-    flops = config.data.batch_size * flops_of_pair(objective)
-    return Work(flops, jax.device_count(), peak_of(jax.devices()[0].device_kind))
+    flops = config.data.batch_size * flops_per_pair(objective)
+    return StepFlops(flops, jax.device_count(), peak_flops(jax.devices()[0].device_kind))
 
 
-def flops_of_pair(objective: Objective) -> float:
+def flops_per_pair(objective: Objective) -> float:
     """Operations of the loss of one pair of pictures, and of its gradient."""
     return sum(one.flops for one in objective.passes())
 
 
-def peak_of(kind: str) -> float | None:
+def peak_flops(kind: str) -> float | None:
     """Operations per second of a kind of device, None if they are not known."""
     return next((1e12 * peak for pattern, peak in PEAKS if re.search(pattern, kind)), None)

@@ -1,20 +1,29 @@
-"""What a run only reports: it may fail, and the run goes on."""
+"""Where a run reports: screen, metrics.jsonl, samples/, and dashboards; none of them can end it."""
 
+import json
 import logging
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from jaxedit.config import ConfigError
+import jax
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from jaxedit.config import ConfigError, TrainConfig, to_dict
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def only_reported(what: str) -> Iterator[None]:
-    """Run what is inside; if it fails, say so in one line of the log and go on after it.
+    """Log a failure of the block in one line and go on after it.
 
-    For speed, profiles and dashboards: nothing that the training needs. Settings that cannot work
-    still end the run.
+    For speed, profiles and dashboards: nothing that training needs. Settings that cannot work still
+    end the run.
 
     Args:
       what: failed, as the beginning of a sentence.
@@ -26,3 +35,228 @@ def only_reported(what: str) -> Iterator[None]:
     except Exception as error:  # any: those of dashboards and buckets have no common type
         reason = " ".join(str(error).split()) or type(error).__name__
         log.warning("%s failed, the run goes on: %s", what, reason[:300])
+
+
+class MetricWriter:
+    """Writes reports to the log, `metrics.jsonl`, `samples/` and the dashboards that are on.
+
+    Only the first process writes. What does not take a report costs no more than the report;
+    sample sheets in a local directory must be written, however.
+    """
+
+    def __init__(self, workdir: epath.Path, config: TrainConfig, *, start: int) -> None:
+        """Open the files; reports after step `start` (of a run that was cut short) are dropped."""
+        self._on = jax.process_index() == 0
+        self._is_remote = "://" in str(workdir)
+        self._steps = config.steps
+        self._samples = workdir / "samples"
+        self._jsonl = workdir / "metrics.jsonl"
+        self._dashboards = open_dashboards(config, workdir, start) if self._on else []
+        if self._on:
+            replace_text(workdir / "config.json", json.dumps(to_dict(config), indent=1))
+            reports = self._jsonl.read_text("utf-8") if self._jsonl.exists() else ""
+            self._reports = reports_until(reports, start)
+            replace_text(self._jsonl, self._reports)
+
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """Write the report of `step`."""
+        if not self._on:
+            return
+        log.info(
+            "step %d/%d  loss %.4f  lr %.2e  grad %.3f%s",
+            step,
+            self._steps,
+            values["loss"],
+            values["lr"],
+            values["grad_norm"],
+            describe_speed(values, self._steps - step),
+        )
+        with only_reported("writing metrics.jsonl"):
+            self._append(json.dumps({"step": step, **values}) + "\n")
+        self._tell_dashboards("write_scalars", step, values)
+
+    def write_images(self, step: int, images: np.ndarray) -> None:
+        """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
+        if not self._on:
+            return
+        picture = tile(np.asarray(images))
+        with only_reported("writing a sample sheet") if self._is_remote else nullcontext():
+            self._samples.mkdir(parents=True, exist_ok=True)
+            with (self._samples / f"{step:07d}.png").open("wb") as file:
+                Image.fromarray(picture).save(file, format="PNG")
+        self._tell_dashboards("write_image", step, picture)
+
+    def _append(self, line: str) -> None:
+        if self._is_remote:  # buckets have no way to append
+            self._reports += line
+            replace_text(self._jsonl, self._reports)
+        else:
+            with self._jsonl.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    def _tell_dashboards(self, method: str, *arguments: Any) -> None:
+        for dashboard in self._dashboards:
+            with only_reported(dashboard.name):
+                getattr(dashboard, method)(*arguments)
+
+    def __enter__(self) -> Self:
+        """Return the object itself."""
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the dashboards."""
+        self._tell_dashboards("close")
+
+
+class Dashboard(Protocol):
+    """A place that takes reports; `name` says which."""
+
+    name: str
+
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """Add the report of `step`."""
+
+    def write_image(self, step: int, picture: np.ndarray) -> None:
+        """Add the sample sheet u8[h,w,3] of `step`."""
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+
+
+class TensorBoard(Dashboard):
+    """Event files in `workdir`/tb, for TensorBoard."""
+
+    name = "TensorBoard"
+
+    def __init__(self, workdir: epath.Path, start: int) -> None:
+        """Begin; reports after step `start` are dropped.
+
+        Raises:
+          ConfigError: the package is missing.
+        """
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise ConfigError("tensorboard=True needs: pip install tensorboardX") from error
+        self._writer = SummaryWriter(str(workdir / "tb"), purge_step=start + 1)
+
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """See `Dashboard`."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def write_image(self, step: int, picture: np.ndarray) -> None:
+        """See `Dashboard`."""
+        self._writer.add_image("samples", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """See `Dashboard`."""
+        self._writer.close()
+
+
+class Wandb(Dashboard):
+    """Weights & Biases; a resumed run goes on in its curves."""
+
+    name = "Weights & Biases"
+
+    def __init__(self, config: TrainConfig, workdir: epath.Path) -> None:
+        """Begin or go on.
+
+        Raises:
+          ConfigError: the package is missing.
+        """
+        try:
+            import wandb
+        except ImportError as error:
+            raise ConfigError(f"wandb={config.wandb!r} needs: pip install wandb") from error
+        note = workdir / "wandb_id.txt"  # the same run has the same curves, another one never
+        if not note.exists():
+            note.write_text(secrets.token_hex(4), "utf-8")
+        self._wandb: Any = wandb
+        wandb.init(
+            project=config.wandb,
+            id=note.read_text("utf-8"),
+            name=workdir.name,
+            config=to_dict(config),
+            dir=None if "://" in str(workdir) else str(workdir),
+            resume="allow",
+        )
+
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """See `Dashboard`."""
+        self._wandb.log(values, step=step)
+
+    def write_image(self, step: int, picture: np.ndarray) -> None:
+        """See `Dashboard`."""
+        self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
+
+    def close(self) -> None:
+        """See `Dashboard`."""
+        self._wandb.finish()
+
+
+def open_dashboards(config: TrainConfig, workdir: epath.Path, start: int) -> list[Dashboard]:
+    """Open those that the config turns on; log and leave out one that cannot begin.
+
+    Args:
+      config: the run.
+      workdir: of the run.
+      start: the step after which reports are new.
+
+    Raises:
+      ConfigError: a package is missing.
+    """
+    found: list[Dashboard] = []
+    if config.tensorboard:
+        with only_reported(f"opening {TensorBoard.name}"):
+            found.append(TensorBoard(workdir, start))
+    if config.wandb:
+        with only_reported(f"opening {Wandb.name}"):
+            found.append(Wandb(config, workdir))
+    return found
+
+
+def describe_speed(values: dict[str, float], steps_left: int) -> str:
+    """Return the end of a report's line: what is known of the run's speed."""
+    if "s_per_step" not in values:
+        return ""
+    mfu = f"  MFU {values['mfu']:.1%}" if "mfu" in values else ""
+    eta = format_duration(steps_left * values["s_per_step"])
+    wait = f"data wait {100 * values['data_wait']:.0f}%"
+    return f"  {values['img_per_s']:.1f} img/s{mfu}  {wait}  ETA {eta}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds as "1h02m", "2m05s" or "9s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def reports_until(text: str, step: int) -> str:
+    """Return the lines of a metrics.jsonl up to `step`, without one that a kill cut short."""
+    kept = []
+    for line in text.splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    return "".join(kept)
+
+
+def replace_text(path: epath.Path, text: str) -> None:
+    """Write a file that is never there by halves."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
+def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
+    """Join u8[rows, columns, H, W, 3] to one picture u8[h, w, 3] with white lines of `gap` px."""
+    pad = ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0))
+    rows, columns, height, width, _ = (padded := np.pad(images, pad, constant_values=255)).shape
+    picture = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    return picture[:-gap, :-gap]

@@ -15,11 +15,11 @@ class RunLog:
     def __enter__(self) -> Self:
         """Start to print."""
         self._handlers: list[logging.Handler] = []
-        self._introductions = log.getChild("parallel.distributed")
-        self._before = log.propagate, log.level, self._introductions.level
+        self._processes = log.getChild("sharding.distributed")
+        self._before = log.propagate, log.level, self._processes.level
         log.propagate = False
         log.setLevel(logging.INFO)
-        self._introductions.setLevel(logging.INFO)
+        self._processes.setLevel(logging.INFO)
         self._add(logging.StreamHandler(sys.stdout))
         return self
 
@@ -47,4 +47,4 @@ class RunLog:
             handler.close()
         log.propagate = self._before[0]
         log.setLevel(self._before[1])
-        self._introductions.setLevel(self._before[2])
+        self._processes.setLevel(self._before[2])

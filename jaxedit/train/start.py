@@ -11,10 +11,13 @@ from jaxedit.checkpoints.train_state import BucketError
 from jaxedit.config import to_dict
 from jaxedit.console import DONE, STOPPED
 from jaxedit.sharding import distributed
-from jaxedit.train import loop, metrics
+from jaxedit.train import loop
 from jaxedit.train.command import Command
+from jaxedit.train.initial_state import flat_settings
+from jaxedit.train.metrics import TrainingDiverged
 from jaxedit.train.objectives import registry
 from jaxedit.train.run_log import RunLog
+from jaxedit.train.stop_signal import Interrupted
 from jaxedit.train.watchdog import BUILD, JOIN, Watchdog
 from jaxedit.train.workdir import Workdir
 
@@ -42,7 +45,7 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
         watchdog.enter(JOIN)
         distributed.join(args.distributed, os.environ)
         distributed.assert_same_on_all_hosts(
-            {"--workdir": args.workdir} | loop.settings(to_dict(args.config))
+            {"--workdir": args.workdir} | flat_settings(to_dict(args.config))
         )
         with contextlib.ExitStack() as stack:
             workdir = stack.enter_context(Workdir(args.workdir))
@@ -56,10 +59,10 @@ def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Wor
             parts = registry.build(args.config)
             watchdog.rest()
             loop.train(args.config, workdir.path, *parts, profile_steps=args.profile_steps)
-    except metrics.TrainingDiverged as error:
+    except TrainingDiverged as error:
         log.error("%s", error)
         return DIVERGED
-    except loop.Interrupted as error:
+    except Interrupted as error:
         log.warning("%s", error)
         return STOPPED if error.by == "Ctrl-C" else INTERRUPTED
     except Exception as error:

@@ -1,6 +1,6 @@
 """What a training step will hold in the memory of each device, told from the settings alone.
 
-State is exact: shapes and shardings of what `loop.first_state` makes. What the step computes on the
+State is exact: shapes and shardings of what `initial_state` makes. What the step computes on the
 way is an estimate, see `Objective.activations`, of one device's rows of a micro-batch.
 """
 
@@ -13,10 +13,8 @@ import jax.numpy as jnp
 from jax.sharding import AbstractMesh, Mesh
 
 from jaxedit import rng, tree
-from jaxedit.checkpoints.pretrained import abstract_params
-from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig
+from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
-from jaxedit.models.vit import small_teacher
 from jaxedit.planning.device_memory import (
     DeviceMemory,
     MemoryItem,
@@ -25,13 +23,10 @@ from jaxedit.planning.device_memory import (
     total,
 )
 from jaxedit.sharding.mesh import abstract_mesh
-from jaxedit.train.objectives.bsq import BSQObjective
-from jaxedit.train.objectives.editar import EditARObjective
-from jaxedit.train.objectives.lora import LoRAObjective, trained_by
-from jaxedit.train.objectives.varedit import VAREditObjective
-from jaxedit.train.objectives.vq import VQObjective
+from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.objectives.registry import abstract_objective
 from jaxedit.train.optim import make_optimizer
-from jaxedit.train.step import Objective, init_state
+from jaxedit.train.step import init_state
 from jaxedit.train.training_mesh import check_batch
 
 Shape = jax.ShapeDtypeStruct
@@ -123,34 +118,6 @@ def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: DeviceMemo
     return next(
         parts for parts in range(1, rows + 1) if not rows % parts and rows / parts <= fitting
     )
-
-
-def abstract_objective(config: TrainConfig) -> Objective:
-    """The objective of the config with shapes in place of the networks that it does not train."""
-    shapes = abstract_params(config.model)
-    objective = _whole_objective(config, shapes)
-    if not config.lora.rank:
-        return objective
-    return LoRAObjective(objective, config, {n: shapes[n] for n in trained_by(objective)})
-
-
-def _whole_objective(config: TrainConfig, shapes: tree.Tree) -> Objective:
-    """The one that trains all parameters of the model; shapes of all networks."""
-    model = config.model
-    if model.model_type == "bsq":
-        return BSQObjective(config)
-    if model.model_type == "vq":
-        return VQObjective(config)
-    if model.model_type == "varedit":
-        names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
-        return VAREditObjective(config, {name: shapes[name] for name in names})
-    names = ("vq", "null", "t5") if config.editar.text_encoder else ("vq", "null")
-    frozen, teacher = {name: shapes[name] for name in names}, None
-    if config.editar.distill_weight:
-        small = small_teacher(model.editar.distill_width, model.editar.grid // 2)
-        teacher = ViTConfig() if config.editar.teacher else small
-        frozen |= abstract_params(PretrainedConfig(model_type="vit", vit=teacher))
-    return EditARObjective(config, frozen, teacher)
 
 
 def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:

@@ -15,6 +15,18 @@ from jaxedit.console import STOPPED
 log = logging.getLogger(__name__)
 
 
+class Interrupted(Exception):
+    """SIGTERM or Ctrl-C came: the run is saved and goes on when the same command is started again.
+
+    by: "SIGTERM" or "Ctrl-C".
+    """
+
+    def __init__(self, by: str, step: int) -> None:
+        """The run stopped after `step`."""
+        super().__init__(f"{by}: saved step {step}; the same command resumes")
+        self.by = by
+
+
 class CtrlC:
     """While open, each Ctrl-C calls an action at once, whatever the main thread does.
 

@@ -1,6 +1,8 @@
 """Which mesh a run takes: what its config gives, and the rest chosen by its size."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -13,13 +15,16 @@ from jaxedit.planning.device_memory import bytes_per_device, memory_of_device
 from jaxedit.planning.mesh_choice import Machine, Workload, choose
 from jaxedit.sharding import distributed
 from jaxedit.sharding.mesh import AXES, make_mesh, slices_of
-from jaxedit.train.step import Objective
+from jaxedit.train.objectives.objective import Objective
 
 log = logging.getLogger(__name__)
 
 
-def mesh_of(config: TrainConfig, objective: Objective) -> Mesh:
-    """The mesh of this run's devices; all its processes have met, and the batch fits it.
+@contextlib.contextmanager
+def on_training_mesh(config: TrainConfig, objective: Objective) -> Iterator[Mesh]:
+    """Make the mesh of this run's devices and compute on it inside the block.
+
+    All processes of the run have met then, and the batch fits the mesh.
 
     Raises:
       ConfigError: axes or batch do not fit the devices.
@@ -27,7 +32,8 @@ def mesh_of(config: TrainConfig, objective: Objective) -> Mesh:
     mesh = make_mesh(chosen_mesh(config, objective))
     distributed.log_process(mesh)
     check_batch(config, mesh)
-    return mesh
+    with jax.set_mesh(mesh):
+        yield mesh
 
 
 def chosen_mesh(

@@ -72,8 +72,17 @@ SHEET = Phase("drawing the sample sheet", 900, "its program is compiled too, the
 class Watchdog:
     """While open, says what goes on, and warns when it takes too long, and again when doubled."""
 
-    def __init__(self, *, tick: float = 1.0, beat: float = BEAT) -> None:
-        """Look every `tick` seconds; say at least every `beat` seconds what goes on."""
+    def __init__(
+        self, phase: Phase | None = None, *, tick: float = 1.0, beat: float = BEAT
+    ) -> None:
+        """Look every `tick` seconds; say at least every `beat` seconds what goes on.
+
+        Args:
+          phase: what goes on from the moment when this is opened; None: nothing yet.
+          tick: seconds.
+          beat: seconds.
+        """
+        self._phase = phase
         self._tick, self._beat = tick, beat
         self._now: tuple[str, Phase, float] | None = None
         self._closing = threading.Event()
@@ -111,6 +120,8 @@ class Watchdog:
 
     def __enter__(self) -> Self:
         """Start to watch."""
+        if self._phase:
+            self.enter(self._phase)
         self._thread.start()
         return self
 

@@ -18,7 +18,7 @@ from jaxedit.data.batch import EditBatch
 from jaxedit.planning.flops import Forward
 from jaxedit.train import __main__ as command
 from jaxedit.train.objectives import registry
-from jaxedit.train.step import TRAINED, Objective, Pass
+from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
 
 SIZE = 4
 

@@ -12,6 +12,7 @@ from jaxedit.planning.topology import pod
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train import __main__ as main
 from jaxedit.train import dry_run, step_memory
+from jaxedit.train.objectives.registry import abstract_objective
 
 GIB = 2**30
 
@@ -46,7 +47,7 @@ def pretended(monkeypatch):
 def test_a_step_on_simulated_devices(config):
     found = dry_run.dry_run(config, pod("cpu-8"), DeviceMemory(1e9, "somebody"))
     assert found.fits and not found.is_compilers and found.mesh == config.mesh
-    mesh, objective = make_mesh(config.mesh), step_memory.abstract_objective(config)
+    mesh, objective = make_mesh(config.mesh), abstract_objective(config)
     entries = step_memory.state_items(config, objective, mesh)
     trained = total(entry for entry in entries if entry.name != "frozen networks")
     batch = 2 * (2 * 16 * 16 * 3 + 6 * 5)
@@ -76,7 +77,7 @@ def test_a_program_that_is_too_large(config, monkeypatch):
             raise jax.errors.JaxRuntimeError(self.message)
 
     monkeypatch.setattr(dry_run, "lower_step", lambda *arguments: Lowered())
-    arguments = config, step_memory.abstract_objective(config), make_mesh(config.mesh)
+    arguments = config, abstract_objective(config), make_mesh(config.mesh)
     found = dry_run.compile_step(*arguments)
     assert found.traffic is None
     assert found.arguments + found.temporary == pytest.approx(31.25 * GIB)

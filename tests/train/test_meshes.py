@@ -28,7 +28,7 @@ from jaxedit.ops.quantize import Labels
 from jaxedit.planning.collectives import traffic
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import AXES, make_mesh
-from jaxedit.train import step_memory
+from jaxedit.train.objectives.registry import abstract_objective
 
 ROWS, SIDE, TOKENS = 8, 64, 6
 SIZES = {"width": 64, "heads": 8, "mlp_hidden": 128}
@@ -105,7 +105,7 @@ def case(maker):
     config = maker()
     config.dtype, config.data.batch_size = "float32", ROWS
     config.data.image_size, config.data.text_tokens = SIDE, TOKENS
-    objective = step_memory.abstract_objective(config)
+    objective = abstract_objective(config)
     random = np.random.default_rng(0)
 
     def draw(x):

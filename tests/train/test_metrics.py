@@ -1,25 +1,12 @@
 import itertools
-import json
 import math
-import sys
 import types
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from etils import epath
-from PIL import Image
 
-from jaxedit.config import ConfigError, TrainConfig
-from jaxedit.train.metrics import (
-    TrainingDiverged,
-    Window,
-    Writer,
-    duration,
-    replace_text,
-    reports_until,
-    tile,
-)
+from jaxedit.train.metrics import MetricsWindow, TrainingDiverged
 
 
 def values(loss, grad_norm=1.0, lr=0.1):
@@ -27,7 +14,7 @@ def values(loss, grad_norm=1.0, lr=0.1):
 
 
 def test_window_reports_means_one_step_late():
-    window = Window(lambda: None)
+    window = MetricsWindow(lambda: None)
     for step, loss in enumerate([1.0, 3.0, 100.0], 1):
         window.add(step, values(loss, lr=step / 10))
     report = window.report(batch_size=4)
@@ -37,13 +24,13 @@ def test_window_reports_means_one_step_late():
 
 
 def test_the_step_that_compiles_has_no_rate():
-    window = Window(lambda: None)
+    window = MetricsWindow(lambda: None)
     window.add(1, values(1.0))
     assert window.report(batch_size=4) == {"loss": 1.0, "grad_norm": 1.0, "lr": np.float32(0.1)}
 
 
 def test_window_counts_waiting():
-    window = Window(lambda: None)
+    window = MetricsWindow(lambda: None)
     window.add(1, values(1.0))
     window.flush()  # the step that compiles is not timed
     with window.waiting():
@@ -59,7 +46,7 @@ def test_pauses_cost_no_speed(monkeypatch):
     now = itertools.count()  # a second passes between two looks at the clock
     clock = types.SimpleNamespace(perf_counter=lambda: next(now))
     monkeypatch.setattr("jaxedit.train.metrics.time", clock)
-    window = Window(lambda: None)
+    window = MetricsWindow(lambda: None)
     window.add(1, values(1.0))
     window.flush()
     before = next(now)
@@ -73,150 +60,7 @@ def test_pauses_cost_no_speed(monkeypatch):
 
 @pytest.mark.parametrize(("name", "value"), [("loss", math.nan), ("grad_norm", math.inf)])
 def test_window_stops_at_numbers_that_are_not_finite(name, value):
-    window = Window(lambda: 40)
+    window = MetricsWindow(lambda: 40)
     window.add(41, values(1.0) | {name: jnp.float32(value)})
     with pytest.raises(TrainingDiverged, match=f"{name} is {value} at step 41; .*checkpoint: 40"):
         window.add(42, values(1.0))
-
-
-def report(**changes):
-    return {"loss": 1.0, "lr": 0.1, "grad_norm": 1.0, "img_per_s": 8.0, "s_per_step": 0.5} | {
-        "data_wait": 0.0,
-        **changes,
-    }
-
-
-def test_writer_drops_reports_after_the_checkpoint(tmp_path):
-    config = TrainConfig(steps=40)
-    with Writer(epath.Path(tmp_path), config, start=0) as writer:
-        for step in (10, 20, 30):
-            writer.scalars(step, report())
-    with Writer(epath.Path(tmp_path), config, start=20) as writer:
-        writer.scalars(30, report(loss=0.5))
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["step"], line["loss"]) for line in lines] == [(10, 1.0), (20, 1.0), (30, 0.5)]
-
-
-@pytest.mark.parametrize(
-    ("rates", "line"), [({}, "8.0 img/s  data"), ({"mfu": 0.456}, "MFU 45.6%")]
-)
-def test_the_log_line_shows_the_share_if_it_is_known(tmp_path, caplog, rates, line):
-    with caplog.at_level("INFO"), Writer(epath.Path(tmp_path), TrainConfig(), start=0) as writer:
-        writer.scalars(10, report(**rates))
-    assert line in caplog.text
-
-
-def test_a_report_that_a_kill_cut_short_is_dropped():
-    whole = '{"step": 10}\n{"step": 20}\n'
-    assert reports_until(whole, 20) == whole
-    assert reports_until(whole + '{"step": 3', 40) == whole
-    assert reports_until(whole, 10) == '{"step": 10}\n' and reports_until("", 0) == ""
-
-
-def test_files_are_replaced_whole(tmp_path):
-    path = epath.Path(tmp_path) / "config.json"
-    for text in ("long text", "text"):
-        replace_text(path, text)
-        assert path.read_text() == text
-    assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
-
-
-def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
-    pytest.importorskip("tensorboardX")
-    with Writer(epath.Path(tmp_path), TrainConfig(tensorboard=True), start=0) as writer:
-        writer.scalars(10, report())
-        writer.log_image(10, np.zeros((2, 3, 8, 8, 3), np.uint8))
-    with Image.open(tmp_path / "samples" / "0000010.png") as picture:
-        assert picture.size == (28, 18)
-    assert list((tmp_path / "tb").iterdir())
-
-
-def test_a_bucket_gets_all_reports_and_costs_no_run(bucket, caplog, monkeypatch):
-    with Writer(epath.Path("gs://bucket/run"), TrainConfig(), start=0) as writer:
-        for step in (10, 20):
-            writer.scalars(step, report())
-        monkeypatch.setattr(epath.Path, "write_text", refuse)
-        writer.scalars(30, report())
-        writer.log_image(30, np.zeros((1, 1, 8, 8, 3), np.uint8))
-    lines = bucket["/bucket/run/metrics.jsonl"].getvalue().splitlines()
-    assert [json.loads(line)["step"] for line in lines] == [10, 20]
-    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert told == ["writing metrics.jsonl failed, the run goes on: 503"]
-    assert "/bucket/run/samples/0000030.png" in bucket
-
-
-def refuse(*_):
-    raise RuntimeError("503")
-
-
-def test_a_run_has_one_curve_in_wandb(tmp_path, monkeypatch):
-    calls = []
-
-    class Wandb(types.ModuleType):
-        init = staticmethod(lambda **settings: calls.append(settings))
-        log = staticmethod(lambda values, step: calls.append((step, values["loss"])))
-        finish = staticmethod(lambda: calls.append("finished"))
-
-    monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
-    config = TrainConfig(wandb="project", steps=40)
-    for workdir in ("a/run", "a/run", "b/run"):
-        path = epath.Path(tmp_path) / workdir
-        path.mkdir(parents=True, exist_ok=True)
-        with Writer(path, config, start=0) as writer:
-            writer.scalars(10, report())
-    first, again, other = calls[::3]
-    assert calls[1:3] == [(10, 1.0), "finished"]
-    assert first["id"] == again["id"] != other["id"]
-    assert (first["project"], first["name"], first["resume"]) == ("project", "run", "allow")
-    assert first["config"]["steps"] == 40
-
-
-def test_a_dashboard_that_fails_costs_a_line_and_nothing_else(tmp_path, monkeypatch, caplog):
-    class Wandb(types.ModuleType):
-        init = staticmethod(lambda **settings: None)
-        log = finish = staticmethod(lambda *_, **__: refuse())
-        Image = staticmethod(np.shape)
-
-    monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
-    with Writer(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
-        writer.scalars(10, report())
-        writer.log_image(10, np.zeros((1, 1, 8, 8, 3), np.uint8))
-    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert told == ["Weights & Biases failed, the run goes on: 503"] * 3  # report, sheet, close
-    assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 10
-    assert (tmp_path / "samples" / "0000010.png").exists()
-
-
-def test_a_dashboard_that_does_not_open_is_left_out(tmp_path, monkeypatch, caplog):
-    module = types.ModuleType("wandb")
-    module.init = lambda **settings: refuse()
-    monkeypatch.setitem(sys.modules, "wandb", module)
-    with Writer(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
-        writer.scalars(10, report())
-    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert told == ["opening Weights & Biases failed, the run goes on: 503"]
-
-
-def test_a_report_that_does_not_fit_on_the_disk(tmp_path, caplog):
-    with Writer(epath.Path(tmp_path), TrainConfig(), start=0) as writer:
-        (tmp_path / "metrics.jsonl").unlink()
-        (tmp_path / "metrics.jsonl").mkdir()
-        writer.scalars(10, report())
-    assert "writing metrics.jsonl failed, the run goes on: " in caplog.text
-
-
-@pytest.mark.parametrize("setting", [{"tensorboard": True}, {"wandb": "project"}])
-def test_missing_dashboard_package_is_named(tmp_path, monkeypatch, setting):
-    for package in ("tensorboardX", "wandb"):
-        monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match="needs: pip install"):
-        Writer(epath.Path(tmp_path), TrainConfig(**setting), start=0)
-
-
-def test_tile_by_hand():
-    images = np.arange(2, dtype=np.uint8).reshape(1, 2, 1, 1, 1).repeat(3, axis=-1)
-    np.testing.assert_array_equal(tile(images, gap=1)[..., 0], [[0, 255, 1]])
-
-
-def test_duration():
-    assert [duration(s) for s in (9.4, 125, 3725, 90_000)] == ["9s", "2m05s", "1h02m", "25h00m"]

@@ -6,8 +6,9 @@ from jaxedit import rng
 from jaxedit.convert.keymaps import keymap_lpips
 from jaxedit.models.lpips import LPIPS
 from jaxedit.train import command
-from jaxedit.train.mfu import Work, flops_of_pair, peak_of, work_of_step
-from jaxedit.train.step_memory import abstract_objective, batch_shapes
+from jaxedit.train.mfu import StepFlops, flops_per_pair, peak_flops, step_flops
+from jaxedit.train.objectives.registry import abstract_objective
+from jaxedit.train.step_memory import batch_shapes
 
 
 def config_of(preset, *settings):
@@ -59,13 +60,13 @@ def test_every_objective_as_xla_counts_it(name, lpips):
     if not found or "flops" not in found:
         pytest.skip("this jax counts no operations")
     tolerance = 0.15 if name == "vq-lpips" else 0.08
-    assert flops_of_pair(objective) == pytest.approx(found["flops"], rel=tolerance)
+    assert flops_per_pair(objective) == pytest.approx(found["flops"], rel=tolerance)
 
 
 @pytest.mark.parametrize(("preset", "paper"), [("editar.py:xl", 10.9), ("var_sar.py:2b", 46.1)])
 def test_frozen_networks_come_on_top(preset, paper):
     """6 x weights x tokens + 12 x L x C x attended pairs, of the transformer alone."""
-    flops = flops_of_pair(abstract_objective(config_of(preset))) / 1e12
+    flops = flops_per_pair(abstract_objective(config_of(preset))) / 1e12
     assert 1.04 * paper < flops < 1.16 * paper
 
 
@@ -80,15 +81,15 @@ def test_a_frozen_text_encoder_counts_once():
 def test_work_of_a_step():
     config = config_of("editar.py:tiny", "optim.accumulate=2")
     objective = abstract_objective(config)
-    work = work_of_step(config, objective)
-    assert work.flops == config.data.batch_size * flops_of_pair(objective)
+    work = step_flops(config, objective)
+    assert work.flops == config.data.batch_size * flops_per_pair(objective)
     assert (work.devices, work.peak) == (8, None)
 
 
 def test_rates_by_hand():
-    rates = Work(flops=4e12, devices=2, peak=1e13).rates(steps_per_second=0.5)
+    rates = StepFlops(flops=4e12, devices=2, peak=1e13).rates(steps_per_second=0.5)
     assert rates == {"tflops_per_device": 1.0, "mfu": 0.1}
-    assert Work(4e12, 2, None).rates(0.5) == {"tflops_per_device": 1.0}
+    assert StepFlops(4e12, 2, None).rates(0.5) == {"tflops_per_device": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -107,4 +108,4 @@ def test_rates_by_hand():
     ],
 )
 def test_peaks(kind, peak):
-    assert peak_of(kind) == peak
+    assert peak_flops(kind) == peak

@@ -9,8 +9,9 @@ from jaxedit import rng
 from jaxedit.config import DataConfig, MeshConfig, OptimConfig, TrainConfig
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
+from jaxedit.train.objectives.objective import Objective
 from jaxedit.train.optim import make_optimizer
-from jaxedit.train.step import Objective, accumulate, init_state, make_step, moving_average
+from jaxedit.train.step import accumulate, init_state, make_step, moving_average
 
 
 class Network(Objective):
@@ -124,6 +125,6 @@ def test_moving_average_by_hand():
 
 def test_average_is_what_is_exported():
     state, _ = run(make_config(ema_decay=0.9))
-    assert state.best_params is state.ema_params
+    assert state.eval_params is state.ema_params
     plain = dataclasses.replace(state, ema_params={})
-    assert plain.best_params is state.params
+    assert plain.eval_params is state.params

@@ -8,6 +8,7 @@ from jaxedit.config import ConfigError
 from jaxedit.configs import editar, tokenizer_bsq, tokenizer_vq, var_finest, var_sar
 from jaxedit.planning.device_memory import DeviceMemory, total
 from jaxedit.train import step_memory
+from jaxedit.train.objectives.registry import abstract_objective
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_the_state_is_counted_exactly(config):
     assert found["activations"] > 1e6
     assert found["Adam's moments"] == 2 * found["parameters"] + 8  # and two counters
     assert found["gradients"] == found["moving average"] == found["parameters"]
-    params = jax.eval_shape(step_memory.abstract_objective(config).init, rng.key_for(0, "init"))
+    params = jax.eval_shape(abstract_objective(config).init, rng.key_for(0, "init"))
     assert found["parameters"] == 4 * sum(x.size for x in jax.tree.leaves(params))
     assert found["frozen networks"] == pytest.approx(4 * 1_508_971)
 

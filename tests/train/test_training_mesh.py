@@ -7,7 +7,7 @@ from jaxedit.config import ConfigError, MeshConfig
 from jaxedit.configs import finetune, tokenizer_bsq, var_sar
 from jaxedit.planning.device_memory import DeviceMemory
 from jaxedit.planning.mesh_choice import Machine
-from jaxedit.train.step_memory import abstract_objective
+from jaxedit.train.objectives.registry import abstract_objective
 from jaxedit.train.training_mesh import chosen_mesh, this_machine, workload_of
 
 V5E = DeviceMemory(16e9, "TPU v5 lite")

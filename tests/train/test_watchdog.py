@@ -47,8 +47,11 @@ def test_a_phase_ends_the_one_before(caplog):
 
 def test_says_again_and_again_what_goes_on(caplog):
     caplog.set_level(logging.INFO)
-    with Watchdog(tick=0.005, beat=BEAT) as watchdog:
+    with Watchdog(SLOW, tick=0.005, beat=BEAT) as watchdog:
+        while "still the night, 0 s" not in told(caplog):
+            time.sleep(0.005)
         watchdog.enter(SLOW, 1)
+        caplog.clear()
         while len(told(caplog)) < 2:
             time.sleep(0.005)
         watchdog.enter(SLOW._replace(name="the day"))

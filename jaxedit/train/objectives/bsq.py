@@ -14,8 +14,8 @@ from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.planning import activations, flops
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.objectives import bsq_losses as losses
+from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
 from jaxedit.train.objectives.reconstruction import Metrics, ReconstructionLoss, pixels_of
-from jaxedit.train.step import TRAINED, Objective, Pass
 from jaxedit.tree import Tree
 
 

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import rng, tree
-from jaxedit.checkpoints.pretrained import load_pretrained, save_pretrained
+from jaxedit.checkpoints.pretrained import abstract_params, load_pretrained, save_pretrained
 from jaxedit.config import PretrainedConfig, TrainConfig, ViTConfig, require
 from jaxedit.config.fields import check_fields
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.editar import EditAR, Null, init_null, init_params, left_pad
 from jaxedit.models.t5 import T5Encoder
-from jaxedit.models.vit import ViT
+from jaxedit.models.vit import ViT, small_teacher
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.ops.teacher import teacher_pixels
@@ -24,7 +24,7 @@ from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
 from jaxedit.train.objectives.corruption import corrupt, draw_dropped, randomize_tokens
 from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen, read_teacher
-from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
+from jaxedit.train.objectives.objective import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -261,6 +261,19 @@ def load_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:
         return frozen, None
     sizes, vit = read_teacher(settings.teacher, model.editar)
     return frozen | {"vit": vit}, sizes
+
+
+def abstract_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:
+    """Return what `load_frozen` does, with shapes in place of the weights; nothing is read."""
+    settings, model = config.editar, config.model
+    names = ("vq", "null", "t5") if settings.text_encoder else ("vq", "null")
+    shapes = abstract_params(model)
+    frozen = {name: shapes[name] for name in names}
+    if not settings.distill_weight:
+        return frozen, None
+    small = small_teacher(model.editar.distill_width, model.editar.grid // 2)
+    teacher = ViTConfig() if settings.teacher else small
+    return frozen | abstract_params(PretrainedConfig(model_type="vit", vit=teacher)), teacher
 
 
 def null_conditions(config: TrainConfig) -> Tree:

@@ -27,7 +27,7 @@ from jaxedit.ops import low_rank
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.planning.flops import Forward
 from jaxedit.train.objectives.frozen_networks import BLOCK_KERNEL, cast_block_kernels, require_same
-from jaxedit.train.step import FROZEN, THROUGH, Metrics, Objective, Pass
+from jaxedit.train.objectives.objective import FROZEN, THROUGH, Metrics, Objective, Pass
 
 # Settings that a run may have of its own: they change neither parameters nor their meaning.
 OWN = ("scales", "drop_path", "dropout", "token_dropout")

@@ -12,7 +12,7 @@ from jaxedit.models.discriminator import Discriminator
 from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float
 from jaxedit.planning import activations, flops
-from jaxedit.train.step import FROZEN, THROUGH, TRAINED, Metrics, Pass
+from jaxedit.train.objectives.objective import FROZEN, THROUGH, TRAINED, Metrics, Pass
 from jaxedit.tree import Tree
 
 

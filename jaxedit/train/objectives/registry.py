@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from jaxedit.checkpoints import hub
+from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import OFFICIAL, TrainConfig
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.batch import EditBatch, collate
@@ -12,9 +13,9 @@ from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import fit_of
 from jaxedit.train.objectives import editar, varedit
 from jaxedit.train.objectives.bsq import BSQObjective
-from jaxedit.train.objectives.lora import adapt
+from jaxedit.train.objectives.lora import LoRAObjective, adapt, trained_by
+from jaxedit.train.objectives.objective import Objective
 from jaxedit.train.objectives.vq import VQObjective
-from jaxedit.train.step import Objective
 
 
 def build(
@@ -40,21 +41,32 @@ def build(
 
     rows = example_rows(config.data, config.sample_rows, fit)
     examples = collate(rows, tokenizer, config.data.text_tokens)
-    return objective_of(config), batches_from, examples
+    return make_objective(config), batches_from, examples
 
 
-def objective_of(config: TrainConfig) -> Objective:
-    """The objective of the config's model, with the weights that it needs."""
-    objective = _whole_objective(config)
+def make_objective(config: TrainConfig) -> Objective:
+    """Return the objective of the config's model, with the weights that it needs."""
+    objective = _whole_objective(config, is_abstract=False)
     return adapt(objective, config) if config.lora.rank else objective
 
 
-def _whole_objective(config: TrainConfig) -> Objective:
-    """The objective that trains all parameters of the model."""
+def abstract_objective(config: TrainConfig) -> Objective:
+    """Return the same objective with shapes in place of the networks that it does not train."""
+    objective = _whole_objective(config, is_abstract=True)
+    if not config.lora.rank:
+        return objective
+    shapes = abstract_params(config.model)
+    return LoRAObjective(objective, config, {n: shapes[n] for n in trained_by(objective)})
+
+
+def _whole_objective(config: TrainConfig, *, is_abstract: bool) -> Objective:
+    """Return the objective that trains all parameters of the model."""
     if config.model.model_type == "bsq":
         return BSQObjective(config)
     if config.model.model_type == "vq":
         return VQObjective(config)
     if config.model.model_type == "editar":
-        return editar.EditARObjective(config, *editar.load_frozen(config))
-    return varedit.VAREditObjective(config, varedit.load_frozen(config))
+        frozen = editar.abstract_frozen if is_abstract else editar.load_frozen
+        return editar.EditARObjective(config, *frozen(config))
+    frozen = varedit.abstract_frozen if is_abstract else varedit.load_frozen
+    return varedit.VAREditObjective(config, frozen(config))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.checkpoints.pretrained import save_pretrained
+from jaxedit.checkpoints.pretrained import abstract_params, save_pretrained
 from jaxedit.config import PretrainedConfig, TrainConfig, require
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.bsq import BSQTokenizer
@@ -18,7 +18,7 @@ from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import BitwiseLoss, bitwise_loss
 from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen
-from jaxedit.train.step import FROZEN, TRAINED, Metrics, Objective, Pass
+from jaxedit.train.objectives.objective import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -187,6 +187,13 @@ def load_frozen(config: TrainConfig) -> Tree:
     if config.varedit.text_encoder:
         loaded |= read_frozen(config.varedit.text_encoder, "t5", config.model)
     return loaded
+
+
+def abstract_frozen(config: TrainConfig) -> Tree:
+    """Return the shapes of what `load_frozen` would read; nothing is read."""
+    names = ("bsq", "t5") if config.varedit.text_encoder else ("bsq",)
+    shapes = abstract_params(config.model)
+    return {name: shapes[name] for name in names}
 
 
 def check(config: TrainConfig) -> None:

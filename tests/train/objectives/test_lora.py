@@ -28,6 +28,7 @@ from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import abstract_mesh
 from jaxedit.train import loop, step_memory
 from jaxedit.train.objectives import lora, registry
+from jaxedit.train.objectives.registry import abstract_objective
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")
@@ -44,8 +45,8 @@ class Case:
 
     def __init__(self, directory):
         self.config = make_config(directory)
-        self.objective = registry.objective_of(self.config)
-        self.whole = registry.objective_of(changed(self.config, lora=LoRAConfig()))
+        self.objective = registry.make_objective(self.config)
+        self.whole = registry.make_objective(changed(self.config, lora=LoRAConfig()))
         self.base = load_pretrained(directory, ["transformer", "t5"])[1]
         self.frozen = rules.place(self.objective.frozen(), None)
         self.batch = make_batch(self.config)
@@ -163,7 +164,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_model, tmp_path):
         mesh=MeshConfig(data=2, fsdp=2, tensor=2),
     )
     config.data.batch_size = 4
-    objective = registry.objective_of(config)
+    objective = registry.make_objective(config)
 
     def batches_from(step, rows):
         for seed in range(step, 9):
@@ -185,7 +186,7 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_model, tmp_path):
 
 
 def test_shardings_of_additions_follow_their_kernels():
-    objective = step_memory.abstract_objective(finetune.get_config("varedit"))
+    objective = abstract_objective(finetune.get_config("varedit"))
     params = jax.eval_shape(objective.init, KEY)
     layout = rules.state_shardings(params, abstract_mesh(MeshConfig(data=1, fsdp=2, tensor=2), 4))
     flat = {path: found.spec for path, found in tree.flatten(layout).items()}
@@ -204,7 +205,7 @@ def test_shardings_of_additions_follow_their_kernels():
 def test_one_chip_of_16_gb_is_enough(preset, trained, most):
     """The estimate of `--dry_run`, with room for what a compiler adds to it."""
     config = finetune.get_config(preset)
-    objective = step_memory.abstract_objective(config)
+    objective = abstract_objective(config)
     assert tree.count(jax.eval_shape(objective.init, KEY)) == trained
     kernel = objective.frozen()["transformer"]["blocks"]["attn"]["qkv"]["kernel"]
     assert kernel.dtype == jnp.bfloat16
@@ -244,7 +245,7 @@ def test_bad_settings(tiny_model, settings, message):
 def test_weights_that_do_not_fit(tiny_model, tiny_editar):
     with pytest.raises(ConfigError, match="init_from='': expected the weights that lora.rank=3"):
         make_config(tiny_model, init_from="")
-    inner = registry.objective_of(make_config(tiny_model, lora=LoRAConfig()))
+    inner = registry.make_objective(make_config(tiny_model, lora=LoRAConfig()))
     config = make_config(tiny_model)
     with pytest.raises(ConfigError, match="a editar, not varedit"):
         lora.load_base(inner, changed(config, init_from=str(tiny_editar)))

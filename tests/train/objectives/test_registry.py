@@ -18,7 +18,7 @@ def build(tmp_path, monkeypatch):
         Image.fromarray(ramp).save(tmp_path / name)
     row = {"source": "a.png", "target": "b.png", "instruction": "remove it"}
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
-    monkeypatch.setattr(registry, "objective_of", lambda config: None)  # its weights are not needed
+    monkeypatch.setattr(registry, "make_objective", lambda config: None)  # needs weights
 
     def call(model, own=""):
         data = DataConfig(

@@ -1,24 +1,65 @@
-"""Begin a run with the weights of another one."""
+"""The state that a run begins with: random, pretrained, or restored from a checkpoint."""
 
 import dataclasses
 import logging
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jaxedit import tree
 from jaxedit.checkpoints.networks import NETWORKS
 from jaxedit.checkpoints.pretrained import open_params
-from jaxedit.config import require
+from jaxedit.checkpoints.train_state import Checkpoints
+from jaxedit.config import TrainConfig, require, to_dict
 from jaxedit.convert.ensure_converted import ensure_converted
-from jaxedit.sharding import rules
-from jaxedit.train.step import TrainState
+from jaxedit.sharding import distributed, rules
+from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.optim import make_optimizer
+from jaxedit.train.step import TrainState, init_state
 
 # EditAR begins with LlamaGen's weights, which have no head for the teacher's features.
 OPTIONAL = re.compile("transformer/align/")
 
 log = logging.getLogger(__name__)
+
+
+def initial_state(
+    config: TrainConfig, objective: Objective, checkpoints: Checkpoints, mesh: Mesh
+) -> TrainState:
+    """Restore the newest checkpoint or, in a new workdir, make a state; laid out over the mesh.
+
+    A new state has random parameters, or those of `init_from`.
+
+    Raises:
+      ConfigError: there is a checkpoint and `resume` is "never", or it does not fit the config.
+    """
+    optimizer = make_optimizer(config.optim, config.steps)
+
+    def init() -> TrainState:
+        return init_state(objective, optimizer, config)
+
+    abstract = jax.eval_shape(init)
+    layout = rules.state_shardings(abstract, mesh)
+    log.info("%s trained parameters", f"{tree.count(abstract.params):,}")
+    step = checkpoints.latest()
+    distributed.assert_same_on_all_hosts(
+        {"the newest checkpoint (is --workdir shared by all hosts?)": step}
+    )
+    if step is None:
+        state = jax.jit(init, out_shardings=layout)()
+        is_warm = config.init_from and not config.lora.rank  # LoRA's weights are frozen
+        return warm_start(state, config.init_from) if is_warm else state
+    require(
+        config.resume == "auto",
+        f"{checkpoints.directory} has a checkpoint of step {step} and resume='never': "
+        "choose another --workdir or --config.resume=auto",
+    )
+    show_difference(checkpoints.config(step), to_dict(config))
+    log.info("resuming after step %d", step)
+    return checkpoints.restore(step, rules.with_shardings(abstract, layout))
 
 
 def warm_start(state: TrainState, name: str) -> TrainState:
@@ -72,3 +113,17 @@ def warm_start(state: TrainState, name: str) -> TrainState:
 def shape_of(flat: dict[str, jax.Array], path: str) -> tuple[int, ...] | None:
     """Shape of the array at `path`, None if there is none."""
     return flat[path].shape if path in flat else None
+
+
+def flat_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Flatten the JSON of a config, with the names of the command line: --config.x.y."""
+    flat = tree.flatten(config)
+    return {f"--config.{path.replace('/', '.')}": value for path, value in flat.items()}
+
+
+def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
+    """Log every setting that differs from the checkpoint's."""
+    old, new = flat_settings(saved), flat_settings(now)
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            log.info("%s was %r, is %r", name, old.get(name), new.get(name))

@@ -9,8 +9,8 @@ import pytest
 from jaxedit import tree
 from jaxedit.checkpoints.pretrained import abstract_params, save_pretrained
 from jaxedit.config import EDITAR_PRESETS, BSQConfig, ConfigError, PretrainedConfig
+from jaxedit.train.initial_state import warm_start
 from jaxedit.train.step import TrainState
-from jaxedit.train.warm_start import warm_start
 
 CONFIG = PretrainedConfig(
     model_type="bsq",

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from etils import epath
 
-from jaxedit.train.profile import Profiler
+from jaxedit.train.profiler import Profiler
 
 
 def profiles(directory):

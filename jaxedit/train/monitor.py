@@ -1,0 +1,145 @@
+"""What watches a run and reports on it: progress, speed, divergence, profile; it changes nothing.
+
+The loop in `loop.py` says what it is doing (`with monitor.waiting_for_data(step): ...`); what is
+timed, checked and told about that stands here.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+import jax
+import numpy as np
+from etils import epath
+
+from jaxedit import compile_cache
+from jaxedit.config import TrainConfig
+from jaxedit.train import watchdog as phases
+from jaxedit.train.metrics import MetricsWindow
+from jaxedit.train.mfu import StepFlops, step_flops
+from jaxedit.train.objectives.objective import Metrics, Objective
+from jaxedit.train.profiler import Profiler
+from jaxedit.train.reporting import MetricWriter, format_duration, only_reported
+from jaxedit.train.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Times, checks and reports the steps of a run; use as a context manager around them."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        workdir: epath.Path,
+        objective: Objective,
+        watchdog: Watchdog,
+        *,
+        start: int,
+        last_good: Callable[[], int | None],
+        profile_steps: tuple[int, int] | None = None,
+    ) -> None:
+        """Count the operations of a step.
+
+        Args:
+          config: the run.
+          workdir: gets config.json, metrics.jsonl, samples/ and a profile.
+          objective: what is trained.
+          watchdog: says what goes on when it takes long.
+          start: finished steps; reports of later ones are dropped.
+          last_good: names the step of the newest checkpoint.
+          profile_steps: first and last step to profile, from 1 at the start of this process.
+        """
+        self._config, self._workdir, self._watchdog = config, workdir, watchdog
+        self._start = start
+        self._flops: StepFlops | None = None
+        with only_reported("counting the operations of a step"):
+            self._flops = step_flops(config, objective)
+        self._window = MetricsWindow(last_good)
+        self._profiler = Profiler(workdir / "profile", profile_steps)
+
+    def __enter__(self) -> Self:
+        """Open the files and the dashboards, and say what comes."""
+        with contextlib.ExitStack() as stack:
+            writer = MetricWriter(self._workdir, self._config, start=self._start)
+            self._writer = stack.enter_context(writer)
+            stack.enter_context(self._profiler)
+            self._stack = stack.pop_all()
+        if self._start >= self._config.steps:
+            steps = self._config.steps
+            log.info("all %d steps are done; another run needs another --workdir", steps)
+        else:
+            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
+        return self
+
+    def __exit__(
+        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write a profile that has begun, and close the dashboards."""
+        self._stack.__exit__(kind, error, trace)
+
+    @contextlib.contextmanager
+    def waiting_for_data(self, step: int) -> Iterator[None]:
+        """Count the time inside as waiting."""
+        self._begin = time.perf_counter()
+        self._watchdog.enter(phases.FIRST_DATA if self._is_first(step) else phases.DATA, step)
+        with self._window.waiting():
+            yield
+
+    @contextlib.contextmanager
+    def running(self, step: int) -> Iterator[None]:
+        """Watch the start of a step; no array moves between host and devices by accident."""
+        self._watchdog.enter(phases.FIRST if self._is_first(step) else phases.STEP, step)
+        self._profiler.before()
+        with jax.transfer_guard("disallow"):
+            yield
+
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Take the metrics of a step; they are read when the devices work on the next one.
+
+        Raises:
+          TrainingDiverged: the step before had a loss or gradient that is not finite.
+        """
+        if self._is_first(step):
+            jax.block_until_ready(metrics)
+            seconds = time.perf_counter() - self._begin
+            log.info("step %d is done, after %s", step, format_duration(seconds))
+        self._profiler.after(metrics)
+        self._window.add(step, metrics)
+
+    @contextlib.contextmanager
+    def saving(self, step: int) -> Iterator[None]:
+        """Watch the start of a checkpoint; a state that is not finite is never saved.
+
+        Raises:
+          TrainingDiverged: before the block, which then does not run.
+        """
+        self._watchdog.enter(phases.SAVE, step)
+        self._window.flush()
+        yield
+
+    def report(self, step: int) -> None:
+        """Report the means since the last report, and the speed."""
+        values = self._window.report(self._config.data.batch_size)
+        if self._flops and "s_per_step" in values:
+            values |= self._flops.rates(1 / values["s_per_step"])
+        self._writer.write_scalars(step, values)
+
+    @contextlib.contextmanager
+    def drawing(self, step: int) -> Iterator[None]:
+        """Leave the time inside out of the speed of the run."""
+        self._watchdog.enter(phases.SHEET, step)
+        self._window.flush()
+        with self._window.pausing():
+            yield
+
+    def write_images(self, step: int, images: np.ndarray) -> None:
+        """Write the sample sheet u8[rows, columns, H, W, 3] of `step`."""
+        self._writer.write_images(step, images)
+
+    def _is_first(self, step: int) -> bool:
+        """Whether this process compiles at `step`."""
+        return step == self._start + 1

@@ -1,0 +1,89 @@
+"""What a training run trains: the protocol that every model family's objective follows."""
+
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from jaxedit.data.batch import EditBatch
+from jaxedit.planning.flops import Forward
+from jaxedit.tree import Tree
+
+Metrics = dict[str, jax.Array]
+
+# How often a forward pass counts: with frozen weights alone; with the gradient of its input, which
+# passes through frozen weights; and with the gradient of the weights as well.
+FROZEN, THROUGH, TRAINED = 1, 2, 3
+
+
+class Pass(NamedTuple):
+    """A network that a loss runs on one pair of pictures.
+
+    network: its name; forward: operations of its forward pass; times: `FROZEN`, `THROUGH` or
+    `TRAINED`, times the pictures.
+    """
+
+    network: str
+    forward: Forward
+    times: int
+
+    @property
+    def flops(self) -> float:
+        """Operations of all that."""
+        return self.times * (self.forward.weights + self.forward.scores)
+
+
+class Objective(Protocol):
+    """A system that can be trained: its parameters, its loss, what to show and what to keep."""
+
+    def init(self, key: jax.Array) -> Tree:
+        """All trained parameters, f32."""
+
+    def frozen(self) -> Tree:
+        """Arrays that the loss needs and that are not trained, an argument of the step.
+
+        They are what `sharding.put` takes: numpy arrays, or parameters still in their files.
+        """
+
+    def loss(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+    ) -> tuple[jax.Array, Metrics]:
+        """(loss f32[], metrics by name) of one micro-batch.
+
+        Metrics f32[] are averaged over the micro-batches; arrays [n, ...] are joined, and are for
+        `after_update` to take out.
+        """
+
+    def passes(self) -> list[Pass]:
+        """Every network that the loss runs on one pair of pictures, for the count of operations."""
+
+    def activations(self, rows: int) -> int:
+        """Bytes that loss and gradient of so many pairs need on the way: an estimate.
+
+        Parameters, frozen networks and gradients are not counted.
+        """
+
+    def after_update(
+        self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
+    ) -> tuple[Tree, Tree, Metrics]:
+        """Change by hand what no gradient changes, after the optimiser; nothing unless overridden.
+
+        Args:
+          params: after the update.
+          average: their moving average, empty if there is none.
+          metrics: of the whole batch, as `loss` made them.
+          key: key[] of this step.
+          step: i32[], finished steps before this one.
+
+        Returns:
+          params, average, and metrics f32[] only.
+        """
+        return params, average, metrics
+
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
+    ) -> np.ndarray:
+        """u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
+
+    def export(self, params: Tree, directory: str) -> None:
+        """Write the weights and their config as a directory that `Editor` and others load."""
