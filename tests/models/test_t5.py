@@ -86,7 +86,7 @@ def test_unknown_key_is_named():
 
 
 def test_sizes_that_cannot_work():
-    with pytest.raises(ConfigError, match="t5.heads=0: expected a positive number"):
+    with pytest.raises(ConfigError, match="t5.heads=0: expected a positive whole number"):
         PretrainedConfig(model_type="t5", t5=T5Config(heads=0)).validate()
     with pytest.raises(ConfigError, match="t5 config lacks 't5'"):
         PretrainedConfig(model_type="t5").validate()

@@ -121,5 +121,5 @@ def test_seeded_teacher_is_always_the_same():
 def test_sizes_that_cannot_work():
     with pytest.raises(ConfigError, match="vit.width=16: expected a multiple of vit.heads=3"):
         dataclasses.replace(TINY, heads=3).validate()
-    with pytest.raises(ConfigError, match="vit.patch=0: expected a positive number"):
+    with pytest.raises(ConfigError, match="vit.patch=0: expected a positive whole number"):
         dataclasses.replace(TINY, patch=0).validate()

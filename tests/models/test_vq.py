@@ -126,5 +126,5 @@ def test_half_precision_is_for_the_decoder_only():
 def test_bad_sizes_are_named():
     with pytest.raises(ValueError, match="image 8x7: expected multiples of 2 pixels"):
         apply(SMALL, "encode")(jax.eval_shape(small_params), jnp.zeros((1, 8, 7, 3)))
-    with pytest.raises(ConfigError, match="vq.codes=0: expected a positive number"):
+    with pytest.raises(ConfigError, match="vq.codes=0: expected a positive whole number"):
         VQConfig(codes=0).validate()

@@ -232,7 +232,7 @@ def test_targets_are_found_by_path():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rank": -1}, "lora.rank=-1: expected a positive number"),
+        ({"rank": -1}, "lora.rank=-1: expected a whole number of 0 or more"),
         ({"rank": 2, "alpha": 0.0}, "lora.alpha=0.0: expected a positive number"),
         ({"rank": 2, "targets": "("}, r"lora.targets='\(': not a regular expression"),
     ],
