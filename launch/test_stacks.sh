@@ -17,32 +17,41 @@ find_python() {
   done
 }
 
-# lower_bounds PYTHON: print the oldest version of each package that setup.py allows, for pip.
-lower_bounds() {
-  "$1" - <<'EOF'
-import importlib.metadata, re
+# requirements PYTHON [oldest]: print what jaxedit and its tests need, for pip; or, of each package
+# that setup.py allows, the oldest version.
+requirements() {
+  "$1" - "${2:-}" <<'EOF'
+import importlib.metadata, re, sys
 
 for line in importlib.metadata.requires("jaxedit"):
-    if "extra ==" not in line:
-        print("{}=={}".format(*re.match(r"([\w-]+).*>=([\d.]+)", line).groups()))
+    package, _, marker = line.partition(";")
+    if sys.argv[1] and not marker:
+        print("{}=={}".format(*re.match(r"([\w-]+).*>=([\d.]+)", package).groups()))
+    elif not sys.argv[1] and ("extra" not in marker or "dev" in marker):
+        print(package.strip())
 EOF
 }
 
-# smoke NAME PYTHON [pytest arguments]: make the environment .venv-NAME and run the smoke tests in it.
+# prepare NAME PYTHON: make the environment .venv-NAME, with jaxedit alone.
+prepare() {
+  [ -d ".venv-$1" ] || "$2" -m venv ".venv-$1"
+  ".venv-$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+}
+
+# smoke NAME [pytest arguments]: install what jaxedit needs in .venv-NAME and run the smoke tests.
 smoke() {
   local name=$1 python=.venv-$1/bin/python bounds=()
-  [ -d ".venv-$name" ] || "$2" -m venv ".venv-$name"
-  local pip=("$python" -m pip install --quiet --disable-pip-version-check --editable)
+  requirements "$python" >".venv-$name/packages.txt"
   if [ "$name" = oldest ]; then
-    "${pip[@]}" . --no-deps
-    lower_bounds "$python" >".venv-$name/bounds.txt"
+    requirements "$python" oldest >".venv-$name/bounds.txt"
     bounds=(--constraint ".venv-$name/bounds.txt")
   fi
-  "${pip[@]}" '.[dev]' --upgrade "${bounds[@]}"
+  "$python" -m pip install --quiet --disable-pip-version-check --upgrade \
+    --requirement ".venv-$name/packages.txt" "${bounds[@]}"
   echo "smoke tests, $name: $("$python" -c 'import platform, jax, flax, numpy
 print("Python", platform.python_version(), "jax", jax.__version__, "flax", flax.__version__, "numpy", numpy.__version__)')"
   # Only the suite's own stack takes warnings for errors.
-  "$python" -m pytest -m smoke -W default --disable-warnings --numprocesses=2 tests/test_smoke.py "${@:3}"
+  "$python" -m pytest -m smoke -W default --disable-warnings tests/test_smoke.py "${@:2}"
 }
 
 others=()
@@ -53,8 +62,19 @@ for wanted in 3.12 3.13; do
 done
 if [ ${#others[@]} -eq 0 ]; then
   echo "no Python 3.12 or 3.13 beside $(version "$PYTHON"): the newest jax is not tested there"
-  smoke oldest "$PYTHON" "$@"
-else
-  smoke newest "${others[-1]}" "$@"
-  smoke oldest "${others[0]}" "$@"
+  prepare oldest "$PYTHON"
+  smoke oldest "$@"
+  exit
 fi
+prepare newest "${others[-1]}"
+prepare oldest "${others[0]}"
+# Both at once: installing takes as long as the tests, and keeps one core busy.
+smoke newest "$@" >.venv-newest/log.txt 2>&1 &
+newest=$!
+smoke oldest "$@" &
+oldest=$!
+code=0
+wait "$oldest" || code=$?
+wait "$newest" || code=$?
+cat .venv-newest/log.txt
+exit "$code"
