@@ -50,11 +50,6 @@ class BSQConfig:
     channel_mult: tuple[PositiveInt, ...] = (1, 2, 4, 4, 4)  # of each level, times base_channels
     res_blocks: PositiveInt = 2  # residual blocks per level
 
-    @property
-    def halvings(self) -> int:
-        """How often the encoder halves height and width."""
-        return self.stride.bit_length() - 1
-
     def validate(self) -> None:
         """Raise ConfigError unless stride is a power of two that the levels can reach."""
         check_fields(self, "bsq")

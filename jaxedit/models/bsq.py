@@ -13,58 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import BSQConfig
-from jaxedit.nn.conv import ResBlock, Upsample, conv, downsample, group_norm
-
-
-class Encoder(nn.Module):
-    """Pixels to raw features: always float32, because the signs of its output are labels."""
-
-    config: BSQConfig
-    precision: Any = jax.lax.Precision.HIGHEST
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,H,W,3] in [-1,1] to f32[B,h,w,d]."""
-        cfg, options = self.config, {"dtype": jnp.float32, "precision": self.precision}
-        block = nn.remat(ResBlock) if self.remat else ResBlock
-        x = conv(cfg.base_channels, name="conv_in", **options)(x)
-        for i, mult in enumerate(cfg.channel_mult):
-            features = cfg.base_channels * mult
-            for j in range(cfg.res_blocks):
-                x = block(features, name=f"down_{i}_block_{j}", **options)(x)
-            if i < cfg.halvings:
-                x = downsample(features, name=f"down_{i}_downsample", **options)(x)
-        for j in (1, 2):
-            x = block(features, name=f"mid_block_{j}", **options)(x)
-        x = nn.silu(group_norm(features, name="norm_out")(x))
-        return conv(cfg.bits, name="conv_out", **options)(x)
-
-
-class Decoder(nn.Module):
-    """Quantised features to pixels, not clamped. Level 0 is the finest and runs last."""
-
-    config: BSQConfig
-    dtype: Any = jnp.float32
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        """f32[B,h,w,d] to f32[B,H,W,3]."""
-        cfg, dtype = self.config, self.dtype
-        block = nn.remat(ResBlock) if self.remat else ResBlock
-        features = cfg.base_channels * cfg.channel_mult[-1]
-        x = conv(features, name="conv_in", dtype=dtype)(z)
-        for j in (1, 2):
-            x = block(features, dtype, name=f"mid_block_{j}")(x)
-        for i, mult in reversed(list(enumerate(cfg.channel_mult))):
-            features = cfg.base_channels * mult
-            for j in range(cfg.res_blocks + 1):
-                x = block(features, dtype, name=f"up_{i}_block_{j}")(x)
-            if 1 <= i <= cfg.halvings:
-                x = Upsample(dtype, name=f"up_{i}_upsample")(x)
-        x = nn.silu(group_norm(features, name="norm_out", dtype=dtype)(x))
-        return conv(3, name="conv_out", dtype=dtype)(x).astype(jnp.float32)
+from jaxedit.models.autoencoder import Decoder, Encoder, require_multiple, sizes_of
 
 
 class BSQTokenizer(nn.Module):
@@ -84,8 +33,8 @@ class BSQTokenizer(nn.Module):
 
     def setup(self) -> None:
         """Name the two halves."""
-        self.encoder = Encoder(self.config, self.precision, self.remat)
-        self.decoder = Decoder(self.config, self.dtype, self.remat)
+        self.encoder = Encoder(sizes_of(self.config), self.precision, self.remat)
+        self.decoder = Decoder(sizes_of(self.config), self.dtype, self.remat)
 
     def encode(self, pixels: jax.Array) -> jax.Array:
         """Raw features of pixels f32[B,H,W,3] in [-1,1]: f32[B,h,w,d], h = H/stride.
@@ -93,9 +42,7 @@ class BSQTokenizer(nn.Module):
         Raises:
           ValueError: height or width is no multiple of the stride.
         """
-        _, H, W, _ = pixels.shape
-        if H % self.config.stride or W % self.config.stride:
-            raise ValueError(f"image {H}x{W}: expected multiples of {self.config.stride} pixels")
+        require_multiple(*pixels.shape[1:3], self.config.stride)
         return self.encoder(pixels)
 
     def decode(self, z: jax.Array) -> jax.Array:

@@ -11,66 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VQConfig
-from jaxedit.nn.conv import AttentionBlock, ResBlock, Upsample, conv, downsample, group_norm
+from jaxedit.models.autoencoder import Decoder, Encoder, require_multiple, sizes_of
+from jaxedit.nn.conv import conv
 from jaxedit.ops import codebook as ops
-
-
-class Encoder(nn.Module):
-    """Pixels to features: always float32, because they decide codes."""
-
-    config: VQConfig
-    precision: Any = jax.lax.Precision.HIGHEST
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,H,W,3] in [-1,1] to f32[B,h,w,latent_width]; attention at the last level only."""
-        cfg, options = self.config, {"dtype": jnp.float32, "precision": self.precision}
-        block = nn.remat(ResBlock) if self.remat else ResBlock
-        x = conv(cfg.base_channels, name="conv_in", **options)(x)
-        last = len(cfg.channel_mult) - 1
-        for i, mult in enumerate(cfg.channel_mult):
-            features = cfg.base_channels * mult
-            for j in range(cfg.res_blocks):
-                x = block(features, name=f"down_{i}_block_{j}", **options)(x)
-                if i == last:
-                    x = AttentionBlock(name=f"down_{i}_attn_{j}", **options)(x)
-            if i < last:
-                x = downsample(features, name=f"down_{i}_downsample", **options)(x)
-        x = block(features, name="mid_block_1", **options)(x)
-        x = AttentionBlock(name="mid_attn", **options)(x)
-        x = block(features, name="mid_block_2", **options)(x)
-        x = nn.silu(group_norm(features, name="norm_out")(x))
-        return conv(cfg.latent_width, name="conv_out", **options)(x)
-
-
-class Decoder(nn.Module):
-    """Features to pixels, not clamped. Level 0 is the coarsest and runs first."""
-
-    config: VQConfig
-    dtype: Any = jnp.float32
-    remat: bool = False
-
-    @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        """f32[B,h,w,latent_width] to f32[B,H,W,3]; attention at level 0 only."""
-        cfg, dtype = self.config, self.dtype
-        block = nn.remat(ResBlock) if self.remat else ResBlock
-        features = cfg.base_channels * cfg.channel_mult[-1]
-        x = conv(features, name="conv_in", dtype=dtype)(z)
-        x = block(features, dtype, name="mid_block_1")(x)
-        x = AttentionBlock(dtype, name="mid_attn")(x)
-        x = block(features, dtype, name="mid_block_2")(x)
-        for i, mult in enumerate(reversed(cfg.channel_mult)):
-            features = cfg.base_channels * mult
-            for j in range(cfg.res_blocks + 1):
-                x = block(features, dtype, name=f"up_{i}_block_{j}")(x)
-                if i == 0:
-                    x = AttentionBlock(dtype, name=f"up_{i}_attn_{j}")(x)
-            if i < len(cfg.channel_mult) - 1:
-                x = Upsample(dtype, name=f"up_{i}_upsample")(x)
-        x = nn.silu(group_norm(features, name="norm_out", dtype=dtype)(x))
-        return conv(3, name="conv_out", dtype=dtype)(x).astype(jnp.float32)
 
 
 class VQTokenizer(nn.Module):
@@ -91,8 +34,8 @@ class VQTokenizer(nn.Module):
     def setup(self) -> None:
         """Name the two halves, the projections to and from the codes, and the codes."""
         cfg = self.config
-        self.encoder = Encoder(cfg, self.precision, self.remat)
-        self.decoder = Decoder(cfg, self.dtype, self.remat)
+        self.encoder = Encoder(sizes_of(cfg), self.precision, self.remat)
+        self.decoder = Decoder(sizes_of(cfg), self.dtype, self.remat)
         self.quant_conv = conv(
             cfg.code_width, 1, name=None, dtype=jnp.float32, precision=self.precision
         )
@@ -105,9 +48,7 @@ class VQTokenizer(nn.Module):
         Raises:
           ValueError: height or width is no multiple of the stride.
         """
-        _, H, W, _ = pixels.shape
-        if H % self.config.stride or W % self.config.stride:
-            raise ValueError(f"image {H}x{W}: expected multiples of {self.config.stride} pixels")
+        require_multiple(*pixels.shape[1:3], self.config.stride)
         return self.quant_conv(self.encoder(pixels))
 
     def codes(self, pixels: jax.Array) -> jax.Array:

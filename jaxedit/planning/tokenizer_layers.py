@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from jaxedit.config import BSQConfig, VQConfig
+from jaxedit.models.autoencoder import sizes_of
 
 
 class Layer(NamedTuple):
@@ -27,13 +28,14 @@ class Layer(NamedTuple):
 
 def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
     """From size x size pixels to features; of a VQ tokenizer to the vectors before the codes."""
-    widths, halvings, attends, channels = _levels(c)
-    side, before = size, c.base_channels
+    sizes = sizes_of(c)
+    widths, attends, channels = sizes.widths, sizes.has_attention, sizes.channels
+    side, before = size, sizes.base_channels
     found = [Layer("conv", side, side, 3, before)]
     for i, width in enumerate(widths):
         is_last = i == len(widths) - 1
-        found += _blocks(side, before, width, c.res_blocks, attends and is_last)
-        if i < halvings:
+        found += _blocks(side, before, width, sizes.res_blocks, attends and is_last)
+        if i < sizes.halvings:
             found.append(Layer("conv", side, side // 2, width, width))
             side //= 2
         before = width
@@ -45,28 +47,20 @@ def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
 
 def decoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
     """From features to size x size pixels: the levels in reverse, each with one block more."""
-    widths, halvings, attends, channels = _levels(c)
-    side, before = size >> halvings, widths[-1]
+    sizes = sizes_of(c)
+    widths, attends, channels = sizes.widths, sizes.has_attention, sizes.channels
+    side, before = size >> sizes.halvings, widths[-1]
     found = [Layer("conv", side, side, channels, before), *_middle(side, before, attends)]
     if isinstance(c, VQConfig):
         found.insert(0, Layer("conv", side, side, c.code_width, channels, kernel=1))
     for i in reversed(range(len(widths))):
         is_last = i == len(widths) - 1
-        found += _blocks(side, before, widths[i], c.res_blocks + 1, attends and is_last)
+        found += _blocks(side, before, widths[i], sizes.res_blocks + 1, attends and is_last)
         before = widths[i]
-        if 1 <= i <= halvings:  # what is repeated is read at the larger size
+        if 1 <= i <= sizes.halvings:  # what is repeated is read at the larger size
             side *= 2
             found.append(Layer("conv", side, side, before, before))
     return [*found, Layer("conv", side, side, before, 3)]
-
-
-def _levels(c: BSQConfig | VQConfig) -> tuple[list[int], int, bool, int]:
-    """Channels of each level, the finest first; how many halve; whether the last attends; channels
-    of the features."""
-    widths = [c.base_channels * multiple for multiple in c.channel_mult]
-    if isinstance(c, VQConfig):
-        return widths, len(widths) - 1, True, c.latent_width
-    return widths, c.halvings, False, c.bits
 
 
 def _blocks(side: int, before: int, width: int, count: int, attends: bool) -> list[Layer]:
