@@ -23,7 +23,6 @@ from jaxedit import __version__, assets, tree
 from jaxedit.atomic_write import atomic_write_directory
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import resolve, tokenizer_home
-from jaxedit.checkpoints.lazy_parameter import LazyParameter
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.checkpoints.model_card import model_card
 from jaxedit.checkpoints.networks import abstract_params, networks_of
@@ -123,7 +122,7 @@ def load_pretrained(
 def open_params(
     name: str | os.PathLike, networks: Sequence[str] | None = None
 ) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
-    """Networks of a pretrained directory as trees of `LazyParameter`: read where they are used.
+    """Networks of a pretrained directory as trees of `LazyTensor`: read where they are used.
 
     Args:
       name: see `hub.resolve`.
@@ -143,7 +142,7 @@ def open_params(
     absent = sorted(set(wanted) - set(networks_of(config)))
     require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
     params = {
-        path: LazyParameter(array, array.dtype, path)
+        path: safetensors_file.check_finite(array, path)
         for path, array in stored.items()
         if path.split("/")[0] in wanted
     }

@@ -1,21 +1,28 @@
-"""Safetensors files: written piece by piece, read with every fault explained.
+"""Safetensors files: read by the library of that name, slice by slice, and written piece by piece.
 
 A file is the length of its header (u64), the header (JSON: dtype, shape and place of each array)
-and the arrays, one after another, all little-endian.
+and the arrays, one after another, all little-endian. Three things are ours, since the library has
+them not: it writes only what is in memory as a whole, its numpy has no 8-bit floats, and it reads
+no files on gs://.
 """
 
+import contextlib
+import functools
 import json
 import math
+import os
 import struct
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from etils import epath
+from safetensors import SafetensorError, safe_open
 
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.lazy_tensor import LazyTensor, contiguous
+from jaxedit.checkpoints.lazy_tensor import Box, LazyTensor, contiguous, in_file
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -41,7 +48,8 @@ DTYPES = {
 METADATA = "__metadata__"  # in the header
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = ("F32", "BF16", "F16")  # of parameters
-MAX_HEADER = 100_000_000  # bytes, as in the reference implementation
+UNREAD = {dtype for name, dtype in DTYPES.items() if name.startswith("F8_")}  # by the library
+MAX_HEADER = 100_000_000  # bytes, as in the library
 PIECE = 1 << 23  # scalars that are cast and written at once
 
 
@@ -94,49 +102,38 @@ def write(
 
 
 def read_stored(path: epath.Path) -> dict[str, LazyTensor]:
-    """Every array of a file, not read yet.
+    """Return every array of a file, not read yet.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: the file is cut short, is not safetensors, or holds a type that numpy has not.
     """
-    header, start, size = _read_header(path)
-    header.pop(METADATA, None)
-    stored, end = {}, 0
-    try:
-        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-            shape, dtype = tuple(entry["shape"]), DTYPES.get(entry["dtype"])
-            if dtype is None:
-                raise ValueError(f"{name} has the type {entry['dtype']!r}, which is not known here")
-            first, last = entry["data_offsets"]
-            whole = all(type(n) is int and n >= 0 for n in shape)
-            if first != end or not whole or last - first != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"the place of {name} does not fit its shape or its neighbours")
-            stored[name] = LazyTensor(path, start + first, dtype, shape, contiguous(shape))
-            end = last
-        if start + end > size:
-            raise ValueError(
-                f"cut short: expected {start + end} bytes, found {size}, as an incomplete "
-                "download leaves it; fetch it again"
-            )
-        if start + end < size:
-            raise ValueError(f"expected {start + end} bytes, found {size}")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a complete safetensors file: {error}") from error
+    stored = {}
+    with _opened(path) as (file, place):
+        for name in file.offset_keys():
+            header = file.get_slice(name)
+            shape, kind = tuple(header.get_shape()), header.get_dtype()
+            if kind not in DTYPES:
+                raise ValueError(f"{path}: {name} has the type {kind!r}, which numpy has not")
+            dtype = DTYPES[kind]
+            if _is_local(path) and dtype not in UNREAD:
+                read = functools.partial(_read_slice, path, name)
+                stored[name] = LazyTensor(read, shape, dtype, path)
+            else:
+                stored[name] = in_file(path, place, dtype, shape, contiguous(shape))
+            place += stored[name].nbytes
     return stored
 
 
 def read_metadata(path: epath.Path) -> dict[str, str]:
-    """The strings in the header that `write` was given; reads only the header.
+    """Return the strings in the header that `write` was given; reads only the header.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: the file is damaged.
     """
-    metadata = _read_header(path)[0].get(METADATA, {})
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{path}: not a complete safetensors file: {METADATA} is no object")
-    return metadata
+    with _opened(path) as (file, _):
+        return file.metadata() or {}
 
 
 def read_shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
@@ -177,6 +174,16 @@ def require_finite(arrays: Mapping[str, np.ndarray], where: Any) -> None:
         raise ValueError(f"{where}: values that are not finite in {', '.join(broken)}")
 
 
+def check_finite(tensor: LazyTensor, name: str) -> LazyTensor:
+    """Return the same, whose parts raise ValueError naming it if a value in them is not finite."""
+
+    def check(part: np.ndarray, _: Box) -> np.ndarray:
+        require_finite({name: part}, tensor.file)
+        return part
+
+    return tensor.map(check, tensor.dtype)
+
+
 def is_finite(array: np.ndarray) -> bool:
     """Whether no value is NaN or infinite; by the bits for 16 of them, which is 30 times faster."""
     if array.dtype.itemsize != 2 or array.size == 0:
@@ -194,22 +201,42 @@ def _pieces(array: Any) -> Iterator[np.ndarray]:
             yield flat[start : start + PIECE]
 
 
-def _read_header(path: epath.Path) -> tuple[dict[str, Any], int, int]:
-    """(entries by name, where the arrays begin, the file's size), bytes."""
+def _is_local(path: epath.Path) -> bool:
+    return "://" not in os.fspath(path)
+
+
+def _read_slice(path: epath.Path, name: str, box: Box) -> np.ndarray:
+    """Return the numbers in a box; the file is mapped into memory only meanwhile."""
+    with _opened(path) as (file, _):
+        return file.get_slice(name)[box]
+
+
+@contextlib.contextmanager
+def _opened(path: epath.Path) -> Iterator[tuple[Any, int]]:
+    """Yield a file as the library opens it, and the byte at which its arrays begin.
+
+    The library reads local files alone. Of a file elsewhere it gets a copy of the header, followed
+    by a hole as long as the arrays, so that it finds all faults of the header there too.
+
+    Raises:
+      FileNotFoundError: no such file.
+      ValueError: the file is damaged, also after the file was opened; one line.
+    """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        text = file.read(length) if length <= MAX_HEADER else b""
-        file.seek(0, 2)
-        size = file.tell()  # not every file system's `seek` tells
-    try:
-        header = json.loads(text) if len(text) == length else None
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        is_cut = text[:1] == b"{" and len(text) < length
-        reason = "cut short: fetch it again" if is_cut else contents.describe(path) or "no header"
-        raise ValueError(f"{path}: not a complete safetensors file: {reason}")
-    return header, 8 + length, size
+    with path.open("rb") as file, contextlib.ExitStack() as stack:
+        length = file.read(8)
+        begin = 8 + int.from_bytes(length, "little")
+        local = os.fspath(path)
+        if not _is_local(path):
+            copy = stack.enter_context(tempfile.NamedTemporaryFile())
+            copy.write(length + file.read(min(begin - 8, MAX_HEADER)))
+            file.seek(0, 2)
+            copy.truncate(file.tell())  # not every file system's `seek` tells
+            local = copy.name
+        try:
+            with safe_open(local, "numpy") as opened:
+                yield opened, begin
+        except SafetensorError as error:
+            reason = contents.describe(path) or f"cut short or damaged ({error}): fetch it again"
+            raise ValueError(f"{path}: not a complete safetensors file: {reason}") from error

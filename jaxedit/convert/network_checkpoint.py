@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
+from jaxedit.checkpoints.lazy_tensor import ArrayLike
 from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, WeightSource, require
 from jaxedit.convert.detect import KINDS, detect, prefix_of
-from jaxedit.convert.keymaps.array_views import ArrayLike
 from jaxedit.convert.keymaps.keymap import assemble
 from jaxedit.convert.state_dict import NoAverage, open_state
 

@@ -3,10 +3,8 @@
 Such a weight is `X.weight * X.scale_weight`, also named `X.weight_scale`: one number, or one a row.
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -22,42 +20,13 @@ SCALED = tuple(np.dtype(kind) for kind in (*FLOATS8, np.int8))
 MAX_FORMAT = 4096  # bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class Scaled:
-    """An 8-bit array times its scale, read when it is indexed.
-
-    Attributes:
-      stored: the array.
-      scale: f32, one number or one a row.
-    """
-
-    stored: LazyTensor
-    scale: np.ndarray
-    dtype = np.dtype(np.float32)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return self.stored.shape
-
-    @property
-    def file(self) -> Any:
-        """Where the array lies."""
-        return self.stored.file
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        """The numbers of a part; see `LazyTensor`."""
-        scale = np.broadcast_to(self.scale, self.shape)[index]
-        return self.stored[index].astype(np.float32) * scale
-
-
-def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor | Scaled]:
+def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
     """Put each scale and its weight together, and leave out what only told of them.
 
     Raises:
       ValueError: a scale of another kind; names it.
     """
-    found: dict[str, LazyTensor | Scaled] = dict(arrays)
+    found: dict[str, LazyTensor] = dict(arrays)
     for key, array in arrays.items():
         module, dot, name = key.rpartition(".")
         weight = arrays.get(f"{module}{dot}weight")
@@ -77,7 +46,8 @@ def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor | Scaled]:
     return found
 
 
-def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> Scaled:
+def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> LazyTensor:
+    """Return a weight times its scale, f32, read when it is indexed."""
     rows = (weight.shape[0], *(1 for _ in weight.shape[1:])) if weight.shape else ()
     if scale.size != 1 and scale.shape != rows:
         raise ValueError(
@@ -86,8 +56,9 @@ def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> Scaled:
         )
     if scale.dtype.kind == "c":
         raise ValueError(f"{key}: expected real numbers, found {scale.dtype}")
-    numbers = scale[...].astype(np.float32)
-    return Scaled(weight, numbers.reshape(() if scale.size == 1 else rows))
+    numbers = scale[...].astype(np.float32).reshape(() if scale.size == 1 else rows)
+    factors = np.broadcast_to(numbers, weight.shape)
+    return weight.map(lambda part, box: part.astype(np.float32) * factors[box], np.float32)
 
 
 def _require_known(key: str, array: LazyTensor) -> None:

@@ -44,7 +44,7 @@ def test_numbers_by_hand(tmp_path):
 def test_pieces_change_nothing(tmp_path, monkeypatch):
     arrays = {"a": np.random.default_rng(0).standard_normal((7, 30), np.float32)}
     whole = statistics(tmp_path / "a", arrays)
-    monkeypatch.setattr("jaxedit.checkpoints.lazy_tensor.PIECE", 64)
+    monkeypatch.setattr("jaxedit.checkpoints.lazy_tensor.PIECE_BYTES", 256)
     pieces = statistics(tmp_path / "a", arrays)
     assert pieces.digest == whole.digest and math.isclose(pieces.std, whole.std)
 

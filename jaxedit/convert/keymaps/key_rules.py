@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from jaxedit.convert.keymaps.array_views import ArrayLike, Box, SlicedArray, whole
+from jaxedit.checkpoints.lazy_tensor import ArrayLike, Box, LazyTensor, view, whole
 
 Shape = tuple[int, ...]
 STACK = re.compile(r"\[\{\}(?:-(\d+))?\]")
@@ -26,15 +26,15 @@ class Layout(NamedTuple):
     axes: tuple[int, ...]
     rank: int
 
-    def forward(self, array: ArrayLike, *, stacked: bool = False) -> SlicedArray:
+    def forward(self, array: ArrayLike, *, stacked: bool = False) -> LazyTensor:
         """An array of PyTorch as the parameter, or as one layer [1,...] of a stack."""
-        return SlicedArray(array, (None,) * stacked + self.axes, whole(array.shape))
+        return view(array, (None,) * stacked + self.axes, whole(array.shape))
 
-    def inverse(self, param: ArrayLike, box: Box) -> SlicedArray:
+    def inverse(self, param: ArrayLike, box: Box) -> LazyTensor:
         """A box of a parameter, or of one layer of a stack, as the array of PyTorch."""
         skip = len(box) - len(self.axes)
         sources = {axis: skip + n for n, axis in enumerate(self.axes)}
-        return SlicedArray(param, tuple(sources.get(axis) for axis in range(self.rank)), box)
+        return view(param, tuple(sources.get(axis) for axis in range(self.rank)), box)
 
     def fits(self, shape: Shape) -> bool:
         """Whether an array in PyTorch may have this shape."""

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxedit import tree
-from jaxedit.convert.keymaps.array_views import (
+from jaxedit.checkpoints.lazy_tensor import (
     ArrayLike,
     Box,
-    ConcatenatedArray,
-    SlicedArray,
+    LazyTensor,
+    concatenate,
+    view,
     whole,
 )
 from jaxedit.convert.keymaps.key_rules import STACK, KeyMap, Rule, Shape
@@ -31,7 +32,7 @@ class _Place(NamedTuple):
     box: Box
     rule: Rule
 
-    def in_torch(self, params: Mapping[str, ArrayLike]) -> SlicedArray:
+    def in_torch(self, params: Mapping[str, ArrayLike]) -> LazyTensor:
         """What lies here, as the array of PyTorch."""
         return self.rule.layout.inverse(params[self.path], self.box)
 
@@ -40,7 +41,7 @@ def assemble(
     keymap: KeyMap,
     state: Mapping[str, ArrayLike],
     expected: Mapping[str, Shape] | None = None,
-) -> dict[str, ConcatenatedArray]:
+) -> dict[str, LazyTensor]:
     """The parameters of a state dict, not read yet.
 
     Args:
@@ -77,14 +78,11 @@ def assemble(
             if name in found and tuple(found[name].shape) != shape
         ],
     )
-    pieces: dict[str, list[tuple[Box, SlicedArray]]] = {path: [] for path in expected}
+    pieces: dict[str, list[tuple[Box, LazyTensor]]] = {path: [] for path in expected}
     for name, (path, box, rule) in places.items():
-        view = rule.layout.forward(found[name], stacked=rule.first is not None)
-        pieces[path].append((box, view))
-    return {
-        path: ConcatenatedArray(tuple(expected[path]), tuple(parts))
-        for path, parts in pieces.items()
-    }
+        piece = rule.layout.forward(found[name], stacked=rule.first is not None)
+        pieces[path].append((box, piece))
+    return {path: concatenate(expected[path], parts) for path, parts in pieces.items()}
 
 
 def from_torch(
@@ -97,7 +95,7 @@ def from_torch(
     return tree.unflatten({path: array[...] for path, array in joined.items()})
 
 
-def to_torch(keymap: KeyMap, params: Mapping[str, ArrayLike]) -> dict[str, SlicedArray]:
+def to_torch(keymap: KeyMap, params: Mapping[str, ArrayLike]) -> dict[str, LazyTensor]:
     """The state dict of parameters, under the published names; read when a view is indexed.
 
     Args:
@@ -137,7 +135,7 @@ def _cut(key: str, array: ArrayLike, names: tuple[str, ...]) -> Iterator[tuple[s
         step = _share(key, (*array.shape, 1)[0], len(names))  # a scalar has one row
         (_, *others), axes = whole(array.shape), tuple(range(len(array.shape)))
         for n, name in enumerate(names):
-            yield name, SlicedArray(array, axes, (slice(n * step, (n + 1) * step), *others))
+            yield name, view(array, axes, (slice(n * step, (n + 1) * step), *others))
 
 
 def _share(name: str, length: int, parts: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.lazy_tensor import LazyTensor
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, in_file, span
 from jaxedit.convert.torch_reader import torch_pickle
 from jaxedit.convert.torch_reader.inert import Inert, refusal
 from jaxedit.convert.torch_reader.torch_pickle import Builder, Namespace
@@ -179,8 +179,9 @@ class _Archive:
         if not isinstance(storage, Storage) or not all(type(n) is int for n in numbers):
             raise TypeError("a tensor of something else than a storage and whole numbers")
         offset = storage.offset + offset * storage.dtype.itemsize
-        array = LazyTensor(self.path, offset, storage.dtype, shape, strides)
-        inside = storage.offset <= offset and array.end <= storage.end
+        array = in_file(self.path, offset, storage.dtype, shape, strides)
+        end = offset + span(shape, strides) * storage.dtype.itemsize
+        inside = storage.offset <= offset and end <= storage.end
         if array.size and not inside:  # an empty view may begin anywhere
             raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds its storage")
         if array.nbytes > self.size:

@@ -7,7 +7,6 @@ argument of the step. The exported weights are W + s A B, of the usual shapes.
 Source: LoRA (Hu et al. 2022).
 """
 
-import dataclasses
 import logging
 import math
 import re
@@ -19,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit import tree
+from jaxedit.checkpoints.lazy_tensor import Box, LazyTensor
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.config import LoRAConfig, TrainConfig, require
 from jaxedit.convert.ensure_converted import ensure_converted
@@ -114,10 +114,10 @@ class LoRAObjective(Objective):
 
     def export(self, params: tree.Tree, directory: str) -> None:
         """Write the sums, made in f32 from the files of `init_from`, as a pretrained directory."""
-        merged = tree.flatten(self.base)
+        sums = tree.flatten(self.base)
         for path, (a, b) in _pairs(params):
-            merged[path] = Merged(merged[path], a, b, self.scale)
-        self.inner.export(tree.unflatten(merged), directory)
+            sums[path] = merged(sums[path], a, b, self.scale)
+        self.inner.export(tree.unflatten(sums), directory)
 
     def joined(self, params: tree.Tree, frozen: tree.Tree) -> tree.Tree:
         """The networks as `inner` trains them, with `LowRank` in place of the chosen kernels."""
@@ -127,31 +127,23 @@ class LoRAObjective(Objective):
         return tree.unflatten(joined)
 
 
-@dataclasses.dataclass(frozen=True)
-class Merged:
-    """W + scale A B for `safetensors.write`, made a layer at a time, f32.
+def merged(kernel: Any, a: np.ndarray, b: np.ndarray, scale: float) -> LazyTensor:
+    """Return W + scale A B, f32, made when it is read; `chunks` makes a layer at a time.
 
-    Attributes:
+    Args:
       kernel: [...,in,out], an array or still in its file.
       a: f32[...,in,r].
       b: f32[...,r,out].
       scale: of the addition.
     """
 
-    kernel: Any
-    a: np.ndarray
-    b: np.ndarray
-    scale: float
+    def read(box: Box) -> np.ndarray:
+        *layers, rows, columns = box
+        addends = a[(*layers, rows)], b[(*layers, slice(None), columns)]
+        return low_rank.merge(np.asarray(kernel[box]), *addends, scale)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        return self.kernel.shape
-
-    def chunks(self) -> Iterator[np.ndarray]:
-        """All values in C order."""
-        for at in np.ndindex(self.shape[:-2]):
-            yield low_rank.merge(np.asarray(self.kernel[at]), self.a[at], self.b[at], self.scale)
+    rows = 1 if len(kernel.shape) > 2 else kernel.shape[0]
+    return LazyTensor(read, tuple(kernel.shape), np.dtype(np.float32), rows=rows)
 
 
 def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxedit.convert.keymaps.array_views import whole
+from jaxedit.checkpoints.lazy_tensor import whole
 from jaxedit.convert.keymaps.key_rules import CONV, LINEAR, Layout, Rule, dense, renaming, under
 
 

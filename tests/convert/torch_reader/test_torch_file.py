@@ -24,9 +24,6 @@ def test_every_dtype_and_view_of_pytorch(golden, name):
     for key, array in expected.items():
         assert found[key].dtype == array.dtype and found[key].shape == array.shape
         assert np.array_equal(found[key][...], array), key
-    assert found["transposed"].strides == (1, 6) and found["strided"].strides == (6, 2)
-    assert found["transposed"].offset == found["shared"].offset == found["row"].offset - 48
-    assert found["expanded"].strides == (0, 1)
 
 
 def test_a_training_run_of_pytorch(golden):
@@ -74,8 +71,6 @@ def test_what_our_writer_writes(tmp_path):
         array = _flat(content)[key]
         array = getattr(array, "data", array) if key == "parameter" else array
         assert stored.dtype == array.dtype and np.array_equal(stored[...], array), key
-    assert found["views"][0].offset == found["base"].offset  # of one storage
-    assert all(array.offset % 64 == 0 for array in (found["half"], found["base"]))
 
 
 FLOATS8 = (

@@ -2,18 +2,14 @@ import json
 import random
 import subprocess
 import sys
-import types
 
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
-from etils import epath
 from safetensors.numpy import save_file
 
 from jaxedit import tree
-from jaxedit.checkpoints import lazy_parameter, lazy_tensor, safetensors_file
-from jaxedit.checkpoints.lazy_parameter import LazyParameter
+from jaxedit.checkpoints import safetensors_file
 from jaxedit.checkpoints.pretrained import load_pretrained, open_params
 from jaxedit.config import MeshConfig
 from jaxedit.sharding import rules
@@ -26,16 +22,16 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
 from jaxedit import tree
 from jaxedit.config import MeshConfig
-from jaxedit.checkpoints.lazy_parameter import LazyParameter
+from jaxedit.checkpoints import safetensors_file
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
-read, scalars = LazyParameter._read, []
-def counted(self, index):
-    part = read(self, index)
+read, scalars = safetensors_file._read_slice, []
+def counted(*arguments):
+    part = read(*arguments)
     scalars.append(part.size)
     return part
-LazyParameter._read = counted
+safetensors_file._read_slice = counted
 _, params, _ = open_params(sys.argv[1])
 placed = rules.place(params, make_mesh(MeshConfig(data=1, fsdp=8, tensor=1)))
 held = sum(s.data.size for x in jax.tree.leaves(placed) for s in x.addressable_shards)
@@ -47,60 +43,27 @@ print(sum(scalars), held - 3 * whole, tree.count(placed))
 @pytest.fixture
 def bytes_read(monkeypatch):
     """Sizes of all reads of stored arrays."""
-    sizes = []
+    sizes, read = [], safetensors_file._read_slice
 
-    class Counting:
-        def __init__(self, path):
-            self.path = epath.Path(path)
+    def counted(*arguments):
+        part = read(*arguments)
+        sizes.append(part.nbytes)
+        return part
 
-        def open(self, mode):
-            file = self.path.open(mode)
-            read = file.read
-            counted = types.SimpleNamespace(seek=file.seek)
-            counted.read = lambda n: sizes.append(n) or read(n)
-            return _closing(file, counted)
-
-    monkeypatch.setattr(lazy_tensor, "epath", types.SimpleNamespace(Path=Counting))
+    monkeypatch.setattr(safetensors_file, "_read_slice", counted)
     return sizes
-
-
-class _closing:
-    def __init__(self, file, counted):
-        self.file, self.counted = file, counted
-
-    def __enter__(self):
-        return self.counted
-
-    def __exit__(self, *_):
-        self.file.close()
 
 
 @pytest.fixture
 def store(tmp_path):
-    """`store(array)` -> a `LazyParameter` of it in a file."""
+    """`store(array)` -> a lazy tensor of it in a file, checked as those of a model are."""
 
     def write(array):
         save_file({"x": np.asarray(array)}, tmp_path / "a")
         found = safetensors_file.read_stored(tmp_path / "a")["x"]
-        return LazyParameter(found, found.dtype, "some/kernel")
+        return safetensors_file.check_finite(found, "some/kernel")
 
     return write
-
-
-@pytest.mark.parametrize("piece", [4, 100, 1 << 26])
-def test_parts_are_those_of_the_array(store, monkeypatch, piece):
-    monkeypatch.setattr(lazy_parameter, "PIECE_BYTES", piece)
-    array = np.arange(30, dtype=np.float32).reshape(5, 3, 2)
-    x = store(array)
-    assert (x.shape, x.ndim, x.size, x.dtype) == ((5, 3, 2), 3, 30, np.float32)
-    for index in (np.s_[...], np.s_[()], 2, np.s_[1:4], np.s_[1:4, 2, :1], np.s_[3:3], (2, 1, 0)):
-        np.testing.assert_array_equal(x[index], array[index])
-    np.testing.assert_array_equal(np.concatenate(list(x.chunks())), array)
-    np.testing.assert_array_equal(np.asarray(x), array)
-    half = x.astype(jnp.bfloat16)
-    assert half.dtype == half[1:3].dtype == jnp.asarray(half).dtype == ml_dtypes.bfloat16
-    scalar = store(np.float32(3))
-    assert scalar[...] == 3 and [float(c) for c in scalar.chunks()] == [3]
 
 
 def test_values_that_are_not_finite_are_found_where_they_are_used(store):
