@@ -39,7 +39,7 @@ setuptools.setup(
         "ml-collections>=1.1",
         "absl-py>=2.3",
         "etils[epath]>=1.14",
-        "safetensors>=0.6.2",
+        "safetensors>=0.8.0",
         "huggingface_hub>=1.10",
         "tqdm>=4.67",
     ],
