@@ -1,4 +1,8 @@
-"""Which row of which component of a mixture comes when; a pure function of (seed, position)."""
+"""Which row of which component of a mixture comes when; a pure function of (seed, position).
+
+Ours, since Grain's own mixing repeats one fixed pattern of components. Here shares are exact, the
+pattern is drawn anew, and the order is the same for any number of hosts.
+"""
 
 import dataclasses
 import functools

@@ -1,9 +1,11 @@
 import json
+import pathlib
 import struct
 
 import ml_dtypes
 import numpy as np
 import pytest
+from etils import epath
 from safetensors.numpy import load_file, save, save_file
 
 from jaxedit.checkpoints import safetensors_file
@@ -31,6 +33,7 @@ def test_others_read_what_is_written_and_back(tmp_path):
         "scalar": np.float32(2.5),
         "empty": np.zeros((0, 4), np.float32),
         "ids": np.arange(7),
+        "short": np.arange(-3, 3, dtype=np.int16),
         "mask": np.array([True, False]),
         "transposed": generator.standard_normal((4, 3)).astype(np.float32).T,
     }
@@ -52,6 +55,46 @@ def test_other_types_are_those_of_the_library(tmp_path, kind):
     found = safetensors_file.read_stored(tmp_path / "a")["x"]
     assert found.dtype == array.dtype and np.array_equal(found[...], array)
     assert np.array_equal(found[:, 1], array[:, 1])
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "float8_e4m3fn"])
+def test_parts_are_read_on_gs_as_elsewhere(tmp_path, bucket, kind):
+    array = np.arange(24).reshape(2, 3, 4).astype(getattr(ml_dtypes, kind, kind))
+    there = epath.Path("gs://bucket/a")
+    for path in (tmp_path / "a", there):
+        safetensors_file.write(path, {"b": array[0], "x": array, "empty": array[:0]})
+        found = safetensors_file.read_stored(path)
+        assert {name: stored.shape for name, stored in found.items()} == {
+            "b": (3, 4),
+            "x": (2, 3, 4),
+            "empty": (0, 3, 4),
+        }
+        assert {stored.dtype for stored in found.values()} == {array.dtype}
+        for index in (np.s_[...], 1, np.s_[:, 1:], (..., np.s_[1:3]), (1, 2, 3), np.s_[1:1]):
+            part = found["x"][index]
+            assert part.dtype == array.dtype and np.array_equal(part, array[index])
+        assert found["empty"][...].shape == (0, 3, 4)
+
+
+def test_no_file_stays_mapped(tmp_path):
+    safetensors_file.write(tmp_path / "a", {"x": np.ones((64, 1024), np.float32)})
+    maps, stored = pathlib.Path("/proc/self/maps"), safetensors_file.read_stored(tmp_path / "a")
+    part = stored["x"][3:5]
+    assert part.sum() == 2048
+    assert not maps.exists() or str(tmp_path / "a") not in maps.read_text()
+
+
+def test_a_file_that_is_cut_after_it_was_opened(tmp_path):
+    safetensors_file.write(tmp_path / "a", {"x": np.ones((64, 1024), np.float32)})
+    stored = safetensors_file.read_stored(tmp_path / "a")
+    with open(tmp_path / "a", "r+b") as file:
+        file.truncate(1000)
+    with pytest.raises(ValueError, match="a: not a complete safetensors file: cut short") as error:
+        stored["x"][0]
+    assert "\n" not in str(error.value)
+    (tmp_path / "a").unlink()
+    with pytest.raises(FileNotFoundError, match="a: no such file"):
+        stored["x"][0]
 
 
 class Layers:
@@ -118,6 +161,16 @@ def test_damage_is_one_line(tmp_path, header):
     with pytest.raises(ValueError, match="not a complete safetensors file") as error:
         safetensors_file.read_stored(damaged(tmp_path / "a", header))
     assert "\n" not in str(error.value) and str(tmp_path / "a") in str(error.value)
+
+
+def test_damage_on_gs_is_one_line(bucket):
+    whole = save({"x": np.ones((2, 3), np.float32)})
+    length = (10**12).to_bytes(8, "little")
+    for data in (b"", whole[:7], whole[:30], whole[:-1], whole + b"x", length + whole[8:]):
+        epath.Path("gs://bucket/a").write_bytes(data)
+        with pytest.raises(ValueError, match="gs://bucket/a: not a complete safeten") as error:
+            safetensors_file.read_stored(epath.Path("gs://bucket/a"))
+        assert "\n" not in str(error.value)
 
 
 def test_every_flipped_or_missing_byte_is_a_value_error(tmp_path):

@@ -4,6 +4,7 @@ Such a file is a zip of uncompressed members: a pickle of the nested dicts (`NAM
 bytes of each storage (`NAME/data/0`, ...), of which several tensors may be views. Only the zip's
 directory and the pickle are read here, and the pickle's checksum is always compared. A tensor is
 read when it is indexed, and its checksum is not: that would mean to read all of its storage.
+Ours, since PyTorch, the only library that reads these files, is no dependency of jaxedit.
 """
 
 import re
