@@ -13,7 +13,7 @@ import math
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -136,26 +136,16 @@ def read_metadata(path: epath.Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def read_shapes(path: epath.Path) -> dict[str, tuple[int, ...]]:
-    """Shape of every array of a file of parameters; reads only its header.
+def read_parameters(path: epath.Path) -> dict[str, np.ndarray]:
+    """Read every array of a file of parameters, in the file's dtypes.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: the file is damaged or holds another type than floats.
+      ValueError: the file is damaged, holds another type than floats, or a value is not finite.
     """
     stored = read_stored(path)
     require_floats(stored, path)
-    return {name: array.shape for name, array in stored.items()}
-
-
-def read(path: epath.Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """The arrays `names`, in the file's dtype.
-
-    Raises:
-      ValueError: a value is not finite.
-    """
-    stored = read_stored(path)
-    arrays = {name: stored[name][...] for name in names}
+    arrays = {name: tensor[...] for name, tensor in stored.items()}
     require_finite(arrays, path)
     return arrays
 

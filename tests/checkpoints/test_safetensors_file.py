@@ -40,7 +40,8 @@ def test_others_read_what_is_written_and_back(tmp_path):
     safetensors_file.write(tmp_path / "a", arrays, metadata={"format": "pt"})
     assert safetensors_file.read_metadata(tmp_path / "a") == {"format": "pt"}
     save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, tmp_path / "b")
-    for found in (load_file(tmp_path / "a"), safetensors_file.read(tmp_path / "b", arrays)):
+    stored = safetensors_file.read_stored(tmp_path / "b")
+    for found in (load_file(tmp_path / "a"), {name: stored[name][...] for name in arrays}):
         for name, array in arrays.items():
             np.testing.assert_array_equal(found[name], array)
             assert found[name].dtype == array.dtype
@@ -95,6 +96,19 @@ def test_a_file_that_is_cut_after_it_was_opened(tmp_path):
     (tmp_path / "a").unlink()
     with pytest.raises(FileNotFoundError, match="a: no such file"):
         stored["x"][0]
+
+
+def test_parameters_are_finite_floats(tmp_path):
+    arrays = {"x": np.ones((2, 3), np.float32), "y": np.ones(2, np.float16)}
+    save_file(arrays, tmp_path / "a")
+    found = safetensors_file.read_parameters(tmp_path / "a")
+    assert {name: array.dtype for name, array in found.items()} == {"x": "f4", "y": "f2"}
+    save_file(arrays | {"ids": np.arange(2)}, tmp_path / "a")
+    with pytest.raises(ValueError, match="expected F32, BF16, F16 in ids"):
+        safetensors_file.read_parameters(tmp_path / "a")
+    save_file(arrays | {"y": np.array([1, np.nan], np.float16)}, tmp_path / "a")
+    with pytest.raises(ValueError, match="not finite in y"):
+        safetensors_file.read_parameters(tmp_path / "a")
 
 
 class Layers:
