@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, TrainConfig, to_dict
 
 log = logging.getLogger(__name__)
@@ -249,9 +250,8 @@ def reports_until(text: str, step: int) -> str:
 
 def replace_text(path: epath.Path, text: str) -> None:
     """Write a file that is never there by halves."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, "utf-8")
-    part.replace(path)
+    with atomic_write(path) as part:
+        part.write_text(text, "utf-8")
 
 
 def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.datasets.readers.split_file import Piece, find_archives, open_pieces
 from jaxedit.progress import progress_bar
 
@@ -162,17 +163,15 @@ class Archive:
                     bar.update(offset - bar.n)
         index = np.empty(len(names), _MEMBER)
         index["name"], index["offset"], index["size"] = names, offsets, sizes
-        temporary = self._path("index")
-        with open(temporary, "wb") as out:
+        with atomic_write(self._path("npy")) as part, part.open("wb") as out:
             np.save(out, index[np.argsort(index["name"], kind="stable")])
-        temporary.rename(self._path("npy"))
         facts = {
             "files": len(names),
             "folder": folders.pop() if len(folders) == 1 else "",
             "is_whole": members.is_whole,
         }
-        temporary.write_text(json.dumps(facts), "utf-8")
-        temporary.rename(self._path("json"))
+        with atomic_write(self._path("json")) as part:
+            part.write_text(json.dumps(facts), "utf-8")
 
 
 def archives_in(folder: pathlib.Path, scratch: pathlib.Path) -> dict[str, Archive]:
