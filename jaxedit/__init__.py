@@ -1,19 +1,24 @@
-"""jaxedit: autoregressive image editing in JAX. `jaxedit.Editor` is the front door."""
+"""jaxedit: autoregressive image editing in JAX. `jaxedit.Editor` is the front door.
 
+`jaxedit.Generator` draws pictures from texts with the base models.
+"""
+
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Editor", "EditResult", "__version__"]
+__all__ = ["EditResult", "Editor", "GenerateResult", "Generator", "__version__"]
+
+_PLACES = {
+    "Editor": "jaxedit.editor.editor",
+    "EditResult": "jaxedit.editor.pipeline",
+    "Generator": "jaxedit.editor.generator",
+    "GenerateResult": "jaxedit.editor.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Load the editor, and with it jax, only when it is asked for."""
-    if name == "Editor":
-        from jaxedit.editor.editor import Editor
-
-        return Editor
-    if name == "EditResult":
-        from jaxedit.editor.pipeline import EditResult
-
-        return EditResult
-    raise AttributeError(f"module 'jaxedit' has no attribute {name!r}")
+    """Load a class, and with it jax, only when it is asked for."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'jaxedit' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)

@@ -14,20 +14,15 @@ Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does no
 """
 
 import argparse
-import pathlib
-import sys
 from collections.abc import Sequence
 
 from jaxedit import console
-from jaxedit.config import require, require_int8, require_seed, settings_of
-from jaxedit.config.methods import PART_OF, options_of
+from jaxedit.config import require, require_int8, require_seed
 from jaxedit.console import DONE, exit_code
-from jaxedit.editor import preparation
+from jaxedit.editor import dry_run, preparation, replay
 from jaxedit.editor.arguments import make_parser
 from jaxedit.editor.batch_edit import edit_list
 from jaxedit.progress import follow, progress_bar
-
-DIFFERENT, TOO_LARGE = 1, 1
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,11 +34,12 @@ def _run(args: argparse.Namespace) -> int:
     require_int8(args.int8 or ())
     require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
     if args.dry_run:
-        return dry_run(args)
+        dry_run.check(args)
+        return dry_run.show(args, *preparation.checked_edit(args))
     if args.batch:
         return edit_list(args)
     if args.from_png:
-        return replay(args)
+        return replay_edit(args)
     return edit_photo(args)
 
 
@@ -68,8 +64,8 @@ def edit_photo(args: argparse.Namespace) -> int:
     for path in (output, *panel):
         provenance.require_other(path, args.photo)
     picture = photo.read(args.photo, is_depth=args.task == "depth")
-    name, _, options = preparation.checked(args)
-    editor = preparation.load(name, **preparation.placement(args))
+    name, _, options = preparation.checked_edit(args)
+    editor = preparation.load_editor(name, **preparation.placement(args))
     editor.check_instruction(args.instruction, args.task, strict=args.strict)
     preparation.compile(editor, options)
     with progress_bar("steps") as bar:
@@ -94,85 +90,25 @@ def edit_photo(args: argparse.Namespace) -> int:
     return DONE
 
 
-def replay(args: argparse.Namespace) -> int:
+def replay_edit(args: argparse.Namespace) -> int:
     """An edited picture again, from the settings in it."""
-    from jaxedit.data.pictures import photo
     from jaxedit.editor import provenance
+    from jaxedit.editor.editor import Editor
 
-    fixed = (
-        *("instruction", "seed", "fit", "keep_size", "method", "task", "int8", "diagnostics"),
-        *("dtype", "t5_dtype"),
-        *PART_OF,
-    )
-    given = [name for name in fixed if getattr(args, name) is not None]
-    require(not given, f"--from_png takes {', '.join(given)} from the file: leave that out")
-    earlier = pathlib.Path(args.from_png)
-    settings = provenance.read_settings(earlier)
-    output = provenance.require_writable(args.output or f"{earlier.stem}-again.png")
-    require(
-        output.absolute() != earlier.absolute(), f"--output {output}: expected another name than it"
-    )
+    fixed = ("instruction", "fit", "keep_size", "method", "task", "diagnostics")
+    earlier, settings, output = replay.read(args, fixed, provenance.EDITED)
     source = args.photo or provenance.find_source(settings, earlier)
-    _require_same(f"{source}: the photo", provenance.sha256(source), settings["source_sha256"])
-    provenance.require_other(output, source)
-    editor = preparation.load(
-        args.model or settings["model"],
-        dtype=settings["dtype"],
-        t5_dtype=settings.get("t5_dtype", settings["dtype"]),  # in older pictures they are one
-        text_on_host=settings.get("text_on_host", args.text_on_host),
-        text_features=args.text_features,
-        rows_per_device=settings["rows_per_device"],
-        int8=settings.get("int8", ()),
+    replay.require_same(
+        f"{source}: the photo", provenance.sha256(source), settings["source_sha256"]
     )
-    where = f"{editor.name}: the weights"
-    _require_same(where, editor.fingerprint, settings["weights_sha256"])
-    known = options_of(settings["method"])
-    options = {name: settings[name] for name in ("method", *known) if name in settings}
-    preparation.compile(editor, options)
+    provenance.require_other(output, source)
+    editor, options = replay.load(Editor, args, settings)
     words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
     # Earlier files do not say how, because every picture was padded.
     options |= {"fit": settings.get("fit", "pad"), "keep_size": settings.get("keep_size", False)}
     result = editor.edit(source, words, seed=seed, task=task, **options)
     provenance.save_png(output, result.image, result.settings | preparation.origin(editor, source))
-    if result.image.tobytes() != photo.read(earlier).tobytes():
-        made = f"{settings['backend']}, {settings['versions']}"
-        here = f"{result.settings['backend']}, {result.settings['versions']}"
-        print(f"{output}: differs from {earlier} (made on {made}; here {here})", file=sys.stderr)
-        return DIFFERENT
-    print(f"{output}: equal to {earlier} bit for bit")
-    return DONE
-
-
-def dry_run(args: argparse.Namespace) -> int:
-    """The table of what would be in memory, from the settings alone."""
-    require(not args.from_png, "--dry_run: expected no --from_png")
-    require(
-        args.rows_per_device > 0, f"--rows_per_device={args.rows_per_device}: expected 1 or more"
-    )
-    name, config, options = preparation.checked(args)
-    import jax
-
-    from jaxedit.editor import edit_memory
-    from jaxedit.planning.device_memory import fits, memory_of_device, table
-
-    settings = settings_of(config, options.pop("method"), options)
-    is_here = args.memory_gb is None and jax.default_backend() == "cpu"
-    plan = edit_memory.Plan(
-        dtype=args.dtype or ("float32" if is_here else "bfloat16"),
-        t5_dtype=args.t5_dtype,
-        rows=args.rows_per_device,
-        text="host" if args.text_on_host else "file" if args.text_features else "device",
-        int8=args.int8 or (),
-    )
-    room = memory_of_device(jax.local_devices()[0], args.memory_gb)
-    found = edit_memory.memory_items(config, settings, plan)
-    changes = [] if fits(found, room) else edit_memory.memory_savings(config, settings, plan)
-    print(table(f"{name}, on each device:", found, room, changes))
-    return DONE if fits(found, room) else TOO_LARGE
-
-
-def _require_same(what: str, found: str, expected: str) -> None:
-    require(found == expected, f"{what} changed: sha256 {found[:12]}, expected {expected[:12]}")
+    return replay.compare(result.image, output, earlier, settings, result.settings)
 
 
 def run() -> None:

@@ -16,7 +16,7 @@ from fsspec.registry import _registry
 from safetensors.numpy import load_file
 
 from jaxedit.checkpoints import pretrained
-from jaxedit.config import EDITAR_PRESETS, PRESETS, VAREditConfig
+from jaxedit.config import EDITAR_PRESETS, PRESETS, Scales, VAREditConfig
 from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.convert.keymaps.keymap_varedit import KEYMAP
 
@@ -77,7 +77,17 @@ class VAREditCase(NamedTuple):
 @pytest.fixture(scope="session", params=("a256", "b_patchify"))
 def varedit_case(request, golden) -> VAREditCase:
     """Both golden transformers; padding of the text holds large numbers on purpose."""
-    arrays, description = golden(f"varedit_transformer_{request.param}")
+    return golden_varedit(*golden(f"varedit_transformer_{request.param}"))
+
+
+@pytest.fixture(scope="session")
+def infinity_case(golden) -> VAREditCase:
+    """The golden transformer that reads no source picture."""
+    return golden_varedit(*golden("infinity_t2i_tiny"), conditioning="none", rope_mode="grid")
+
+
+def golden_varedit(arrays: dict, description: dict, **settings) -> VAREditCase:
+    """Our settings, parameters and padded texts of a golden transformer."""
     c = description["config"]
     config = VAREditConfig(
         depth=c["depth"],
@@ -89,8 +99,9 @@ def varedit_case(request, golden) -> VAREditCase:
         text_width=c["text_channels"],
         text_pool_heads=c["text_pool_heads"],
         max_text_tokens=c["text_maxlen"],
-        scales=tuple((h, w) for _, h, w in c["scale_schedule"]),
-        rope_scales=tuple((h, w) for _, h, w in c["rope_table_schedule_1M"]),
+        scales=schedule(c["scale_schedule"]),
+        rope_scales=schedule(c["rope_table_schedule_1M"]),
+        **settings,
     )
     config.validate()
     lengths = arrays["in.text_lens"]
@@ -99,6 +110,11 @@ def varedit_case(request, golden) -> VAREditCase:
     text[mask] = arrays["in.text_feat"]
     params = from_torch(KEYMAP, {k[3:]: v for k, v in arrays.items() if k.startswith("sd.")})
     return VAREditCase(arrays, description, config, params, text, mask)
+
+
+def schedule(sizes: list[list[int]]) -> Scales:
+    """Our scales of a golden schedule of (1, h, w)."""
+    return tuple((h, w) for _, h, w in sizes)
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +141,30 @@ def tiny_editar(tmp_path_factory):
     config.token_sample = dataclasses.replace(config.token_sample, top_k=20)
     config.t5.layers = 1
     return save_random(config, tmp_path_factory.mktemp("models") / "tiny-editar")
+
+
+@pytest.fixture(scope="session")
+def tiny_infinity(tmp_path_factory, tiny_model):
+    """A model that draws 32 px pictures from texts, scale by scale."""
+    config = pretrained.read_config(tiny_model)
+    config.varedit = dataclasses.replace(config.varedit, conditioning="none", rope_mode="grid")
+    return save_random(config, tmp_path_factory.mktemp("models") / "tiny-infinity")
+
+
+@pytest.fixture(scope="session")
+def tiny_llamagen(tmp_path_factory, tiny_editar):
+    """A model that draws 16 px pictures from texts, token by token."""
+    config = pretrained.read_config(tiny_editar)
+    config.editar = dataclasses.replace(config.editar, prefix="text")
+    return save_random(config, tmp_path_factory.mktemp("models") / "tiny-llamagen")
+
+
+@pytest.fixture(scope="session")
+def tiny_classes(tmp_path_factory, tiny_editar):
+    """The same from ten classes."""
+    config = pretrained.read_config(tiny_editar)
+    config.editar = dataclasses.replace(config.editar, prefix="class", classes=10)
+    return save_random(config, tmp_path_factory.mktemp("models") / "tiny-classes")
 
 
 def save_random(config, directory):

@@ -18,7 +18,8 @@ FLOORS = [
     {"sampling", "erec", "data", "checkpoints"},
     {"datasets", "convert"},
     {"train", "editor"},
-    {"__main__", "__init__"},  # configs, below, are data: the training command looks them up
+    # configs, below, are data: the training command looks them up
+    {"__main__", "__init__", "generate"},
 ]
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # A pretrained directory carries its text tokenizer; ERec decodes with EditAR's sampler.
@@ -96,6 +97,7 @@ def test_random_keys_come_from_one_file():
         "import jaxedit",
         "import jaxedit.__main__",
         "import jaxedit.train.__main__",
+        "import jaxedit.generate.__main__",
         "import jaxedit.convert.__main__",
         "import jaxedit.datasets.convert.__main__",
         "import jaxedit.datasets.near_duplicates.__main__",

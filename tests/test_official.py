@@ -13,8 +13,9 @@ from jaxedit.config import (
     ConfigError,
     PretrainedConfig,
     VAREditConfig,
-    method_of,
+    family_of,
     official,
+    require_purpose,
 )
 from jaxedit.convert.detect import KINDS
 from jaxedit.models import editar, varedit
@@ -130,15 +131,16 @@ def test_next_token_settings(name, pixels, prefix, guidance, top_k):
     assert (sample.guidance, sample.top_k, sample.top_p) == (guidance, top_k, 1.0)
 
 
-def test_only_editors_edit():
-    editors = []
-    for name in OFFICIAL:
-        try:
-            method_of(official(name).config, None)
-            editors.append(name)
-        except ConfigError as error:
-            assert "\n" not in str(error)
+def test_what_each_release_is_for():
+    purposes = {name: family_of(release.config).purpose for name, release in OFFICIAL.items()}
+    editors = [name for name, purpose in purposes.items() if purpose == "edit"]
     assert editors == ["varedit-2b-512", "varedit-8b-512", "varedit-8b-1024", "editar-512"]
+    drawing = [name for name, purpose in purposes.items() if purpose == "draw"]
+    assert len(drawing) == 12 and all("infinity" in n or "llamagen" in n for n in drawing)
+    for name in drawing:
+        with pytest.raises(ConfigError, match="python -m jaxedit.generate"):
+            require_purpose(official(name).config, "edit")
+    assert purposes["infinity-vae-d32"] == purposes["flan-t5-xl"] == ""
 
 
 def test_changing_one_changes_no_other():

@@ -7,17 +7,10 @@ import numpy as np
 from huggingface_hub import ModelCard, ModelCardData
 
 from jaxedit import __version__
-from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, method_of
+from jaxedit.config import PretrainedConfig, WeightSource, family_of
 
-TRAIN = "python -m jaxedit.train --workdir=run"
-USES = {  # model_type -> how to use one that is no editor
-    "varedit": f"{TRAIN} --config=configs/var_sar.py:2b --config.init_from={{name}}",
-    "editar": f"{TRAIN} --config=configs/editar.py:xl --config.init_from={{name}}",
-    "bsq": f"{TRAIN} --config=configs/var_sar.py:2b --config.varedit.tokenizer={{name}}",
-    "vq": f"{TRAIN} --config=configs/editar.py:xl --config.editar.tokenizer={{name}}",
-    "t5": f"{TRAIN} --config=configs/var_sar.py:2b --config.varedit.text_encoder={{name}}",
-    "vit": f"{TRAIN} --config=configs/editar.py:xl --config.editar.teacher={{name}}",
-}
+# what a family is for, and what it reads -> the Hub's name of that task
+TAGS = {("draw", "text"): "text-to-image", ("draw", "class"): "unconditional-image-generation"}
 
 
 def model_card(
@@ -36,10 +29,11 @@ def model_card(
       dtypes: of all parameters in the files.
       sources: the files that the weights were converted from; none: trained here.
     """
+    family = family_of(config)
     licences = [s.licence if " " not in s.licence else "other" for s in sources]
     data = ModelCardData(
         library_name="jaxedit",
-        pipeline_tag="image-to-image",
+        pipeline_tag=TAGS.get((family.purpose, family.reads), "image-to-image"),
         license=list(dict.fromkeys(licences)) or None,
         base_model=list(dict.fromkeys(s.repo for s in sources if s.repo)) or None,
     )
@@ -62,15 +56,17 @@ def model_card(
 
 def how_to_use(name: str, config: PretrainedConfig) -> str:
     """Return a command or a line of Python that uses these weights."""
-    try:
-        method_of(config, None)
-    except ConfigError:
-        reader = 'jaxedit.checkpoints.pretrained.load_pretrained("{name}")'
-        return USES.get(config.model_type, reader).format(name=name)
-    return (
-        f'python -m jaxedit photo.jpg "make it snow" --model={name}\n'
-        f'jaxedit.Editor.from_pretrained("{name}").edit("photo.jpg", "make it snow")'
-    )
+    family = family_of(config)
+    uses = {
+        "edit": 'python -m jaxedit photo.jpg "make it snow" --model={name}\n'
+        'jaxedit.Editor.from_pretrained("{name}").edit("photo.jpg", "make it snow")',
+        "draw": "python -m jaxedit.generate --model={name} {prompt}\n"
+        'jaxedit.Generator.from_pretrained("{name}").generate({prompt})'
+        + (family.use and f"\n{family.use}"),
+        "": family.use or 'jaxedit.checkpoints.pretrained.load_pretrained("{name}")',
+    }
+    prompt = "207" if family.reads == "class" else '"a cat"'
+    return uses[family.purpose].format(name=name, prompt=prompt)
 
 
 def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> list[str]:

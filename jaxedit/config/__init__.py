@@ -15,9 +15,17 @@ from jaxedit.config.checks import (
     require_seed,
 )
 from jaxedit.config.clip import CLIPConfig, TowerConfig
-from jaxedit.config.methods import METHODS, OPTIONS, as_options, method_of, settings_of
-from jaxedit.config.models import (
+from jaxedit.config.families import (
+    OPTIONS,
     PARTS,
+    Family,
+    family_of,
+    methods_of,
+    require_purpose,
+    sizes_of,
+)
+from jaxedit.config.methods import as_options, method_of, settings_of
+from jaxedit.config.models import (
     SQUARE_SCALES,
     BSQConfig,
     PretrainedConfig,
@@ -60,7 +68,7 @@ __all__ = [
     "FITS",
     "LLAMAGEN_SIZES",
     "LoRAConfig",
-    "METHODS",
+    "Family",
     "MeshConfig",
     "OFFICIAL",
     "OPTIONS",
@@ -83,15 +91,19 @@ __all__ = [
     "VQTrainConfig",
     "ViTConfig",
     "as_options",
+    "family_of",
     "from_dict",
     "llamagen",
     "method_of",
+    "methods_of",
     "official",
     "pick_preset",
     "require",
     "require_fit",
     "require_int8",
     "require_seed",
+    "require_purpose",
     "settings_of",
+    "sizes_of",
     "to_dict",
 ]

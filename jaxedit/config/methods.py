@@ -2,20 +2,19 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxedit.config.checks import ConfigError, require
+from jaxedit.config.families import OPTIONS, family_of, methods_of
 from jaxedit.config.models import PretrainedConfig
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 
-# model_type -> its methods, the default first
-METHODS = {"varedit": ("varedit",), "editar": ("editar", "editar+erec")}
-# method -> the parts of PretrainedConfig whose fields are its options
-OPTIONS = {
-    "varedit": ("sample",),
-    "editar": ("token_sample",),
-    "editar+erec": ("token_sample", "erec"),
+# part -> what its `validate` is told of the model: the number of scales, or of codes
+LIMITS = {
+    "sample": lambda config: (len(config.varedit.scales),),
+    "token_sample": lambda config: (config.editar.codes,),
+    "erec": lambda config: (),
 }
 PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
 # option -> the first dataclass that has it
@@ -29,37 +28,25 @@ def options_of(method: str) -> list[str]:
     return [field.name for part in OPTIONS[method] for field in dataclasses.fields(PARTS[part])]
 
 
-def options_by_method() -> dict[tuple[str, ...], list[str]]:
-    """Return all options, grouped by the methods that take them; those of most methods first."""
-    taken = {method: options_of(method) for method in OPTIONS}
+def options_by_method(methods: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
+    """Return all options of these methods, by the methods that take them; the most takers first."""
+    taken = {method: options_of(method) for method in methods}
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in PART_OF:
         takers = tuple(method for method, options in taken.items() if name in options)
-        groups.setdefault(takers, []).append(name)
+        if takers:
+            groups.setdefault(takers, []).append(name)
     return dict(sorted(groups.items(), key=lambda group: -len(group[0])))
 
 
 def method_of(config: PretrainedConfig, method: str | None) -> str:
-    """The method to use: the model's default for None.
+    """The method to use: the default of the model's family for None.
 
     Raises:
-      ConfigError: the model has no such method, or none at all, or reads no source picture.
+      ConfigError: the model has no such method, or none at all.
     """
-    methods = METHODS.get(config.model_type, ())
-    require(
-        bool(methods),
-        f"model_type={config.model_type!r}: expected an editor, one of {', '.join(METHODS)}",
-    )
-    require(
-        config.editar is None or config.editar.prefix == "edit",
-        f"editar.prefix={config.editar and config.editar.prefix!r}: expected 'edit', "
-        "a model that reads a source picture",
-    )
-    require(
-        config.varedit is None or config.varedit.conditioning != "none",
-        "varedit.conditioning='none': expected a model that reads a source picture; these weights "
-        "are to begin training with (--config.init_from)",
-    )
+    methods = tuple(family_of(config).methods)
+    require(bool(methods), f"model_type={config.model_type!r}: expected a model with methods")
     require(
         method is None or method in methods,
         f"method={method!r}: expected one of {', '.join(methods)} for {config.model_type} weights",
@@ -88,23 +75,25 @@ def settings_of(
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if name not in options_of(method):
-            raise ConfigError(f"{name}={value!r}: {_misplaced(name, method)}")
+            others = methods_of(family_of(config).purpose)
+            raise ConfigError(f"{name}={value!r}: {_misplaced(name, method, others)}")
     settings = tuple(
         dataclasses.replace(part, **{name: given[name] for name in given.keys() & vars(part)})
         for part in defaults
     )
-    if method == "varedit":
-        settings[0].validate(len(config.varedit.scales))
-    else:
-        settings[0].validate(config.editar.codes)
-    for part in settings[1:]:
-        part.validate()
+    for name, part in zip(OPTIONS[method], settings, strict=True):
+        part.validate(*LIMITS[name](config))
+    mode = getattr(settings[0], "guidance_mode", "text")
+    require(
+        mode == "text" or family_of(config).purpose == "edit",
+        f"sample.guidance_mode={mode!r}: expected 'text', for a model without a source picture",
+    )
     return settings
 
 
-def _misplaced(name: str, method: str) -> str:
-    """Say why a method does not take an option."""
-    others = [other for other in OPTIONS if name in options_of(other)]
+def _misplaced(name: str, method: str, methods: Sequence[str]) -> str:
+    """Say why a method does not take an option that another of `methods` may take."""
+    others = [other for other in methods if name in options_of(other)]
     if others:
         return f"an option of method {' or '.join(others)}, found {method}"
     known = options_of(method)

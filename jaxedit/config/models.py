@@ -6,6 +6,7 @@ from typing import Literal
 
 from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
+from jaxedit.config.families import PARTS
 from jaxedit.config.fields import (
     Positive,
     PositiveInt,
@@ -91,6 +92,11 @@ class VAREditConfig:
         return self.width // self.heads
 
     @property
+    def text_tokens(self) -> int:
+        """T, tokens of the longest text."""
+        return self.max_text_tokens
+
+    @property
     def init_std(self) -> float:
         """Standard deviation of a new kernel (the release cuts at +-2, far outside)."""
         return math.sqrt(1 / (3 * self.width))
@@ -105,6 +111,10 @@ class VAREditConfig:
         """`scales` in latent positions of the tokenizer instead of tokens."""
         f = 2 if self.patchify else 1
         return tuple((f * h, f * w) for h, w in self.scales)
+
+    def source_scales(self, scales: Scales) -> Scales:
+        """Grids of the source tokens before `scales`: none, all (`full`), or the last one."""
+        return {"none": (), "full": scales}.get(self.conditioning, scales[-1:])
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that do not divide and for unknown or impossible modes."""
@@ -126,18 +136,6 @@ class VAREditConfig:
             len(self.scales) <= self.levels and self.scales[0] == (1, 1),
             f"varedit.scales={self.scales}: expected 1 to {self.levels} scales from (1, 1) up",
         )
-
-
-# model_type -> the parts that its config must have
-PARTS = {
-    "bsq": ("bsq",),
-    "varedit": ("varedit", "bsq", "t5", "sample"),
-    "vq": ("vq",),
-    "editar": ("editar", "vq", "t5", "token_sample", "erec"),
-    "t5": ("t5",),
-    "vit": ("vit",),
-    "clip": ("clip",),
-}
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)

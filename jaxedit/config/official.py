@@ -79,7 +79,8 @@ _DINO = WeightSource(
     "apache-2.0",
     "https://dl.fbaipublicfiles.com/dino/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth",
 )
-_NO_SOURCE = "reads no source picture: begin training with it (--config.init_from)"
+_DRAWS_CLASSES = "draws pictures of ImageNet's classes: python -m jaxedit.generate"
+_DRAWS = "draws pictures from texts: python -m jaxedit.generate"
 
 
 def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) -> Release:
@@ -91,7 +92,7 @@ def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) ->
         config.sample = SampleConfig(guidance=3.0, temperature=1.0, top_p=0.97)
     tokenizer = {"2b": _D32, "8b": _D56}[size]
     sources = (WeightSource("varedit", repo, file, "mit"), tokenizer, _T5)
-    return Release(config, sources, "" if edits else _NO_SOURCE)
+    return Release(config, sources, "" if edits else _DRAWS)
 
 
 def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
@@ -109,7 +110,7 @@ def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
     )
     repo, tokenizer = (_LLAMAGEN_T2I, _VQ16_T2I) if is_text else (_LLAMAGEN, _VQ16_C2I)
     sources = (WeightSource("editar", repo, file, "mit"), tokenizer, *((_T5,) if is_text else ()))
-    return Release(config, sources, _NO_SOURCE if is_text else "draws ImageNet's classes")
+    return Release(config, sources, _DRAWS if is_text else _DRAWS_CLASSES)
 
 
 _CLASS_SIZES = (

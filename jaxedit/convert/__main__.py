@@ -17,11 +17,16 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from jaxedit import console
-from jaxedit.config import OFFICIAL, require
+from jaxedit.config import OFFICIAL, family_of, require
 from jaxedit.console import BAD_INPUT, DONE, Parser, exit_code
 
+if TYPE_CHECKING:
+    from jaxedit.checkpoints.hub import Directory
+
+PROMPTS = {"text": "a photo of a cat", "class": "0"}  # by what a model reads, for --check
 DTYPES = {"bf16": "bfloat16", "f32": "float32", "f16": "float16"}
 
 
@@ -87,6 +92,7 @@ def make_parser() -> argparse.ArgumentParser:
     check = parser.add_argument_group("check")
     check.add_argument("--check", metavar="DIR", help="look at a model of ours: is it sound?")
     check.add_argument("--picture", metavar="FILE", help="for the image tokenizer (default: a toy)")
+    check.add_argument("--prompt", help="what a base model draws (default: a cat, or class 0)")
     check.add_argument(
         "--output", metavar="PNG", help="what it makes of it (default DIR-check.png)"
     )
@@ -128,6 +134,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from jaxedit.checkpoints.pretrained import read_config
     from jaxedit.convert.check import SCENE, check
     from jaxedit.convert.ensure_converted import ensure_converted
     from jaxedit.editor.provenance import require_writable
@@ -141,8 +148,23 @@ def _check(args: argparse.Namespace) -> int:
     faults = check(directory, picture=picture, output=output)
     for fault in faults:
         print(f"error: {directory}: {fault}", file=sys.stderr)
+    if not faults and family_of(read_config(directory)).purpose == "draw":
+        _draw(directory, args.prompt, output.with_name(f"{output.stem}-drawn.png"))
     print(f"{directory}: {'not sound' if faults else 'sound'}")
     return BAD_INPUT if faults else DONE
+
+
+def _draw(directory: "Directory", prompt: str | None, output: pathlib.Path) -> None:
+    """Draw a picture with a base model, as the last proof that it is sound."""
+    from jaxedit.editor.generator import Generator
+
+    generator = Generator.from_pretrained(directory)
+    if prompt is None:
+        prompt = PROMPTS[family_of(generator.config).reads]
+    result = generator.generate(prompt, seed=0)
+    result.save(output)
+    seconds = result.diagnostics["seconds"]
+    print(f"{output}: drawn from {result.settings['prompt']!r} in {seconds:.1f} s")
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""Lists of edits: a JSONL file with one picture and one instruction per line."""
+"""Lists of pictures to make: JSONL files with a photo and an instruction, or a prompt, per line."""
 
 import contextlib
 import dataclasses
@@ -6,14 +6,15 @@ import os
 import pathlib
 import tempfile
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxedit.config import ConfigError, require, require_seed
 from jaxedit.data import json_lines
 
-KEYS = {"image": str, "instruction": str, "seed": int, "output": str}
-NEEDED = ("image", "instruction")
+EDIT = {"image": str, "instruction": str}  # what a row of a list of edits must have
+DRAW = {"prompt": (str, int)}  # a number is a class
+OPTIONAL = {"seed": int, "output": str}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,31 +23,39 @@ class Row:
 
     Attributes:
       place: "list.jsonl:3", for messages.
-      image: path of the picture, as in the list or relative to the list's folder.
-      instruction: what to change.
-      seed: of the edit.
+      image: path of the picture, as in the list or relative to the list's folder; empty for a
+        list of prompts.
+      text: the instruction or the prompt.
+      seed: of the picture.
       output: name below the output folder.
-      error: why the row cannot be edited, or empty; the other fields may then be empty too.
+      error: why the row cannot be done, or empty; the other fields may then be empty too.
     """
 
     place: str
     image: str = ""
-    instruction: str = ""
+    text: str = ""
     seed: int = 0
     output: str = ""
     error: str = ""
 
 
-def read(path: pathlib.Path, seed: int, folder: pathlib.Path | None = None) -> list[Row]:
+def read(
+    path: pathlib.Path,
+    seed: int,
+    folder: pathlib.Path | None = None,
+    *,
+    needed: Mapping[str, Any] = EDIT,
+) -> list[Row]:
     """Read all rows of a list, the bad ones with their `error`.
 
     Two rows may not write the same file, however it is spelled, and none a picture of the list.
 
     Args:
-      path: JSONL; a row has "image" and "instruction", and maybe "seed" and "output". Images are
-        looked for in the list's folder.
+      path: JSONL; a row has the needed keys, and maybe "seed" and "output". Images are looked for
+        in the list's folder.
       seed: the i-th row without a seed of its own gets `seed + i`.
       folder: where outputs will be; None: the list's folder.
+      needed: `EDIT` or `DRAW`.
 
     Raises:
       OSError: the list cannot be read.
@@ -58,7 +67,7 @@ def read(path: pathlib.Path, seed: int, folder: pathlib.Path | None = None) -> l
         place = f"{path.name}:{line.number}"
         try:
             require(not line.error, line.error)
-            rows.append(_row(line.values, place, path.parent, seed + index, f"{index:04d}"))
+            rows.append(_row(line.values, needed, place, path.parent, seed + index, f"{index:04d}"))
         except ConfigError as error:
             rows.append(Row(place, error=str(error)))
     return _without_clashes(rows, folder or path.parent)
@@ -67,7 +76,7 @@ def read(path: pathlib.Path, seed: int, folder: pathlib.Path | None = None) -> l
 def _without_clashes(rows: list[Row], folder: pathlib.Path) -> list[Row]:
     """Return the rows, with an error where an output is another's too, or a source."""
     key = _spelling(folder)
-    sources = {key(pathlib.Path(row.image)): row.place for row in rows if not row.error}
+    sources = {key(pathlib.Path(row.image)): row.place for row in rows if row.image}
     taken: dict[str, str] = {}
     checked = []
     for row in rows:
@@ -98,17 +107,28 @@ def _spelling(folder: pathlib.Path) -> Callable[[pathlib.Path], str]:
     return key
 
 
-def _row(values: dict[str, Any], place: str, folder: pathlib.Path, seed: int, index: str) -> Row:
-    unknown = sorted(values.keys() - KEYS.keys())
-    require(not unknown, f"unknown keys {unknown}: expected {', '.join(KEYS)}")
-    missing = [key for key in NEEDED if key not in values]
+def _row(
+    values: dict[str, Any],
+    needed: Mapping[str, Any],
+    place: str,
+    folder: pathlib.Path,
+    seed: int,
+    index: str,
+) -> Row:
+    kinds = {**needed, **OPTIONAL}
+    unknown = sorted(values.keys() - kinds.keys())
+    require(not unknown, f"unknown keys {unknown}: expected {', '.join(kinds)}")
+    missing = [key for key in needed if key not in values]
     require(not missing, f"missing keys {missing}")
     for key, value in values.items():
-        kind = KEYS[key]
-        require(isinstance(value, kind), f"{key}={value!r}: expected {kind.__name__}")
+        kind = kinds[key]
+        name = "str or int" if isinstance(kind, tuple) else kind.__name__
+        require(isinstance(value, kind), f"{key}={value!r}: expected {name}")
     seed = values.get("seed", seed)
     require_seed(seed)
-    output = values.get("output", f"{index}-{pathlib.PurePath(values['image']).stem}.png")
+    has_image, text_key = "image" in needed, list(needed)[-1]
+    stem = f"-{pathlib.PurePath(values['image']).stem}" if has_image else ""
+    output = values.get("output", f"{index}{stem}.png")
     inside = (
         not pathlib.PurePath(output).is_absolute() and ".." not in pathlib.PurePath(output).parts
     )
@@ -116,4 +136,5 @@ def _row(values: dict[str, Any], place: str, folder: pathlib.Path, seed: int, in
         inside and output.lower().endswith(".png"),
         f"output={output!r}: expected a .png name below the output folder",
     )
-    return Row(place, str(folder / values["image"]), values["instruction"], seed, output)
+    image = str(folder / values["image"]) if has_image else ""
+    return Row(place, image, str(values[text_key]), seed, output)

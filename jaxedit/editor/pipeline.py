@@ -1,6 +1,7 @@
-"""What `Editor` needs of a kind of model, and what an edit results in."""
+"""What `Editor` and `Generator` need of a kind of model, and what they return."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.data.transforms import Fit, from_square
+from jaxedit.editor import provenance
 
 Progress = Callable[[int, int], None]  # (done, in all)
 
@@ -33,18 +35,48 @@ class EditResult:
     settings: dict[str, Any]
 
 
-class Batch(NamedTuple):
-    """What is edited together: pixels u8[B,S,S,3], B instructions, seeds i32[B]."""
+@dataclasses.dataclass(frozen=True)
+class GenerateResult:
+    """One picture that was made from a text or a class, and how it came about.
 
-    pixels: np.ndarray
+    Attributes:
+      image: RGB, at the model's size.
+      diagnostics: "seconds".
+      tokens: per scale bool[n_k,Q], or (i32[h,w],) of next-token models.
+      settings: all that reproduces the picture, as JSON values, but for the weights' SHA-256.
+      fingerprint: computes the weights' SHA-256, which takes a while for the first picture.
+    """
+
+    image: Image.Image
+    diagnostics: dict[str, Any]
+    tokens: tuple[np.ndarray, ...]
+    settings: dict[str, Any]
+    fingerprint: Callable[[], str] = dataclasses.field(repr=False)
+
+    def save(self, path: str | os.PathLike) -> dict[str, Any]:
+        """Write a PNG file that carries all settings, and return them.
+
+        Raises:
+          ValueError: the name does not end in .png.
+          OSError: the file cannot be written.
+        """
+        settings = self.settings | {"weights_sha256": self.fingerprint()}
+        provenance.save_png(provenance.require_writable(path), self.image, settings)
+        return settings
+
+
+class Batch(NamedTuple):
+    """What is made together: pixels u8[B,S,S,3] or None, B instructions, seeds i32[B]."""
+
+    pixels: np.ndarray | None
     instructions: Sequence[str]
     seeds: np.ndarray
 
 
 class Edited(NamedTuple):
-    """One row that a system has edited: `EditResult` before it gets its size and settings.
+    """One row that a pipeline has made: a result before it gets its size and settings.
 
-    pixels: u8[S,S,3]; tokens, mask: as in EditResult; maps: f32[h,w] by name; pictures: u8[S,S,3]
+    pixels: u8[S,S,3]; tokens, mask: as in `EditResult`; maps: f32[h,w] by name; pictures: u8[S,S,3]
     by name.
     """
 
@@ -70,12 +102,12 @@ def result_of(
 
 
 class Pipeline(Protocol):
-    """A kind of model behind `Editor`: compiled programs for B rows at a time.
+    """A kind of model behind `Editor` or `Generator`: compiled programs for B rows at a time.
 
     Settings are what `config.settings_of` makes.
     """
 
-    size: int  # S, side of the square that the model sees, in pixels
+    size: int  # S, side of the square that the model sees or draws, in pixels
     params: Any  # on the devices
 
     def compile(self, settings: tuple[Any, ...]) -> None:
@@ -84,7 +116,7 @@ class Pipeline(Protocol):
     def run(
         self, batch: Batch, settings: tuple[Any, ...], progress: Progress | None
     ) -> list[Edited]:
-        """Edit B pictures."""
+        """Edit or draw B pictures."""
 
 
 def part_of(progress: Progress, start: int, stop: int, count: int) -> Progress:

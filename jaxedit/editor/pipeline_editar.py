@@ -22,7 +22,7 @@ from jaxedit.sharding import rules
 class Rows(NamedTuple):
     """Pictures u8[B,S,S,3]; features f32[B,P,T,Ct], mask bool[B,P,T] of P texts; seeds i32[B]."""
 
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     text: np.ndarray
     mask: np.ndarray
     seeds: np.ndarray
@@ -144,7 +144,7 @@ class EditARPipeline:
             for i in range(self.rows)
         ]
 
-    def _read_source(self, pixels: np.ndarray) -> sample_editar.EncodedSource:
+    def _read_source(self, pixels: np.ndarray | None) -> sample_editar.EncodedSource:
         """The pictures' codes and prefix; those of the last call are kept."""
         name = hashlib.sha256(pixels.tobytes()).hexdigest()
         if self._read is None or self._read[0] != name:

@@ -1,4 +1,4 @@
-"""VAREdit behind `Editor`: one program from pixels to pixels."""
+"""VAREdit behind `Editor`, Infinity behind `Generator`: one program that ends in pixels."""
 
 import contextlib
 from collections.abc import Callable
@@ -45,6 +45,7 @@ class VAREditPipeline:
         """
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
+        self._reads_picture = bool(config.varedit.source_scales(config.varedit.scales))
         self.size = config.varedit.latent_scales[-1][0] * config.bsq.stride
         networks = {name: params[name] for name in ("bsq", "transformer")}
         networks = tree.map_with_path(
@@ -58,8 +59,9 @@ class VAREditPipeline:
         (sample,) = settings
         if sample.greedy in self._programs:
             return
+        pixels = np.zeros((self.rows, self.size, self.size, 3), np.uint8)
         rows = Rows(
-            np.zeros((self.rows, self.size, self.size, 3), np.uint8),
+            pixels if self._reads_picture else None,
             *self.text.zeros(self.rows),
             seeds=np.zeros(self.rows, np.int32),
         )

@@ -1,10 +1,11 @@
-"""Edited pictures carry, in a text chunk of the PNG file, all that is needed to make them again."""
+"""Pictures that we make carry, in a text chunk of the PNG file, all that makes them again."""
 
 import hashlib
 import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -14,10 +15,12 @@ from jaxedit.atomic_write import atomic_write
 from jaxedit.data.pictures import png_chunks
 
 CHUNK = "jaxedit"
-NEEDED = (  # to make an edit again
-    *("model", "method", "dtype", "rows_per_device", "instruction", "seed"),
-    *("source", "source_sha256", "weights_sha256", "backend", "versions"),
+_NEEDED = (  # to make any picture again
+    *("model", "method", "dtype", "rows_per_device", "seed"),
+    *("weights_sha256", "backend", "versions"),
 )
+EDITED = (*_NEEDED, "instruction", "source", "source_sha256")
+DRAWN = (*_NEEDED, "prompt")
 
 
 def sha256(*paths: str | os.PathLike) -> str:
@@ -101,11 +104,15 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
         image.save(part, format="PNG", pnginfo=chunks)
 
 
-def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+def read_settings(path: str | os.PathLike, needed: Sequence[str] = EDITED) -> dict[str, Any]:
     """The settings that `save_png` wrote.
 
+    Args:
+      path: of the picture.
+      needed: settings that it must have, `EDITED` or `DRAWN`.
+
     Raises:
-      ValueError: not a picture that jaxedit wrote, or it lacks one of `NEEDED`; one line.
+      ValueError: not a picture that jaxedit wrote, or it lacks a needed setting; one line.
       OSError: no such file.
     """
     try:
@@ -115,7 +122,11 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"{path}: no such file") from error
     except (StopIteration, ValueError, OSError) as error:
         raise ValueError(f"{path}: expected a PNG file that jaxedit wrote") from error
-    missing = [name for name in NEEDED if not isinstance(settings, dict) or name not in settings]
+    settings = settings if isinstance(settings, dict) else {}
+    missing = [name for name in needed if name not in settings]
+    for mark, command in (("prompt", "jaxedit.generate"), ("instruction", "jaxedit")):
+        if missing and mark in settings and mark not in needed:
+            raise ValueError(f"{path}: made by python -m {command}, which also makes it again")
     if missing:
         raise ValueError(f"{path}: the settings in it lack {', '.join(missing)}")
     return settings

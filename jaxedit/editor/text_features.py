@@ -13,6 +13,7 @@ from jaxedit import tree
 from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.config import ConfigError, PretrainedConfig, require
+from jaxedit.config.families import family_of, sizes_of
 from jaxedit.data import prompts
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor.text_features_file import TextFile, origin_of
@@ -64,19 +65,21 @@ class TextFeatures:
           ConfigError: there is no CPU backend, or the file is of another text encoder.
           ValueError: the file is damaged.
         """
-        self.tokenizer, self.length = tokenizer, text_tokens(config)
+        self.tokenizer, self.length = tokenizer, sizes_of(config).text_tokens
         self._config, self._directory, self._dtype, self._mesh = config, directory, dtype, mesh
         self._host = host_device() if on_host else None
         self._finish = compress if int8 else None
         self._params = None if params is None else self._place(params)
         self._program: jax.stages.Compiled | None = None
         # EditAR attends to padding; where it is never read it is zero, and not in the file.
-        self._has_padding = config.model_type == "editar"
+        self._family = family_of(config)
         self._file = None
         if file is not None:
             origin = origin_of(config, directory, tokenizer, tokens=self.length, dtype=dtype)
-            kernels = {"kernels": "int8" if int8 else dtype}
-            self._file = TextFile(file, origin | kernels)
+            origin["kernels"] = "int8" if int8 else dtype
+            if self._family.cleaning:
+                origin["cleaning"] = self._family.name
+            self._file = TextFile(file, origin)
         self._features = functools.lru_cache(KEPT)(self._find)
         self._said_cut: set[str] = set()
 
@@ -99,7 +102,7 @@ class TextFeatures:
             part = missing[start : start + ADDED]
             self._file.add({words: self._encode(words) for words in part})
 
-    def check_length(self, words: str, *, strict: bool) -> None:
+    def check(self, words: str, *, strict: bool) -> None:
         """Say, once for each text, how much of a text that is too long is read.
 
         Like the releases, the tokenizer cuts its end and puts </s> there.
@@ -137,7 +140,7 @@ class TextFeatures:
     def _encode(self, words: str) -> np.ndarray:
         ids, mask = self.tokenizer([words], self.length)
         features = np.array(self._ready()(self._params, ids, mask)[0])
-        if not self._has_padding:
+        if not self._family.reads_padding:
             features[~mask[0]] = 0
         return features
 
@@ -158,23 +161,16 @@ class TextFeatures:
         return rules.place(params, host or self._mesh, self._finish)["t5"]
 
 
-def text_tokens(config: PretrainedConfig) -> int:
-    """T, the longest instruction that an editor reads."""
-    if config.model_type == "editar":
-        return config.editar.text_tokens
-    return config.varedit.max_text_tokens
-
-
-def require_words(instruction: str) -> None:
-    """Raise ConfigError unless `instruction` is text with something to be seen in it."""
+def require_words(instruction: str, name: str = "instruction") -> None:
+    """Raise ConfigError, which calls the text `name`, unless something can be seen in it."""
     is_seen = isinstance(instruction, str) and any(
         letter.isprintable() and not letter.isspace() for letter in instruction
     )
-    require(is_seen, f"instruction={instruction!r}: expected some words")
+    require(is_seen, f"{name}={instruction!r}: expected some words")
     try:
         instruction.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ConfigError(f"instruction={instruction!r}: half a surrogate pair in it") from error
+        raise ConfigError(f"{name}={instruction!r}: half a surrogate pair in it") from error
 
 
 def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> str:
@@ -186,10 +182,10 @@ def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> s
     if task is None:
         return instruction
     require(
-        config.editar is not None,
+        family_of(config).translates,
         f"task={task!r}: expected EditAR's weights, found {config.model_type}",
     )
-    return prompts.prompt(task, instruction, config.editar.prompts)
+    return prompts.prompt(task, instruction, sizes_of(config).prompts)
 
 
 def host_device() -> jax.Device:

@@ -76,9 +76,9 @@ class TextFile:
         require(written is not None, f"{self._path}: expected text features of jaxedit")
         there = json.loads(written)
         differ = [
-            f"{name} is {there.get(name)} there, {here} here"
-            for name, here in self._origin.items()
-            if there.get(name) != here
+            f"{name} is {there.get(name)} there, {self._origin.get(name)} here"
+            for name in {**there, **self._origin}
+            if there.get(name) != self._origin.get(name)
         ]
         require(not differ, f"{self._path}: of another text encoder: {', '.join(differ)}")
         return stored

@@ -1,8 +1,9 @@
-"""The VAREdit transformer: bits of the target image, scale by scale, given the source and a text.
+"""The transformer of VAREdit and Infinity: bits of an image, scale by scale, given a text.
 
-The sequence is [source | scale 1 | ... | scale K]. Scale 1 is one token made from the text; scale
-k >= 2 holds the running feature of the scales before it. Each token predicts the bits of its own
-scale. Text enters through cross-attention and through adaptive layer norms.
+The sequence is [source | scale 1 | ... | scale K]; Infinity reads no source. Scale 1 is one token
+made from the text; scale k >= 2 holds the running feature of the scales before it. Each token
+predicts the bits of its own scale. Text enters through cross-attention and through adaptive layer
+norms.
 
 Source: VAREdit (ICLR 2026 submission), section 3, on the architecture of Infinity (Han et al.).
 """
@@ -91,7 +92,7 @@ class VAREdit(nn.Module):
           text: f32[B,T,Ct], features of the text encoder.
           text_mask: bool[B,T].
           text_drop: bool[B], rows whose text becomes the unconditional one.
-          source: f32[B,Ls,Q], tokens of the source image.
+          source: f32[B,Ls,Q], tokens of the source image; Ls = 0 for Infinity.
           inputs: f32[B,Lt-1,Q], tokens of target scales 2 to K.
           scales: target schedule in tokens (static).
           rope_scales: schedule from which positions are taken (static).
@@ -101,7 +102,7 @@ class VAREdit(nn.Module):
           f32[B,Lt,Q,2], logits of each bit being 0 or 1.
         """
         cfg = self.config
-        source_scales = self.source_scales(scales)
+        source_scales = cfg.source_scales(scales)
         cond, text_tokens = self.text(text, text_mask, text_drop)
         table = self.rotary(scales, rope_scales)
         context = Context(self.modulation(cond), text_tokens, text_mask, table)
@@ -138,22 +139,25 @@ class VAREdit(nn.Module):
         cond, text_tokens = self.text(text, text_mask, text_drop)
         _, first_text = self.first_block.read_text(text_tokens)
         _, text_memory = self.blocks.read_text(text_tokens)
-        blocks = tuple(h * w for h, w in self.source_scales(scales))
+        blocks = tuple(h * w for h, w in self.config.source_scales(scales))
         Ls, length = sum(blocks), pyramid.tokens(scales[:-1])  # nobody reads the last scale
         table = self.rotary(scales, rope_scales)
-        context = Context(self.modulation(cond), None, text_mask, table[:, :Ls])
+        context = Context(self.modulation(cond), None, text_mask, table)
+        first_cache = self._empty_cache(1, len(text), length if is_sar else Ls + length)
+        cache = self._empty_cache(self.config.depth - 1, len(text), Ls + length)
+        state = Decoding(cond, context, first_text, text_memory, first_cache, cache, ())
+        if not Ls:  # Infinity: there is nothing to read
+            return state
 
         x, pattern = self.embed_source(source, scales), BlockCausal(blocks, keep=True)
+        context = context._replace(table=table[:, :Ls])
         first_pattern = SARPrefill(scales) if is_sar else pattern
         x, first = self.first_block(x, PerLayer(text=first_text), context, first_pattern, None)
         _, others = self.blocks(x, PerLayer(text=text_memory), context, pattern, None)
-        first_cache = self._empty_cache(1, len(x), length if is_sar else Ls + length)
-        cache = self._empty_cache(self.config.depth - 1, len(x), Ls + length).write(others, 0)
-        if not is_sar:
-            first_cache = first_cache.write(_stacked(first), 0)
-        references = first if is_sar else ()
-        context = context._replace(table=table)
-        return Decoding(cond, context, first_text, text_memory, first_cache, cache, references)
+        state = state._replace(cache=cache.write(others, 0))
+        if is_sar:
+            return state._replace(references=first)
+        return state._replace(first_cache=first_cache.write(_stacked(first), 0))
 
     def extend(
         self, state: Decoding, inputs: jax.Array | None, k: int, *, scales: Scales
@@ -170,7 +174,7 @@ class VAREdit(nn.Module):
           f32[R,n,Q,2], bit logits, and the new state.
         """
         n, start = pyramid.tokens(scales[k : k + 1]), pyramid.tokens(scales[:k])
-        at = pyramid.tokens(self.source_scales(scales)) + start
+        at = pyramid.tokens(self.config.source_scales(scales)) + start
         context = state.context._replace(table=state.context.table[:, at : at + n])
         x = self.start_token(state.cond) if inputs is None else self._embedded(inputs)
         x = x + self.level_embed[k][None, None]
@@ -189,15 +193,11 @@ class VAREdit(nn.Module):
         cache = state.cache.write(others, at)
         return logits, state._replace(first_cache=first_cache, cache=cache)
 
-    def source_scales(self, scales: Scales) -> Scales:
-        """Grids of the source tokens: every scale in mode `full`, otherwise the last one."""
-        return scales if self.config.conditioning == "full" else scales[-1:]
-
     def rotary(self, scales: Scales, rope_scales: Scales) -> jax.Array:
         """Rotary table f32[2,S,E/2] of the sequence [source | scales]."""
         cfg = self.config
         positions = rope.sequence_positions(
-            scales, rope_scales, source_scales=self.source_scales(scales), mode=cfg.rope_mode
+            scales, rope_scales, source_scales=cfg.source_scales(scales), mode=cfg.rope_mode
         )
         return jnp.asarray(rope.rotary_table(positions, cfg.head_width, cfg.rope_base))
 
@@ -208,7 +208,7 @@ class VAREdit(nn.Module):
 
     def embed_source(self, source: jax.Array, scales: Scales) -> jax.Array:
         """Source tokens f32[B,Ls,Q] as f32[B,Ls,C] with the embedding of their level."""
-        grids = self.source_scales(scales)
+        grids = self.config.source_scales(scales)
         levels = range(len(scales) - len(grids), len(scales))
         return self._embedded(source) + self._levels(levels, grids)
 
@@ -239,7 +239,7 @@ class VAREdit(nn.Module):
 
     def _levels(self, levels: range, grids: Scales) -> jax.Array:
         rows = [level for level, (h, w) in zip(levels, grids, strict=True) for _ in range(h * w)]
-        return gather(self.level_embed, (None, "embed"))[jnp.array(rows)][None]
+        return gather(self.level_embed, (None, "embed"))[jnp.array(rows, jnp.int32)][None]
 
 
 def init_params(config: VAREditConfig, key: jax.Array) -> Tree:
@@ -260,7 +260,7 @@ def init_params(config: VAREditConfig, key: jax.Array) -> Tree:
         text,
         jnp.ones((1, 1), bool),
         jnp.zeros((1,), bool),
-        tokens,
+        tokens[:, : len(config.source_scales(((1, 1),)))],
         tokens[:, :0],
         scales=((1, 1),),
         rope_scales=config.rope_scales,

@@ -38,7 +38,7 @@ def sequence_positions(
     Args:
       scales: target schedule.
       rope_scales: schedule of the largest resolution; its last entry is the finest grid.
-      source_scales: grids of the source tokens: the last scale, or all scales (`full`).
+      source_scales: grids of the source tokens: the last scale, all scales (`full`), or none.
       mode: "grid" or "release".
 
     Returns:
@@ -53,7 +53,7 @@ def sequence_positions(
     if mode == "grid":
         source, target = source_scales, scales
     else:
-        source, target = (full,), rope_scales
+        source, target = (full,) if source_scales else (), rope_scales
     offset = np.array([full])  # [1,2]
     parts = [grid_positions(s, full) + offset for s in source]
     parts += [grid_positions(s, full) for s in target]

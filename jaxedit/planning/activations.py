@@ -79,7 +79,7 @@ def _block(width: int, tokens: int, most: int, pairs: int, itemsize: int) -> int
 
 def varedit_training(c: VAREditConfig, text_tokens: int, itemsize: int, remat: str) -> int:
     """What VAREdit's backward pass needs of its forward pass, and the pass through a block."""
-    source = c.scales if c.conditioning == "full" else c.scales[-1:]
+    source = c.source_scales(c.scales)
     tokens = pyramid.tokens((*source, *c.scales))
     pairs = _kept_pairs((*source, *c.scales))
     pairs += tokens * text_tokens if tokens * text_tokens <= MAX_SCORES else 0

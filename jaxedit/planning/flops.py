@@ -37,7 +37,7 @@ class Forward(NamedTuple):
 def varedit(c: VAREditConfig, text_tokens: int) -> Forward:
     """VAREdit on source, all scales of the target, and a text of so many tokens."""
     C, Q, T = c.width, c.token_bits, text_tokens
-    source = c.scales if c.conditioning == "full" else c.scales[-1:]
+    source = c.source_scales(c.scales)
     target = pyramid.tokens(c.scales)
     tokens = pyramid.tokens(source) + target
     # of an image token in a block: q, k, v and what joins the heads; q and the same of the
@@ -60,10 +60,8 @@ def _seen(blocks: Scales) -> int:
 def _seen_in_first_block(c: VAREditConfig) -> int:
     """The same in block 0, where SAR shows each scale the source at the scale's own size."""
     source = pyramid.tokens(c.scales[-1:])
-    if c.conditioning == "full":
-        return _seen((*c.scales, *c.scales))
     if c.conditioning != "sar":
-        return _seen((c.scales[-1], *c.scales))
+        return _seen((*c.source_scales(c.scales), *c.scales))
     return source * source + sum((h * w) ** 2 for h, w in c.scales) + _seen(c.scales)
 
 

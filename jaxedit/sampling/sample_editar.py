@@ -36,8 +36,11 @@ class Networks(NamedTuple):
 class EncodedSource(NamedTuple):
     """A picture that has been read: codes i32[B,N] and its prefix."""
 
-    codes: jax.Array
+    codes: jax.Array | None
     prefix: Prefix
+
+
+NO_SOURCE = EncodedSource(None, Prefix())  # of models that read none
 
 
 def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
@@ -96,17 +99,22 @@ def begin(
     slots: int,
     config: EditARConfig,
 ) -> State:
-    """Read the instructions of B pictures.
+    """Read the instructions, or the classes, of B pictures.
 
     Args:
       weights: of the transformer.
       prefix: of the source pictures; empty for models that read none.
-      text: f32[B,P,T,Ct], features of P instructions per picture, see `encode_text`.
-      mask: bool[B,P,T], True at tokens.
+      text: f32[B,P,T,Ct], features of P instructions per picture, see `encode_text`; or i32[B,P],
+        P classes per picture.
+      mask: bool[B,P,T], True at tokens; not read for classes.
       rows: per row of a picture the instruction that it reads, or None for no text (static).
       slots: of the caches, one more than the tokens before the first `grow` (static).
       config: the model.
     """
+    if config.prefix == "class":
+        none = jnp.full(len(text), config.classes, jnp.int32)
+        classes = jnp.stack([none if r is None else text[:, r] for r in rows], axis=1)  # [B,R]
+        return next_token.start(weights, config, prefix, classes, slots=slots)
     B, P, T, _ = text.shape
     seen = None
     if config.prefix == "text":  # padding is on the left, unseen, also where the text is dropped
@@ -180,13 +188,13 @@ def edit(
     segment: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> jax.Array:
-    """Edit B pictures.
+    """Edit B pictures, or draw them from text or class.
 
     Args:
       networks: see `prepare`.
-      source: B pictures.
-      text: f32[B,1,T,Ct], features of each picture's instruction, see `encode_text`.
-      mask: bool[B,1,T], True at tokens.
+      source: B pictures, or `NO_SOURCE`.
+      text: f32[B,1,T,Ct], features of each picture's instruction, or i32[B,1]; see `begin`.
+      mask: bool[B,1,T], True at tokens; not read for classes.
       seeds: i32[B].
       sample: how tokens are drawn.
       config: the model.

@@ -1,9 +1,10 @@
-"""VAREdit from pixels and text features to pixels: the one function that runs on the device."""
+"""VAREdit and Infinity from pixels and text to pixels: the one function that runs on the device."""
 
 import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, VAREditConfig
@@ -17,7 +18,8 @@ from jaxedit.sampling.methods import BitSampling, Numbers, draw_uniforms
 class Rows(NamedTuple):
     """What differs from picture to picture.
 
-    pixels: u8[B,S,S,3]; text: f32[B,T,Ct], see `encode_text`; mask: bool[B,T]; seeds: i32[B].
+    pixels: u8[B,S,S,3], or None for Infinity; text: f32[B,T,Ct], see `encode_text`;
+    mask: bool[B,T]; seeds: i32[B].
     """
 
     pixels: Any
@@ -36,7 +38,7 @@ def edit_pixels(
     greedy: bool,
     dtype: str,
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Edit B square pictures: a pure function, each row of which depends on that row alone.
+    """Edit B square pictures, or draw them: a pure function, which computes each row by itself.
 
     Args:
       params: {"bsq": ..., "transformer": ...}.
@@ -53,15 +55,19 @@ def edit_pixels(
     """
     c = config.varedit
     bsq = BSQTokenizer(config.bsq)
-    raw = bsq.apply({"params": params["bsq"]}, image.to_float(rows.pixels), method="encode")
     keys = jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds)
     uniforms = None if greedy else draw_uniforms(keys, c.scales, c.token_bits)
+    source = jnp.zeros((len(rows.seeds), 0, c.token_bits))
+    if rows.pixels is not None:
+        pixels = image.to_float(rows.pixels)
+        raw = bsq.apply({"params": params["bsq"]}, pixels, method="encode")
+        source = source_tokens(raw, c)
     bits, feature = next_scale.generate(
         VAREdit(c, dtype),
         params["transformer"],
         rows.text,
         rows.mask,
-        source_tokens(raw, c),
+        source,
         BitSampling(uniforms, numbers),
         scales=c.scales,
         rope_scales=c.rope_scales,

@@ -285,6 +285,8 @@ def test_the_card_says_what_where_from_and_how(tiny_model, tmp_path):
         (PretrainedConfig(model_type="clip"), 'load_pretrained("m")'),
         (OFFICIAL["infinity-2b"].config, "--config.init_from=m"),
         (OFFICIAL["llamagen-t2i-xl-256"].config, "--config.init_from=m"),
+        (OFFICIAL["infinity-2b"].config, 'jaxedit.generate --model=m "a cat"'),
+        (OFFICIAL["llamagen-c2i-b-256"].config, 'Generator.from_pretrained("m").generate(207)'),
         (OFFICIAL["varedit-2b-512"].config, "--model=m"),
     ],
 )

@@ -11,6 +11,7 @@ from jaxedit.config import PRESETS, BSQConfig, PretrainedConfig
 from jaxedit.convert import __main__ as command
 from jaxedit.convert import check
 from jaxedit.data.pictures import photo
+from jaxedit.editor import provenance
 
 
 def stored(path, arrays):
@@ -91,6 +92,24 @@ def test_the_picture_lies_beside_a_directory_and_has_the_models_size(tiny_editar
     assert code == 0 and "photo.png and its reconstruction" in out
     assert photo.read(tmp_path / "model-check.png").width == 2 * 256 + 3 * 8
     assert "grid=4" in out and "null" in out
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "prompt"),
+    [
+        ("tiny_infinity", (), "a photo of a cat"),
+        ("tiny_classes", (), "0"),
+        ("tiny_classes", ("--prompt", "4"), "4"),
+    ],
+)
+def test_a_base_model_draws_a_picture(kind, options, prompt, request, tmp_path, capsys):
+    model = shutil.copytree(request.getfixturevalue(kind), tmp_path / "model")
+    code, out, _ = run(model, *options, capsys=capsys)
+    assert code == 0 and f"model-check-drawn.png: drawn from {prompt!r} in" in out
+    assert out.splitlines()[-1] == f"{model}: sound"
+    assert photo.read(tmp_path / "model-check-drawn.png").width in (16, 32)
+    settings = provenance.read_settings(tmp_path / "model-check-drawn.png", provenance.DRAWN)
+    assert settings["prompt"] == prompt and settings["seed"] == 0
 
 
 def test_a_model_with_a_value_that_is_not_finite(model, tmp_path, capsys):

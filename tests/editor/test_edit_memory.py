@@ -5,7 +5,8 @@ import jax
 import pytest
 
 from jaxedit import tree
-from jaxedit.config import EDITAR_PRESETS, PRESETS, SQUARE_SCALES, settings_of
+from jaxedit.checkpoints.pretrained import abstract_params
+from jaxedit.config import EDITAR_PRESETS, OFFICIAL, PRESETS, SQUARE_SCALES, settings_of
 from jaxedit.editor import edit_memory
 from jaxedit.editor.edit_memory import Plan
 from jaxedit.ops import pyramid
@@ -49,6 +50,29 @@ def test_varedits_sizes(size, scales, weights, published):
     assert found["keys and values"] == pytest.approx(cached + text, rel=0.02)
 
 
+@pytest.mark.parametrize("size", ["2b", "8b"])
+def test_infinitys_size(size):
+    """Nothing is kept of a source picture, and none is read."""
+    config = OFFICIAL[{"2b": "infinity-2b", "8b": "infinity-8b-1024"}[size]].config
+    found, c = entries(config), config.varedit
+    token = c.depth * 2 * 2 * 2 * c.width / 1e9  # key and value, two rows, bfloat16
+    tokens = pyramid.tokens(c.scales[:-1]) + c.max_text_tokens
+    assert found["keys and values"] == pytest.approx(token * tokens, rel=0.01)
+    settings = settings_of(config, None, {})
+    assert "decoding the scales" in str(edit_memory.memory_items(config, settings, Plan()))
+
+
+@pytest.mark.parametrize("name", ["llamagen-t2i-xl-512", "llamagen-c2i-b-384"])
+def test_llamagens_size(name):
+    config = OFFICIAL[name].config
+    found, c = entries(config), config.editar
+    token = c.layers * 2 * 2 * c.width / 1e9
+    assert found["keys and values"] == pytest.approx(2 * token * (c.image_tokens + 1), rel=0.01)
+    assert ("text encoder" in found) == (c.prefix == "text")
+    alone = entries(config, guidance=1.0)
+    assert alone["keys and values"] == pytest.approx(found["keys and values"] / 2, rel=0.01)
+
+
 def test_editars_size():
     config = EDITAR_PRESETS["xl"]
     found, c = entries(config), config.editar
@@ -72,7 +96,7 @@ def small():
 def test_plans_change_what_they_name(small):
     config, _ = small
     usual, wide = entries(config), entries(config, plan=Plan(dtype="float32"))
-    shapes = tree.flatten(edit_memory.abstract_params(config)["transformer"])
+    shapes = tree.flatten(abstract_params(config)["transformer"])
     blocks = sum(shape.size for path, shape in shapes.items() if "block" in path)
     assert wide["transformer"] == pytest.approx(usual["transformer"] + 2 * blocks / 1e9)
     assert wide["text encoder"] == pytest.approx(2 * usual["text encoder"])

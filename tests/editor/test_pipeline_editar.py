@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxedit import Editor
-from jaxedit.config import EDITAR_PRESETS, ConfigError, MeshConfig, llamagen, method_of
+from jaxedit.config import ConfigError, MeshConfig
 from jaxedit.data.pictures.canny import edge_map
 from jaxedit.sharding.mesh import make_mesh
 
@@ -155,12 +155,6 @@ def test_a_long_reconstruction_prompt_is_said_to_be_cut(editor, caplog):
     assert "has 201 tokens: only the first" in caplog.text
     with pytest.raises(ConfigError, match="has 201 tokens: expected at most"):
         editor.edit(picture(), WORDS, strict=True, **options)
-
-
-def test_a_text_to_image_model_is_no_editor():
-    config = dataclasses.replace(EDITAR_PRESETS["xl"], editar=llamagen("b"))
-    with pytest.raises(ConfigError, match="editar.prefix='text': expected 'edit'"):
-        method_of(config, None)
 
 
 def test_erec_needs_editars_weights(tiny_model):

@@ -72,6 +72,16 @@ def test_logits_match_release(varedit_case, name, inputs, drop, conditioning):
     close(got.reshape(*got.shape[:2], -1), varedit_case.arrays[f"train.{name}"])
 
 
+def test_logits_without_a_source_match_the_release(infinity_case):
+    case = infinity_case
+    source = np.zeros((2, 0, case.config.token_bits), np.float32)
+    tokens = case.arrays["bsc.clean.tgt_tokens"]
+    got = forward(case.config)(
+        *(case.params, case.text, case.text_mask, jnp.zeros(2, bool), source, tokens)
+    )
+    close(got.reshape(*got.shape[:2], -1), case.arrays["train.logits_clean"])
+
+
 def first_layers(module: VAREdit, case) -> dict[str, jax.Array]:
     """The intermediate results that the golden files hold, by their names there."""
     config, arrays, mask = case.config, case.arrays, case.text_mask

@@ -58,6 +58,15 @@ def test_release_positions_match_golden(varedit_case):
         np.testing.assert_allclose(table, varedit_case.arrays["rope.cos_sin"], atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["grid", "release"])
+def test_positions_without_a_source_match_golden(infinity_case, mode):
+    config = infinity_case.config
+    positions = rope.sequence_positions(
+        config.scales, config.rope_scales, source_scales=(), mode=mode
+    )
+    np.testing.assert_array_equal(positions, infinity_case.arrays["rope_sq.pos"])
+
+
 def test_too_long_sequence_is_an_error():
     with pytest.raises(ValueError, match="2 positions for 8 tokens"):
         rope.sequence_positions(((2, 2),), ((1, 1),), source_scales=((2, 2),), mode="release")

@@ -65,6 +65,32 @@ def test_bits_and_feature_match_release(varedit_case, name):
     np.testing.assert_allclose(feature[0], summed, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["argmax", "nonsquare", "noguidance", "sample"])
+def test_bits_without_a_source_match_the_release(infinity_case, name):
+    case, run = infinity_case, infinity_case.description[f"infer_{name}"]
+    sizes = case.description["config"]
+    kind = "_nonsquare" if name == "nonsquare" else ""
+    scales = tuple((h, w) for _, h, w in sizes[f"scale_schedule{kind}"])
+    rope_scales = tuple((h, w) for _, h, w in sizes[f"rope_table_schedule_1M{kind}"])
+    rows = run["samples"]
+    uniforms = None
+    if run["top_k"] != 1:
+        uniforms = tuple(case.arrays[f"infer_{name}.u.{k}"] for k in range(len(scales)))
+    source = jnp.zeros((len(rows), 0, case.config.token_bits))
+    numbers = {"guidance": jnp.array(run["cfg"]), "temperature": jnp.array(run["tau"])}
+    numbers["top_p"] = jnp.float32(run["top_p"] or 1)
+    bits, feature = jax.jit(
+        lambda *arguments: next_scale.generate(
+            VAREdit(case.config), *arguments, scales=scales, rope_scales=rope_scales
+        )
+    )(case.params, case.text[rows], case.text_mask[rows], source, BitSampling(uniforms, numbers))
+    for k, (got, size) in enumerate(zip(bits, scales, strict=True)):
+        expected = case.arrays[f"infer_{name}.bits.{k}"].reshape(len(rows), -1, 16)
+        np.testing.assert_array_equal(got, expected.astype(bool), err_msg=f"scale {k} {size}")
+    summed = case.arrays[f"infer_{name}.summed_codes"].transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(feature, summed, atol=1e-5)
+
+
 def test_logits_of_every_scale_match_release(varedit_case):
     config, arrays = varedit_case.config, varedit_case.arrays
     inputs, method = golden_run(varedit_case, "infer_argmax")

@@ -18,7 +18,6 @@ from jaxedit.ops import image
 from jaxedit.ops.teacher import teacher_pixels
 from jaxedit.planning import activations, flops
 from jaxedit.sampling import sample_editar as sampling
-from jaxedit.sampling.next_token import Prefix
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import distillation_loss, head_loss, mean_where
@@ -171,7 +170,7 @@ class EditARObjective(Objective):
             dtype=self.config.dtype,
         )
         networks = sampling.prepare(self.model, frozen | params, self.config.dtype)
-        source = sampling.EncodedSource(None, Prefix())
+        source = sampling.NO_SOURCE
         if self.model.editar.prefix == "edit":
             source = sampling.read_source(networks, batch.source, config=self.model)
         seeds = np.full(len(batch.source), self.config.seed, np.int32)

@@ -1,0 +1,1 @@
+"""Pictures from texts and classes, by the base models."""
