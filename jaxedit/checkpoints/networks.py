@@ -4,30 +4,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit import rng, tree
-from jaxedit.config import PretrainedConfig
+from jaxedit.config import PretrainedConfig, family_of, sizes_of
+from jaxedit.config.family import load
 from jaxedit.models import clip, editar, vit
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.t5 import T5Encoder
-from jaxedit.models.varedit import init_params
 from jaxedit.models.vq import VQTokenizer
-
-# model_type -> its networks; see also `networks_of`
-NETWORKS = {
-    "bsq": ("bsq",),
-    "varedit": ("bsq", "transformer", "t5"),
-    "editar": ("vq", "transformer", "null", "t5"),
-    "vq": ("vq",),
-    "t5": ("t5",),
-    "vit": ("vit",),
-    "clip": ("clip",),
-}
 
 
 def networks_of(config: PretrainedConfig) -> tuple[str, ...]:
-    """Names of a model's networks; one with classes in place of text has fewer."""
-    if config.model_type == "editar" and config.editar.prefix == "class":
-        return ("vq", "transformer")
-    return NETWORKS[config.model_type]
+    """Names of a model's networks."""
+    return family_of(config).networks
 
 
 def abstract_params(config: PretrainedConfig) -> tree.Tree:
@@ -39,9 +26,7 @@ def abstract_params(config: PretrainedConfig) -> tree.Tree:
         return BSQTokenizer(config.bsq).init(key, pixels)["params"]
 
     def transformer() -> tree.Tree:
-        if config.model_type == "editar":
-            return editar.init_params(config.editar, key)
-        return init_params(config.varedit, key)
+        return load(family_of(config).init)(sizes_of(config), key)
 
     def t5() -> tree.Tree:
         return T5Encoder(config.t5).init(key, ids, ids == 0)["params"]

@@ -17,8 +17,6 @@ from jaxedit.config.checks import (
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.families import (
     OPTIONS,
-    PARTS,
-    Family,
     family_of,
     methods_of,
     require_purpose,
@@ -68,13 +66,11 @@ __all__ = [
     "FITS",
     "LLAMAGEN_SIZES",
     "LoRAConfig",
-    "Family",
     "MeshConfig",
     "OFFICIAL",
     "OPTIONS",
     "Release",
     "OptimConfig",
-    "PARTS",
     "PRESETS",
     "PretrainedConfig",
     "SQUARE_SCALES",

@@ -1,82 +1,16 @@
 """The model families: one entry each, with everything that differs from family to family.
 
 A new family is a model, a pipeline, an objective, a key map, and an entry here. Code elsewhere
-asks `family_of(config)` and never compares names of families.
+asks `family_of(config)`; it compares neither model types nor names of families.
 """
 
-import dataclasses
-import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from jaxedit.config.checks import require
+from jaxedit.config.family import Family, ReleasedWeights
+from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Family:
-    """A kind of model. Code is named as "module:attribute" and loaded by `load` when needed.
-
-    Attributes:
-      name: of the family.
-      model_type: of config.json. Families of one architecture share it.
-      is_member: whether a config of this `model_type` belongs to the family.
-      parts: of `PretrainedConfig` that a config must have, the network's own sizes first.
-      networks: of a pretrained directory.
-      purpose: "edit" (reads a picture and a text), "draw" (reads a text or a class), or "" for a
-        network alone.
-      reads: what it is told what to make by: "text", "class", or "".
-      methods: name of each sampling method, the default first, to the parts of `PretrainedConfig`
-        whose fields are its options.
-      use: a command that trains with the weights, with {name} for their directory.
-      bundled: name of a small model that comes with the package.
-      condition: the class that turns texts into what the transformer reads.
-      cleaning: what is done to each text first: a function from str to str.
-      reads_padding: whether the transformer also sees the text encoder's output at padding.
-      translates: whether the transformer also makes pictures from maps, see `data.prompts`.
-      pipeline: the class behind `Editor` and `Generator`.
-      memory: returns the phases of the task, for `--dry_run`.
-    """
-
-    name: str
-    model_type: str
-    is_member: Callable[[Any], bool] = lambda config: True
-    parts: tuple[str, ...]
-    networks: tuple[str, ...]
-    purpose: Literal["edit", "draw", ""] = ""
-    reads: Literal["text", "class", ""] = ""
-    methods: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    bundled: str = ""
-    use: str = ""
-    condition: str = "jaxedit.editor.text_features:TextFeatures"
-    cleaning: str = ""
-    reads_padding: bool = False
-    translates: bool = False
-    pipeline: str = ""
-    memory: str = ""
-
-
-def load(place: str) -> Any:
-    """Import what a field of a `Family` names as "module:attribute"."""
-    module, name = place.split(":")
-    return getattr(importlib.import_module(module), name)
-
-
-_NEXT_SCALE = {
-    "model_type": "varedit",
-    "parts": ("varedit", "bsq", "t5", "sample"),
-    "networks": ("bsq", "transformer", "t5"),
-    "reads": "text",
-    "pipeline": "jaxedit.editor.pipeline_varedit:VAREditPipeline",
-    "memory": "jaxedit.editor.memory_varedit:phases",
-}
-_NEXT_TOKEN = {
-    "model_type": "editar",
-    "parts": ("editar", "vq", "t5", "token_sample", "erec"),
-    "networks": ("vq", "transformer", "null", "t5"),
-    "reads": "text",
-    "pipeline": "jaxedit.editor.pipeline_editar:EditARPipeline",
-    "memory": "jaxedit.editor.memory_editar:phases",
-}
+_KEYMAPS, _SIZES = "jaxedit.convert.keymaps", "jaxedit.convert.sizes"
 
 
 def _trained(use: str) -> str:
@@ -84,17 +18,115 @@ def _trained(use: str) -> str:
     return f"python -m jaxedit.train --workdir=run --config=configs/{use}={{name}}"
 
 
-def _alone(name: str, use: str = "") -> Family:
+def _prefix(config: Any) -> str | None:
+    return config.editar.prefix if config.editar else None
+
+
+def _conditioning(config: Any) -> str | None:
+    return config.varedit.conditioning if config.varedit else None
+
+
+def _check_next_scale(config: Any) -> None:
+    """Raise ConfigError unless transformer, tokenizer and text encoder fit each other."""
+    c = config.varedit
+    require(
+        c.bits == config.bsq.bits,
+        f"varedit.bits={c.bits} but the tokenizer has bsq.bits={config.bsq.bits}",
+    )
+    require(
+        c.text_width == config.t5.width,
+        f"varedit.text_width={c.text_width} but t5.width={config.t5.width}",
+    )
+
+
+def _check_next_token(config: Any) -> None:
+    """Raise ConfigError unless transformer and tokenizer fit each other."""
+    c = config.editar
+    require(
+        c.codes == config.vq.codes,
+        f"editar.codes={c.codes} but the tokenizer has vq.codes={config.vq.codes}",
+    )
+
+
+def _check_next_token_and_text(config: Any) -> None:
+    """Raise ConfigError unless transformer, tokenizer and text encoder fit each other."""
+    _check_next_token(config)
+    c = config.editar
+    require(
+        c.text_width == config.t5.width,
+        f"editar.text_width={c.text_width} but t5.width={config.t5.width}",
+    )
+
+
+def _token_defaults(sizes: Any) -> dict[str, Any]:
+    top_k = min(TokenSampleConfig.top_k, sizes.codes)
+    return {"token_sample": TokenSampleConfig(top_k=top_k), "erec": ERecConfig()}
+
+
+_NEXT_SCALE = {
+    "model_type": "varedit",
+    "parts": ("varedit", "bsq", "t5", "sample"),
+    "networks": ("bsq", "transformer", "t5"),
+    "weights": ReleasedWeights(
+        about="a transformer of VAREdit or Infinity",
+        mark=r"(blocks|block_chunks\.\d+\.module)\.\d+\.sa\.scale_mul_1H11",
+        keymap=f"{_KEYMAPS}.keymap_varedit:KEYMAP",
+        prefix="transformer/",
+        networks=("transformer",),
+        read=f"{_SIZES}:varedit",
+        tell=f"{_SIZES}:tell_varedit",
+        same=("depth", "width", "heads", "mlp_hidden", "token_bits", "text_width")
+        + ("text_pool_heads", "max_text_tokens", "levels"),
+    ),
+    "check": _check_next_scale,
+    "defaults": lambda sizes: {"sample": SampleConfig()},
+    "fit": "pad",
+    "crop": "varedit",
+    "half": r"transformer/(?:first_block|blocks)/",
+    "init": "jaxedit.models.varedit:init_params",
+    "reads": "text",
+    "pipeline": "jaxedit.editor.pipeline_varedit:VAREditPipeline",
+    "memory": "jaxedit.editor.memory_varedit:phases",
+    "objective": "jaxedit.train.objectives.varedit:VAREditObjective",
+}
+_NEXT_TOKEN = {
+    "model_type": "editar",
+    "parts": ("editar", "vq", "t5", "token_sample", "erec"),
+    "networks": ("vq", "transformer", "null", "t5"),
+    "weights": ReleasedWeights(
+        about="a transformer of LlamaGen or EditAR",
+        mark=r"tok_embeddings\.weight",
+        keymap=f"{_KEYMAPS}.keymap_editar:KEYMAP",
+        prefix="",  # transformer/ and null/ are in the paths
+        networks=("transformer", "null"),
+        read=f"{_SIZES}:editar",
+        tell=f"{_SIZES}:tell_editar",
+        same=("layers", "width", "mlp_hidden", "codes", "prefix", "classes", "text_width")
+        + ("text_tokens", "edited_grid"),  # heads are no shape
+        kept=("distill_width",),
+    ),
+    "check": _check_next_token_and_text,
+    "defaults": _token_defaults,
+    "half": r"transformer/",
+    "init": "jaxedit.models.editar:init_params",
+    "reads": "text",
+    "memory": "jaxedit.editor.memory_editar:phases",
+    "objective": "jaxedit.train.objectives.editar:EditARObjective",
+}
+
+
+def _alone(name: str, weights: ReleasedWeights, **fields: Any) -> Family:
     """Return the family of a network that is a model by itself."""
-    use = use and _trained(use)
-    return Family(name=name, model_type=name, parts=(name,), networks=(name,), use=use)
+    return Family(
+        name=name, model_type=name, parts=(name,), networks=(name,), weights=weights, **fields
+    )
 
 
 FAMILIES = (
     Family(
         **_NEXT_SCALE,
         name="varedit",
-        is_member=lambda config: config.varedit.conditioning != "none",
+        is_member=lambda config: _conditioning(config) != "none",
         purpose="edit",
         methods={"varedit": ("sample",)},
         bundled="toy-varedit",
@@ -102,7 +134,7 @@ FAMILIES = (
     Family(
         **_NEXT_SCALE,
         name="infinity",
-        is_member=lambda config: config.varedit.conditioning == "none",
+        is_member=lambda config: _conditioning(config) == "none",
         purpose="draw",
         methods={"infinity": ("sample",)},
         use=_trained("var_sar.py:2b --config.init_from"),
@@ -110,52 +142,133 @@ FAMILIES = (
     Family(
         **_NEXT_TOKEN,
         name="editar",
-        reads_padding=True,
-        is_member=lambda config: config.editar.prefix == "edit",
+        is_member=lambda config: _prefix(config) == "edit",
         purpose="edit",
+        crop="editar",
         methods={"editar": ("token_sample",), "editar+erec": ("token_sample", "erec")},
-        bundled="toy-editar",
         translates=True,
+        reads_padding=True,
+        pipeline="jaxedit.editor.pipeline_editar:EditARPipeline",
+        bundled="toy-editar",
     ),
     Family(
-        **_NEXT_TOKEN | {"pipeline": "jaxedit.editor.pipeline_llamagen:LlamaGenPipeline"},
+        **_NEXT_TOKEN,
         name="llamagen",
-        cleaning="jaxedit.data.caption_cleaning:clean_caption",
-        is_member=lambda config: config.editar.prefix == "text",
+        is_member=lambda config: _prefix(config) == "text",
         purpose="draw",
         methods={"llamagen": ("token_sample",)},
+        cleaning="jaxedit.data.caption_cleaning:clean_caption",
+        pipeline="jaxedit.editor.pipeline_llamagen:LlamaGenPipeline",
         use=_trained("editar.py:xl --config.init_from"),
     ),
     Family(
         **_NEXT_TOKEN
         | {
+            "parts": ("editar", "vq", "token_sample", "erec"),
             "networks": ("vq", "transformer"),
+            "check": _check_next_token,
             "reads": "class",
-            "pipeline": "jaxedit.editor.pipeline_llamagen:LlamaGenPipeline",
-            "condition": "jaxedit.editor.class_labels:ClassLabels",
         },
         name="llamagen-class",
-        is_member=lambda config: config.editar.prefix == "class",
+        is_member=lambda config: _prefix(config) == "class",
         purpose="draw",
         methods={"llamagen": ("token_sample",)},
+        condition="jaxedit.editor.class_labels:ClassLabels",
+        pipeline="jaxedit.editor.pipeline_llamagen:LlamaGenPipeline",
     ),
-    _alone("bsq", "var_sar.py:2b --config.varedit.tokenizer"),
-    _alone("vq", "editar.py:xl --config.editar.tokenizer"),
-    _alone("t5", "var_sar.py:2b --config.varedit.text_encoder"),
-    _alone("vit", "editar.py:xl --config.editar.teacher"),
-    _alone("clip"),
+    _alone(
+        "bsq",
+        ReleasedWeights(
+            about="an image tokenizer of Infinity",
+            mark=r"encoder\.down\.0\.block\.0\.conv1(\.conv)?\.weight",
+            keymap=f"{_KEYMAPS}.keymap_bsq:KEYMAP",
+            prefix="bsq/",
+            networks=("bsq",),
+            read=f"{_SIZES}:bsq",
+            brought_by="infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
+        ),
+        crop="varedit",
+        objective="jaxedit.train.objectives.bsq:BSQObjective",
+        use=_trained("var_sar.py:2b --config.varedit.tokenizer"),
+    ),
+    _alone(
+        "vq",
+        ReleasedWeights(
+            about="an image tokenizer of LlamaGen",
+            mark=r"encoder\.conv_blocks\.0\.res\.0\.conv1\.weight",
+            keymap=f"{_KEYMAPS}.keymap_vq:KEYMAP",
+            prefix="vq/",
+            networks=("vq",),
+            read=f"{_SIZES}:vq",
+            tell=f"{_SIZES}:tell_vq",
+            brought_by="llamagen-vq16-t2i or llamagen-vq16-c2i",
+        ),
+        objective="jaxedit.train.objectives.vq:VQObjective",
+        use=_trained("editar.py:xl --config.editar.tokenizer"),
+    ),
+    _alone(
+        "t5",
+        ReleasedWeights(
+            about="a T5 text encoder",
+            mark=r"encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight",
+            keymap=f"{_KEYMAPS}.keymap_t5:KEYMAP",
+            prefix="t5/",
+            networks=("t5",),
+            read=f"{_SIZES}:t5",
+            tell=f"{_SIZES}:tell_t5",
+            brought_by="flan-t5-xl",
+        ),
+        use=_trained("var_sar.py:2b --config.varedit.text_encoder"),
+    ),
+    _alone(
+        "vit",
+        ReleasedWeights(
+            about="a vision transformer of DINO or DINOv2",
+            mark=r"(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
+            keymap=f"{_KEYMAPS}.keymap_vit:KEYMAP",
+            prefix="vit/",
+            networks=("vit",),
+            read=f"{_SIZES}:vit",
+            tell=f"{_SIZES}:tell_vit",
+        ),
+        use=_trained("editar.py:xl --config.editar.teacher"),
+    ),
+    _alone(
+        "clip",
+        ReleasedWeights(
+            about="CLIP",
+            mark=r"vision_model\.embeddings\.patch_embedding\.weight",
+            keymap=f"{_KEYMAPS}.keymap_clip:KEYMAP",
+            prefix="clip/",
+            networks=("clip",),
+            read=f"{_SIZES}:clip",
+            tell=f"{_SIZES}:tell_clip",
+        ),
+    ),
 )
-MODEL_TYPES = tuple(dict.fromkeys(family.model_type for family in FAMILIES))
-# model_type -> the parts that its config must have
-PARTS = {family.model_type: family.parts for family in FAMILIES}
+# model_type -> its first family: what all families of an architecture share can be read there
+BY_TYPE: dict[str, Family] = {}
+for _family in FAMILIES:
+    BY_TYPE.setdefault(_family.model_type, _family)
 # method -> the parts of PretrainedConfig whose fields are its options
 OPTIONS = {method: parts for family in FAMILIES for method, parts in family.methods.items()}
 
 
 def family_of(config: Any) -> Family:
-    """Return the family of a valid `PretrainedConfig`."""
+    """Return the family of a `PretrainedConfig`.
+
+    Raises:
+      ConfigError: no family has its model_type.
+    """
+    require_type(config.model_type)
     found = (f for f in FAMILIES if f.model_type == config.model_type and f.is_member(config))
-    return next(found)
+    return next(found, BY_TYPE[config.model_type])
+
+
+def require_type(model_type: str) -> None:
+    """Raise ConfigError unless there is a family of this `model_type`."""
+    known = ", ".join(BY_TYPE)
+    require(model_type in BY_TYPE, f"model_type={model_type!r}: expected one of {known}")
 
 
 def sizes_of(config: Any) -> Any:

@@ -10,12 +10,6 @@ from jaxedit.config.families import OPTIONS, family_of, methods_of
 from jaxedit.config.models import PretrainedConfig
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 
-# part -> what its `validate` is told of the model: the number of scales, or of codes
-LIMITS = {
-    "sample": lambda config: (len(config.varedit.scales),),
-    "token_sample": lambda config: (config.editar.codes,),
-    "erec": lambda config: (),
-}
 PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
 # option -> the first dataclass that has it
 PART_OF = {
@@ -82,7 +76,7 @@ def settings_of(
         for part in defaults
     )
     for name, part in zip(OPTIONS[method], settings, strict=True):
-        part.validate(*LIMITS[name](config))
+        part.validate(*config.limits_of(name))
     mode = getattr(settings[0], "guidance_mode", "text")
     require(
         mode == "text" or family_of(config).purpose == "edit",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
-from jaxedit.config.families import PARTS
+from jaxedit.config.families import BY_TYPE, family_of, require_type
 from jaxedit.config.fields import (
     Positive,
     PositiveInt,
@@ -142,7 +142,7 @@ class VAREditConfig:
 class PretrainedConfig:
     """What travels with weights: every setting that inference needs."""
 
-    model_type: str = "varedit"  # one of PARTS
+    model_type: str = "varedit"  # of a family, see `families`
     # how pictures become squares, in training and in editing: pad: on a white square | crop: the
     # middle; empty: as released, pad for varedit, crop for the others
     fit: Literal["pad", "crop", ""] = ""
@@ -159,49 +159,22 @@ class PretrainedConfig:
 
     def __post_init__(self) -> None:
         """Complete what the release of this type settles."""
-        self.fit = self.fit or ("pad" if self.model_type == "varedit" else "crop")
+        family = BY_TYPE.get(self.model_type)
+        self.fit = self.fit or (family.fit if family else "crop")
 
     def validate(self) -> None:
         """Raise ConfigError if a part is missing, invalid, or does not fit another part."""
-        require(
-            self.model_type in PARTS,
-            f"model_type={self.model_type!r}: expected one of {', '.join(PARTS)}",
-        )
+        require_type(self.model_type)
         check_fields(self)
-        for name in PARTS[self.model_type]:
-            require(getattr(self, name) is not None, f"{self.model_type} config lacks {name!r}")
-        if self.model_type in ("bsq", "varedit"):
-            self.bsq.validate()
-        if self.model_type in ("vq", "editar"):
-            self.vq.validate()
-        if self.model_type in ("t5", "vit", "clip"):
-            getattr(self, self.model_type).validate()
-        if self.model_type == "varedit":
-            self._validate_varedit()
-        if self.model_type == "editar":
-            self._validate_editar()
+        parts = {name: getattr(self, name) for name in family_of(self).parts}
+        for name, part in parts.items():
+            require(part is not None, f"{self.model_type} config lacks {name!r}")
+        for name, part in parts.items():
+            part.validate(*self.limits_of(name))
+        family_of(self).check(self)
 
-    def _validate_varedit(self) -> None:
-        self.varedit.validate()
-        self.sample.validate(len(self.varedit.scales))
-        require(
-            self.varedit.bits == self.bsq.bits,
-            f"varedit.bits={self.varedit.bits} but the tokenizer has bsq.bits={self.bsq.bits}",
-        )
-        require(
-            self.varedit.text_width == self.t5.width,
-            f"varedit.text_width={self.varedit.text_width} but t5.width={self.t5.width}",
-        )
-
-    def _validate_editar(self) -> None:
-        self.editar.validate()
-        self.erec.validate()
-        self.token_sample.validate(self.editar.codes)
-        require(
-            self.editar.codes == self.vq.codes,
-            f"editar.codes={self.editar.codes} but the tokenizer has vq.codes={self.vq.codes}",
-        )
-        require(
-            self.editar.prefix == "class" or self.editar.text_width == self.t5.width,
-            f"editar.text_width={self.editar.text_width} but t5.width={self.t5.width}",
-        )
+    def limits_of(self, part: str) -> tuple[int, ...]:
+        """What `validate` of a part is told of the model: how many scales or codes it has."""
+        if part == "sample":
+            return (len(self.varedit.scales),)
+        return (self.editar.codes,) if part == "token_sample" else ()

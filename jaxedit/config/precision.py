@@ -20,15 +20,10 @@ Source: release code of Infinity, VAREdit and LlamaGen.
 import re
 
 from jaxedit.config.checks import require
+from jaxedit.config.families import BY_TYPE
 
 DTYPES = ("float32", "bfloat16")  # of a transformer
 T5_DTYPES = (*DTYPES, "float16")
-# By model_type, the parameters that are in `dtype`; the others are float32.
-_CAST = {
-    "varedit": re.compile(r"transformer/(?:first_block|blocks)/"),
-    "editar": re.compile(r"transformer/"),
-}
-_CAST_ALONE = re.compile(r"(?!bsq/|vq/)")  # a network by itself, if it is no image tokenizer
 
 
 def t5_dtype_for(dtype: str) -> str:
@@ -53,10 +48,10 @@ def dtype_of(path: str, model_type: str, dtype: str, t5_dtype: str | None = None
 
     Args:
       path: of the parameter; begins with its network.
-      model_type: of the model, one of `PARTS`.
+      model_type: of the model.
       dtype: of the transformer.
       t5_dtype: of the text encoder; None: see `t5_dtype_for`.
     """
     if path.startswith("t5/"):
         return t5_dtype or t5_dtype_for(dtype)
-    return dtype if _CAST.get(model_type, _CAST_ALONE).match(path) else "float32"
+    return dtype if re.match(BY_TYPE[model_type].half, path) else "float32"

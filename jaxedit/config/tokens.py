@@ -71,6 +71,11 @@ class EditARConfig:
         return self.grid * self.grid
 
     @property
+    def edited_grid(self) -> int:
+        """The grid if it is a shape: only editors store embeddings of all image positions."""
+        return self.grid if self.prefix == "edit" else 0
+
+    @property
     def prefix_tokens(self) -> int:
         """Positions before the first image token that is generated."""
         return {

@@ -5,6 +5,7 @@ import re
 from typing import Literal
 
 from jaxedit.config.checks import ConfigError, require
+from jaxedit.config.families import BY_TYPE
 from jaxedit.config.fields import (
     NonNegative,
     NonNegativeInt,
@@ -210,8 +211,8 @@ class TrainConfig:
     @property
     def fit(self) -> str:
         """How the pictures of pairs become squares: pad or crop."""
-        own = self.varedit.fit if self.model.model_type == "varedit" else ""
-        return own or self.model.fit
+        own = getattr(self, BY_TYPE[self.model.model_type].parts[0], None)
+        return getattr(own, "fit", "") or self.model.fit
 
     @property
     def text_tokenizer(self) -> str:
@@ -230,7 +231,7 @@ class TrainConfig:
             f"init_from='': expected the weights that lora.rank={self.lora.rank} adds to",
         )
         require(
-            self.model.model_type in ("varedit", "editar") or not self.lora.rank,
+            bool(BY_TYPE[self.model.model_type].purpose) or not self.lora.rank,
             f"lora.rank={self.lora.rank}: expected 0 for a {self.model.model_type}",
         )
         self.optim.validate()

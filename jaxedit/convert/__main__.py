@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from jaxedit import console
 from jaxedit.config import OFFICIAL, family_of, require
+from jaxedit.config.families import BY_TYPE
 from jaxedit.console import BAD_INPUT, DONE, Parser, exit_code
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--kind",
         default="auto",
-        help="what every --src must hold: varedit, editar, bsq, vq, t5, vit, clip (default auto)",
+        help=f"what every --src must hold: {', '.join(BY_TYPE)} (default auto)",
     )
     add(
         "--settings",

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from jaxedit import assets, tree
 from jaxedit.checkpoints import hub, pretrained
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
-from jaxedit.config import PARTS, SQUARE_SCALES, PretrainedConfig, Scales
+from jaxedit.config import SQUARE_SCALES, PretrainedConfig, Scales, family_of, sizes_of
 from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.models.bsq import BSQTokenizer
@@ -99,7 +99,7 @@ def check(
 def describe(config: PretrainedConfig) -> Iterator[str]:
     """The settings, part by part, in lines."""
     yield f"{config.model_type}: {', '.join(pretrained.networks_of(config))}"
-    for part in PARTS[config.model_type]:
+    for part in family_of(config).parts:
         settings = dataclasses.asdict(getattr(config, part))
         words = ", ".join(f"{name}={value}" for name, value in settings.items())
         yield from textwrap.wrap(
@@ -183,7 +183,7 @@ def round_trip(
         size = scales[-1][0] * config.bsq.stride
         draw = functools.partial(_bsq, config=config, scales=scales)
     else:
-        size = (config.editar.grid if config.editar else ALONE) * config.vq.stride
+        size = getattr(sizes_of(config), "grid", ALONE) * config.vq.stride
         draw = functools.partial(_vq, config=config)
     source = np.asarray(to_square(picture, size, fit_of(config)))
     drawn = np.asarray(jax.jit(draw)(params, source[None]))[0]
@@ -193,9 +193,8 @@ def round_trip(
 
 def latent_scales(config: PretrainedConfig) -> Scales:
     """The editor's schedule; of a tokenizer alone the square one up to `ALONE`."""
-    if config.varedit:
-        return config.varedit.latent_scales
-    return tuple(size for size in SQUARE_SCALES if size[0] <= ALONE)
+    alone = tuple(size for size in SQUARE_SCALES if size[0] <= ALONE)
+    return getattr(sizes_of(config), "latent_scales", alone)
 
 
 def side_by_side(trip: RoundTrip) -> Image.Image:

@@ -5,35 +5,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.config import (
-    OFFICIAL,
-    EditARConfig,
-    ERecConfig,
-    PretrainedConfig,
-    SampleConfig,
-    T5Config,
-    TokenSampleConfig,
-    official,
-    require,
-)
-from jaxedit.convert.network_checkpoint import EDITORS, NetworkCheckpoint
+from jaxedit.config import OFFICIAL, PretrainedConfig, official, require
+from jaxedit.config.families import BY_TYPE
+from jaxedit.convert.network_checkpoint import TRANSFORMERS, NetworkCheckpoint
 
-# What two transformers of the same shapes agree in; heads of EditAR's are no shape.
-SIZES = {
-    "varedit": (
-        *("depth", "width", "heads", "mlp_hidden", "token_bits", "text_width"),
-        *("text_pool_heads", "max_text_tokens", "levels"),
-    ),
-    "editar": (
-        *("layers", "width", "mlp_hidden", "codes", "prefix", "classes", "text_width"),
-        "text_tokens",
-    ),
-}
-PLACES = {  # kind -> the official name that brings it
-    "bsq": "infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
-    "vq": "llamagen-vq16-t2i or llamagen-vq16-c2i",
-    "t5": "flan-t5-xl",
-}
+# kind -> the official name that brings it
+PLACES = {name: f.weights.brought_by for name, f in BY_TYPE.items() if f.weights.brought_by}
 
 
 class Combined(NamedTuple):
@@ -56,12 +33,12 @@ def combine(parts: Sequence[NetworkCheckpoint], settings: str = "") -> Combined:
       ConfigError: the parts make no model, or not the one that is named, or several releases fit.
     """
     kinds = _by_kind(parts)
-    editor = next((kind for kind in EDITORS if kind in kinds), None)
+    editor = next((kind for kind in TRANSFORMERS if kind in kinds), None)
     if editor is None:
         require(
             len(parts) == 1,
             f"{', '.join(kinds)} make no model: expected one of them, or a transformer as well "
-            f"({' or '.join(EDITORS)})",
+            f"({' or '.join(TRANSFORMERS)})",
         )
         (part,) = parts
         require(not settings, f"--settings={settings}: a {part.kind} alone has no such settings")
@@ -122,9 +99,7 @@ def _differences(part: NetworkCheckpoint, config: PretrainedConfig) -> list[str]
     other = getattr(config, part.kind)
     if other is None or config.model_type != part.kind:
         return [f"it is of type {config.model_type}, expected {part.kind}"]
-    names = SIZES[part.kind]
-    if part.kind == "editar" and part.config.prefix == "edit":
-        names = (*names, "grid")
+    names = BY_TYPE[part.kind].weights.same
     return [
         f"{name}={getattr(other, name)}, but {getattr(part.config, name)} in the file"
         for name in names
@@ -133,22 +108,12 @@ def _differences(part: NetworkCheckpoint, config: PretrainedConfig) -> list[str]
 
 
 def _with(config: PretrainedConfig, part: NetworkCheckpoint) -> PretrainedConfig:
-    """A config for a transformer that may lack, or have, the head for a teacher's features."""
-    if part.kind == "editar":
-        head = part.config.distill_width
-        config.editar = dataclasses.replace(config.editar, distill_width=head)
-    return config
+    """A config with the settings that the file itself tells, whatever release it is like."""
+    kept = {name: getattr(part.config, name) for name in BY_TYPE[part.kind].weights.kept}
+    sizes = dataclasses.replace(getattr(config, part.kind), **kept)
+    return dataclasses.replace(config, **{part.kind: sizes})
 
 
 def _default(part: NetworkCheckpoint) -> PretrainedConfig:
-    if part.kind == "varedit":
-        return PretrainedConfig(varedit=part.config, sample=SampleConfig())
-    editar: EditARConfig = part.config
-    top_k = min(TokenSampleConfig.top_k, editar.codes)
-    return PretrainedConfig(
-        model_type="editar",
-        editar=editar,
-        t5=T5Config(),
-        token_sample=TokenSampleConfig(top_k=top_k),
-        erec=ERecConfig(),
-    )
+    defaults = BY_TYPE[part.kind].defaults(part.config)
+    return PretrainedConfig(model_type=part.kind, **{part.kind: part.config}, **defaults)

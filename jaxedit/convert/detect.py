@@ -6,22 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxedit.config.families import BY_TYPE
+from jaxedit.config.family import ReleasedWeights, load
 from jaxedit.convert import sizes
-from jaxedit.convert.keymaps import (
-    keymap_bsq,
-    keymap_clip,
-    keymap_editar,
-    keymap_t5,
-    keymap_varedit,
-    keymap_vit,
-    keymap_vq,
-)
 from jaxedit.convert.keymaps.key_rules import KeyMap
 from jaxedit.convert.keymaps.keymap import assemble
 
 
 class Kind(NamedTuple):
-    """What jaxedit knows about one kind of state dict.
+    """What jaxedit knows about one kind of state dict; see `ReleasedWeights`.
 
     Attributes:
       about: in words.
@@ -38,58 +31,13 @@ class Kind(NamedTuple):
     settings: Callable[[sizes.Shapes, Mapping[str, Any]], Any]
 
 
+def _kind(weights: ReleasedWeights) -> Kind:
+    keymap, read = load(weights.keymap), load(weights.read)
+    return Kind(weights.about, weights.mark, keymap, weights.prefix, read)
+
+
 # name, which is also that of the part of `PretrainedConfig`
-KINDS: dict[str, Kind] = {
-    "varedit": Kind(
-        "a transformer of VAREdit or Infinity",
-        r"(blocks|block_chunks\.\d+\.module)\.\d+\.sa\.scale_mul_1H11",
-        keymap_varedit.KEYMAP,
-        "transformer/",
-        sizes.varedit,
-    ),
-    "editar": Kind(
-        "a transformer of LlamaGen or EditAR",
-        r"tok_embeddings\.weight",
-        keymap_editar.KEYMAP,
-        "",  # transformer/ and null/ are in the paths
-        sizes.editar,
-    ),
-    "bsq": Kind(
-        "an image tokenizer of Infinity",
-        r"encoder\.down\.0\.block\.0\.conv1(\.conv)?\.weight",
-        keymap_bsq.KEYMAP,
-        "bsq/",
-        sizes.bsq,
-    ),
-    "vq": Kind(
-        "an image tokenizer of LlamaGen",
-        r"encoder\.conv_blocks\.0\.res\.0\.conv1\.weight",
-        keymap_vq.KEYMAP,
-        "vq/",
-        sizes.vq,
-    ),
-    "t5": Kind(
-        "a T5 text encoder",
-        r"encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight",
-        keymap_t5.KEYMAP,
-        "t5/",
-        sizes.t5,
-    ),
-    "vit": Kind(
-        "a vision transformer of DINO or DINOv2",
-        r"(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
-        keymap_vit.KEYMAP,
-        "vit/",
-        sizes.vit,
-    ),
-    "clip": Kind(
-        "CLIP",
-        r"vision_model\.embeddings\.patch_embedding\.weight",
-        keymap_clip.KEYMAP,
-        "clip/",
-        sizes.clip,
-    ),
-}
+KINDS = {name: _kind(family.weights) for name, family in BY_TYPE.items()}
 
 
 class Found(NamedTuple):

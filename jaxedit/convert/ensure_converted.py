@@ -12,6 +12,7 @@ from jaxedit.checkpoints import contents, hub
 from jaxedit.checkpoints.hub import CONFIG, Directory
 from jaxedit.checkpoints.shards import WEIGHTS
 from jaxedit.config import OFFICIAL
+from jaxedit.config.families import BY_TYPE
 from jaxedit.convert.combine import PLACES
 from jaxedit.convert.convert import ConversionConfig, convert
 from jaxedit.convert.detect import KINDS
@@ -56,7 +57,7 @@ def _refuse_release(path: Directory) -> None:
             f"{error}; a model is a folder made by python -m jaxedit.convert "
             f"--src={shlex.quote(str(path))} --dst=DIR"
         ) from error
-    others = {"varedit": ("bsq", "t5"), "editar": ("vq", "t5")}.get(part.kind, ())
+    others = [name for name in BY_TYPE[part.kind].networks if name in PLACES and name != part.kind]
     sources = "".join(f" --src={kind.upper()}" for kind in others)
     needed = ", ".join(f"{kind.upper()}: {PLACES[kind]}, or a file of it" for kind in others)
     raise ValueError(

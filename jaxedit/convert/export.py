@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxedit.atomic_write import atomic_write_directory
 from jaxedit.checkpoints import pretrained, safetensors_file
-from jaxedit.config import PretrainedConfig, TowerConfig
+from jaxedit.config import PretrainedConfig, family_of
+from jaxedit.config.families import BY_TYPE
+from jaxedit.config.family import load
 from jaxedit.convert.detect import KINDS
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.convert.keymaps.keymap import to_torch
@@ -62,34 +64,7 @@ def export(
 def told(config: PretrainedConfig) -> dict[str, Any]:
     """What no shape tells of the networks, under the names of the releases' own settings."""
     settings: dict[str, Any] = {}
-    if config.varedit:
-        settings["apply_spatial_patchify"] = int(config.varedit.patchify)
-    if config.editar:
-        settings |= {
-            "n_head": config.editar.heads,
-            "image_size": config.editar.grid * config.vq.stride,
-            "downsample_size": config.vq.stride,
-        }
-    if config.vq:
-        settings["codebook_l2_norm"] = config.vq.unit_norm
-    if config.t5:
-        settings["relative_attention_max_distance"] = config.t5.position_max_distance
-        settings["layer_norm_epsilon"] = config.t5.norm_eps
-    if config.vit:
-        settings |= {
-            "num_attention_heads": config.vit.heads,
-            "layer_norm_eps": config.vit.norm_eps,
-            **({} if config.vit.position_offset else {"model_type": "dinov2"}),
-        }
-    if config.clip:
-        settings["vision_config"] = _tower(config.clip.image)
-        settings["text_config"] = _tower(config.clip.text) | {"eos_token_id": config.clip.eos_id}
+    for part in family_of(config).parts:
+        if part in BY_TYPE and (tell := BY_TYPE[part].weights.tell):
+            settings |= load(tell)(config)
     return settings
-
-
-def _tower(tower: TowerConfig) -> dict[str, Any]:
-    return {
-        "num_attention_heads": tower.heads,
-        "hidden_act": tower.activation,
-        "layer_norm_eps": tower.norm_eps,
-    }

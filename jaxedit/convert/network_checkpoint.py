@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
 from jaxedit.checkpoints.lazy_tensor import ArrayLike
-from jaxedit.config import OFFICIAL, PARTS, PretrainedConfig, WeightSource, require
+from jaxedit.config import OFFICIAL, PretrainedConfig, WeightSource, family_of, require
+from jaxedit.config.families import BY_TYPE
 from jaxedit.convert.detect import KINDS, detect, prefix_of
 from jaxedit.convert.keymaps.keymap import assemble
 from jaxedit.convert.state_dict import NoAverage, open_state
 
-EDITORS = ("varedit", "editar")
+# kinds of which the other networks of a model are parts
+TRANSFORMERS = tuple(name for name, family in BY_TYPE.items() if family.purpose)
 
 
 class NetworkCheckpoint(NamedTuple):
@@ -104,7 +106,7 @@ def open_networks(
 
 def networks_of(kind: str) -> tuple[str, ...]:
     """The networks, by their names in parameter paths, that a file of a kind holds."""
-    return {"varedit": ("transformer",), "editar": ("transformer", "null")}.get(kind, (kind,))
+    return BY_TYPE[kind].weights.networks
 
 
 def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkCheckpoint:
@@ -128,7 +130,9 @@ def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkChe
 def _parts_of_ours(path: hub.Directory) -> list[NetworkCheckpoint]:
     config, stored = pretrained.open_pretrained(path)
     parts = []
-    for kind in PARTS[config.model_type]:
+    for kind in family_of(config).parts:
+        if kind not in BY_TYPE:  # settings of sampling
+            continue
         names = networks_of(kind)
         arrays = {p: a for p, a in stored.items() if p.split("/")[0] in names}
         if arrays:

@@ -1,4 +1,4 @@
-"""Settings of a network from the shapes of its parameters, as key maps assemble them.
+"""Settings of a network from the shapes of its parameters, and what a file tells beside them.
 
 The file's own settings, Hugging Face's config.json or the arguments of the run, add what shapes do
 not tell. What neither tells is as released; the docstrings below list it.
@@ -14,6 +14,7 @@ from jaxedit.config import (
     BSQConfig,
     CLIPConfig,
     EditARConfig,
+    PretrainedConfig,
     T5Config,
     TowerConfig,
     VAREditConfig,
@@ -215,6 +216,53 @@ def clip(shapes: Shapes, settings: Settings) -> CLIPConfig:
         eos_id=_value(text, "eos_token_id", CLIPConfig().eos_id),
         projection_width=shapes["image_proj/kernel"][1],
     )
+
+
+def tell_varedit(config: PretrainedConfig) -> dict[str, Any]:
+    """What `varedit` reads from a file's own settings."""
+    return {"apply_spatial_patchify": int(config.varedit.patchify)}
+
+
+def tell_editar(config: PretrainedConfig) -> dict[str, Any]:
+    """What `editar` reads from a file's own settings."""
+    return {
+        "n_head": config.editar.heads,
+        "image_size": config.editar.grid * config.vq.stride,
+        "downsample_size": config.vq.stride,
+    }
+
+
+def tell_vq(config: PretrainedConfig) -> dict[str, Any]:
+    """What `vq` reads from a file's own settings."""
+    return {"codebook_l2_norm": config.vq.unit_norm}
+
+
+def tell_t5(config: PretrainedConfig) -> dict[str, Any]:
+    """What `t5` reads from a file's own settings."""
+    return {
+        "relative_attention_max_distance": config.t5.position_max_distance,
+        "layer_norm_epsilon": config.t5.norm_eps,
+    }
+
+
+def tell_vit(config: PretrainedConfig) -> dict[str, Any]:
+    """What `vit` reads from a file's own settings."""
+    settings = {"num_attention_heads": config.vit.heads, "layer_norm_eps": config.vit.norm_eps}
+    return settings if config.vit.position_offset else settings | {"model_type": "dinov2"}
+
+
+def tell_clip(config: PretrainedConfig) -> dict[str, Any]:
+    """What `clip` reads from a file's own settings."""
+    text = _tell_tower(config.clip.text) | {"eos_token_id": config.clip.eos_id}
+    return {"vision_config": _tell_tower(config.clip.image), "text_config": text}
+
+
+def _tell_tower(tower: TowerConfig) -> dict[str, Any]:
+    return {
+        "num_attention_heads": tower.heads,
+        "hidden_act": tower.activation,
+        "layer_norm_eps": tower.norm_eps,
+    }
 
 
 def _tower(name: str, shapes: Shapes, settings: Settings) -> TowerConfig:

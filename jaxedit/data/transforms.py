@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxedit.config import PretrainedConfig, require_fit
+from jaxedit.config import PretrainedConfig, family_of, require_fit
 
 _NEAREST, _LANCZOS = Image.Resampling.NEAREST, Image.Resampling.LANCZOS
 _LONGEST = 8  # sides of the square; longer pictures are never resized as a whole
@@ -48,10 +48,7 @@ def fit_of(model: PretrainedConfig, kind: str | None = None, *, keep_size: bool 
     """
     kind = kind or model.fit
     require_fit(kind)
-    if model.model_type in ("varedit", "bsq"):
-        return Fit(kind, "varedit", keep_size)
-    is_editar = model.editar is not None and model.editar.prefix == "edit"
-    return Fit(kind, "editar" if is_editar else "llamagen", keep_size)
+    return Fit(kind, family_of(model).crop, keep_size)
 
 
 def to_square(image: Image.Image, size: int, fit: Fit, *, is_mask: bool = False) -> Image.Image:

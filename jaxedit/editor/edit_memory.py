@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig
-from jaxedit.config.families import family_of, load, sizes_of
+from jaxedit.config.families import family_of, sizes_of
+from jaxedit.config.family import load
 from jaxedit.config.precision import t5_dtype_for
 from jaxedit.editor.memory_phases import Phase, Phases, Shape, in_memory, shapes_of
 from jaxedit.ops import int8

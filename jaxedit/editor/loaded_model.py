@@ -15,7 +15,8 @@ from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.checkpoints import shards
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.config import PretrainedConfig, require, require_int8, require_seed, settings_of
-from jaxedit.config.families import family_of, load, require_purpose
+from jaxedit.config.families import family_of, require_purpose
+from jaxedit.config.family import load
 from jaxedit.config.precision import checked
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.text_tokenizer import TextTokenizer

@@ -49,7 +49,7 @@ def _prefilled(
     networks = jax.eval_shape(
         functools.partial(sample_editar.prepare, config, dtype=dtype), shapes_of(config)
     )
-    text = Shape((rows, texts, c.text_tokens, config.t5.width), jnp.float32)
+    text = Shape((rows, texts, c.text_tokens, c.text_width), jnp.float32)
     if c.prefix == "class":
         text = Shape((rows, texts), jnp.int32)
     mask = Shape(text.shape[:3], jnp.bool_)

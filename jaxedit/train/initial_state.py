@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from jaxedit import tree
-from jaxedit.checkpoints.networks import NETWORKS
 from jaxedit.checkpoints.pretrained import open_params
 from jaxedit.checkpoints.train_state import Checkpoints
 from jaxedit.config import TrainConfig, require, to_dict
+from jaxedit.config.families import FAMILIES
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.sharding import distributed, rules
 from jaxedit.train.objectives.objective import Objective
@@ -78,7 +78,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
       ValueError: a file is damaged or a weight is not finite.
       OSError: there are no such weights.
     """
-    known = {network for networks in NETWORKS.values() for network in networks}
+    known = {network for family in FAMILIES for network in family.networks}
     wanted = [network for network in state.params if network in known]
     _, loaded, directory = open_params(ensure_converted(name), wanted)
     new, old = tree.flatten(loaded), tree.flatten({n: state.params[n] for n in wanted})

@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxedit import rng
-from jaxedit.config import MeshConfig, TrainConfig, require
+from jaxedit.config import MeshConfig, TrainConfig, require, sizes_of
 from jaxedit.planning.device_memory import bytes_per_device, memory_of_device
 from jaxedit.planning.mesh_choice import Machine, Workload, choose
 from jaxedit.sharding import distributed
@@ -83,7 +83,5 @@ def workload_of(config: TrainConfig, objective: Objective) -> Workload:
     params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
     copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
     rows = config.data.batch_size // config.optim.accumulate
-    transformer = {"varedit": config.model.varedit, "editar": config.model.editar}
-    network = transformer.get(config.model.model_type)
     nbytes = copies * bytes_per_device(params, None) + bytes_per_device(objective.frozen(), None)
-    return Workload(nbytes, rows, network.heads if network else 1)
+    return Workload(nbytes, rows, getattr(sizes_of(config.model), "heads", 1))

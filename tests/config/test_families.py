@@ -1,4 +1,7 @@
+import ast
 import dataclasses
+import pathlib
+import re
 
 import pytest
 
@@ -11,20 +14,21 @@ from jaxedit.config import (
     families,
     settings_of,
 )
-from jaxedit.config.families import FAMILIES, family_of, require_purpose, sizes_of
+from jaxedit.config.families import BY_TYPE, FAMILIES, family_of, require_purpose, sizes_of
+from jaxedit.config.family import load
 
 INFINITY = OFFICIAL["infinity-2b"].config
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_all_that_an_entry_names_is_there(family):
-    places = [
-        value
-        for field in dataclasses.fields(family)
-        if isinstance(value := getattr(family, field.name), str) and ":" in value
-        if value.startswith("jaxedit.")
+    values = [
+        getattr(part, field.name)
+        for part in (family, family.weights)
+        for field in dataclasses.fields(part)
     ]
-    assert all(callable(families.load(place)) for place in places)
+    places = [v for v in values if isinstance(v, str) and re.fullmatch(r"jaxedit[\w.]+:\w+", v)]
+    assert len(places) >= 3 and all(load(place) is not None for place in places)
     assert set(family.parts) <= {field.name for field in dataclasses.fields(PretrainedConfig)}
     if family.purpose:
         assert family.methods and family.pipeline and family.memory and family.reads
@@ -79,3 +83,35 @@ def test_options_are_those_of_the_purpose():
 )
 def test_the_bundled_model(method, has_task, name):
     assert families.bundled(method, has_task=has_task) == name
+
+
+PACKAGE = pathlib.Path(families.__file__).parents[1]
+# What only some families have. Each may be asked for in the modules of its own family.
+OWN = {
+    "prefix": "editar|next_token|decode_weights|rope|flops|tokens",
+    "conditioning": "varedit|flops|models",
+}
+
+
+def compared_names(path: pathlib.Path) -> list[tuple[str, int]]:
+    """What a module compares with a text, or uses as a truth value: attribute and line."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            texts = [n for s in sides for n in ast.walk(s) if isinstance(n, ast.Constant)]
+            if any(isinstance(n.value, str) or n.value is None for n in texts):
+                found += [(s.attr, s.lineno) for s in sides if isinstance(s, ast.Attribute)]
+        elif isinstance(node, ast.If | ast.IfExp) and isinstance(node.test, ast.Attribute):
+            found.append((node.test.attr, node.lineno))
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_no_other_module_asks_for_the_family(path):
+    if path.name == "families.py":
+        return
+    for name, line in compared_names(path):
+        assert name != "model_type" and name not in BY_TYPE, f"{path}:{line}: asks for {name}"
+        is_own = name not in OWN or re.search(OWN[name], path.stem)
+        assert is_own, f"{path}:{line}: asks for {name}"

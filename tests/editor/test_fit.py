@@ -126,7 +126,7 @@ def test_directories_without_the_setting_are_as_released(tiny_model, tiny_editar
             (directory / "config.json").write_text(json.dumps(settings | {"fit": other}))
             assert pretrained.read_config(directory).fit == other
         (directory / "config.json").write_text(json.dumps(settings | {"fit": "cover"}))
-        with pytest.raises(ConfigError, match="fit='cover': expected pad or crop"):
+        with pytest.raises(ConfigError, match="fit='cover': expected pad, crop or nothing"):
             pretrained.read_config(directory)
 
 

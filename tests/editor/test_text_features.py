@@ -1,11 +1,9 @@
-import types
-
 import jax
 import numpy as np
 import pytest
 
 from jaxedit.checkpoints import pretrained, safetensors_file
-from jaxedit.config import ConfigError
+from jaxedit.config import PRESETS, ConfigError
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import text_features
 from jaxedit.editor.text_features import TextFeatures
@@ -124,7 +122,7 @@ def test_files_that_are_something_else(tiny_model, tmp_path):
 
 
 def test_prompts_of_tasks():
-    config = types.SimpleNamespace(editar=None, model_type="varedit")
+    config = PRESETS["tiny"]
     assert text_features.prompt_of(config, "as it is", None) == "as it is"
     with pytest.raises(ConfigError, match="task='depth': expected EditAR's weights, found varedit"):
         text_features.prompt_of(config, "a ball", "depth")

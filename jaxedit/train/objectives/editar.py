@@ -1,5 +1,7 @@
 """EditAR and LlamaGen as an objective: predict the codes of the target picture one by one."""
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,6 +58,12 @@ class EditARObjective(Objective):
         self.tokenizer = VQTokenizer(self.model.vq, precision=config.label_precision)
         self.teacher = ViT(teacher, dtype) if teacher else None
         self._frozen = frozen
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> Self:
+        """See `Objective`."""
+        frozen = abstract_frozen if is_abstract else load_frozen
+        return cls(config, *frozen(config))
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""

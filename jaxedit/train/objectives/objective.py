@@ -1,10 +1,11 @@
 """What a training run trains: the protocol that every model family's objective follows."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import jax
 import numpy as np
 
+from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
 from jaxedit.planning.flops import Forward
 from jaxedit.tree import Tree
@@ -35,6 +36,20 @@ class Pass(NamedTuple):
 
 class Objective(Protocol):
     """A system that can be trained: its parameters, its loss, what to show and what to keep."""
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> Self:
+        """Return the objective of a run, with the networks that it does not train.
+
+        Args:
+          config: the run.
+          is_abstract: have shapes in place of these networks' weights, and read nothing.
+
+        Raises:
+          ConfigError: settings or weights that do not fit.
+          OSError: weights that are not there.
+        """
+        return cls(config)
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""

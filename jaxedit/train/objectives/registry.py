@@ -4,18 +4,15 @@ from collections.abc import Callable, Iterator
 
 from jaxedit.checkpoints import hub
 from jaxedit.checkpoints.pretrained import abstract_params
-from jaxedit.config import OFFICIAL, TrainConfig
+from jaxedit.config import OFFICIAL, TrainConfig, family_of, require
+from jaxedit.config.family import load
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.caption_cleaning import clean_caption
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import fit_of
-from jaxedit.train.objectives import editar, varedit
-from jaxedit.train.objectives.bsq import BSQObjective
 from jaxedit.train.objectives.lora import LoRAObjective, adapt, trained_by
 from jaxedit.train.objectives.objective import Objective
-from jaxedit.train.objectives.vq import VQObjective
 
 
 def build(
@@ -29,9 +26,8 @@ def build(
     Raises:
       ConfigError, OSError: weights or data that do not exist or do not fit.
     """
-    is_text_to_image = config.model.editar is not None and config.model.editar.prefix == "text"
-    fit = fit_of(config.model, config.fit)
-    clean = clean_caption if is_text_to_image else str
+    fit, cleaning = fit_of(config.model, config.fit), family_of(config.model).cleaning
+    clean = load(cleaning) if cleaning else str
     if config.text_tokenizer in OFFICIAL:  # a release's tokenizer lies beside its weights
         ensure_converted(config.text_tokenizer)
     tokenizer = TextTokenizer.load(hub.tokenizer_home(config.text_tokenizer), clean)
@@ -60,13 +56,11 @@ def abstract_objective(config: TrainConfig) -> Objective:
 
 
 def _whole_objective(config: TrainConfig, *, is_abstract: bool) -> Objective:
-    """Return the objective that trains all parameters of the model."""
-    if config.model.model_type == "bsq":
-        return BSQObjective(config)
-    if config.model.model_type == "vq":
-        return VQObjective(config)
-    if config.model.model_type == "editar":
-        frozen = editar.abstract_frozen if is_abstract else editar.load_frozen
-        return editar.EditARObjective(config, *frozen(config))
-    frozen = varedit.abstract_frozen if is_abstract else varedit.load_frozen
-    return varedit.VAREditObjective(config, frozen(config))
+    """Return the objective that trains all parameters of the model.
+
+    Raises:
+      ConfigError: models of this family are not trained.
+    """
+    family = family_of(config.model)
+    require(bool(family.objective), f"model_type={family.name!r}: expected one that is trained")
+    return load(family.objective).from_config(config, is_abstract=is_abstract)

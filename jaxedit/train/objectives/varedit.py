@@ -1,5 +1,7 @@
 """VAREdit as an objective: predict the bits of the target image from the source and the text."""
 
+from typing import Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +51,12 @@ class VAREditObjective(Objective):
         self.text_encoder = T5Encoder(self.model.t5, dtype)
         self.tokenizer = BSQTokenizer(self.model.bsq, precision=config.label_precision)
         self._frozen = frozen
+
+    @classmethod
+    def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> Self:
+        """See `Objective`."""
+        frozen = abstract_frozen if is_abstract else load_frozen
+        return cls(config, frozen(config))
 
     def init(self, key: jax.Array) -> Tree:
         """All trained parameters, f32."""
