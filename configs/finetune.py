@@ -12,6 +12,10 @@ Presets:
   varedit-256  the same weights at 256 px.
   editar       EditAR at 512 px.
 
+To see when to stop: --config.data.validation=0.05 --config.eval_every=50 keeps a share of the pairs
+out of training and logs its loss (val/loss); with --config.export=best the weights of the lowest
+one are exported.
+
 The weights are fetched and converted when they are first asked for; --config.init_from names others
 of the same sizes. Which kernels learn: --config.lora.targets, e.g. "attn|cross"; how much they can:
 --config.lora.rank. More rows at once, where there is room or more than one device: a smaller

@@ -7,6 +7,9 @@ Presets:
   d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
   d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
 
+The tiny one logs loss and PSNR of held-out scenes (val/...) every 250 steps; the large ones do with
+--config.eval_every=5000 --config.data.validation=0.001, a share of their rows.
+
 The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
 writes.
 """
@@ -39,6 +42,7 @@ def tiny() -> TrainConfig:
         dtype="float32",
         remat="none",
         ema_decay=0.999,
+        eval_every=250,
     )
 
 

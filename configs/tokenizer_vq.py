@@ -9,6 +9,9 @@ Presets:
   vq16   16,384 codes, stride 16, 256 px: LlamaGen's VQ-16. 8 TPU chips or GPUs.
   vq8    16,384 codes, stride 8, 256 px: LlamaGen's VQ-8. 8 TPU chips or GPUs.
 
+The tiny one logs loss and PSNR of held-out scenes (val/...) every 300 steps; the large ones do with
+--config.eval_every=5000 --config.data.validation=0.001, a share of their rows.
+
 The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
 writes.
 """
@@ -58,6 +61,7 @@ def tiny() -> TrainConfig:
         ema_decay=0.999,
         sample_every=300,
         checkpoint_every=300,
+        eval_every=300,
     )
 
 

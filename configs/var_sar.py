@@ -12,6 +12,9 @@ On devices of 16 GB (TPU v5e-256) 2b and 8b want --config.optim.accumulate=3. A 
 not divide over 256 devices, which then share rows (tensor): one of 1024 sends a quarter of what it
 sends (docs/dry_run.md).
 
+The tiny one logs the loss of held-out scenes (val/loss) every 500 steps; the large ones do with
+--config.eval_every=500 --config.data.validation=0.001, a share of their rows.
+
 The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
 continues with the export of stage 1. Their pairs are the stores seed-unsplash, seed-openimages,
 seed-real, seed-multiturn and imgedit in the directory STORES, written by
@@ -60,6 +63,7 @@ def _tiny() -> TrainConfig:
         log_every=50,
         sample_every=1000,
         checkpoint_every=500,
+        eval_every=500,
     )
 
 

@@ -1,10 +1,12 @@
 """Checkpoints of a training run: asynchronous, restorable on any mesh; the only user of Orbax."""
 
 import contextlib
+import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -21,6 +23,13 @@ class BucketError(OSError):
     """Remote storage did not take a checkpoint; later it may."""
 
 
+class Best(NamedTuple):
+    """The checkpoint of the lowest validation loss."""
+
+    step: int
+    val_loss: float
+
+
 class Checkpoints:
     """The checkpoints `<directory>/<step>/{state,data,config}` of one run.
 
@@ -30,9 +39,14 @@ class Checkpoints:
     """
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
-        """Open (and make) `directory`; only the newest `keep` checkpoints stay."""
+        """Open (and make) `directory`.
+
+        The newest `keep` checkpoints stay, and the one of the lowest validation loss.
+        """
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, step_prefix=None, cleanup_tmp_directories=True
+            preservation_policy=_NewestAndBest(keep, self.best),
+            step_prefix=None,
+            cleanup_tmp_directories=True,
         )
         self.directory = directory
         handlers = {
@@ -40,7 +54,11 @@ class Checkpoints:
             "data": ocp.JsonCheckpointHandler(),
             "config": ocp.JsonCheckpointHandler(),
         }
+        self._best: Best | None = None
         self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
+        for step in sorted(self._manager.all_steps()):
+            if self.is_best(val_loss := self._val_loss(step)):
+                self._best = Best(step, val_loss)
 
     def __enter__(self) -> Self:
         """The object itself."""
@@ -59,21 +77,64 @@ class Checkpoints:
         """Step of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, config: dict[str, Any]) -> None:
-        """Start to write `state` (pytree of arrays) and the JSON of its config under `step`.
+    def best(self) -> Best | None:
+        """Return the checkpoint of the lowest validation loss, None if none has such a loss."""
+        return self._best
+
+    def save(
+        self, step: int, state: Any, config: dict[str, Any], *, val_loss: float | None = None
+    ) -> None:
+        """Start to write a checkpoint.
+
+        Args:
+          step: number of finished steps.
+          state: pytree of arrays.
+          config: JSON of the run's config.
+          val_loss: validation loss of the state, if it was computed.
 
         Raises:
           OSError: there is no room for it, or the write before it failed; earlier ones are intact.
             BucketError if starting again may help.
         """
         self._require_space(state)
+        data: dict[str, Any] = {"step": step}  # batches are a function of the step alone
+        if val_loss is not None:
+            data["val_loss"] = val_loss
+            if self.is_best(val_loss):
+                self._best = Best(step, val_loss)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            data=ocp.args.JsonSave({"step": step}),  # batches are a function of the step alone
+            data=ocp.args.JsonSave(data),
             config=ocp.args.JsonSave(config),
         )
         with self._explained():
             self._manager.save(step, args=items)
+
+    def is_best(self, val_loss: float | None) -> bool:
+        """Return whether a validation loss, None if there is none, is lower than all saved ones."""
+        if val_loss is None or not math.isfinite(val_loss):
+            return False
+        return self._best is None or val_loss < self._best.val_loss
+
+    def wait(self) -> None:
+        """Wait until all checkpoints are complete.
+
+        Raises:
+          OSError: see `save`.
+        """
+        with self._explained():
+            self._manager.wait_until_finished()
+
+    def _val_loss(self, step: int) -> float | None:
+        """Return the validation loss saved under `step`; None if there is none to read.
+
+        Each process reads the file by itself: Orbax would make all of them wait for each other.
+        """
+        try:
+            file = epath.Path(self.directory) / str(step) / "data" / "metadata"
+            return json.loads(file.read_text("utf-8")).get("val_loss")
+        except (OSError, ValueError, AttributeError):  # damaged
+            return None
 
     def config(self, step: int) -> dict[str, Any]:
         """The config that was saved with `step`."""
@@ -160,6 +221,22 @@ class Checkpoints:
             kind = BucketError if "://" in str(self.directory) else OSError
             reason = str(error).splitlines()[0]
             raise kind(f"{self.directory}: a checkpoint was not written: {reason}") from error
+
+
+class _NewestAndBest:
+    """Which checkpoints Orbax keeps: its `PreservationPolicy`."""
+
+    def __init__(self, keep: int, best: Callable[[], Best | None]) -> None:
+        self._keep, self._best = keep, best
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Return whether each checkpoint, the oldest first, stays."""
+        best = self._best()
+        newest = len(checkpoints) - self._keep
+        return [
+            i >= newest or (best is not None and checkpoint.step == best.step)
+            for i, checkpoint in enumerate(checkpoints)
+        ]
 
 
 def _shapes(state: Any) -> dict[str, tuple[int, ...]]:

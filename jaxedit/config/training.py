@@ -18,6 +18,8 @@ from jaxedit.config.fields import (
 from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
 from jaxedit.config.tokens import PromptStyle
 
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
+
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class MeshConfig:
@@ -52,9 +54,33 @@ class DataConfig:
     # stratified: exact shares | iid: drawn row by row, as in EditAR
     order: Literal["stratified", "iid"] = "stratified"
     prompts: PromptStyle = "code"  # of depth, canny and segmentation rows: code | paper | toy
+    # rows of the validation loss: a share of the training rows, such as 0.01, fixed by a hash, that
+    # training then never sees; or another source: a file, a store, a directory of stores; toy or
+    # empty: the toybox's test split
+    validation: str = ""
+    # of another source of validation; empty: mixture if it fits, else all rows as they are
+    validation_mixture: tuple[tuple[str, float], ...] = ()
     seed: int = 0  # of the order of rows
     threads: PositiveInt = 2  # that read and decode rows
     prefetch: PositiveInt = 4  # batches
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the training rows that only the validation loss sees; 0 = none."""
+        return float(self.validation) if _NUMBER.fullmatch(self.validation) else 0.0
+
+    def validate(self) -> None:
+        """Raise ConfigError for a validation that cannot work; `data.loader` checks the rest."""
+        if not _NUMBER.fullmatch(self.validation):
+            return
+        require(
+            0 < self.held_out_share < 1,
+            f"data.validation={self.validation}: expected a share above 0 and below 1, or a source",
+        )
+        require(
+            self.source != "toy",
+            f"data.validation={self.validation}: expected 'toy', the toybox's own test split",
+        )
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -202,9 +228,15 @@ class TrainConfig:
     sample_every: NonNegativeInt = 500  # steps between sample sheets, 0 = off
     sample_rows: PositiveInt = 8  # rows of a sample sheet
     checkpoint_every: PositiveInt = 500  # steps between two checkpoints
-    keep_checkpoints: PositiveInt = 2  # the newest so many stay
+    keep_checkpoints: PositiveInt = 2  # the newest so many stay, and the best
+    # steps between validation losses (val/...: data.validation, with the averaged parameters if
+    # ema_decay is on), 0 = off; the checkpoint of the lowest loss is the best
+    eval_every: NonNegativeInt = 0
+    eval_batches: PositiveInt = 8  # of data.batch_size rows at most, the same ones every time
     # of the weights in WORKDIR/export; 16 bits are half the size
     export_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    # weights in WORKDIR/export: last | best: of the lowest validation loss
+    export: Literal["last", "best"] = "last"
     tensorboard: bool = False  # reports in WORKDIR/tb; needs tensorboardX
     wandb: str = ""  # name of the project that gets the reports; needs wandb
 
@@ -234,6 +266,16 @@ class TrainConfig:
             bool(BY_TYPE[self.model.model_type].purpose) or not self.lora.rank,
             f"lora.rank={self.lora.rank}: expected 0 for a {self.model.model_type}",
         )
+        require(
+            not self.eval_every or self.data.source == "toy" or self.data.validation != "",
+            f"eval_every={self.eval_every}: expected data.validation, a share of the rows such as "
+            "0.01 or another source; or eval_every=0",
+        )
+        require(
+            self.export == "last" or self.eval_every > 0,
+            "export='best': expected eval_every to be more than 0",
+        )
+        self.data.validate()
         self.optim.validate()
         require(
             self.data.batch_size % self.optim.accumulate == 0,

@@ -24,6 +24,7 @@ class EditBatch:
       text_ids: i32[B,T], right padded.
       text_mask: bool[B,T], True at tokens.
       mask: bool[B,H,W], True where the edit may change pixels; None where that is not known.
+      valid: bool[B], rows that count; None: all. Only a last batch of validation has others.
     """
 
     source: Array
@@ -31,6 +32,7 @@ class EditBatch:
     text_ids: Array
     text_mask: Array
     mask: Array | None
+    valid: Array | None = None
 
 
 def collate(rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:

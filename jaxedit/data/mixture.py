@@ -4,13 +4,16 @@ import functools
 import pathlib
 from fractions import Fraction
 
+import numpy as np
+
 from jaxedit.config import ConfigError, DataConfig, require
 from jaxedit.data import toybox
+from jaxedit.data.held_out import hash_keys, is_held_out
 from jaxedit.data.local_path import require_local
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.pair_list import PairList
 from jaxedit.data.row_variants import VARIANTS, RowVariant
-from jaxedit.data.sources import RowSource, ToySource
+from jaxedit.data.sources import FiniteSource, RowSource, ToySource
 from jaxedit.data.store import Store, is_store
 from jaxedit.data.transforms import CROP, Fit
 
@@ -28,10 +31,10 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
         shares = {name: Fraction(share).limit_denominator(1000) for name, share in config.mixture}
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
-    entries = f"entries, each one of {', '.join(toybox.TASKS)}" if has_tasks(config) else "entries"
+    is_of_tasks = has_tasks(config.source)
+    entries = f"entries, each one of {', '.join(toybox.TASKS)}" if is_of_tasks else "entries"
     require(
-        len(shares) == len(config.mixture)
-        and (not has_tasks(config) or {*shares} <= {*toybox.TASKS}),
+        len(shares) == len(config.mixture) and (not is_of_tasks or {*shares} <= {*toybox.TASKS}),
         f"{where}: expected different {entries}",
     )
     require(
@@ -41,13 +44,65 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
     return tuple(shares.values())
 
 
-def has_tasks(config: DataConfig) -> bool:
-    """Whether the entries of the mixture are tasks: those of the toybox or of a file."""
-    return config.source == "toy" or config.source.endswith(".jsonl")
+def has_tasks(source: str) -> bool:
+    """Whether the entries of a source's mixture are tasks: those of the toybox or of a file."""
+    return source == "toy" or source.endswith(".jsonl")
 
 
-def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fraction]]:
-    """The parts of the mixture with their shares.
+def components(
+    config: DataConfig, fit: Fit = CROP, setting: str = "data.source"
+) -> list[tuple[RowSource, Fraction]]:
+    """Return the parts of the mixture with their shares, without the rows of the validation.
+
+    Args:
+      config: what to read.
+      fit: how pictures become squares.
+      setting: that names the source, for messages.
+
+    Raises:
+      ConfigError: a part does not exist or does not fit.
+      OSError: a first row is damaged.
+    """
+    parts = open_parts(config, fit, setting)
+    if share := config.held_out_share:
+        parts = [
+            part.select(np.flatnonzero(~is_held_out(part.keys(), share, config.seed)))
+            for part in parts
+        ]
+        _require_rows(config, parts, "leaves none of its rows for training: a smaller")
+    return list(zip(parts, shares_of(config), strict=True))
+
+
+def held_out_components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fraction]]:
+    """Return what `components` leaves out, each part in an order that only the hash knows.
+
+    Raises:
+      ConfigError, OSError: as `components`; or nothing is held out.
+    """
+
+    def select(part: FiniteSource) -> FiniteSource:
+        keys = part.keys()
+        rows = np.flatnonzero(is_held_out(keys, config.held_out_share, config.seed))
+        return part.select(rows[np.argsort(hash_keys(keys[rows], config.seed), kind="stable")])
+
+    parts = [select(part) for part in open_parts(config, fit)]
+    _require_rows(config, parts, "holds out none of its rows: a larger")
+    return list(zip(parts, shares_of(config), strict=True))
+
+
+def _require_rows(config: DataConfig, parts: list[RowSource], wrong: str) -> None:
+    for (entry, _), part in zip(config.mixture, parts, strict=True):
+        require(
+            len(part) > 0,
+            f"data.validation={config.validation}: of {entry!r} in {config.source} it {wrong} "
+            "share",
+        )
+
+
+def open_parts(
+    config: DataConfig, fit: Fit = CROP, setting: str = "data.source"
+) -> list[RowSource]:
+    """Return the parts of the mixture, with all their rows; arguments as of `components`.
 
     Raises:
       ConfigError: a part does not exist or does not fit.
@@ -55,23 +110,21 @@ def components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fra
     """
     entries = [entry for entry, _ in config.mixture]
     if config.source == "toy":
-        parts = [ToySource(config.seed, config.level, config.split, entry) for entry in entries]
-    elif has_tasks(config):
+        return [ToySource(config.seed, config.level, config.split, entry) for entry in entries]
+    if has_tasks(config.source):
         pairs = PairList(config.source)
-        parts = [
+        return [
             PairFile(pairs, config.image_size, entry, style=config.prompts, fit=fit)
             for entry in entries
         ]
-    else:
-        parts = _variants(config, entries, fit)
-    return list(zip(parts, shares_of(config), strict=True))
+    return _variants(config, entries, fit, setting)
 
 
-def _variants(config: DataConfig, entries: list[str], fit: Fit) -> list[RowVariant]:
+def _variants(config: DataConfig, entries: list[str], fit: Fit, setting: str) -> list[RowVariant]:
     """Views of a store, or of the stores in a directory."""
     directory = pathlib.Path(config.source)
-    where = f"data.source={config.source!r}"
-    require_local(config.source, "data.source")
+    where = f"{setting}={config.source!r}"
+    require_local(config.source, setting)
     require(directory.is_dir(), f"{where}: no such directory: expected {_SOURCES}")
     is_one = is_store(directory)
     there = sorted(path.name for path in directory.iterdir() if path.is_dir() and is_store(path))

@@ -1,12 +1,15 @@
 """Your own pairs: a text file with one JSON object per line, and pictures beside it."""
 
+import copy
 import os
+from typing import Self
 
 import numpy as np
 from PIL import Image
 
 from jaxedit.config import ConfigError, require
 from jaxedit.data import prompts
+from jaxedit.data.held_out import key_of
 from jaxedit.data.pair_list import PairList
 from jaxedit.data.pictures import mask_picture, photo
 from jaxedit.data.pictures.canny import edge_map
@@ -80,6 +83,17 @@ class PairFile:
             except (ValueError, OSError) as error:
                 self._list.bad.replace(number, str(error))
         raise ConfigError(f"{self._list.path}: no row can be read")
+
+    def keys(self) -> np.ndarray:
+        """See `FiniteSource`: lines with the same pictures, in any order, have one key."""
+        pictures = (sorted({texts.get("source", ""), texts["target"]}) for _, texts in self._rows)
+        return np.array([key_of("\0".join(names)) for names in pictures], np.uint64)
+
+    def select(self, rows: np.ndarray) -> Self:
+        """See `FiniteSource`: damaged rows are replaced by others of these."""
+        part = copy.copy(self)
+        part._rows = [self._rows[i] for i in rows]
+        return part
 
     def _decoded(self, row: dict[str, str]) -> Row:
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])

@@ -1,8 +1,10 @@
 """What a store's rows teach: as they are, swapped, with another map, or without a change."""
 
 import bisect
+import copy
 import itertools
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -63,6 +65,7 @@ class RowVariant:
         self._stores, self._variant, self._size = tuple(stores), variant, size
         self._style, self._fit = style, fit
         self._ends = list(itertools.accumulate(len(store) for store in stores))
+        self._selected: np.ndarray | None = None
         for store in stores:
             first = store[0]
             self._require_fits(store, 0, first)
@@ -70,6 +73,8 @@ class RowVariant:
 
     def __len__(self) -> int:
         """Number of rows; both ways of a pair count."""
+        if self._selected is not None:
+            return len(self._selected)
         return self._ends[-1] * (2 if self._variant == "add_remove" else 1)
 
     def __getitem__(self, index: int) -> Row:
@@ -80,6 +85,8 @@ class RowVariant:
           OSError: the record or a picture in it is damaged.
         """
         variant = self._variant
+        if self._selected is not None:
+            index = int(self._selected[index])
         if variant == "add_remove":
             index, is_remove = divmod(index, 2)
             variant = "remove" if is_remove else "add"
@@ -94,6 +101,18 @@ class RowVariant:
             )
         except Exception as error:  # each decoder fails in its own way on damaged files
             raise damaged(store.directory, store.number_of(index), error) from error
+
+    def keys(self) -> np.ndarray:
+        """See `FiniteSource`: both ways of a pair have one key."""
+        keys = np.concatenate([store.keys() for store in self._stores])
+        keys = np.repeat(keys, 2) if self._variant == "add_remove" else keys
+        return keys if self._selected is None else keys[self._selected]
+
+    def select(self, rows: np.ndarray) -> Self:
+        """See `FiniteSource`."""
+        part = copy.copy(self)
+        part._selected = rows if self._selected is None else self._selected[rows]
+        return part
 
     def _require_fits(self, store: Store, index: int, record: Record) -> None:
         require(

@@ -38,6 +38,16 @@ class RowSource(Protocol):
         """Row `index`."""
 
 
+class FiniteSource(RowSource, Protocol):
+    """A data set on disk, of which a share can be held out."""
+
+    def keys(self) -> np.ndarray:
+        """Return u64[rows], equal for rows that show the same pair, here or in another source."""
+
+    def select(self, rows: np.ndarray) -> "FiniteSource":
+        """Return the same data set with these rows alone, i64[n], in this order."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ToySource:
     """Toybox rows of one task, drawn when they are asked for."""

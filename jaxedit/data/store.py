@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxedit.config import ConfigError, require
-from jaxedit.data import drop_list, record
+from jaxedit.data import drop_list, held_out, record
 from jaxedit.data.local_path import require_local
 from jaxedit.data.record import Record
 
@@ -54,6 +54,14 @@ class Store:
           OSError: the record is damaged.
         """
         return self._read(self.number_of(index))
+
+    def keys(self) -> np.ndarray:
+        """Return u64[rows]: a number for each row that is not dropped, from its number and store.
+
+        Turns of one conversation have different ones, as only records know their group.
+        """
+        numbers = np.arange(len(self._rows)) if self._numbers is None else self._numbers
+        return held_out.hash_keys(numbers, held_out.key_of(self.name))
 
     def number_of(self, index: int) -> int:
         """Number in the shards of row `index`."""

@@ -1,12 +1,13 @@
-"""The training loop: data, step, save, log, sample.
+"""The training loop: data, step, validate, save, log, sample.
 
 What stands around it has modules of its own: `initial_state` (new, pretrained or restored),
-`training_mesh` (which devices share what), `step` (gradients and the optimizer), `monitor` (speed,
-divergence, reports) and `stop_signal` (SIGTERM and Ctrl-C).
+`training_mesh` (which devices share what), `step` (gradients and the optimizer), `validation` (the
+loss of rows that training never sees), `monitor` (speed, divergence, reports) and `stop_signal`
+(SIGTERM and Ctrl-C).
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -24,32 +25,29 @@ from jaxedit.train.monitor import Monitor
 from jaxedit.train.objectives.objective import Objective
 from jaxedit.train.step import TrainState, jit_step
 from jaxedit.train.stop_signal import Interrupted, StopSignal
+from jaxedit.train.training_data import TrainingData
 from jaxedit.train.training_mesh import on_training_mesh
+from jaxedit.train.validation import Validation
 from jaxedit.train.watchdog import EXPORT, SAVE, START, Watchdog
 
 log = logging.getLogger(__name__)
-
-BatchesFrom = Callable[[int, range], Iterator[EditBatch]]
 
 
 def train(
     config: TrainConfig,
     workdir: epath.Path,
     objective: Objective,
-    batches_from: BatchesFrom,
-    examples: EditBatch,
+    data: TrainingData,
     *,
     profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Train `objective` from the newest checkpoint in `workdir`, if any; return the last state.
+    """Train `objective` from the newest checkpoint in `workdir`, if any; return what is exported.
 
     Args:
       config: the run, validated; it ends after `steps`, those before the checkpoint included.
       workdir: gets config.json, metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
       objective: what is trained.
-      batches_from: (finished steps, rows) -> these rows of the next batch, the one after, ...;
-        equal arguments give equal batches, so that a resumed run equals one that never stopped.
-      examples: the rows of the sample sheets.
+      data: batches to train on, rows to draw, and rows to evaluate.
       profile_steps: first and last step to profile, from 1 at the start of this call.
 
     Raises:
@@ -67,8 +65,11 @@ def train(
         state = initial_state(config, objective, checkpoints, mesh)
         start = int(state.step)
         train_step = jit_step(config, objective, state, frozen, mesh)
-        batches = global_batches(batches_from, start, mesh, config.data.batch_size)
-        examples = jax.device_put(examples, rules.replicated(mesh))
+        batches = global_batches(data, start, mesh, config.data.batch_size)
+        sheets = sheets_of(data, mesh)
+        validation = None
+        if config.eval_every and data.validation:
+            validation = Validation(config, objective, data.validation, state, frozen, mesh)
         sample_key = rng.key_for(config.seed, "sheet")  # the same draw at every step
         with Monitor(
             config,
@@ -91,14 +92,24 @@ def train(
                 if step == start + 1:
                     stop.listen_to_ctrl_c()  # now there is something to save
 
-                # save
                 is_last = step == config.steps
                 is_stopping = stop.requested or checkpoints.reached_preemption(step)
-                if is_last or is_stopping or step % config.checkpoint_every == 0:
+
+                # validate
+                val: dict[str, float] = {}
+                if validation and not is_stopping and (is_last or step % config.eval_every == 0):
+                    with monitor.validating(step):
+                        val = validation(state, frozen)
+
+                # save
+                is_best = checkpoints.is_best(val.get("loss"))
+                if is_last or is_stopping or is_best or step % config.checkpoint_every == 0:
                     with monitor.saving(step):
-                        checkpoints.save(step, state, to_dict(config))
+                        checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
 
                 # log
+                if val:
+                    monitor.report_validation(step, val, checkpoints.best())
                 if is_last or is_stopping or step % config.log_every == 0:
                     monitor.report(step)
                 if is_stopping and not is_last:
@@ -108,27 +119,53 @@ def train(
                 if config.sample_every and (is_last or step % config.sample_every == 0):
                     with monitor.drawing(step):
                         params = state.eval_params
-                        images = objective.sample_grid(params, frozen, examples, sample_key)
-                        monitor.write_images(step, images)
+                        for name, rows in sheets.items():
+                            images = objective.sample_grid(params, frozen, rows, sample_key)
+                            monitor.write_images(step, images, name)
         watchdog.enter(EXPORT)
+        state = state_to_export(state, checkpoints, config.export)
         export(objective, state.eval_params, workdir / "export")
         watchdog.enter(SAVE)  # leaving the block waits for the last checkpoint
     return state
 
 
-def global_batches(
-    batches_from: BatchesFrom, start: int, mesh: Mesh, size: int
-) -> Iterator[EditBatch]:
+def global_batches(data: TrainingData, start: int, mesh: Mesh, size: int) -> Iterator[EditBatch]:
     """Return the batches after `start` steps, each process's rows joined to arrays on the mesh.
 
     Args:
-      batches_from: see `train`.
+      data: of the run.
       start: finished steps.
       mesh: the device mesh.
       size: rows B of all processes together.
     """
-    local = batches_from(start, rules.local_rows(mesh, size))
+    local = data.batches_from(start, rules.local_rows(mesh, size))
     return (rules.to_global(batch, mesh, size) for batch in local)
+
+
+def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, EditBatch]:
+    """Return the rows of each sample sheet by its name, a copy on every device."""
+    rows = {"samples": data.examples}
+    if data.validation_examples is not None:
+        rows["validation"] = data.validation_examples
+    return jax.device_put(rows, rules.replicated(mesh))
+
+
+def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> TrainState:
+    """Return the last state or, if `which` is "best", that of the lowest validation loss.
+
+    The last state is given up for the other: there may be no room for both.
+    """
+    best = checkpoints.best()
+    if best is None:
+        return state
+    log.info("lowest validation loss: %.4f at step %d", best.val_loss, best.step)
+    if which == "last" or best.step == int(state.step):
+        return state
+    layout = jax.tree.map(lambda x: x.sharding, state)
+    abstract = rules.with_shardings(state, layout)
+    checkpoints.wait()  # for the last state, which is still being written
+    jax.tree.map(lambda x: x.delete(), state)
+    return checkpoints.restore(best.step, abstract)
 
 
 def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:

@@ -41,7 +41,11 @@ def scale_weights(scales: Scales, kind: str) -> np.ndarray:
 
 
 def bitwise_loss(
-    logits: jax.Array, bits: jax.Array, scales: Scales, weights: str = "sqrt_area"
+    logits: jax.Array,
+    bits: jax.Array,
+    scales: Scales,
+    weights: str = "sqrt_area",
+    valid: jax.Array | None = None,
 ) -> BitwiseLoss:
     """Cross-entropy of the bits, averaged within each scale and weighted between scales.
 
@@ -50,6 +54,7 @@ def bitwise_loss(
       bits: bool[B,Lt,Q], the right values.
       scales: token grids, Lt = sum of h_k * w_k.
       weights: see `scale_weights`.
+      valid: bool[B], rows that count; None is all.
 
     Source: Han et al. 2024 (Infinity), section 3.3; the weights are the release code's
     `reweight_loss_by_scale`.
@@ -59,7 +64,7 @@ def bitwise_loss(
     ends = np.cumsum([math.prod(scale) for scale in scales])[:-1].tolist()
 
     def per_scale(values: jax.Array) -> jax.Array:
-        return jnp.stack([jnp.mean(part) for part in jnp.split(values, ends, axis=1)])
+        return jnp.stack([mean_of_rows(part, valid) for part in jnp.split(values, ends, axis=1)])
 
     losses = per_scale(entropy)
     share = jnp.asarray(scale_weights(scales, weights), jnp.float32)
@@ -90,11 +95,12 @@ def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = No
     logits = logits.astype(jnp.float32)
     entropy = optax.softmax_cross_entropy_with_integer_labels(logits, codes)  # [B,N]
     rows = jnp.ones(len(codes), bool) if valid is None else valid
-    loss = mean_where(entropy, jnp.broadcast_to(rows[:, None], codes.shape))
-    return TokenLoss(loss, jnp.argmax(logits, axis=-1) == codes)
+    return TokenLoss(mean_of_rows(entropy, rows), jnp.argmax(logits, axis=-1) == codes)
 
 
-def head_loss(hidden: jax.Array, kernel: jax.Array, codes: jax.Array) -> TokenLoss:
+def head_loss(
+    hidden: jax.Array, kernel: jax.Array, codes: jax.Array, valid: jax.Array | None = None
+) -> TokenLoss:
     """`token_loss` of the logits `hidden @ kernel`, of which only a part is in memory at a time.
 
     It goes through the vocabulary part by part, and the backward pass computes each part again: so
@@ -104,10 +110,11 @@ def head_loss(hidden: jax.Array, kernel: jax.Array, codes: jax.Array) -> TokenLo
       hidden: f32[B,N,D].
       kernel: f32[D,V].
       codes: i32[B,N], the right codes.
+      valid: bool[B], rows that count; None is all.
     """
     D, V = kernel.shape
     if V % CODES_AT_ONCE or V == CODES_AT_ONCE:
-        return token_loss(jnp.einsum("bnd,dv->bnv", hidden, kernel), codes)
+        return token_loss(jnp.einsum("bnd,dv->bnv", hidden, kernel), codes, valid)
     parts = kernel.reshape(D, -1, CODES_AT_ONCE).transpose(1, 0, 2)
     parts = gather(parts, (None, "embed", "vocab"))
 
@@ -125,25 +132,84 @@ def head_loss(hidden: jax.Array, kernel: jax.Array, codes: jax.Array) -> TokenLo
     entropy = jax.nn.logsumexp(total, axis=0) - right.sum(axis=0)
     best = jnp.argmax(top, axis=0, keepdims=True)
     best = jnp.take_along_axis(likeliest, best, axis=0)[0]
-    return TokenLoss(entropy.mean(), best == codes)
+    return TokenLoss(mean_of_rows(entropy, valid), best == codes)
 
 
-def distillation_loss(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def distillation_loss(
+    student: jax.Array, teacher: jax.Array, valid: jax.Array | None = None
+) -> jax.Array:
     """Mean squared distance of predicted features to the teacher's, which is a constant.
 
     Args:
       student: f32[B,n,D], the transformer's features after its alignment head.
       teacher: f32[B,n,D], patch features of the target picture.
+      valid: bool[B], rows that count; None is all.
 
     Returns:
       f32[].
 
     Source: EditAR (Mu et al. 2025), section 3.3.
     """
-    return jnp.mean((student.astype(jnp.float32) - jax.lax.stop_gradient(teacher)) ** 2)
+    distance = (student.astype(jnp.float32) - jax.lax.stop_gradient(teacher)) ** 2
+    return mean_of_rows(distance, valid)
+
+
+def token_accuracies(
+    right: jax.Array,
+    source: jax.Array | None,
+    target: jax.Array,
+    valid: jax.Array | None = None,
+) -> dict[str, jax.Array]:
+    """Return the share of right codes: of all and, with a source, of those to copy and to change.
+
+    Args:
+      right: bool[B,N], where the likeliest code is the target's.
+      source: i32[B,N], or None.
+      target: i32[B,N].
+      valid: bool[B], rows that count; None is all.
+    """
+    metrics = {"accuracy": mean_of_rows(right, valid)}
+    if source is None:
+        return metrics
+    kept, changed = source == target, source != target
+    if valid is not None:
+        kept, changed = kept & valid[:, None], changed & valid[:, None]
+    return metrics | {
+        "accuracy_copy": mean_where(right, kept),
+        "accuracy_edit": mean_where(right, changed),
+    }
+
+
+def accuracy_by_quarter(right: jax.Array, valid: jax.Array | None) -> dict[str, jax.Array]:
+    """Return the share of right codes in each quarter of the sequence, from the top down.
+
+    Args:
+      right: bool[B,N], where the likeliest code is the target's.
+      valid: bool[B], rows that count; None is all.
+    """
+    quarters = jnp.array_split(right, 4, axis=1)
+    return {f"accuracy_q{i}": mean_of_rows(x, valid) for i, x in enumerate(quarters, 1)}
 
 
 def mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
     """Mean f32[] of the values at True, 0 if there is none; both arrays have one shape."""
     weight = where.astype(jnp.float32)
     return jnp.sum(values.astype(jnp.float32) * weight) / jnp.maximum(weight.sum(), 1.0)
+
+
+def mean_of_rows(
+    values: jax.Array, valid: jax.Array | None, axis: tuple[int, ...] | None = None
+) -> jax.Array:
+    """Return the mean of values [B,...] over all axes, or those of `axis`, in the valid rows.
+
+    Args:
+      values: a row of a batch first.
+      valid: bool[B], rows that count, the mean is 0 if none does; None is all.
+      axis: the first axis and perhaps others; None is all.
+    """
+    if valid is None:
+        return jnp.mean(values, axis)
+    rows = valid.reshape(-1, *[1] * (values.ndim - 1))
+    total = jnp.sum(jnp.where(rows, values.astype(jnp.float32), 0.0), axis)
+    count_of_row = values[0].size // total.size
+    return total / jnp.maximum(valid.sum() * count_of_row, 1).astype(jnp.float32)

@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit import compile_cache
+from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import TrainConfig
 from jaxedit.train import watchdog as phases
 from jaxedit.train.metrics import MetricsWindow
@@ -23,7 +24,7 @@ from jaxedit.train.mfu import StepFlops, step_flops
 from jaxedit.train.objectives.objective import Metrics, Objective
 from jaxedit.train.profiler import Profiler
 from jaxedit.train.reporting import MetricWriter, format_duration, only_reported
-from jaxedit.train.watchdog import Watchdog
+from jaxedit.train.watchdog import Phase, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -129,16 +130,35 @@ class Monitor:
         self._writer.write_scalars(step, values)
 
     @contextlib.contextmanager
+    def validating(self, step: int) -> Iterator[None]:
+        """Leave the time inside out of the speed of the run.
+
+        Raises:
+          TrainingDiverged: before the block, which then does not run.
+        """
+        with self._pausing(phases.VALIDATE, step):
+            yield
+
+    def report_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
+        """Report the validation loss and metrics, and where the lowest loss so far was."""
+        self._writer.write_validation(step, values, best)
+
+    @contextlib.contextmanager
     def drawing(self, step: int) -> Iterator[None]:
         """Leave the time inside out of the speed of the run."""
-        self._watchdog.enter(phases.SHEET, step)
+        with self._pausing(phases.SHEET, step):
+            yield
+
+    def write_images(self, step: int, images: np.ndarray, name: str = "samples") -> None:
+        """Write the sheet u8[rows, columns, H, W, 3] of `step`: "samples" or "validation"."""
+        self._writer.write_images(step, images, name)
+
+    @contextlib.contextmanager
+    def _pausing(self, phase: Phase, step: int) -> Iterator[None]:
+        self._watchdog.enter(phase, step)
         self._window.flush()
         with self._window.pausing():
             yield
-
-    def write_images(self, step: int, images: np.ndarray) -> None:
-        """Write the sample sheet u8[rows, columns, H, W, 3] of `step`."""
-        self._writer.write_images(step, images)
 
     def _is_first(self, step: int) -> bool:
         """Whether this process compiles at `step`."""

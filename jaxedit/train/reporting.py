@@ -14,7 +14,10 @@ from etils import epath
 from PIL import Image
 
 from jaxedit.atomic_write import atomic_write
+from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
+
+HEADLINES = ("accuracy", "psnr")  # metrics of validation that the log shows
 
 log = logging.getLogger(__name__)
 
@@ -72,20 +75,52 @@ class MetricWriter:
             values["grad_norm"],
             describe_speed(values, self._steps - step),
         )
-        with only_reported("writing metrics.jsonl"):
-            self._append(json.dumps({"step": step, **values}) + "\n")
-        self._tell_dashboards("write_scalars", step, values)
+        self._write_values(step, values)
 
-    def write_images(self, step: int, images: np.ndarray) -> None:
-        """Write u8[rows, columns, H, W, 3] as one picture `samples/<step>.png`."""
+    def write_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
+        """Write the validation loss and metrics of `step`, as val/...
+
+        Args:
+          step: finished steps.
+          values: by name, without "val/".
+          best: the lowest loss so far.
+        """
+        if not self._on:
+            return
+        known = [f"{name} {values[name]:.4g}" for name in HEADLINES if name in values]
+        lowest = f"  lowest {best.val_loss:.4f} at step {best.step}" if best else ""
+        log.info(
+            "step %d/%d  val/loss %.4f%s%s",
+            step,
+            self._steps,
+            values["loss"],
+            "".join(f"  {text}" for text in known),
+            lowest,
+        )
+        self._write_values(step, {f"val/{name}": value for name, value in values.items()})
+
+    def write_images(self, step: int, images: np.ndarray, name: str = "samples") -> None:
+        """Write u8[rows, columns, H, W, 3] as one picture in samples/.
+
+        Args:
+          step: the file is called so, `<step>.png`.
+          images: the pictures.
+          name: "samples", or another sheet of that step, whose file is `<step>-<name>.png`.
+        """
         if not self._on:
             return
         picture = tile(np.asarray(images))
         with only_reported("writing a sample sheet") if self._is_remote else nullcontext():
             self._samples.mkdir(parents=True, exist_ok=True)
-            with (self._samples / f"{step:07d}.png").open("wb") as file:
+            suffix = "" if name == "samples" else f"-{name}"
+            with (self._samples / f"{step:07d}{suffix}.png").open("wb") as file:
                 Image.fromarray(picture).save(file, format="PNG")
-        self._tell_dashboards("write_image", step, picture)
+        self._tell_dashboards("write_image", step, name, picture)
+
+    def _write_values(self, step: int, values: dict[str, float]) -> None:
+        with only_reported("writing metrics.jsonl"):
+            self._append(json.dumps({"step": step, **values}) + "\n")
+        self._tell_dashboards("write_scalars", step, values)
 
     def _append(self, line: str) -> None:
         if self._is_remote:  # buckets have no way to append
@@ -119,8 +154,8 @@ class Dashboard(Protocol):
     def write_scalars(self, step: int, values: dict[str, float]) -> None:
         """Add the report of `step`."""
 
-    def write_image(self, step: int, picture: np.ndarray) -> None:
-        """Add the sample sheet u8[h,w,3] of `step`."""
+    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Add a sheet u8[h,w,3] of `step`: "samples" or "validation"."""
 
     def close(self) -> None:
         """Write what is still in memory."""
@@ -148,9 +183,9 @@ class TensorBoard(Dashboard):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def write_image(self, step: int, picture: np.ndarray) -> None:
+    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
         """See `Dashboard`."""
-        self._writer.add_image("samples", picture, step, dataformats="HWC")
+        self._writer.add_image(name, picture, step, dataformats="HWC")
 
     def close(self) -> None:
         """See `Dashboard`."""
@@ -189,9 +224,9 @@ class Wandb(Dashboard):
         """See `Dashboard`."""
         self._wandb.log(values, step=step)
 
-    def write_image(self, step: int, picture: np.ndarray) -> None:
+    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
         """See `Dashboard`."""
-        self._wandb.log({"samples": self._wandb.Image(picture)}, step=step)
+        self._wandb.log({name: self._wandb.Image(picture)}, step=step)
 
     def close(self) -> None:
         """See `Dashboard`."""

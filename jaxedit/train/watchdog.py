@@ -66,6 +66,11 @@ SAVE = Phase(
     "is --workdir slow or full, or on a disk that not every host shares?",
 )
 EXPORT = Phase("exporting the weights", 900, SAVE.hint)
+VALIDATE = Phase(
+    "computing the validation loss",
+    900,
+    "its program is compiled too, the first time; --config.eval_batches is for fewer rows",
+)
 SHEET = Phase("drawing the sample sheet", 900, "its program is compiled too, the first time")
 
 

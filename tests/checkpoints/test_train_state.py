@@ -68,6 +68,36 @@ def test_keeps_the_newest(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.isdigit()) == ["2", "3"]
 
 
+def save_with(path, losses, keep=2):
+    with Checkpoints(path, keep=keep) as checkpoints:
+        for step, val_loss in losses.items():
+            checkpoints.save(step, make_state(), {}, val_loss=val_loss)
+        return checkpoints.best()
+
+
+def numbers(path):
+    return sorted(int(p.name) for p in path.iterdir() if p.name.isdigit())
+
+
+def test_keeps_the_lowest_validation_loss(tmp_path):
+    losses = {1: None, 2: 0.5, 3: 0.4, 4: 0.6, 5: None, 6: 0.4}
+    assert save_with(tmp_path, losses) == (3, 0.4)  # the earliest of several
+    assert numbers(tmp_path) == [3, 5, 6]
+    with Checkpoints(tmp_path) as checkpoints:  # it is found again
+        assert checkpoints.best() == (3, 0.4)
+        assert not checkpoints.is_best(0.4) and checkpoints.is_best(0.3)
+        assert not checkpoints.is_best(None) and not checkpoints.is_best(float("nan"))
+    assert save_with(tmp_path, {7: 0.3}) == (7, 0.3)
+    assert numbers(tmp_path) == [6, 7]
+
+
+def test_a_loss_that_cannot_be_read_counts_as_none(tmp_path):
+    save_with(tmp_path, {2: 0.5, 3: 0.6})
+    (tmp_path / "2/data/metadata").write_text("[")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.best() == (3, 0.6)
+
+
 def test_same_step_is_saved_once(tmp_path):
     save(tmp_path, steps=(3, 3))
 

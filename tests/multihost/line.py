@@ -4,6 +4,7 @@ HOLD=N makes the process stop for ever at the moment when the checkpoint of step
 only lacks its name.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -17,8 +18,10 @@ from etils import epath
 from jaxedit.data.batch import EditBatch
 from jaxedit.planning.flops import Forward
 from jaxedit.train import __main__ as command
+from jaxedit.train.losses import mean_of_rows
 from jaxedit.train.objectives import registry
 from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
+from jaxedit.train.training_data import TrainingData
 
 SIZE = 4
 
@@ -35,13 +38,18 @@ class Line(Objective):
     def frozen(self):
         return {"bsq": {"offset": np.ones(4, np.float32)}}
 
-    def loss(self, params, frozen, batch, key, step):
+    def loss(self, params, frozen, batch, key, step, *, is_training=True):
         x, y = with_one(batch.source / 255.0), with_one(batch.target / 255.0)
-        x = x + 0.01 * jax.random.normal(key, x.shape)
+        x = x + 0.01 * jax.random.normal(key, x.shape) * is_training
         out = x @ params["transformer"]["mlp"]["up"]["kernel"]
         out = out + jnp.broadcast_to(frozen["bsq"]["offset"], out.shape)
-        loss = jnp.mean((out - y) ** 2) * jnp.where(step == self.poison_at, jnp.nan, 1.0)
-        return loss, {"mae": jnp.mean(jnp.abs(out - y)), "data": fingerprint(batch.source)}
+        loss = mean_of_rows((out - y) ** 2, batch.valid) * jnp.where(
+            step == self.poison_at, jnp.nan, 1.0
+        )
+        return loss, {
+            "mae": mean_of_rows(jnp.abs(out - y), batch.valid),
+            "data": fingerprint(batch.source),
+        }
 
     def passes(self):
         return [Pass("transformer", Forward(2.0 * 16 * 16 * 4 * 4), TRAINED)]
@@ -86,6 +94,24 @@ def batch_of(step):
     return EditBatch(source, 255 - source, ids, ids == 0, None)
 
 
+class HeldOut:
+    """Thirteen rows of a validation."""
+
+    name = "held-out rows"
+
+    def __len__(self):
+        return 13
+
+    def batches(self, rows):
+        for begin in (0, 8):
+            batch = dataclasses.replace(batch_of(900 + begin), valid=begin + np.arange(8) < 13)
+            yield jax.tree.map(lambda x: x[rows.start : rows.stop], batch)
+
+
+def data_of(batches_from, **more):
+    return TrainingData(batches_from, batch_of(99), **more)
+
+
 def hold(step):
     """Never give the directory of this step its final name."""
     rename = os.rename
@@ -99,7 +125,7 @@ def hold(step):
 
 
 if __name__ == "__main__":
-    registry.build = lambda config: (Line(), slowly, batch_of(99))
+    registry.build = lambda config: (Line(), data_of(slowly, validation=HeldOut()))
     hold(os.environ.get("HOLD"))
     impatient = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
     jax.distributed.initialize = impatient

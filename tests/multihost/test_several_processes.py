@@ -12,7 +12,7 @@ import jax
 import line
 import numpy as np
 import pytest
-from line import Line, batch_of, batches_from
+from line import HeldOut, Line, batches_from, data_of
 from safetensors.numpy import load_file
 
 from jaxedit.train import __main__ as command
@@ -25,7 +25,12 @@ STEPS = 300
 RESTARTED = (42, 128 + signal.SIGABRT)  # what job queues start again; the second is jax's own
 SETTINGS = [
     *("--config=configs/var_sar.py:tiny", "--config.data.batch_size=8", f"--config.steps={STEPS}"),
-    *("--config.log_every=1", "--config.sample_every=200", "--config.optim.warmup_steps=2"),
+    *(
+        "--config.log_every=1",
+        "--config.sample_every=200",
+        "--config.eval_every=60",
+        "--config.optim.warmup_steps=2",
+    ),
 ]
 
 
@@ -78,7 +83,7 @@ def reports(workdir):
     """Step -> report."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    found = [json.loads(text) for text in lines if text.endswith("\n")]
+    found = [json.loads(text) for text in lines if text.endswith("\n") and "val/loss" not in text]
     return {report["step"]: report for report in found}
 
 
@@ -97,12 +102,20 @@ def ended(pair):
 
 
 def in_this_process(workdir, monkeypatch, *settings, devices=8):
-    monkeypatch.setattr(registry, "build", lambda c: (Line(), batches_from, batch_of(99)))
+    monkeypatch.setattr(
+        registry, "build", lambda c: (Line(), data_of(batches_from, validation=HeldOut()))
+    )
     some = jax.local_devices()[:devices]
     monkeypatch.setattr(jax, "devices", lambda: some)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     changes = [f"--config.{setting}" for setting in settings]
     assert command.main(["train", *SETTINGS, f"--workdir={workdir}", *changes]) == 0
+
+
+def validations(workdir):
+    """Step -> validation loss."""
+    found = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
+    return {report["step"]: report["val/loss"] for report in found if "val/loss" in report}
 
 
 def assert_same_run(found, expected):
@@ -163,6 +176,10 @@ def test_a_run_that_loses_processes_equals_one_process(tmp_path, cache, monkeypa
     assert f"resuming after step {hold - 10}" in (workdir / "log.txt").read_text()
     assert len(reports(workdir)) == STEPS
     assert_same_run(reports(workdir), expected)
+    whole, found = validations(tmp_path / "whole"), validations(workdir)
+    assert list(whole) == [60, 120, 180, 240, 300] and len(found) >= 4  # SIGTERM may skip one
+    for step, loss in found.items():  # on several meshes
+        assert loss == pytest.approx(whole[step], abs=1e-6), step
     assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == f"{STEPS:07d}.png"
 
 

@@ -10,7 +10,7 @@ import line
 import numpy as np
 import pytest
 from etils import epath
-from line import Line, batch_of, batches_from
+from line import Line, batches_from, data_of
 
 from jaxedit.checkpoints.train_state import BucketError, Checkpoints
 from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
@@ -32,7 +32,7 @@ def make_config(**changes):
 
 
 def run(config, workdir, objective=None):
-    return loop.train(config, epath.Path(workdir), objective or Line(), batches_from, batch_of(99))
+    return loop.train(config, epath.Path(workdir), objective or Line(), data_of(batches_from))
 
 
 def test_trains_and_reports(tmp_path):
@@ -109,7 +109,7 @@ def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_
 
 
 def use(monkeypatch, objective, batches=batches_from):
-    monkeypatch.setattr(registry, "build", lambda config: (objective, batches, batch_of(99)))
+    monkeypatch.setattr(registry, "build", lambda config: (objective, data_of(batches)))
 
 
 def arguments(workdir, *more):
@@ -217,7 +217,7 @@ def test_the_first_command(tmp_path, monkeypatch, capsys):
 
 
 def test_a_bucket_that_takes_no_checkpoint_is_tried_again(tmp_path, monkeypatch, capsys):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise BucketError("gs://bucket: a checkpoint was not written: 503")
 
     use(monkeypatch, Line())

@@ -7,9 +7,11 @@ import pytest
 
 from jaxedit.train import losses
 from jaxedit.train.losses import (
+    accuracy_by_quarter,
     bitwise_loss,
     distillation_loss,
     head_loss,
+    mean_of_rows,
     mean_where,
     scale_weights,
     token_loss,
@@ -91,3 +93,22 @@ def test_mean_where_by_hand():
     values = jnp.array([[1.0, 2.0, 6.0]])
     assert mean_where(values, values > 1) == 4
     assert mean_where(values, values > 9) == 0
+
+
+def test_mean_of_rows_by_hand():
+    values = jnp.array([[[1.0, 2.0]], [[3.0, 6.0]], [[50.0, 60.0]]])  # [3,1,2]
+    valid = jnp.array([True, True, False])
+    assert mean_of_rows(values, valid) == 3.0
+    np.testing.assert_array_equal(mean_of_rows(values, valid, (0, 1)), [2.0, 4.0])
+    assert mean_of_rows(values, None) == values.mean()
+    np.testing.assert_array_equal(mean_of_rows(values, None, (0, 1)), values.mean((0, 1)))
+    assert mean_of_rows(values, jnp.zeros(3, bool)) == 0.0
+    assert mean_of_rows(jnp.array([[2.0], [np.nan]]), valid[1:]) == 2.0  # filled up with anything
+
+
+def test_accuracy_by_quarter_by_hand():
+    right = jnp.array([[1, 1, 0, 1, 0, 0, 1, 0], [1, 0, 0, 0, 1, 1, 1, 1]], bool)
+    found = accuracy_by_quarter(right, None)
+    assert [float(found[f"accuracy_q{i}"]) for i in (1, 2, 3, 4)] == [0.75, 0.25, 0.5, 0.75]
+    found = accuracy_by_quarter(right, jnp.array([True, False]))
+    assert [float(found[f"accuracy_q{i}"]) for i in (1, 2, 3, 4)] == [1.0, 0.5, 0.0, 0.5]

@@ -117,7 +117,7 @@ def case(maker):
         bits = random.integers(0, 2, (ROWS, 69, 4), np.int32)
         source, inputs = (random.standard_normal((ROWS, n, 4), np.float32) for n in (64, 68))
         pair, frozen["bsq"] = (source, Labels(bits, inputs)), {}
-        getattr(objective, "inner", objective).tokens = lambda _, batch, key: (
+        getattr(objective, "inner", objective).tokens = lambda _, batch, key, **kwargs: (
             batch.source,
             batch.target,
         )

@@ -8,6 +8,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig
 from jaxedit.train.reporting import (
     MetricWriter,
@@ -99,6 +100,19 @@ def test_files_are_replaced_whole(tmp_path):
         replace_text(path, text)
         assert path.read_text() == text
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_validation_has_names_of_its_own(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with MetricWriter(epath.Path(tmp_path), TrainConfig(steps=40), start=0) as writer:
+        values = {"loss": 1.5, "psnr": 21.234, "accuracy_q1": 0.5}
+        writer.write_validation(10, values, Best(8, 1.25))
+        writer.write_images(10, np.zeros((1, 1, 8, 8, 3), np.uint8), "validation")
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    expected = {"step": 10, "val/loss": 1.5, "val/psnr": 21.234, "val/accuracy_q1": 0.5}
+    assert json.loads(line) == expected
+    assert caplog.messages == ["step 10/40  val/loss 1.5000  psnr 21.23  lowest 1.2500 at step 8"]
+    assert (tmp_path / "samples/0000010-validation.png").exists()
 
 
 def test_writer_makes_a_picture_and_a_dashboard(tmp_path):

@@ -15,7 +15,12 @@ from jaxedit.planning import activations, flops
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.objectives import bsq_losses as losses
 from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
-from jaxedit.train.objectives.reconstruction import Metrics, ReconstructionLoss, pixels_of
+from jaxedit.train.objectives.reconstruction import (
+    Metrics,
+    ReconstructionLoss,
+    pixels_of,
+    valid_pictures,
+)
 from jaxedit.tree import Tree
 
 
@@ -60,7 +65,14 @@ class BSQObjective(Objective):
         return self.reconstruction.frozen()
 
     def loss(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
         """Reconstruction, quantiser, perceptual and adversarial losses of one batch.
 
@@ -70,16 +82,19 @@ class BSQObjective(Objective):
           batch: B pairs; both pictures of a pair are reconstructed.
           key: key[], for the scales that are dropped.
           step: i32[], finished steps.
+          is_training: whether scales are dropped; see `ReconstructionLoss` too.
 
         Returns:
           loss f32[], metrics f32[].
         """
         cfg = self.settings
-        x = pixels_of(batch)
-        keep = losses.draw_kept(key, len(cfg.scales), cfg.scale_drop)
-        output, quantized = self._reconstruct(params, x, keep)
+        x, valid = pixels_of(batch), valid_pictures(batch)
+        keep = losses.draw_kept(key, len(cfg.scales), cfg.scale_drop if is_training else 0.0)
+        output, quantized = self._reconstruct(params, x, keep, valid)
         terms = jax.tree.map(lambda t: losses.mean_of_kept(t, keep), quantized.terms)
-        total, metrics = self.reconstruction(params, frozen, output, x, step)
+        total, metrics = self.reconstruction(
+            params, frozen, output, x, step, valid=valid, is_training=is_training
+        )
         total += losses.quantizer_loss(terms, cfg)
         metrics |= {**terms._asdict(), **bit_entropies(quantized.bit_rates)}
         return total, metrics
@@ -113,7 +128,7 @@ class BSQObjective(Objective):
         save_pretrained(directory, config, networks, dtype=self.export_dtype)
 
     def _reconstruct(
-        self, params: Tree, x: jax.Array, keep: jax.Array
+        self, params: Tree, x: jax.Array, keep: jax.Array, valid: jax.Array | None = None
     ) -> tuple[jax.Array, losses.Quantized]:
         apply = functools.partial(self.tokenizer.apply, {"params": params["bsq"]})
         quantized = losses.quantize_pyramid(
@@ -121,6 +136,7 @@ class BSQObjective(Objective):
             self.settings.scales,
             keep,
             inv_temperature=self.settings.inv_temperature,
+            valid=valid,
         )
         return apply(quantized.features[-1], method="decode"), quantized
 

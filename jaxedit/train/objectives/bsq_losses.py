@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxedit.config import BSQTrainConfig, Scales
 from jaxedit.ops import pyramid, quantize
+from jaxedit.train.losses import mean_of_rows
 
 
 class QuantizerTerms(NamedTuple):
@@ -39,7 +40,12 @@ class Quantized(NamedTuple):
 
 
 def quantize_pyramid(
-    raw: jax.Array, scales: Scales, keep: jax.Array, *, inv_temperature: float
+    raw: jax.Array,
+    scales: Scales,
+    keep: jax.Array,
+    *,
+    inv_temperature: float,
+    valid: jax.Array | None = None,
 ) -> Quantized:
     """Quantise `raw` scale by scale with straight-through gradients.
 
@@ -51,6 +57,7 @@ def quantize_pyramid(
       scales: grids in latent positions; the last is (H, W).
       keep: bool[K]; a scale that is not kept adds nothing.
       inv_temperature: sharpness of the entropies.
+      valid: bool[B], pictures that count in terms and rates; None is all.
     """
     residual, cum = raw, jnp.zeros_like(raw)
     features, terms, rates = [], [], []
@@ -60,19 +67,21 @@ def quantize_pyramid(
         codes = jnp.where(keep[k], pyramid.linear_resize(codes, scales[-1]), 0)
         residual, cum = residual - codes, cum + codes
         features.append(cum)
-        terms.append(quantizer_terms(quantize.normalize(r), bits, inv_temperature))
-        rates.append(bits.mean((0, 1, 2), dtype=jnp.float32))
+        terms.append(quantizer_terms(quantize.normalize(r), bits, inv_temperature, valid))
+        rates.append(mean_of_rows(bits.astype(jnp.float32), valid, (0, 1, 2)))
     stacked = QuantizerTerms(*map(jnp.stack, zip(*terms, strict=True)))
     return Quantized(jnp.stack(features), stacked, jnp.stack(rates))
 
 
-def quantizer_terms(unit: jax.Array, bits: jax.Array, inv_temperature: float) -> QuantizerTerms:
+def quantizer_terms(
+    unit: jax.Array, bits: jax.Array, inv_temperature: float, valid: jax.Array | None = None
+) -> QuantizerTerms:
     """Commitment and entropies of the unit residuals f32[B,h,w,d] and their bits bool[B,h,w,d]."""
     codes = quantize.codes_of(bits)
-    commit = jnp.mean((unit - codes) ** 2)
+    commit = mean_of_rows((unit - codes) ** 2, valid)
     negative = jax.nn.sigmoid(-4 * inv_temperature * unit.shape[-1] ** -0.5 * unit)
-    sample = binary_entropy(negative).sum(-1).mean()
-    code = binary_entropy(negative.mean((0, 1, 2))).sum()
+    sample = mean_of_rows(binary_entropy(negative).sum(-1), valid)
+    code = binary_entropy(mean_of_rows(negative, valid, (0, 1, 2))).sum()
     return QuantizerTerms(commit, sample, code)
 
 

@@ -22,7 +22,12 @@ from jaxedit.planning import activations, flops
 from jaxedit.sampling import sample_editar as sampling
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
-from jaxedit.train.losses import distillation_loss, head_loss, mean_where
+from jaxedit.train.losses import (
+    accuracy_by_quarter,
+    distillation_loss,
+    head_loss,
+    token_accuracies,
+)
 from jaxedit.train.objectives.corruption import corrupt, draw_dropped, randomize_tokens
 from jaxedit.train.objectives.frozen_networks import cast_block_kernels, read_frozen, read_teacher
 from jaxedit.train.objectives.objective import FROZEN, TRAINED, Metrics, Objective, Pass
@@ -79,7 +84,14 @@ class EditARObjective(Objective):
         return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
         """Cross-entropy of the target's codes, and the distance to the teacher's features.
 
@@ -89,31 +101,35 @@ class EditARObjective(Objective):
           batch: B pairs.
           key: key[], for dropped conditions and for dropout.
           step: i32[], not used.
+          is_training: whether codes are disturbed, conditions dropped and dropout on.
 
         Returns:
           loss f32[], metrics f32[].
         """
         source, target = self.codes(frozen["vq"], batch)
         is_random = jnp.zeros(len(target), bool)
-        if self.settings.random_share:
+        if self.settings.random_share and is_training:
             random_key, key = jax.random.split(key)
             share, codes = self.settings.random_share, self.model.editar.codes
             source, target, is_random = randomize_tokens(random_key, source, target, share, codes)
         seen = target
-        if self.settings.spoilt_share:
+        if self.settings.spoilt_share and is_training:
             spoil_key, key = jax.random.split(key)
             share, codes = self.settings.spoilt_share, self.model.editar.codes
             seen = corrupt(spoil_key, source, target, share, codes)
-        hidden = self._predict(frozen | params, batch, (source, seen), key)
-        result = head_loss(hidden, params["transformer"]["head"]["kernel"], target)
-        metrics = {"ce": result.loss, **accuracies(result.right, source, target)}
+        hidden = self._predict(frozen | params, batch, (source, seen), key, is_training)
+        kernel = params["transformer"]["head"]["kernel"]
+        result = head_loss(hidden, kernel, target, batch.valid)
+        metrics = {"ce": result.loss, **token_accuracies(result.right, source, target, batch.valid)}
+        if not is_training:
+            metrics |= accuracy_by_quarter(result.right, batch.valid)
         if self.teacher is None:
             return result.loss, metrics
         variables = {"params": params["transformer"]}
         student = self.transformer.apply(variables, hidden, method="align")
         features = self.teacher_features(frozen["vit"], batch.target)
         features = jnp.where(is_random[:, None, None], jax.lax.stop_gradient(student), features)
-        metrics["distill"] = distillation_loss(student, features)
+        metrics["distill"] = distillation_loss(student, features, batch.valid)
         return result.loss + self.settings.distill_weight * metrics["distill"], metrics
 
     def passes(self) -> list[Pass]:
@@ -205,10 +221,11 @@ class EditARObjective(Objective):
         batch: EditBatch,
         codes: tuple[jax.Array | None, jax.Array],
         key: jax.Array,
+        is_training: bool,
     ) -> jax.Array:
         drop_key, dropout_key = jax.random.split(key)
         source, target = codes
-        dropped = draw_dropped(drop_key, len(target), self.settings.drop)
+        dropped = draw_dropped(drop_key, len(target), self.settings.drop if is_training else 0.0)
         text, mask = batch.text_ids, batch.text_mask
         text = self.text_encoder.apply({"params": networks["t5"]}, text, mask)
         if source is None:
@@ -221,28 +238,10 @@ class EditARObjective(Objective):
             text_mask=None if source is not None else mask,
             drop_text=dropped.text,
             drop_image=None if source is None else dropped.image,
-            deterministic=False,
+            deterministic=not is_training,
             rngs={"dropout": dropout_key},
             method="hidden",
         )
-
-
-def accuracies(right: jax.Array, source: jax.Array | None, target: jax.Array) -> Metrics:
-    """Share of right codes: of all and, with a source, of those to copy and those to change.
-
-    Args:
-      right: bool[B,N], where the likeliest code is the target's.
-      source: i32[B,N], or None.
-      target: i32[B,N].
-    """
-    metrics = {"accuracy": right.mean()}
-    if source is None:
-        return metrics
-    kept = source == target
-    return metrics | {
-        "accuracy_copy": mean_where(right, kept),
-        "accuracy_edit": mean_where(right, ~kept),
-    }
 
 
 def load_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:

@@ -75,9 +75,12 @@ class LoRAObjective(Objective):
         batch: EditBatch,
         key: jax.Array,
         step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """The other objective's loss of the sums."""
-        return self.inner.loss(self.joined(params, frozen), frozen, batch, key, step)
+        """Return the other objective's loss of the sums."""
+        joined = self.joined(params, frozen)
+        return self.inner.loss(joined, frozen, batch, key, step, is_training=is_training)
 
     def passes(self) -> list[Pass]:
         """The other objective's, its trained networks now frozen, and the additions."""

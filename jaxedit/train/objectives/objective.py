@@ -61,12 +61,28 @@ class Objective(Protocol):
         """
 
     def loss(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """(loss f32[], metrics by name) of one micro-batch.
+        """Return (loss f32[], metrics by name) of one micro-batch.
 
         Metrics f32[] are averaged over the micro-batches; arrays [n, ...] are joined, and are for
         `after_update` to take out.
+
+        Args:
+          params: as `init` makes them.
+          frozen: as `frozen` makes them.
+          batch: B pairs.
+          key: key[], for dropout and whatever else is drawn.
+          step: i32[], finished steps.
+          is_training: False: nothing is drawn (no dropout, no dropped conditions, no noise), rows
+            that are not `valid` do not count, and there are more metrics.
         """
 
     def passes(self) -> list[Pass]:

@@ -12,6 +12,7 @@ from jaxedit.models.discriminator import Discriminator
 from jaxedit.models.lpips import LPIPS
 from jaxedit.ops.image import to_float
 from jaxedit.planning import activations, flops
+from jaxedit.train.losses import mean_of_rows
 from jaxedit.train.objectives.objective import FROZEN, THROUGH, TRAINED, Metrics, Pass
 from jaxedit.tree import Tree
 
@@ -76,7 +77,15 @@ class ReconstructionLoss:
         return lpips + (patches if cfg.gan_weight else 0)
 
     def __call__(
-        self, params: Tree, frozen: Tree, output: jax.Array, x: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        output: jax.Array,
+        x: jax.Array,
+        step: jax.Array,
+        *,
+        valid: jax.Array | None = None,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
         """The weighted sum of all losses.
 
@@ -86,18 +95,25 @@ class ReconstructionLoss:
           output: f32[B,H,W,3], the reconstruction, not clamped.
           x: f32[B,H,W,3] in [-1,1], the pictures.
           step: i32[], finished steps.
+          valid: bool[B], pictures that count; None is all.
+          is_training: False: without the adversarial losses, as a discriminator judges by the
+            statistics of its batch, and with the mean PSNR of pictures, not that of the batch.
 
         Returns:
           loss f32[], metrics f32[].
         """
         cfg = self.settings
-        l1, mse = jnp.abs(output - x).mean(), ((output - x) ** 2).mean()
+        l1 = mean_of_rows(jnp.abs(output - x), valid)
+        mse = mean_of_rows((output - x) ** 2, valid)
         total = cfg.l1_weight * l1 + cfg.mse_weight * mse
         metrics = {"l1": l1, "mse": mse, "psnr": psnr(output, x)}
+        if not is_training:
+            metrics["psnr"] = mean_of_rows(jax.vmap(psnr)(output, x), valid)
         if cfg.lpips_weight:
-            metrics["lpips"] = LPIPS().apply({"params": frozen["lpips"]}, output, x).mean()
+            distance = LPIPS().apply({"params": frozen["lpips"]}, output, x)
+            metrics["lpips"] = mean_of_rows(distance, valid)
             total += cfg.lpips_weight * metrics["lpips"]
-        if cfg.gan_weight:
+        if cfg.gan_weight and is_training:
             adversarial = self._adversarial(params["discriminator"], output, x)
             is_on = (step >= cfg.gan_start).astype(jnp.float32)
             total += cfg.gan_weight * is_on * adversarial["gan_generator"]
@@ -122,6 +138,11 @@ def pixels_of(batch: EditBatch) -> jax.Array:
     """Sources and targets of a batch, alternating: f32[2B,H,W,3] in [-1,1]."""
     pixels = jnp.stack([batch.source, batch.target], axis=1)  # [B,2,H,W,3]
     return to_float(pixels.reshape(-1, *batch.source.shape[1:]))
+
+
+def valid_pictures(batch: EditBatch) -> jax.Array | None:
+    """Return which of `pixels_of` count, bool[2B]; None: all."""
+    return None if batch.valid is None else jnp.repeat(batch.valid, 2)
 
 
 def psnr(a: jax.Array, b: jax.Array) -> jax.Array:

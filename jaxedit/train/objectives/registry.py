@@ -1,6 +1,6 @@
 """Which objective a config trains, and the batches that it sees."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from jaxedit.checkpoints import hub
 from jaxedit.checkpoints.pretrained import abstract_params
@@ -11,17 +11,14 @@ from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import fit_of
+from jaxedit.data.validation import ValidationRows
 from jaxedit.train.objectives.lora import LoRAObjective, adapt, trained_by
 from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.training_data import TrainingData
 
 
-def build(
-    config: TrainConfig,
-) -> tuple[Objective, Callable[[int, range], Iterator[EditBatch]], EditBatch]:
-    """What `loop.train` needs for this config.
-
-    Returns:
-      (objective, (finished steps, rows) -> batches, examples for the sample sheets)
+def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
+    """Return what `loop.train` needs for this config: what is trained, and its data.
 
     Raises:
       ConfigError, OSError: weights or data that do not exist or do not fit.
@@ -36,8 +33,13 @@ def build(
         return make_loader(config.data, tokenizer, fit=fit, start_step=step, rows=rows)
 
     rows = example_rows(config.data, config.sample_rows, fit)
-    examples = collate(rows, tokenizer, config.data.text_tokens)
-    return make_objective(config), batches_from, examples
+    data = TrainingData(batches_from, collate(rows, tokenizer, config.data.text_tokens))
+    if config.eval_every:
+        validation = ValidationRows(config.data, tokenizer, config.eval_batches, fit)
+        data = data._replace(validation=validation)
+        if config.data.source != "toy":  # its examples are of the test split already
+            data = data._replace(validation_examples=validation.examples(config.sample_rows))
+    return make_objective(config), data
 
 
 def make_objective(config: TrainConfig) -> Objective:

@@ -72,7 +72,14 @@ class VAREditObjective(Objective):
         return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
         """The bitwise loss, with the loss and the bit accuracy of every scale.
 
@@ -82,13 +89,15 @@ class VAREditObjective(Objective):
           batch: B pairs.
           key: key[], for bit noise, text drop and stochastic depth.
           step: i32[], not used.
+          is_training: whether there is bit noise, text drop and stochastic depth.
 
         Returns:
           loss f32[], metrics f32[].
         """
         noise_key, drop_key, path_key = jax.random.split(key, 3)
-        source, labels = self.tokens(frozen["bsq"], batch, noise_key)
-        text_drop = jax.random.bernoulli(drop_key, self.settings.text_drop, source.shape[:1])
+        text_drop = self.settings.text_drop if is_training else 0.0
+        source, labels = self.tokens(frozen["bsq"], batch, noise_key, is_training=is_training)
+        text_drop = jax.random.bernoulli(drop_key, text_drop, source.shape[:1])
         networks = frozen | params
         text = self.text_encoder.apply({"params": networks["t5"]}, batch.text_ids, batch.text_mask)
         model = self.model.varedit
@@ -97,10 +106,11 @@ class VAREditObjective(Objective):
             *(text, batch.text_mask, text_drop, source, labels.inputs),
             scales=model.scales,
             rope_scales=model.rope_scales,
-            deterministic=False,
+            deterministic=not is_training,
             rngs={"drop_path": path_key},
         )
-        result = bitwise_loss(logits, labels.bits, model.scales, self.settings.scale_weights)
+        weights = self.settings.scale_weights
+        result = bitwise_loss(logits, labels.bits, model.scales, weights, batch.valid)
         return result.loss, metrics_of(result)
 
     def passes(self) -> list[Pass]:
@@ -127,7 +137,7 @@ class VAREditObjective(Objective):
         return rows * max(pictures, predicting)
 
     def tokens(
-        self, bsq: Tree, batch: EditBatch, key: jax.Array
+        self, bsq: Tree, batch: EditBatch, key: jax.Array, *, is_training: bool = True
     ) -> tuple[jax.Array, quantize.Labels]:
         """Source tokens f32[B,Ls,Q] and the target's labels, disturbed by bitwise self-correction.
 
@@ -135,6 +145,7 @@ class VAREditObjective(Objective):
           bsq: the image tokenizer's parameters.
           batch: B pairs.
           key: key[], for the bits that are flipped.
+          is_training: whether any are.
         """
         c = self.model.varedit
         # source and target side by side: devices keep their rows
@@ -145,7 +156,7 @@ class VAREditObjective(Objective):
         source, target = raw[:, 0], raw[:, 1]
         flip = quantize.draw_flips(
             *(key, len(target), c.bits, c.latent_scales),
-            strength=self.settings.bit_noise,
+            strength=self.settings.bit_noise if is_training else 0.0,
             noise_scales=self.settings.bit_noise_scales,
         )
         labels = quantize.encode_labels(target, c.latent_scales, patchify=c.patchify, flip=flip)

@@ -14,8 +14,14 @@ from jaxedit.ops import codebook as ops
 from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.planning import activations, flops
 from jaxedit.sharding.rules import to_host
+from jaxedit.train.losses import mean_of_rows
 from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
-from jaxedit.train.objectives.reconstruction import Metrics, ReconstructionLoss, pixels_of
+from jaxedit.train.objectives.reconstruction import (
+    Metrics,
+    ReconstructionLoss,
+    pixels_of,
+    valid_pictures,
+)
 from jaxedit.tree import Tree
 
 _LLOYD = 10  # rounds of k-means per batch
@@ -83,7 +89,14 @@ class VQObjective(Objective):
         return self.reconstruction.frozen()
 
     def loss(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: jax.Array,
+        step: jax.Array,
+        *,
+        is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
         """Reconstruction, codebook, commitment, perceptual and adversarial losses of one batch.
 
@@ -93,16 +106,19 @@ class VQObjective(Objective):
           batch: B pairs; both pictures of a pair are reconstructed.
           key: key[], not used.
           step: i32[], finished steps.
+          is_training: see `ReconstructionLoss`.
 
         Returns:
           loss f32[], metrics f32[], and for `after_update` "latents" f32[n,c], "codes" i32[n].
         """
-        x = pixels_of(batch)
-        output, quantized = self._reconstruct(params["vq"], x)
-        total, metrics = self.reconstruction(params, frozen, output, x, step)
+        x, valid = pixels_of(batch), valid_pictures(batch)
+        output, quantized = self._reconstruct(params["vq"], x, valid)
+        total, metrics = self.reconstruction(
+            params, frozen, output, x, step, valid=valid, is_training=is_training
+        )
         total += quantized.codebook + self.settings.commit_weight * quantized.commit
         if batch.mask is not None:
-            metrics["drift"] = drift(quantized.z, batch.mask)
+            metrics["drift"] = drift(quantized.z, batch.mask, batch.valid)
             total += self.settings.drift_weight * metrics["drift"]
         metrics |= {
             "commit": quantized.commit,
@@ -179,10 +195,12 @@ class VQObjective(Objective):
         config = PretrainedConfig(model_type="vq", vq=self.model)
         save_pretrained(directory, config, {"vq": params["vq"]}, dtype=self.export_dtype)
 
-    def _reconstruct(self, params: Tree, x: jax.Array) -> tuple[jax.Array, Quantized]:
+    def _reconstruct(
+        self, params: Tree, x: jax.Array, valid: jax.Array | None = None
+    ) -> tuple[jax.Array, Quantized]:
         variables = {"params": params}
         latent = self.tokenizer.apply(variables, x, method="encode")
-        quantized = quantize(latent, params["codebook"], self.model.unit_norm)
+        quantized = quantize(latent, params["codebook"], self.model.unit_norm, valid)
         output = self.tokenizer.apply(variables, quantized.passed, method="decode_latent")
         return output, quantized
 
@@ -194,8 +212,12 @@ class VQObjective(Objective):
         return jnp.stack(pictures, axis=1)
 
 
-def quantize(latent: jax.Array, codebook: jax.Array, unit_norm: bool) -> Quantized:
+def quantize(
+    latent: jax.Array, codebook: jax.Array, unit_norm: bool, valid: jax.Array | None = None
+) -> Quantized:
     """Replace latents f32[B,h,w,c] by their codes from f32[V,c], with straight-through gradients.
+
+    Only the pictures `valid`, bool[B], count in the distances; None is all.
 
     Source: van den Oord et al. 2017, equation 3.
     """
@@ -207,12 +229,12 @@ def quantize(latent: jax.Array, codebook: jax.Array, unit_norm: bool) -> Quantiz
         z=z,
         codes=codes,
         passed=z + stop(vectors - z),
-        commit=jnp.mean((stop(vectors) - z) ** 2),
-        codebook=jnp.mean((vectors - stop(z)) ** 2),
+        commit=mean_of_rows((stop(vectors) - z) ** 2, valid),
+        codebook=mean_of_rows((vectors - stop(z)) ** 2, valid),
     )
 
 
-def drift(z: jax.Array, mask: jax.Array) -> jax.Array:
+def drift(z: jax.Array, mask: jax.Array, valid: jax.Array | None = None) -> jax.Array:
     """How far latents move where the picture does not change.
 
     The encoder sees the whole picture, so an edit moves latents, and with them codes, everywhere.
@@ -220,6 +242,7 @@ def drift(z: jax.Array, mask: jax.Array) -> jax.Array:
     Args:
       z: f32[2B,h,w,c], of sources and targets, alternating.
       mask: bool[B,H,W], True where the edit may change pixels.
+      valid: bool[B], pairs that count; None is all.
 
     Returns:
       f32[], mean squared distance over the positions none of whose pixels are in the mask, relative
@@ -228,10 +251,16 @@ def drift(z: jax.Array, mask: jax.Array) -> jax.Array:
     _, h, w, c = z.shape
     B, H, W = mask.shape
     kept = ~mask.reshape(B, h, H // h, w, W // w).any((2, 4))  # [B,h,w]
+    variance = z.var((0, 1, 2)).sum()
+    if valid is not None:
+        kept &= valid[:, None, None]
+        both = jnp.repeat(valid, 2)
+        mean = mean_of_rows(z, both, (0, 1, 2))
+        variance = mean_of_rows((z - mean[None, None, None]) ** 2, both, (0, 1, 2)).sum()
     pairs = z.reshape(B, 2, h, w, c)
     squares = ((pairs[:, 0] - pairs[:, 1]) ** 2).sum(-1)
     distance = jnp.where(kept, squares, 0).sum() / jnp.maximum(kept.sum(), 1)
-    return distance / (z.var((0, 1, 2)).sum() + 1e-6)
+    return distance / (variance + 1e-6)
 
 
 def draw_latents(key: jax.Array, latents: jax.Array, distance: jax.Array, count: int) -> jax.Array:

@@ -22,9 +22,11 @@ from jaxedit.config import (
 from jaxedit.data.batch import EditBatch
 from jaxedit.sharding import rules
 from jaxedit.train import loop
+from jaxedit.train.losses import token_accuracies
 from jaxedit.train.objectives.corruption import draw_dropped
-from jaxedit.train.objectives.editar import EditARObjective, accuracies, load_frozen
+from jaxedit.train.objectives.editar import EditARObjective, load_frozen
 from jaxedit.train.optim import decay_mask, make_optimizer
+from jaxedit.train.training_data import TrainingData
 
 KEY = rng.key_for(0, "loss")
 STEP = jnp.int32(0)
@@ -154,10 +156,10 @@ def test_dropped_conditions_do_not_matter(tokenizer, params):
 def test_accuracies_by_hand():
     right = jnp.array([[True, False, True, True]])
     source, target = jnp.array([[1, 2, 3, 4]]), jnp.array([[1, 2, 0, 0]])
-    found = accuracies(right, source, target)
+    found = token_accuracies(right, source, target)
     assert found == {"accuracy": 0.75, "accuracy_copy": 0.5, "accuracy_edit": 1.0}
-    assert accuracies(right, None, target) == {"accuracy": 0.75}
-    assert accuracies(right, target, target)["accuracy_edit"] == 0  # nothing to change
+    assert token_accuracies(right, None, target) == {"accuracy": 0.75}
+    assert token_accuracies(right, target, target)["accuracy_edit"] == 0  # nothing to change
 
 
 def test_text_to_image(tokenizer):
@@ -187,7 +189,8 @@ def test_trains_resumes_and_exports(tokenizer, tmp_path):
     def run(steps, workdir):
         config = make_config(tokenizer)
         config.steps, config.sample_every, config.checkpoint_every = steps, 4, 2
-        return loop.train(config, epath.Path(workdir), load(config), batches_from, make_batch(9))
+        data = TrainingData(batches_from, make_batch(9))
+        return loop.train(config, epath.Path(workdir), load(config), data)
 
     whole = run(4, tmp_path / "whole")
     run(2, tmp_path / "parts")

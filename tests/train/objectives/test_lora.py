@@ -29,6 +29,7 @@ from jaxedit.sharding.mesh import abstract_mesh
 from jaxedit.train import loop, step_memory
 from jaxedit.train.objectives import lora, registry
 from jaxedit.train.objectives.registry import abstract_objective
+from jaxedit.train.training_data import TrainingData
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")
@@ -173,8 +174,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_model, tmp_path):
     def run(steps, name):
         workdir = epath.Path(tmp_path / name)
         workdir.mkdir(exist_ok=True)
-        arguments = (workdir, objective, batches_from, make_batch(config))
-        return loop.train(changed(config, steps=steps), *arguments)
+        data = TrainingData(batches_from, make_batch(config))
+        return loop.train(changed(config, steps=steps), workdir, objective, data)
 
     whole = run(4, "whole")
     run(2, "parts")

@@ -29,7 +29,7 @@ def build(tmp_path, monkeypatch):
         )
         config = TrainConfig(model=copy.deepcopy(model), data=data, sample_rows=1)
         config.varedit.fit = own
-        _, batches_from, examples = registry.build(config)
+        _, (batches_from, examples, *_) = registry.build(config)
         return next(batches_from(0, range(1))), examples
 
     return call
@@ -50,3 +50,31 @@ def test_training_sees_the_squares_that_editing_sees(build, tmp_path, model, own
         expected = np.asarray(to_square(Image.open(tmp_path / name), 16, fit))
         for pictures in (getattr(batch, found), getattr(examples, found)):
             np.testing.assert_array_equal(pictures[0], expected)
+
+
+def test_validation_costs_nothing_when_off(monkeypatch):
+    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), sample_rows=2)
+    _, data = registry.build(config)
+    assert data.validation is data.validation_examples is None
+    config.eval_every = 5
+    _, data = registry.build(config)
+    assert len(data.validation) == config.eval_batches * config.data.batch_size
+    assert data.validation_examples is None  # the other sheet has rows of the test split already
+
+
+def test_rows_of_validation_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    rows = []
+    for i in range(40):
+        Image.new("RGB", (16, 16), (i, i, i)).save(tmp_path / f"{i}.png")
+        row = {"source": f"{i}.png", "target": f"{i}.png", "instruction": "keep it"}
+        rows.append(json.dumps(row))
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
+    data = DataConfig(source=str(tmp_path / "pairs.jsonl"), image_size=16, validation="0.2")
+    data.mixture = (("edit", 1.0),)
+    config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), data=data, eval_every=5)
+    _, data = registry.build(config)
+    first = data.validation[0]
+    np.testing.assert_array_equal(data.validation_examples.target[0], first.target)
+    assert not (data.examples.target == first.target).all((1, 2, 3)).any()

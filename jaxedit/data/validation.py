@@ -1,0 +1,170 @@
+"""The rows of the validation loss: which they are, and their batches, the same at every time."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from jaxedit.config import DataConfig, require
+from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.loader import validate
+from jaxedit.data.mixture import components, has_tasks, held_out_components
+from jaxedit.data.sources import Row
+from jaxedit.data.store import is_store
+from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.data.transforms import CROP, Fit
+from jaxedit.sharding import distributed
+
+log = logging.getLogger(__name__)
+
+
+class ValidationRows:
+    """Some held-out rows, in the shares of their mixture, each of them once.
+
+    Attributes:
+      name: where they come from.
+    """
+
+    def __init__(
+        self, config: DataConfig, tokenizer: TextTokenizer, batches: int, fit: Fit = CROP
+    ) -> None:
+        """Open the data that `config.validation` names. In a run of several processes all call it.
+
+        Args:
+          config: the training data; see `validation` there.
+          tokenizer: of the instructions.
+          batches: at most so many of `config.batch_size` rows; fewer if no more rows are there.
+          fit: how pictures become squares, see `transforms.fit_of`.
+
+        Raises:
+          ConfigError: a setting cannot work, or what it names does not exist or is not the same on
+            every host.
+          OSError: data are damaged.
+        """
+        self._config, self._tokenizer = config, tokenizer
+        if config.held_out_share:
+            self.name = f"{config.validation} of {config.source}"
+            parts = held_out_components(config, fit)
+        else:
+            other = validation_config(config)
+            validate(other)
+            self.name = "the toybox's test split" if other.source == "toy" else other.source
+            parts = components(other, fit, setting="data.validation")
+        self._parts = [part for part, _ in parts]
+        self._order = interleave(
+            [share for _, share in parts],
+            [len(part) for part in self._parts],
+            batches * config.batch_size,
+        )
+        last = self[len(self) - 1].instruction
+        distributed.assert_same_on_all_hosts({self.name: f"{len(self)} rows, the last {last!r}"})
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._order)
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`.
+
+        Raises:
+          OSError: data are damaged.
+        """
+        part, row = self._order[index]
+        return self._parts[part][row]
+
+    def examples(self, n: int) -> EditBatch:
+        """Return the first `n` rows as a batch to look at; they begin anew if there are fewer."""
+        rows = [self[i % len(self)] for i in range(n)]
+        return collate(rows, self._tokenizer, self._config.text_tokens)
+
+    def batches(self, rows: range) -> Iterator[EditBatch]:
+        """Return all batches, of `config.batch_size` rows each; `valid` marks those that count.
+
+        What the last batch lacks is filled up with the last row, which does not count again.
+
+        Args:
+          rows: which rows of each batch: those of this process's devices.
+
+        Raises:
+          OSError: data are damaged; raised by the iterator.
+        """
+        import grain  # slow to import, and only training needs it
+
+        config, size = self._config, self._config.batch_size
+        indices = [
+            begin + row for begin in range(0, len(self), size) for row in rows
+        ]  # of all batches, one after the other
+
+        def stack(found: Sequence[tuple[Row, bool]]) -> EditBatch:
+            batch = collate([row for row, _ in found], self._tokenizer, config.text_tokens)
+            return dataclasses.replace(batch, valid=np.array([valid for _, valid in found]))
+
+        batches = grain.MapDataset.source(_Padded(self, indices)).batch(len(rows), batch_fn=stack)
+        options = grain.ReadOptions(
+            num_threads=config.threads, prefetch_buffer_size=config.prefetch
+        )
+        return iter(batches.to_iter_dataset(options))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Padded:
+    """The rows with these indices, the last one in place of those that there are not."""
+
+    rows: ValidationRows
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[Row, bool]:
+        index = self.indices[position]
+        last = len(self.rows) - 1
+        return self.rows[min(index, last)], index <= last
+
+
+def validation_config(config: DataConfig) -> DataConfig:
+    """Return the data config of a validation on another source than the training rows.
+
+    Raises:
+      ConfigError: training sees the toybox's test split itself.
+    """
+    source = config.validation or "toy"
+    require(
+        source != "toy" or config.source != "toy" or config.split == "train",
+        f"data.split={config.split!r}: expected 'train', as the validation is on the test split",
+    )
+    is_like_training = kind_of(source) == kind_of(config.source)
+    mixture = config.validation_mixture or (
+        config.mixture if is_like_training else (("edit", 1.0),)
+    )
+    return dataclasses.replace(config, source=source, split="test", mixture=mixture, validation="")
+
+
+def kind_of(source: str) -> str:
+    """Return what the entries of a source's mixture are: tasks, variants or stores."""
+    if has_tasks(source):
+        return "tasks"
+    return "variants" if is_store(pathlib.Path(source)) else "stores"
+
+
+def interleave(
+    shares: Sequence[Fraction], lengths: Sequence[int], most: int
+) -> list[tuple[int, int]]:
+    """Return (part, its row) of rows whose parts keep to their shares as closely as can be.
+
+    Args:
+      shares: of the parts; they add up to 1.
+      lengths: rows of the parts. The list ends where a row would come a second time.
+      most: length of the list if there are enough rows.
+    """
+    taken, order = [0] * len(shares), []
+    for n in range(1, most + 1):
+        part = max(range(len(shares)), key=lambda i: shares[i] * n - taken[i])
+        if taken[part] == lengths[part]:
+            break
+        order.append((part, taken[part]))
+        taken[part] += 1
+    return order
