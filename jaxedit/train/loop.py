@@ -27,8 +27,7 @@ from jaxedit.train.step import TrainState, jit_step
 from jaxedit.train.stop_signal import Interrupted, StopSignal
 from jaxedit.train.training_data import TrainingData
 from jaxedit.train.training_mesh import on_training_mesh
-from jaxedit.train.validation import Validation
-from jaxedit.train.watchdog import EXPORT, SAVE, START, Watchdog
+from jaxedit.train.validation import make_validation
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def train(
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
     with (
-        Watchdog(START) as watchdog,
+        Monitor(config, workdir, objective, profile_steps) as monitor,
         on_training_mesh(config, objective) as mesh,
         StopSignal(is_alone=jax.process_count() == 1) as stop,
         Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
@@ -66,66 +65,55 @@ def train(
         start = int(state.step)
         train_step = jit_step(config, objective, state, frozen, mesh)
         batches = global_batches(data, start, mesh, config.data.batch_size)
+        validation = make_validation(config, objective, data.validation, state, frozen, mesh)
         sheets = sheets_of(data, mesh)
-        validation = None
-        if config.eval_every and data.validation:
-            validation = Validation(config, objective, data.validation, state, frozen, mesh)
         sample_key = rng.key_for(config.seed, "sheet")  # the same draw at every step
-        with Monitor(
-            config,
-            workdir,
-            objective,
-            watchdog,
-            start=start,
-            last_good=checkpoints.latest,
-            profile_steps=profile_steps,
-        ) as monitor:
-            for step in range(start + 1, config.steps + 1):
-                # data
-                with monitor.waiting_for_data(step):
-                    batch = next(batches)
+        monitor.start(start, checkpoints.latest)
+        for step in range(start + 1, config.steps + 1):
+            # data
+            with monitor.waiting_for_data(step):
+                batch = next(batches)
 
-                # step
-                with monitor.running(step):
-                    state, metrics = train_step(state, frozen, batch)
-                monitor.add(step, metrics)
-                if step == start + 1:
-                    stop.listen_to_ctrl_c()  # now there is something to save
+            # step
+            with monitor.running(step):
+                state, metrics = train_step(state, frozen, batch)
+            monitor.add(step, metrics)
+            if step == start + 1:
+                stop.listen_to_ctrl_c()  # now there is something to save
+            is_last = step == config.steps
+            is_stopping = stop.requested or checkpoints.reached_preemption(step)
 
-                is_last = step == config.steps
-                is_stopping = stop.requested or checkpoints.reached_preemption(step)
+            # validate
+            val: dict[str, float] = {}
+            if validation and not is_stopping and (is_last or step % config.eval_every == 0):
+                with monitor.validating(step):
+                    val = validation(state, frozen)
 
-                # validate
-                val: dict[str, float] = {}
-                if validation and not is_stopping and (is_last or step % config.eval_every == 0):
-                    with monitor.validating(step):
-                        val = validation(state, frozen)
+            # save
+            is_best = checkpoints.is_best(val.get("loss"))
+            if is_last or is_stopping or is_best or step % config.checkpoint_every == 0:
+                with monitor.saving(step):
+                    checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
 
-                # save
-                is_best = checkpoints.is_best(val.get("loss"))
-                if is_last or is_stopping or is_best or step % config.checkpoint_every == 0:
-                    with monitor.saving(step):
-                        checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
+            # log
+            if val:
+                monitor.report_validation(step, val, checkpoints.best())
+            if is_last or is_stopping or step % config.log_every == 0:
+                monitor.report(step)
+            if is_stopping and not is_last:
+                raise Interrupted(stop.by, step)
 
-                # log
-                if val:
-                    monitor.report_validation(step, val, checkpoints.best())
-                if is_last or is_stopping or step % config.log_every == 0:
-                    monitor.report(step)
-                if is_stopping and not is_last:
-                    raise Interrupted(stop.by, step)
-
-                # sample
-                if config.sample_every and (is_last or step % config.sample_every == 0):
-                    with monitor.drawing(step):
+            # sample
+            if config.sample_every and (is_last or step % config.sample_every == 0):
+                with monitor.drawing(step):
+                    for name, rows in sheets.items():
                         params = state.eval_params
-                        for name, rows in sheets.items():
-                            images = objective.sample_grid(params, frozen, rows, sample_key)
-                            monitor.write_images(step, images, name)
-        watchdog.enter(EXPORT)
-        state = state_to_export(state, checkpoints, config.export)
-        export(objective, state.eval_params, workdir / "export")
-        watchdog.enter(SAVE)  # leaving the block waits for the last checkpoint
+                        images = objective.sample_grid(params, frozen, rows, sample_key)
+                        monitor.write_images(step, images, name)
+
+        with monitor.exporting():
+            state = state_to_export(state, checkpoints, config.export)
+            export(objective, state.eval_params, workdir / "export")
     return state
 
 

@@ -30,17 +30,13 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Times, checks and reports the steps of a run; use as a context manager around them."""
+    """Times, checks and reports a run; open from its first moment to its last."""
 
     def __init__(
         self,
         config: TrainConfig,
         workdir: epath.Path,
         objective: Objective,
-        watchdog: Watchdog,
-        *,
-        start: int,
-        last_good: Callable[[], int | None],
         profile_steps: tuple[int, int] | None = None,
     ) -> None:
         """Count the operations of a step.
@@ -49,31 +45,19 @@ class Monitor:
           config: the run.
           workdir: gets config.json, metrics.jsonl, samples/ and a profile.
           objective: what is trained.
-          watchdog: says what goes on when it takes long.
-          start: finished steps; reports of later ones are dropped.
-          last_good: names the step of the newest checkpoint.
           profile_steps: first and last step to profile, from 1 at the start of this process.
         """
-        self._config, self._workdir, self._watchdog = config, workdir, watchdog
-        self._start = start
+        self._config, self._workdir = config, workdir
+        self._watchdog = Watchdog(phases.START)
+        self._profiler = Profiler(workdir / "profile", profile_steps)
+        self._stack = contextlib.ExitStack()
         self._flops: StepFlops | None = None
         with only_reported("counting the operations of a step"):
             self._flops = step_flops(config, objective)
-        self._window = MetricsWindow(last_good)
-        self._profiler = Profiler(workdir / "profile", profile_steps)
 
     def __enter__(self) -> Self:
-        """Open the files and the dashboards, and say what comes."""
-        with contextlib.ExitStack() as stack:
-            writer = MetricWriter(self._workdir, self._config, start=self._start)
-            self._writer = stack.enter_context(writer)
-            stack.enter_context(self._profiler)
-            self._stack = stack.pop_all()
-        if self._start >= self._config.steps:
-            steps = self._config.steps
-            log.info("all %d steps are done; another run needs another --workdir", steps)
-        else:
-            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
+        """Say from now on what goes on if it takes long."""
+        self._stack.enter_context(self._watchdog)
         return self
 
     def __exit__(
@@ -81,6 +65,23 @@ class Monitor:
     ) -> None:
         """Write a profile that has begun, and close the dashboards."""
         self._stack.__exit__(kind, error, trace)
+
+    def start(self, start: int, last_good: Callable[[], int | None]) -> None:
+        """Open the files and the dashboards, say what comes, and start the clock.
+
+        Args:
+          start: finished steps; reports of later ones are dropped.
+          last_good: names the step of the newest checkpoint.
+        """
+        self._start, self._window = start, MetricsWindow(last_good)
+        writer = MetricWriter(self._workdir, self._config, start=start)
+        self._writer = self._stack.enter_context(writer)
+        self._stack.enter_context(self._profiler)
+        if start >= self._config.steps:
+            steps = self._config.steps
+            log.info("all %d steps are done; another run needs another --workdir", steps)
+        else:
+            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
 
     @contextlib.contextmanager
     def waiting_for_data(self, step: int) -> Iterator[None]:
@@ -152,6 +153,13 @@ class Monitor:
     def write_images(self, step: int, images: np.ndarray, name: str = "samples") -> None:
         """Write the sheet u8[rows, columns, H, W, 3] of `step`: "samples" or "validation"."""
         self._writer.write_images(step, images, name)
+
+    @contextlib.contextmanager
+    def exporting(self) -> Iterator[None]:
+        """Watch the export and, after it, the end of the last checkpoint."""
+        self._watchdog.enter(phases.EXPORT)
+        yield
+        self._watchdog.enter(phases.SAVE)
 
     @contextlib.contextmanager
     def _pausing(self, phase: Phase, step: int) -> Iterator[None]:

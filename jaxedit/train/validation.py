@@ -80,3 +80,17 @@ class Validation:
     def _batches(self) -> Iterator[EditBatch]:
         local = self._rows.batches(rules.local_rows(self._mesh, self._size))
         return (rules.to_global(batch, self._mesh, self._size) for batch in local)
+
+
+def make_validation(
+    config: TrainConfig,
+    objective: Objective,
+    rows: ValidationRows | None,
+    state: TrainState,
+    frozen: Tree,
+    mesh: Mesh,
+) -> Validation | None:
+    """Return the validation of a run; None if it is off or there are no rows."""
+    if not config.eval_every or rows is None:
+        return None
+    return Validation(config, objective, rows, state, frozen, mesh)
