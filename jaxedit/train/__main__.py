@@ -38,7 +38,7 @@ FAILED = TOO_LARGE = 1
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return the exit code."""
     try:
         if page := command.asks_for_help(argv):
             is_short = page == "--help"
@@ -110,7 +110,7 @@ def _dry_run_elsewhere(args: command.Command) -> int:
 
 
 def run() -> None:
-    """Entry point of `jaxedit-train`."""
+    """Run the command `jaxedit-train`."""
     console.prepare_streams()
     try:
         code = main(sys.argv)

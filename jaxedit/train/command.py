@@ -91,7 +91,7 @@ def asks_for_help(argv: Sequence[str]) -> str:
 
 
 def help_text() -> str:
-    """All flags, then the beginning of every installed config: its commands and presets."""
+    """Return all flags, then the beginning of every installed config: commands and presets."""
     lines = ["Flags:", *(f"  --{name:<13} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
     for file in config_file.installed():
         doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
@@ -100,7 +100,7 @@ def help_text() -> str:
 
 
 def help_settings(argv: Sequence[str]) -> str:
-    """All settings of the config in a command line; without one as they are in any run.
+    """Return all settings of the config in a command line; without one as they are in any run.
 
     Raises:
       ConfigError: there is no such config.
@@ -113,7 +113,7 @@ def help_settings(argv: Sequence[str]) -> str:
 
 
 def _define() -> flags.FlagValues:
-    """The flags, on their own and not in absl's global table, so that `parse` is a function."""
+    """Define the flags, not in absl's global table but apart, so that `parse` is a function."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, FLAGS["workdir"], flag_values=values)
     flags.DEFINE_bool("dry_run", False, FLAGS["dry_run"], flag_values=values)
@@ -126,7 +126,7 @@ def _define() -> flags.FlagValues:
 
 
 def _profile_steps(text: str) -> tuple[int, int] | None:
-    """The numbers of "first,last"; None of nothing."""
+    """Return the numbers of "first,last"; None of an empty text."""
     if not text:
         return None
     match = re.fullmatch(r"(\d+),(\d+)", text)
@@ -139,7 +139,7 @@ def _profile_steps(text: str) -> tuple[int, int] | None:
 
 
 def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
-    """What the user did not choose, and how to choose it."""
+    """Return what the user did not choose, and how to choose it."""
     notes = []
     if file.preset and not file.is_chosen:
         note = f"preset {file.preset}, as none was given"
@@ -155,7 +155,7 @@ def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
 
 
 def _read_config(argv: Sequence[str]) -> tuple[list[str], ConfigFile]:
-    """All arguments but --config=FILE, their names checked, and that file."""
+    """Return all arguments but --config=FILE, their names checked, and that file."""
     rest, argument = _take_config(argv)
     file = config_file.load(argument) if argument else None
     check_names(rest[1:], list(FLAGS), file.config if file else TrainConfig())
@@ -165,7 +165,7 @@ def _read_config(argv: Sequence[str]) -> tuple[list[str], ConfigFile]:
 
 
 def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
-    """All arguments but --config=FILE (or --config FILE), and FILE; the last one counts."""
+    """Return all arguments but --config=FILE (or --config FILE), and the last FILE."""
     rest, file = [], ""
     arguments = iter(argv)
     for argument in arguments:

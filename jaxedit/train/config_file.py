@@ -32,17 +32,17 @@ class ConfigFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the run is called: FILE-PRESET."""
+        """Return what the run is called: FILE-PRESET."""
         return re.sub(r"[^\w.+-]", "-", "-".join(filter(None, [self.stem, self.preset])))
 
     @property
     def stem(self) -> str:
-        """The file's name without its ending."""
+        """Return the file's name without its ending."""
         return pathlib.Path(self.path).stem
 
     @property
     def title(self) -> str:
-        """FILE.py:PRESET, as --config takes it."""
+        """Return FILE.py:PRESET, as --config takes it."""
         return f"{self.path}:{self.preset}" if self.preset else self.path
 
 
@@ -94,7 +94,7 @@ def _module(path: str) -> ModuleType:
 
 
 def _default(module: ModuleType, path: str, known: tuple[str, ...]) -> str:
-    """The preset where none was given; "" for files without presets."""
+    """Return the preset where none was given; "" for files without presets."""
     parameters = list(inspect.signature(module.get_config).parameters.values())
     if not parameters:
         return ""

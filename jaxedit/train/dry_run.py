@@ -74,7 +74,7 @@ class DryRun(NamedTuple):
 
     @property
     def fits(self) -> bool:
-        """Whether the step fits into the memory, as far as is known."""
+        """Return whether the step fits into the memory, as far as is known."""
         return fits(self.entries, self.room) and self.compiled.traffic is not None
 
 
@@ -136,7 +136,7 @@ def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compi
 
 
 def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.stages.Lowered:
-    """The step of a run on a mesh, ready to be compiled."""
+    """Lower the step of a run for a mesh, ready to be compiled."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (
@@ -149,7 +149,7 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
 
 
 def text(run: DryRun, config: TrainConfig) -> str:
-    """The tables: mesh, memory with a verdict, and what is sent."""
+    """Return the tables: mesh, memory with a verdict, and what is sent."""
     pod, compiled = run.pod, run.compiled
     sizes = " x ".join(f"{axis}={getattr(run.mesh, axis)}" for axis in AXES)
     lines = [f"{pod.name}: {pod.devices} devices: {sizes}: {run.why}"]
@@ -171,7 +171,7 @@ def text(run: DryRun, config: TrainConfig) -> str:
 
 
 def _levers(run: DryRun, config: TrainConfig) -> list[MemorySaving]:
-    """What to change if it does not fit: estimates times what the compiler makes of the first."""
+    """Return what to change if it does not fit: estimates, scaled by what the compiler found."""
     if run.fits:
         return []
     pod, room = run.pod, run.room
@@ -182,5 +182,5 @@ def _levers(run: DryRun, config: TrainConfig) -> list[MemorySaving]:
 
 
 def is_on_tpu(mesh: Mesh) -> bool:
-    """Whether the devices of a mesh are TPUs."""
+    """Return whether the devices of a mesh are TPUs."""
     return mesh.devices.flat[0].platform == "tpu"

@@ -111,7 +111,7 @@ def warm_start(state: TrainState, name: str) -> TrainState:
 
 
 def shape_of(flat: dict[str, jax.Array], path: str) -> tuple[int, ...] | None:
-    """Shape of the array at `path`, None if there is none."""
+    """Return the shape of the array at `path`, None if there is none."""
     return flat[path].shape if path in flat else None
 
 

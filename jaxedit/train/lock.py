@@ -85,7 +85,7 @@ class Lock:
         self._close()
 
     def _flock(self) -> int | None:
-        """A locked descriptor of the lock file; None where the storage knows no such locks."""
+        """Lock the file and return its descriptor; None where the storage knows no such locks."""
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -129,7 +129,7 @@ class Lock:
                 self._write()
 
     def _read(self) -> dict[str, Any]:
-        """The note in the lock file; {} if there is none."""
+        """Return the note in the lock file; {} if there is none."""
         try:
             return json.loads(self._path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # ValueError: it is being written

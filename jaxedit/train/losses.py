@@ -28,7 +28,7 @@ class BitwiseLoss(NamedTuple):
 
 
 def scale_weights(scales: Scales, kind: str) -> np.ndarray:
-    """The share of each scale in the loss, f64[K] with sum 1.
+    """Return the share of each scale in the loss, f64[K] with sum 1.
 
     Args:
       scales: token grids (h_k, w_k).
@@ -47,7 +47,7 @@ def bitwise_loss(
     weights: str = "sqrt_area",
     valid: jax.Array | None = None,
 ) -> BitwiseLoss:
-    """Cross-entropy of the bits, averaged within each scale and weighted between scales.
+    """Return the cross-entropy of the bits, averaged in each scale and weighted between scales.
 
     Args:
       logits: f32[B,Lt,Q,2], of False and True.
@@ -83,7 +83,7 @@ class TokenLoss(NamedTuple):
 
 
 def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = None) -> TokenLoss:
-    """Cross-entropy of the codes, every token weighing the same.
+    """Return the cross-entropy of the codes, every token weighing the same.
 
     Args:
       logits: f32[B,N,V].
@@ -101,7 +101,7 @@ def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = No
 def head_loss(
     hidden: jax.Array, kernel: jax.Array, codes: jax.Array, valid: jax.Array | None = None
 ) -> TokenLoss:
-    """`token_loss` of the logits `hidden @ kernel`, of which only a part is in memory at a time.
+    """Return `token_loss` of the logits `hidden @ kernel`, of which only a part is in memory.
 
     It goes through the vocabulary part by part, and the backward pass computes each part again: so
     a part of the kernel's gradient is complete at once, and devices add each up only once.
@@ -138,7 +138,7 @@ def head_loss(
 def distillation_loss(
     student: jax.Array, teacher: jax.Array, valid: jax.Array | None = None
 ) -> jax.Array:
-    """Mean squared distance of predicted features to the teacher's, which is a constant.
+    """Return the mean squared distance of predicted features to the teacher's, a constant.
 
     Args:
       student: f32[B,n,D], the transformer's features after its alignment head.
@@ -192,7 +192,7 @@ def accuracy_by_quarter(right: jax.Array, valid: jax.Array | None) -> dict[str, 
 
 
 def mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
-    """Mean f32[] of the values at True, 0 if there is none; both arrays have one shape."""
+    """Return the mean f32[] of the values at True, 0 if there is none; both have one shape."""
     weight = where.astype(jnp.float32)
     return jnp.sum(values.astype(jnp.float32) * weight) / jnp.maximum(weight.sum(), 1.0)
 

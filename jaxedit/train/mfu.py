@@ -50,23 +50,23 @@ class StepFlops(NamedTuple):
     peak: float | None
 
     def rates(self, steps_per_second: float) -> dict[str, float]:
-        """TFLOP/s of each device and, if its peak is known, their share in it (MFU)."""
+        """Return TFLOP/s of each device and, if its peak is known, their share in it (MFU)."""
         rate = self.flops * steps_per_second / self.devices
         found = {"tflops_per_device": rate / 1e12}
         return found | {"mfu": rate / self.peak} if self.peak else found
 
 
 def step_flops(config: TrainConfig, objective: Objective) -> StepFlops:
-    """The work of one step on this run's devices."""
+    """Count the operations of one step on this run's devices."""
     flops = config.data.batch_size * flops_per_pair(objective)
     return StepFlops(flops, jax.device_count(), peak_flops(jax.devices()[0].device_kind))
 
 
 def flops_per_pair(objective: Objective) -> float:
-    """Operations of the loss of one pair of pictures, and of its gradient."""
+    """Count the operations of the loss of one pair of pictures, and of its gradient."""
     return sum(one.flops for one in objective.passes())
 
 
 def peak_flops(kind: str) -> float | None:
-    """Operations per second of a kind of device, None if they are not known."""
+    """Return the operations per second of a kind of device, None if they are not known."""
     return next((1e12 * peak for pattern, peak in PEAKS if re.search(pattern, kind)), None)

@@ -18,7 +18,7 @@ STACKED = re.compile(r"(.*/)?blocks/.*")
 
 
 def decay_mask(params: tree.Tree) -> tree.Tree:
-    """True where weight decay applies, decided by the path and the rank of one layer's array."""
+    """Return True where weight decay applies, by the path and the rank of one layer's array."""
 
     def decays(path: str, leaf: jnp.ndarray) -> bool:
         rank = len(leaf.shape) - bool(STACKED.fullmatch(path))
@@ -28,7 +28,7 @@ def decay_mask(params: tree.Tree) -> tree.Tree:
 
 
 def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
-    """Linear warm-up from 0, then constant, or a cosine down to `end_ratio` of the peak."""
+    """Return a linear warm-up from 0, then a constant, or a cosine down to `end_ratio`."""
     peak, warmup = config.learning_rate, config.warmup_steps
     after = (
         optax.constant_schedule(peak)

@@ -81,7 +81,7 @@ def listing(config: TrainConfig, title: str = "") -> str:
 
 
 def _about(part: str) -> str:
-    """The first line of the docstring of a part's dataclass."""
+    """Return the first line of the docstring of a part's dataclass."""
     cls = TrainConfig
     for name in part.split("."):
         hint = get_type_hints(cls)[name]
@@ -90,7 +90,7 @@ def _about(part: str) -> str:
 
 
 def _entry(setting: Setting) -> list[str]:
-    """A setting in lines: what to type, its type, its comment."""
+    """Return a setting in lines: what to type, its type, its comment."""
     value = str(setting.default)
     value = f'"{value}"' if "'" in value else value and shlex.quote(value)
     kind = setting.hint.__name__ if type(setting.hint) is type else str(setting.hint)
@@ -136,7 +136,7 @@ def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) 
 def _advice(
     argument: str, name: str, value: str, known: Sequence[str], flags: Sequence[str]
 ) -> str:
-    """What to type instead of a flag that does not exist."""
+    """Return what to type instead of a flag that does not exist."""
     if setting := _nearest(name, known):
         return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
     if near := difflib.get_close_matches(name, flags, 1):
@@ -147,7 +147,7 @@ def _advice(
 
 
 def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
-    """The setting that this name, or its last part, means or is close to; "" if there is none."""
+    """Return the setting that this name, or its last part, means or is close to; or ""."""
     by_last_part = {full.rpartition(".")[-1]: full for full in reversed(known)}
     last = name.rpartition(".")[-1]
     if not loosely:

@@ -37,7 +37,7 @@ class TrainState:
 def init_state(
     objective: Objective, optimizer: optax.GradientTransformation, config: TrainConfig
 ) -> TrainState:
-    """The state before the first step; a pure function, for `jit` and `eval_shape`."""
+    """Make the state before the first step; a pure function, for `jit` and `eval_shape`."""
     params = objective.init(rng.key_for(config.seed, "init"))
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -50,7 +50,7 @@ def init_state(
 def make_step(
     objective: Objective, optimizer: optax.GradientTransformation, config: TrainConfig
 ) -> Callable[[TrainState, Tree, EditBatch], tuple[TrainState, Metrics]]:
-    """The pure function (state, frozen, batch) -> (state after, metrics of this step)."""
+    """Return the pure function (state, frozen, batch) -> (state after, metrics of this step)."""
 
     def train_step(state: TrainState, frozen: Tree, batch: EditBatch) -> tuple[TrainState, Metrics]:
         key = rng.key_for(config.seed, "loss", state.step)
@@ -95,7 +95,7 @@ def accumulate(
     key: jax.Array,
     parts: int,
 ) -> tuple[Tree, Metrics]:
-    """Gradient and metrics of the mean loss over `parts` micro-batches, one after the other.
+    """Return gradient and metrics of the mean loss over `parts` micro-batches, one by one.
 
     Metrics that are arrays with rows are joined instead, in the order of the micro-batches.
 
@@ -140,7 +140,7 @@ def accumulate(
 
 
 def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:
-    """`average` moved towards `params`; the decay rises as (1 + step) / (10 + step) at first."""
+    """Move `average` towards `params`; the decay rises as (1 + step) / (10 + step) at first."""
     if not decay:
         return {}
     keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))

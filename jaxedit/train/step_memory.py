@@ -33,7 +33,7 @@ Shape = jax.ShapeDtypeStruct
 
 
 def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
-    """Everything that is in the memory of a device during a step.
+    """Return everything that is in the memory of a device during a step.
 
     Args:
       config: the run.
@@ -59,7 +59,7 @@ def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
 def state_items(
     config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
 ) -> list[MemoryItem]:
-    """What stays in the memory of a device from step to step: parameters first."""
+    """Return what stays in the memory of a device from step to step: parameters first."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     params = bytes_per_device(state.params, mesh)
@@ -79,7 +79,7 @@ def state_items(
 def memory_savings(
     config: TrainConfig, devices: int, room: DeviceMemory, *, slices: int = 1
 ) -> list[MemorySaving]:
-    """What saves memory, the cheapest first, each with the bytes that are needed from then on.
+    """Return what saves memory, the cheapest first, each with the bytes needed from then on.
 
     Micro-batches become as small as they must to fit into the room, or have one row. Each of the
     TPU slices keeps a copy of the weights.
@@ -109,7 +109,7 @@ def memory_savings(
 
 
 def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: DeviceMemory) -> int:
-    """Parts of a micro-batch of `rows` that are small enough to fit, as each row takes the same."""
+    """Return into how few parts a micro-batch of `rows` must be cut to fit."""
     config = copy.deepcopy(config)
     config.optim.accumulate *= rows
     one = memory_items(config, devices)
@@ -121,7 +121,7 @@ def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: DeviceMemo
 
 
 def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
-    """Shapes of a batch."""
+    """Return the shapes of a batch."""
     size, tokens = config.data.image_size, config.data.text_tokens
     pictures = Shape((rows, size, size, 3), jnp.uint8)
     ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))
@@ -129,13 +129,13 @@ def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
 
 
 def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:
-    """Rows of a micro-batch on each device."""
+    """Return the rows of a micro-batch on each device."""
     slices = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
     return math.ceil(config.data.batch_size / slices)
 
 
 def _activations(config: TrainConfig, objective: Objective, rows: int) -> int:
-    """Bytes of what one micro-batch of `rows` needs beside the gradients, on one device."""
+    """Return the bytes of one micro-batch of `rows` beside the gradients, on one device."""
     params = jax.eval_shape(objective.init, jax.eval_shape(lambda: rng.key_for(0, "init")))
     stacked = [x for path, x in tree.flatten(params).items() if "/blocks/" in path]
     one_block = 4 * sum(x.size // len(x) for x in stacked)  # its gradient, before it joins the rest

@@ -91,7 +91,7 @@ class StopSignal:
         return self
 
     def listen_to_ctrl_c(self) -> None:
-        """From now on Ctrl-C saves as well; a second one ends the process at once."""
+        """Let Ctrl-C save as well from now on; a second one ends the process at once."""
         self._stack.enter_context(CtrlC(self._interrupt))
 
     def _request(self, number: int, frame: FrameType | None) -> None:

@@ -39,7 +39,7 @@ def on_training_mesh(config: TrainConfig, objective: Objective) -> Iterator[Mesh
 def chosen_mesh(
     config: TrainConfig, objective: Objective, machine: Machine | None = None
 ) -> MeshConfig:
-    """The mesh of a run in numbers; logs them, and why those that were left open are so.
+    """Choose the mesh of a run; log its numbers, and why those that were left open are so.
 
     Args:
       config: the run.
@@ -63,7 +63,7 @@ def chosen_mesh(
 
 
 def this_machine() -> Machine:
-    """All devices of this run; their memory is taken to be that of the first one here."""
+    """Return all devices of this run; each is taken to have the memory of the first one here."""
     devices = jax.devices()
     return Machine(len(devices), len(slices_of(devices)), memory_of_device(jax.local_devices()[0]))
 
@@ -79,7 +79,7 @@ def check_batch(config: TrainConfig, mesh: Mesh) -> None:
 
 
 def workload_of(config: TrainConfig, objective: Objective) -> Workload:
-    """What the run asks of the mesh."""
+    """Return what the run asks of the mesh."""
     params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
     copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
     rows = config.data.batch_size // config.optim.accumulate

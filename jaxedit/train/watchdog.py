@@ -94,12 +94,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def enter(self, phase: Phase, step: int | None = None) -> None:
-        """The phase before is over and this one begins."""
+        """Begin this phase, and end the one before."""
         where = "" if step is None else f"step {step}: "
         self._now = (where, phase, time.monotonic())
 
     def rest(self) -> None:
-        """The phase before is over, and something else says what goes on."""
+        """End the phase before; something else says what goes on."""
         self._now = None
 
     def _watch(self) -> None:

@@ -54,14 +54,14 @@ class BSQObjective(Objective):
         )
 
     def init(self, key: jax.Array) -> Tree:
-        """All trained parameters, f32."""
+        """Make all trained parameters, f32."""
         tokenizer_key, discriminator_key = jax.random.split(key)
         pixels = jnp.zeros((1, 64, 64, 3))
         params = {"bsq": self.tokenizer.init(tokenizer_key, pixels)["params"]}
         return params | self.reconstruction.init(discriminator_key)
 
     def frozen(self) -> Tree:
-        """The LPIPS network, if its loss is on."""
+        """Return the LPIPS network, if its loss is on."""
         return self.reconstruction.frozen()
 
     def loss(
@@ -74,7 +74,7 @@ class BSQObjective(Objective):
         *,
         is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """Reconstruction, quantiser, perceptual and adversarial losses of one batch.
+        """Return reconstruction, quantizer, perceptual and adversarial losses of one batch.
 
         Args:
           params: as `init` makes them.
@@ -100,7 +100,7 @@ class BSQObjective(Objective):
         return total, metrics
 
     def passes(self) -> list[Pass]:
-        """Both pictures through the tokenizer, and what judges their reconstructions."""
+        """Return both pictures through the tokenizer, and what judges their reconstructions."""
         size, times = self.image_size, 2 * TRAINED
         return [
             Pass("bsq", flops.image_encoder(self.model, size), times),
@@ -109,7 +109,7 @@ class BSQObjective(Objective):
         ]
 
     def activations(self, rows: int) -> int:
-        """See `Objective`: both pictures of all pairs at once."""
+        """Return what both pictures of all pairs need at once, see `Objective`."""
         options = {"remat": self.tokenizer.remat}
         itemsize = self.tokenizer.dtype.itemsize
         one = activations.tokenizer_training(self.model, self.image_size, itemsize, **options)
@@ -118,7 +118,7 @@ class BSQObjective(Objective):
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """u8[rows,1+K,H,W,3]: each source picture, then its reconstruction after every scale."""
+        """Draw u8[rows,1+K,H,W,3]: each source, then its reconstruction after every scale."""
         return to_host(jax.jit(self._after_each_scale)(params, batch.source))
 
     def export(self, params: Tree, directory: str) -> None:
@@ -153,6 +153,6 @@ class BSQObjective(Objective):
 
 
 def bit_entropies(rates: jax.Array) -> Metrics:
-    """Mean entropy of each scale's bits over the batch, in bits, of their rates f32[K,d]."""
+    """Return the mean entropy of each scale's bits, in bits, from their rates f32[K,d]."""
     entropy = losses.binary_entropy(rates).mean(-1) / jnp.log(2.0)
     return {f"bit_entropy_{k + 1}": entropy[k] for k in range(len(rates))}

@@ -47,7 +47,7 @@ def quantize_pyramid(
     inv_temperature: float,
     valid: jax.Array | None = None,
 ) -> Quantized:
-    """Quantise `raw` scale by scale with straight-through gradients.
+    """Quantize `raw` scale by scale with straight-through gradients.
 
     Residuals are not detached: each scale sees what the gradient of the coarser ones leaves, so
     that the gradient of the sum does not grow with the number of scales.
@@ -76,7 +76,7 @@ def quantize_pyramid(
 def quantizer_terms(
     unit: jax.Array, bits: jax.Array, inv_temperature: float, valid: jax.Array | None = None
 ) -> QuantizerTerms:
-    """Commitment and entropies of the unit residuals f32[B,h,w,d] and their bits bool[B,h,w,d]."""
+    """Return commitment and entropies of unit residuals f32[B,h,w,d] and bits bool[B,h,w,d]."""
     codes = quantize.codes_of(bits)
     commit = mean_of_rows((unit - codes) ** 2, valid)
     negative = jax.nn.sigmoid(-4 * inv_temperature * unit.shape[-1] ** -0.5 * unit)
@@ -86,24 +86,24 @@ def quantizer_terms(
 
 
 def quantizer_loss(terms: QuantizerTerms, config: BSQTrainConfig) -> jax.Array:
-    """The weighted sum of the terms, of the shape that they have."""
+    """Return the weighted sum of the terms, of the shape that they have."""
     entropy = (terms.sample_entropy - terms.code_entropy) / config.inv_temperature
     aux = config.commit_weight * terms.commit + config.entropy_weight * entropy
     return config.quantizer_weight * aux
 
 
 def mean_of_kept(values: jax.Array, keep: jax.Array) -> jax.Array:
-    """Mean over scales of f32[K] where keep bool[K]."""
+    """Return the mean over scales of f32[K] where keep bool[K]."""
     return jnp.sum(jnp.where(keep, values, 0)) / jnp.sum(keep)
 
 
 def draw_kept(key: jax.Array, scales: int, drop: float) -> jax.Array:
-    """The scales a step uses, bool[K]: each is dropped with probability `drop`, the last never."""
+    """Draw the scales of a step, bool[K]: each but the last is dropped with probability `drop`."""
     keep = jax.random.bernoulli(key, 1 - drop, (scales,))
     return keep.at[-1].set(True)
 
 
 def binary_entropy(p: jax.Array) -> jax.Array:
-    """Entropy in nats of coins with probability p f32[...]; finite, with gradient, at 0 and 1."""
+    """Return the entropy in nats of coins with probability p f32[...]; finite at 0 and 1."""
     # The reference adds 1e-8 inside the log, but XLA folds log(1 - p + 1e-8) to log(1 - p).
     return -sum(x * jnp.log(jnp.maximum(x, 1e-8)) for x in (p, 1 - p))

@@ -18,7 +18,7 @@ class Dropped(NamedTuple):
 
 
 def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
-    """Which rows lose their text, their picture, or both: `share` of the rows each.
+    """Draw which rows lose their text, their picture, or both: `share` of the rows each.
 
     Args:
       key: key[].
@@ -34,7 +34,7 @@ def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
 def randomize_tokens(
     key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Random codes, the same in source and target, at any share of the positions of some rows.
+    """Put random codes, the same in source and target, at a share of positions of some rows.
 
     They can only be predicted by reading the source at the same position, which small models
     otherwise find out late: of a real picture most codes follow from those before them.
@@ -61,7 +61,7 @@ def randomize_tokens(
 def corrupt(
     key: jax.Array, source: jax.Array | None, target: jax.Array, share: float, codes: int
 ) -> jax.Array:
-    """Wrong codes in place of what some rows read of the target: half of them all, half a share.
+    """Put wrong codes in what some rows read of the target: everywhere in half of these rows.
 
     A target tells most of itself: its first blue code says that the ball is to be blue. Where that
     is spoilt, only the instruction and the source tell, and a small model learns to read them.

@@ -71,7 +71,7 @@ class EditARObjective(Objective):
         return cls(config, *frozen(config))
 
     def init(self, key: jax.Array) -> Tree:
-        """All trained parameters, f32."""
+        """Make all trained parameters, f32."""
         transformer_key, text_key = jax.random.split(key)
         params = {"transformer": init_params(self.model.editar, transformer_key)}
         if "t5" not in self._frozen:
@@ -80,7 +80,7 @@ class EditARObjective(Objective):
         return params
 
     def frozen(self) -> Tree:
-        """{"vq", "null"}, {"t5"} if it is not trained, {"vit"} if features are predicted."""
+        """Return {"vq", "null"}, {"t5"} if it is not trained, {"vit"} if features are predicted."""
         return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
@@ -93,7 +93,7 @@ class EditARObjective(Objective):
         *,
         is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """Cross-entropy of the target's codes, and the distance to the teacher's features.
+        """Return the cross-entropy of the target's codes, with the distance to the teacher added.
 
         Args:
           params: as `init` makes them.
@@ -133,7 +133,7 @@ class EditARObjective(Objective):
         return result.loss + self.settings.distill_weight * metrics["distill"], metrics
 
     def passes(self) -> list[Pass]:
-        """The pictures through the tokenizer, the text, the transformer, and perhaps a teacher."""
+        """Return pictures through the tokenizer, text, transformer, and perhaps a teacher."""
         model = self.model
         picture = flops.image_encoder(model.vq, self.config.data.image_size)
         pictures = 2 if model.editar.prefix == "edit" else 1
@@ -150,7 +150,7 @@ class EditARObjective(Objective):
         return [*found, align, Pass("vit", teacher, FROZEN)]
 
     def activations(self, rows: int) -> int:
-        """See `Objective`: reading the pictures, or the transformer."""
+        """Return the larger of reading the pictures and the transformer, see `Objective`."""
         model, itemsize = self.model, jnp.dtype(self.config.dtype).itemsize
         pictures = 2 if model.editar.prefix == "edit" else 1
         reading = pictures * activations.image_encoder(model.vq, self.config.data.image_size)
@@ -160,7 +160,7 @@ class EditARObjective(Objective):
         return rows * max(reading, predicting)
 
     def codes(self, vq: Tree, batch: EditBatch) -> tuple[jax.Array | None, jax.Array]:
-        """Codes i32[B,N] of source (None without one) and target; exact, in f32.
+        """Encode source (None without one) and target: codes i32[B,N] each; exact, in f32.
 
         Args:
           vq: the image tokenizer's parameters.
@@ -178,7 +178,7 @@ class EditARObjective(Objective):
         return codes[:, 0] if has_source else None, codes[:, -1]
 
     def teacher_features(self, vit: Tree, target: jax.Array) -> jax.Array:
-        """What the teacher sees in pictures u8[B,H,W,3]: f32[B,N/4,dt], a constant."""
+        """Return the teacher's features of pictures u8[B,H,W,3]: f32[B,N/4,dt], a constant."""
         size = self.teacher.config.patch * (self.model.editar.grid // 2)
         pixels = teacher_pixels(image.to_float(target), self.settings.teacher_view, size)
         hidden = self.teacher.apply({"params": vit}, pixels)[:, 1:]  # without the class token
@@ -187,7 +187,7 @@ class EditARObjective(Objective):
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
+        """Draw u8[rows,3,H,W,3]: source, sampled edit, target; the same noise at every step."""
         text = encode_text(
             *((frozen | params)["t5"], batch.text_ids, batch.text_mask),
             config=self.model.t5,
@@ -283,7 +283,7 @@ def abstract_frozen(config: TrainConfig) -> tuple[Tree, ViTConfig | None]:
 
 
 def null_conditions(config: TrainConfig) -> Tree:
-    """{"text", "image"}: those of `init_from`, and random constants for what it has not."""
+    """Return {"text", "image"} of `init_from`, and random constants for what it has not."""
     fresh = init_null(config.model.editar, rng.key_for(config.seed, "null"))
     made = jax.tree.map(np.asarray, fresh)
     if not config.init_from:

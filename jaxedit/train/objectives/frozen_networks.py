@@ -18,7 +18,7 @@ BLOCK_KERNEL = re.compile(r"(?:t5|transformer)/(?:first_block|blocks)/(?:.*/)?ke
 
 
 def read_frozen(name: str, network: str, model: PretrainedConfig) -> tree.Tree:
-    """One network whose settings must be those of the run.
+    """Read one network whose settings must be those of the run.
 
     Args:
       name: see `ensure_converted`.
@@ -55,7 +55,7 @@ def require_same(
 
 
 def cast_block_kernels(networks: tree.Tree, dtype: str) -> tree.Tree:
-    """The kernels of blocks in the dtype in which they are multiplied: half, in no other results.
+    """Cast the kernels of blocks to the dtype of their products: half the size, same results.
 
     Args:
       networks: arrays, parameters in their files, or ShapeDtypeStructs by network.
@@ -73,7 +73,7 @@ def cast_block_kernels(networks: tree.Tree, dtype: str) -> tree.Tree:
 
 
 def read_teacher(name: str, student: EditARConfig) -> tuple[ViTConfig, tree.Tree]:
-    """Sizes and weights of the teacher of that name or, without one, of a random one.
+    """Read sizes and weights of the teacher of that name or, without one, make random ones.
 
     Raises:
       ConfigError, OSError: there are no such weights, or they are of something else.

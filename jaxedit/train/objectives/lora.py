@@ -54,7 +54,7 @@ class LoRAObjective(Objective):
         self.kernels = targets(base, config.lora)
 
     def init(self, key: jax.Array) -> tree.Tree:
-        """{network: {... kernel: {"lora_a", "lora_b"}}}, f32; B = 0 leaves the weights alone."""
+        """Make {network: {... kernel: {"lora_a", "lora_b"}}}, f32; B = 0: nothing changes yet."""
         rank, flat = self.config.lora.rank, {}
         keys = jax.random.split(key, len(self.kernels))
         for one, (path, shape) in zip(keys, self.kernels.items(), strict=True):
@@ -65,7 +65,7 @@ class LoRAObjective(Objective):
         return tree.unflatten(flat)
 
     def frozen(self) -> tree.Tree:
-        """All networks."""
+        """Return all networks."""
         return self.inner.frozen() | cast_block_kernels(self.base, self.config.dtype)
 
     def loss(
@@ -83,7 +83,7 @@ class LoRAObjective(Objective):
         return self.inner.loss(joined, frozen, batch, key, step, is_training=is_training)
 
     def passes(self) -> list[Pass]:
-        """The other objective's, its trained networks now frozen, and the additions."""
+        """Return the other objective's, its trained networks now frozen, and the additions."""
         found = []
         for one in self.inner.passes():
             if one.network not in self.base:
@@ -99,11 +99,11 @@ class LoRAObjective(Objective):
         return found
 
     def activations(self, rows: int) -> int:
-        """The other objective's; where results of products are kept, those of additions too."""
+        """Return the other objective's; twice where results of products are kept."""
         return (2 if self.config.remat == "cheap" else 1) * self.inner.activations(rows)
 
     def _added(self, network: str) -> float:
-        """Parameters of a network's additions, as a share of its own."""
+        """Return the parameters of a network's additions, as a share of its own."""
         sides = [shape for path, shape in self.kernels.items() if path.startswith(f"{network}/")]
         added = sum(math.prod(n) * (rows + columns) for *n, rows, columns in sides)
         own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
@@ -112,7 +112,7 @@ class LoRAObjective(Objective):
     def sample_grid(
         self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """The other objective's sheet."""
+        """Draw the other objective's sheet."""
         return self.inner.sample_grid(self.joined(params, frozen), frozen, batch, key)
 
     def export(self, params: tree.Tree, directory: str) -> None:
@@ -123,7 +123,7 @@ class LoRAObjective(Objective):
         self.inner.export(tree.unflatten(sums), directory)
 
     def joined(self, params: tree.Tree, frozen: tree.Tree) -> tree.Tree:
-        """The networks as `inner` trains them, with `LowRank` in place of the chosen kernels."""
+        """Return the networks as `inner` trains them, with `LowRank` for the chosen kernels."""
         joined = tree.flatten({network: frozen[network] for network in self.base})
         for path, (a, b) in _pairs(params):
             joined[path] = LowRank(joined[path], a, b, self.scale)
@@ -150,7 +150,7 @@ def merged(kernel: Any, a: np.ndarray, b: np.ndarray, scale: float) -> LazyTenso
 
 
 def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the kernels that get an addition, by path.
+    """Return the shapes of the kernels that get an addition, by path.
 
     Args:
       base: arrays, or what has their shapes, by network.
@@ -172,7 +172,7 @@ def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
 
 
 def adapt(inner: Objective, config: TrainConfig) -> LoRAObjective:
-    """The objective that trains additions to the weights of `init_from`.
+    """Return the objective that trains additions to the weights of `init_from`.
 
     Raises:
       ConfigError: the model has no such layers, or the weights do not fit it.
@@ -185,7 +185,7 @@ def adapt(inner: Objective, config: TrainConfig) -> LoRAObjective:
 
 
 def load_base(inner: Objective, config: TrainConfig) -> tree.Tree:
-    """The networks of `init_from` that `inner` would train, f32, still in their files.
+    """Open the networks of `init_from` that `inner` would train, f32, still in their files.
 
     Raises:
       ConfigError: the weights are of another model than the config's.
@@ -203,12 +203,12 @@ def load_base(inner: Objective, config: TrainConfig) -> tree.Tree:
 
 
 def trained_by(inner: Objective) -> list[str]:
-    """Names of the networks of VAREdit or EditAR that an objective trains."""
+    """Return the names of the networks of VAREdit or EditAR that an objective trains."""
     return [network for network in ("transformer", "t5") if network not in inner.frozen()]
 
 
 def _pairs(params: tree.Tree) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """A and B by the path of their kernel."""
+    """Return A and B by the path of their kernel."""
     flat = tree.flatten(params)
     for path, a in flat.items():
         if path.endswith("/lora_a"):

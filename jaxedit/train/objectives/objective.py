@@ -30,7 +30,7 @@ class Pass(NamedTuple):
 
     @property
     def flops(self) -> float:
-        """Operations of all that."""
+        """Return the operations of all that."""
         return self.times * (self.forward.weights + self.forward.scores)
 
 
@@ -52,10 +52,10 @@ class Objective(Protocol):
         return cls(config)
 
     def init(self, key: jax.Array) -> Tree:
-        """All trained parameters, f32."""
+        """Make all trained parameters, f32."""
 
     def frozen(self) -> Tree:
-        """Arrays that the loss needs and that are not trained, an argument of the step.
+        """Return arrays that the loss needs and that are not trained, an argument of the step.
 
         They are what `sharding.put` takes: numpy arrays, or parameters still in their files.
         """
@@ -86,10 +86,10 @@ class Objective(Protocol):
         """
 
     def passes(self) -> list[Pass]:
-        """Every network that the loss runs on one pair of pictures, for the count of operations."""
+        """Return every network that the loss runs on one pair of pictures, to count operations."""
 
     def activations(self, rows: int) -> int:
-        """Bytes that loss and gradient of so many pairs need on the way: an estimate.
+        """Estimate the bytes that loss and gradient of so many pairs need on the way.
 
         Parameters, frozen networks and gradients are not counted.
         """
@@ -114,7 +114,7 @@ class Objective(Protocol):
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
+        """Draw u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
 
     def export(self, params: Tree, directory: str) -> None:
         """Write the weights and their config as a directory that `Editor` and others load."""

@@ -49,18 +49,18 @@ class ReconstructionLoss:
             self._lpips = {"lpips": keymap_lpips.read(pathlib.Path(path))}
 
     def init(self, key: jax.Array) -> Tree:
-        """{"discriminator": ...}, or nothing without a GAN."""
+        """Make {"discriminator": ...}, or nothing without a GAN."""
         if not self.settings.gan_weight:
             return {}
         variables = self.discriminator.init(key, jnp.zeros((1, 64, 64, 3)))
         return {"discriminator": variables["params"]}
 
     def frozen(self) -> Tree:
-        """The LPIPS network, if its loss is on."""
+        """Return the LPIPS network, if its loss is on."""
         return self._lpips
 
     def passes(self, size: int) -> list[Pass]:
-        """What the losses of both pictures of a pair cost, of size x size pixels each."""
+        """Return what the losses of both pictures of a pair cost, of size x size pixels each."""
         found, cfg = [], self.settings
         if cfg.lpips_weight:  # of the original and, with its gradient, of the reconstruction
             found.append(Pass("lpips", flops.vgg16(size), 2 * (FROZEN + THROUGH)))
@@ -70,7 +70,7 @@ class ReconstructionLoss:
         return found
 
     def activations(self, size: int) -> int:
-        """Bytes that the losses of a picture of size x size pixels need on the way."""
+        """Return the bytes that the losses of a picture of size x size pixels need on the way."""
         cfg = self.settings
         lpips = activations.vgg16_training(size) if cfg.lpips_weight else 0
         patches = activations.discriminator_training(cfg.gan_channels, size)
@@ -87,7 +87,7 @@ class ReconstructionLoss:
         valid: jax.Array | None = None,
         is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """The weighted sum of all losses.
+        """Return the weighted sum of all losses.
 
         Args:
           params: holds "discriminator" with a GAN.
@@ -135,7 +135,7 @@ class ReconstructionLoss:
 
 
 def pixels_of(batch: EditBatch) -> jax.Array:
-    """Sources and targets of a batch, alternating: f32[2B,H,W,3] in [-1,1]."""
+    """Return sources and targets of a batch, alternating: f32[2B,H,W,3] in [-1,1]."""
     pixels = jnp.stack([batch.source, batch.target], axis=1)  # [B,2,H,W,3]
     return to_float(pixels.reshape(-1, *batch.source.shape[1:]))
 
@@ -146,13 +146,13 @@ def valid_pictures(batch: EditBatch) -> jax.Array | None:
 
 
 def psnr(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Peak signal-to-noise ratio in dB of images f32[...] in [-1,1], clamped to that range."""
+    """Return the peak signal-to-noise ratio in dB of images f32[...], clamped to [-1,1]."""
     error = jnp.mean((jnp.clip(a, -1, 1) - jnp.clip(b, -1, 1)) ** 2)
     return 10 * jnp.log10(4 / jnp.maximum(error, 1e-10))
 
 
 def discriminator_loss(real: jax.Array, fake: jax.Array, lecam: float) -> jax.Array:
-    """Hinge loss of the discriminator's scores f32[...] of real and reconstructed images.
+    """Return the hinge loss of the scores f32[...] of real and reconstructed images.
 
     Args:
       real: scores of images.

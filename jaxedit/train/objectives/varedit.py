@@ -59,7 +59,7 @@ class VAREditObjective(Objective):
         return cls(config, frozen(config))
 
     def init(self, key: jax.Array) -> Tree:
-        """All trained parameters, f32."""
+        """Make all trained parameters, f32."""
         transformer_key, text_key = jax.random.split(key)
         params = {"transformer": init_params(self.model.varedit, transformer_key)}
         if "t5" not in self._frozen:
@@ -68,7 +68,7 @@ class VAREditObjective(Objective):
         return params
 
     def frozen(self) -> Tree:
-        """{"bsq": ...} and, if it is not trained, {"t5": ...}."""
+        """Return {"bsq": ...} and, if it is not trained, {"t5": ...}."""
         return cast_block_kernels(self._frozen, self.config.dtype)
 
     def loss(
@@ -81,7 +81,7 @@ class VAREditObjective(Objective):
         *,
         is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """The bitwise loss, with the loss and the bit accuracy of every scale.
+        """Return the bitwise loss, with the loss and the bit accuracy of every scale.
 
         Args:
           params: as `init` makes them.
@@ -114,7 +114,7 @@ class VAREditObjective(Objective):
         return result.loss, metrics_of(result)
 
     def passes(self) -> list[Pass]:
-        """Both pictures through the tokenizer, the text, the transformer."""
+        """Return both pictures through the tokenizer, the text, the transformer."""
         text_tokens, model = self.config.data.text_tokens, self.model
         picture = flops.image_encoder(model.bsq, self.config.data.image_size)
         text = FROZEN if "t5" in self._frozen else TRAINED
@@ -125,7 +125,7 @@ class VAREditObjective(Objective):
         ]
 
     def activations(self, rows: int) -> int:
-        """See `Objective`: reading both pictures, or the transformer."""
+        """Return the larger of reading both pictures and the transformer, see `Objective`."""
         model, text_tokens = self.model, self.config.data.text_tokens
         itemsize = jnp.dtype(self.config.dtype).itemsize
         pictures = 2 * activations.image_encoder(model.bsq, self.config.data.image_size)
@@ -139,7 +139,7 @@ class VAREditObjective(Objective):
     def tokens(
         self, bsq: Tree, batch: EditBatch, key: jax.Array, *, is_training: bool = True
     ) -> tuple[jax.Array, quantize.Labels]:
-        """Source tokens f32[B,Ls,Q] and the target's labels, disturbed by bitwise self-correction.
+        """Encode source tokens f32[B,Ls,Q] and labels, disturbed by bitwise self-correction.
 
         Args:
           bsq: the image tokenizer's parameters.
@@ -165,7 +165,7 @@ class VAREditObjective(Objective):
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """u8[rows,3,H,W,3]: source, sampled edit, target. The draw is the same at every step."""
+        """Draw u8[rows,3,H,W,3]: source, sampled edit, target; the same noise at every step."""
         sample = self.model.sample
         numbers = numbers_of(sample, len(self.model.varedit.scales))
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
@@ -239,7 +239,7 @@ def check(config: TrainConfig) -> None:
 
 
 def metrics_of(result: BitwiseLoss) -> Metrics:
-    """Mean accuracy, and loss_k and accuracy_k of scale k, from 1."""
+    """Return the mean accuracy, and loss_k and accuracy_k of scale k, from 1."""
     metrics = {"accuracy": result.accuracy.mean()}
     for k, (loss, accuracy) in enumerate(zip(result.per_scale, result.accuracy, strict=True), 1):
         metrics |= {f"loss_{k}": loss, f"accuracy_{k}": accuracy}

@@ -77,7 +77,7 @@ class VQObjective(Objective):
         self.reconstruction = ReconstructionLoss(self.settings, "vq")
 
     def init(self, key: jax.Array) -> Tree:
-        """All trained parameters and the idle counts, f32."""
+        """Make all trained parameters and the idle counts, f32."""
         tokenizer_key, discriminator_key = jax.random.split(key)
         side = self.model.stride
         params = self.tokenizer.init(tokenizer_key, jnp.zeros((1, side, side, 3)))["params"]
@@ -85,7 +85,7 @@ class VQObjective(Objective):
         return {"vq": params, "usage": usage} | self.reconstruction.init(discriminator_key)
 
     def frozen(self) -> Tree:
-        """The LPIPS network, if its loss is on."""
+        """Return the LPIPS network, if its loss is on."""
         return self.reconstruction.frozen()
 
     def loss(
@@ -98,7 +98,7 @@ class VQObjective(Objective):
         *,
         is_training: bool = True,
     ) -> tuple[jax.Array, Metrics]:
-        """Reconstruction, codebook, commitment, perceptual and adversarial losses of one batch.
+        """Return reconstruction, codebook, perceptual and adversarial losses of a batch.
 
         Args:
           params: as `init` makes them.
@@ -128,7 +128,7 @@ class VQObjective(Objective):
         return total, metrics
 
     def passes(self) -> list[Pass]:
-        """Both pictures through the tokenizer, and what judges their reconstructions."""
+        """Return both pictures through the tokenizer, and what judges their reconstructions."""
         size, times = self.image_size, 2 * TRAINED
         return [
             Pass("vq", flops.image_encoder(self.model, size), times),
@@ -137,7 +137,7 @@ class VQObjective(Objective):
         ]
 
     def activations(self, rows: int) -> int:
-        """See `Objective`: both pictures of all pairs at once."""
+        """Return what both pictures of all pairs need at once, see `Objective`."""
         options = {"remat": self.tokenizer.remat}
         itemsize = self.tokenizer.dtype.itemsize
         one = activations.tokenizer_training(self.model, self.image_size, itemsize, **options)
@@ -187,7 +187,7 @@ class VQObjective(Objective):
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
     ) -> np.ndarray:
-        """u8[rows,4,H,W,3]: source, its reconstruction, target, its reconstruction."""
+        """Draw u8[rows,4,H,W,3]: source, its reconstruction, target, its reconstruction."""
         return to_host(jax.jit(self._both)(params["vq"], batch))
 
     def export(self, params: Tree, directory: str) -> None:
@@ -235,7 +235,7 @@ def quantize(
 
 
 def drift(z: jax.Array, mask: jax.Array, valid: jax.Array | None = None) -> jax.Array:
-    """How far latents move where the picture does not change.
+    """Return how far latents move where the picture does not change.
 
     The encoder sees the whole picture, so an edit moves latents, and with them codes, everywhere.
 
@@ -264,7 +264,7 @@ def drift(z: jax.Array, mask: jax.Array, valid: jax.Array | None = None) -> jax.
 
 
 def draw_latents(key: jax.Array, latents: jax.Array, distance: jax.Array, count: int) -> jax.Array:
-    """Latents drawn with the squared distance to their codes, all different if there are enough.
+    """Draw latents by the squared distance to their codes, all different if there are enough.
 
     Args:
       key: key[].
