@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import CLIPConfig, TowerConfig
-from jaxedit.nn.attend import attend
-from jaxedit.nn.attention import join_heads, split_heads
+from jaxedit.nn.attention import dot_product_attention, join_heads, split_heads
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops import masks
 from jaxedit.tree import Tree
@@ -33,7 +32,7 @@ class Attention(nn.Module):
         q, k, v = (
             split_heads(dense(D, INIT_STD, self.dtype, name=name)(x), heads) for name in "qkv"
         )
-        out = join_heads(attend(q * (D // heads) ** -0.5, k, v, mask))
+        out = join_heads(dot_product_attention(q * (D // heads) ** -0.5, k, v, mask))
         return dense(D, INIT_STD, self.dtype, name="proj")(out).astype(jnp.float32)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
-from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import dot_product_attention
 from jaxedit.nn.layers import RMSNorm, dense, exact
 
 
@@ -68,7 +68,7 @@ class AttentivePool(nn.Module):
         kv = dense(2 * self.width, self.std, jnp.float32, **options)(text)
         kv = kv.reshape(B, T, 2, self.heads, E).transpose(2, 0, 3, 1, 4)  # [2,B,A,T,E]
         q = jnp.broadcast_to(query[None, :, None] * E**-0.5, (B, self.heads, 1, E))
-        pooled = attend(q, kv[0], kv[1], mask[:, None, None])
+        pooled = dot_product_attention(q, kv[0], kv[1], mask[:, None, None])
         # The weights sum to one, so the bias of the values passes through.
         pooled = pooled.reshape(B, self.width) + v_bias[None]
         return dense(self.width, self.std, jnp.float32, name="proj")(pooled)

@@ -15,12 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.config import EditARConfig
-from jaxedit.models.editar_block import INIT_STD, Block, stack
-from jaxedit.nn.attend import kernel_length
+from jaxedit.models.editar_block import INIT_STD, EditARBlock, stack_editar_blocks
 from jaxedit.nn.conv import conv_init
-from jaxedit.nn.embedding import look_up
-from jaxedit.nn.layers import RMSNorm, dense, dropout
-from jaxedit.nn.remat import rematerialised
+from jaxedit.nn.kernels import kernel_length
+from jaxedit.nn.layers import RMSNorm, dense, dropout, embedding_lookup, rematerialised
 from jaxedit.ops import rope
 from jaxedit.sharding.rules import constrain
 from jaxedit.tree import Tree
@@ -84,7 +82,8 @@ class EditAR(nn.Module):
     Attributes:
       config: sizes and the kind of prefix.
       dtype: of matrix products; norms, softmax, residual stream and logits are f32.
-      remat: which activations of a block the backward pass computes again, see `nn.remat`.
+      remat: which activations of a block the backward pass computes again, see
+        `nn.layers.rematerialised`.
       unroll: blocks in one turn of the loop over blocks.
     """
 
@@ -96,13 +95,13 @@ class EditAR(nn.Module):
     def setup(self) -> None:
         """Declare the parts; all blocks are stacked."""
         cfg, normal = self.config, nn.initializers.normal(INIT_STD)
-        block = rematerialised(Block, self.remat)
+        block = rematerialised(EditARBlock, self.remat)
         self.embed = self.param("embed", normal, (cfg.codes, cfg.width))
         if cfg.prefix == "class":
             self.class_embed = self.param("class_embed", normal, (cfg.classes + 1, cfg.width))
         else:
             self.text = TextMLP(cfg.width, self.dtype)
-        self.blocks = stack(block, cfg.layers, self.unroll)(cfg, self.dtype)
+        self.blocks = stack_editar_blocks(block, cfg.layers, self.unroll)(cfg, self.dtype)
         self.norm = RMSNorm(cfg.norm_eps)
         self.head = dense(cfg.codes, 0.0, jnp.float32, use_bias=False)
 
@@ -144,7 +143,7 @@ class EditAR(nn.Module):
         cfg = self.config
         drop_rate, token_rate = (0, 0) if deterministic else (cfg.dropout, cfg.token_dropout)
         text = self.embed_condition(condition, drop_text, null.text)
-        image = look_up(self.embed, target[:, :-1])
+        image = embedding_lookup(self.embed, target[:, :-1])
         if cfg.prefix == "edit":
             source = self.embed_source(source, drop_image, null.image)
             x = jnp.concatenate([source, self._dropout(text, token_rate), image], axis=1)  # [B,S,D]
@@ -182,7 +181,7 @@ class EditAR(nn.Module):
         self, source: jax.Array, drop: jax.Array | None, null: jax.Array | None
     ) -> jax.Array:
         """Embeddings f32[B,N,D] of the source's tokens i32[B,N]."""
-        x = look_up(self.embed, source)
+        x = embedding_lookup(self.embed, source)
         return x if drop is None else jnp.where(drop[:, None, None], null[None], x)
 
     def _dropout(self, x: jax.Array, rate: float) -> jax.Array:

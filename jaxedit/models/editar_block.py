@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
-from jaxedit.nn.attend import attend_causal
-from jaxedit.nn.attention import join_heads, split_heads
+from jaxedit.nn.attention import causal_attention, join_heads, split_heads
 from jaxedit.nn.layers import RMSNorm, dense, dropout
 from jaxedit.ops import rope
 from jaxedit.sharding.rules import constrain
@@ -19,7 +18,7 @@ from jaxedit.sharding.rules import constrain
 INIT_STD = 0.02  # of every kernel and embedding
 
 
-class Attention(nn.Module):
+class CausalAttention(nn.Module):
     """Causal self-attention with rotary positions; groups of heads may share keys and values."""
 
     config: EditARConfig
@@ -48,7 +47,7 @@ class Attention(nn.Module):
         k, v = (
             jnp.repeat(t, cfg.heads // cfg.groups, axis=1) for t in (k, split_heads(v, cfg.groups))
         )
-        out = join_heads(attend_causal(q, k, v, visible))
+        out = join_heads(causal_attention(q, k, v, visible))
         return dense(cfg.width, INIT_STD, self.dtype, name="proj", use_bias=False)(out)
 
 
@@ -67,7 +66,7 @@ class GatedMLP(nn.Module):
         return dense(width, INIT_STD, self.dtype, name="down", use_bias=False)(nn.silu(gate) * up)
 
 
-class Block(nn.Module):
+class EditARBlock(nn.Module):
     """Attention and MLP, each after a norm and beside a skip; the residual stream is f32."""
 
     config: EditARConfig
@@ -94,7 +93,7 @@ class Block(nn.Module):
         """
         cfg = self.config
         norm = RMSNorm(cfg.norm_eps, name="attn_norm")
-        out = Attention(cfg, self.dtype, name="attn")(norm(x), table, visible)
+        out = CausalAttention(cfg, self.dtype, name="attn")(norm(x), table, visible)
         x = x + self._dropout(out, drop_rate)
         norm = RMSNorm(cfg.norm_eps, name="mlp_norm")
         x = x + self._dropout(GatedMLP(cfg, self.dtype, name="mlp")(norm(x)), drop_rate)
@@ -104,7 +103,7 @@ class Block(nn.Module):
         return x if rate is None else dropout(x, rate, self.make_rng("dropout"))
 
 
-def stack(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
+def stack_editar_blocks(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
     """`block` scanned over `length` layers, `unroll` in a turn; they share all inputs but `x`."""
     return nn.scan(
         block,

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import Scales
-from jaxedit.nn.attend import attend
-from jaxedit.nn.attention import KeysValues, KVCache
+from jaxedit.nn.attention import dot_product_attention
+from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.ops import pyramid
 
 
@@ -55,14 +55,15 @@ class SARTraining:
         """The source sees itself; scale k sees its reference and target scales 1 to k."""
         h, w = self.scales[-1]
         source = KeysValues(*(x[:, :, : h * w] for x in new))
-        attended = [attend(queries[:, :, : h * w], *source)]
+        attended = [dot_product_attention(queries[:, :, : h * w], *source)]
         start = h * w
         for (rows, columns), reference in zip(
             self.scales, references(source, self.scales), strict=True
         ):
             stop = start + rows * columns
             target = KeysValues(*(x[:, :, h * w : stop] for x in new))
-            attended.append(attend(queries[:, :, start:stop], *_join(reference, target)))
+            seen = _join(reference, target)
+            attended.append(dot_product_attention(queries[:, :, start:stop], *seen))
             start = stop
         return jnp.concatenate(attended, axis=2), None
 
@@ -78,7 +79,7 @@ class SARPrefill:
         self, queries: jax.Array, new: KeysValues, past: None
     ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
         """The source sees itself."""
-        return attend(queries, *new), references(new, self.scales)
+        return dot_product_attention(queries, *new), references(new, self.scales)
 
 
 @jax.tree_util.register_static
@@ -93,7 +94,8 @@ class SARDecode:
     ) -> tuple[jax.Array, KeysValues]:
         """The scale sees its reference, earlier target scales and itself."""
         cache, reference = past
-        return attend(queries, *_join(reference, cache.followed_by(new, self.start))), new
+        seen = _join(reference, cache.followed_by(new, self.start))
+        return dot_product_attention(queries, *seen), new
 
 
 def _join(reference: KeysValues, target: KeysValues) -> KeysValues:

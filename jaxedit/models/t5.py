@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import T5Config
-from jaxedit.nn.embedding import look_up
-from jaxedit.nn.layers import RMSNorm, dense
+from jaxedit.nn.layers import RMSNorm, dense, embedding_lookup
 from jaxedit.ops.relative_position import position_buckets
 from jaxedit.sharding.rules import constrain
 
@@ -113,7 +112,7 @@ class T5Encoder(nn.Module):
             in_axes=(nn.broadcast, nn.broadcast),
             length=c.layers,
         )
-        x = constrain(look_up(embed, ids).astype(jnp.float32), "batch", "length", "embed")
+        x = constrain(embedding_lookup(embed, ids).astype(jnp.float32), "batch", "length", "embed")
         x, _ = layers(c, self.dtype, name="blocks")(x, bias, mask)
         return RMSNorm(c.norm_eps, name="norm")(x)
 

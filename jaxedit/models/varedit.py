@@ -15,13 +15,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import Scales, VAREditConfig
-from jaxedit.models.block import Block, Context, PerLayer, drop_rates, stack
 from jaxedit.models.condition import TextEncoder
 from jaxedit.models.sar import SARDecode, SARPrefill, SARTraining
-from jaxedit.nn.attend import kernel_length
-from jaxedit.nn.attention import BlockCausal, Extend, KeysValues, KVCache
-from jaxedit.nn.layers import dense, exact, modulate
-from jaxedit.nn.remat import rematerialised
+from jaxedit.models.varedit_block import (
+    BlockCausal,
+    Context,
+    Extend,
+    PerLayer,
+    VAREditBlock,
+    drop_rates,
+    stack_varedit_blocks,
+)
+from jaxedit.nn.kernels import kernel_length
+from jaxedit.nn.kv_cache import KeysValues, KVCache
+from jaxedit.nn.layers import dense, exact, modulate, rematerialised
 from jaxedit.ops import pyramid, rope
 from jaxedit.sharding.rules import constrain, gather
 from jaxedit.tree import Tree
@@ -50,7 +57,8 @@ class VAREdit(nn.Module):
     Attributes:
       config: sizes and modes.
       dtype: of matrix products in blocks; the rest is f32: text, embeddings, head, all norms.
-      remat: which activations of a block the backward pass computes again, see `nn.remat`.
+      remat: which activations of a block the backward pass computes again, see
+        `nn.layers.rematerialised`.
       unroll: blocks in one turn of the loop over blocks.
     """
 
@@ -63,14 +71,14 @@ class VAREdit(nn.Module):
         """Declare the parts; all blocks but the first are stacked."""
         cfg, std = self.config, self.config.init_std
         normal = nn.initializers.normal(std)
-        block = rematerialised(Block, self.remat)
+        block = rematerialised(VAREditBlock, self.remat)
         self.text = TextEncoder(cfg)
         self.pos_start = self.param("pos_start", normal, (cfg.width,))
         self.level_embed = self.param("level_embed", normal, (cfg.levels, cfg.width))
         self.word_embed = dense(cfg.width, std, jnp.float32)
         self.ada = dense(6 * cfg.width, std, jnp.float32)
         self.first_block = block(cfg, self.dtype)
-        self.blocks = stack(block, cfg.depth - 1, self.unroll)(cfg, self.dtype)
+        self.blocks = stack_varedit_blocks(block, cfg.depth - 1, self.unroll)(cfg, self.dtype)
         self.head_ada = dense(2 * cfg.width, std * 1e-3, jnp.float32)
         self.head = dense(2 * cfg.token_bits, std * 0.02, jnp.float32)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxedit import rng
 from jaxedit.config import ViTConfig
-from jaxedit.nn.attend import attend
+from jaxedit.nn.attention import dot_product_attention
 from jaxedit.nn.layers import LayerNorm, dense
 from jaxedit.ops.resize import cubic_matrix, resample
 from jaxedit.sharding.rules import constrain
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         q, k, v = (dense(D, INIT_STD, self.dtype, name=name)(x) for name in "qkv")
         # [B,A,S,E]
         heads = [y.reshape(B, S, c.heads, -1).transpose(0, 2, 1, 3) for y in (q, k, v)]
-        out = attend(heads[0] * (D // c.heads) ** -0.5, *heads[1:])
+        out = dot_product_attention(heads[0] * (D // c.heads) ** -0.5, *heads[1:])
         out = out.transpose(0, 2, 1, 3).reshape(B, S, D)
         out = dense(D, INIT_STD, self.dtype, name="proj")(out).astype(jnp.float32)
         return _gain(self, out), k

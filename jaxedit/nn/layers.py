@@ -1,4 +1,4 @@
-"""Small layers: norms, adaptive modulation, dense maps, the MLP, stochastic depth."""
+"""Small layers: norms, modulation, dropout, dense maps, the MLP, embedding tables, remat."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
-from jaxedit.sharding.rules import axes_of, gather
+from jaxedit.sharding.rules import activation_spec, axes_of, gather, param_spec
 
 
 def layer_norm(x: jax.Array, eps: float) -> jax.Array:
@@ -205,3 +205,36 @@ class MLP(nn.Module):
         """Map x[B,S,C] to the same shape, in the compute dtype."""
         hidden = nn.gelu(dense(self.hidden, self.std, self.dtype, name="up")(x), approximate=True)
         return dense(x.shape[-1], self.down_std, self.dtype, name="down")(hidden)
+
+
+def embedding_lookup(table: jax.Array, ids: jax.Array) -> jax.Array:
+    """`table[ids]`, [B,N,C]; on a mesh rows stay on their device, and only the table is sent.
+
+    By itself the compiler cuts what is looked up as the table is cut, and then moves all of it.
+
+    Args:
+      table: [V,C], cut by rows.
+      ids: i32[B,N].
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return table[ids]
+    cut, rows = param_spec(table.shape, ("rows", None)), activation_spec(ids.shape, ("batch", None))
+
+    def here(table: jax.Array, ids: jax.Array) -> jax.Array:
+        whole = jax.lax.all_gather(table, cut[0], tiled=True) if cut[0] else table
+        return whole[ids]
+
+    return jax.shard_map(here, in_specs=(cut, rows), out_specs=rows, check_vma=False)(table, ids)
+
+
+def rematerialised(block: type[nn.Module], kind: str) -> type[nn.Module]:
+    """The block with less to keep, for use in a scan over layers.
+
+    Args:
+      block: a module.
+      kind: what is computed again: "all"; "cheap": all but products with weights; or "none".
+    """
+    if kind == "none":
+        return block
+    keep = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    return nn.remat(block, prevent_cse=False, policy=keep if kind == "cheap" else None)

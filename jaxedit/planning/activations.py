@@ -17,7 +17,8 @@ All functions return bytes of one sample. `itemsize` is that of the numbers in p
 
 from jaxedit.config import BSQConfig, EditARConfig, Scales, T5Config, VAREditConfig, VQConfig
 from jaxedit.models.lpips import STAGES
-from jaxedit.nn.attend import CAUSAL_BLOCKS, MAX_SCORES
+from jaxedit.nn.attention import CAUSAL_BLOCKS
+from jaxedit.nn.kernels import MAX_SCORES
 from jaxedit.ops import pyramid
 from jaxedit.planning.tokenizer_layers import Layer, decoder_layers, encoder_layers
 
@@ -117,7 +118,7 @@ def _kept(layers: int, stream: int, products: int, whole: int, remat: str) -> in
       stream: bytes of what a block reads.
       products: of the results of products with weights.
       whole: of everything that the backward pass of a block reads.
-      remat: see `nn.remat`.
+      remat: see `nn.layers.rematerialised`.
     """
     kept = {"all": stream, "cheap": stream + products, "none": whole}[remat]
     return layers * kept + (remat != "none") * int(_AT_WORK * whole)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import Null
-from jaxedit.nn.decode_attention import ByHead, Flat, Layout
+from jaxedit.nn.kv_cache import ByHead, CacheLayout, Flat
 from jaxedit.ops import low_rank
 from jaxedit.ops.int8 import Int8, quantize
 from jaxedit.tree import Tree
@@ -49,7 +49,7 @@ class Weights:
     norm: jax.Array
     head: jax.Array
     null: Null
-    layout: Layout
+    layout: CacheLayout
 
 
 def unstack(
@@ -102,6 +102,6 @@ def unstack(
     )
 
 
-def choose_layout(config: EditARConfig, backend: str) -> Layout:
+def choose_layout(config: EditARConfig, backend: str) -> CacheLayout:
     """How caches lie in memory on a backend: cpu, gpu or tpu."""
     return Flat(config.head_width) if backend == "tpu" else ByHead(config.head_width)

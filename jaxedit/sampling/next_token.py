@@ -22,9 +22,14 @@ import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
-from jaxedit.nn.attend import attend_causal
-from jaxedit.nn.attention import KeysValues, join_heads, split_heads
-from jaxedit.nn.decode_attention import Span, decode_attention, over_spans
+from jaxedit.nn.attention import (
+    causal_attention,
+    decode_attention,
+    join_heads,
+    map_spans,
+    split_heads,
+)
+from jaxedit.nn.kv_cache import KeysValues, SharedSpan
 from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
 from jaxedit.ops.int8 import Int8, product
@@ -47,10 +52,10 @@ class Prefix:
     null: tuple[KeysValues, ...] = ()
     null_rows: int = dataclasses.field(default=0, metadata={"static": True})
 
-    def spans(self, layer: int, rows: int) -> list[Span]:
+    def spans(self, layer: int, rows: int) -> list[SharedSpan]:
         """What each of R rows sees in one layer."""
-        spans = [Span(self.picture[layer], rows - self.null_rows)] if self.picture else []
-        return spans + ([Span(self.null[layer], self.null_rows)] if self.null_rows else [])
+        spans = [SharedSpan(self.picture[layer], rows - self.null_rows)] if self.picture else []
+        return spans + ([SharedSpan(self.null[layer], self.null_rows)] if self.null_rows else [])
 
 
 class State(NamedTuple):
@@ -220,7 +225,7 @@ def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[K
         q, new = _queries_keys_values(layer, config, x, table)
         q = split_heads(q.astype(new.keys.dtype), config.heads)
         k, v = (jnp.repeat(split_heads(t, G), shared, axis=1) for t in new)
-        x = _finish_layer(layer, config, x, join_heads(attend_causal(q, k, v)))
+        x = _finish_layer(layer, config, x, join_heads(causal_attention(q, k, v)))
         store = (weights.layout.store(_by_group(config, t, len(t))) for t in new)
         kept.append(KeysValues(*store))
     return tuple(kept)
@@ -242,14 +247,14 @@ def _value_columns(layer: Layer, config: EditARConfig) -> jax.Array | Int8:
 
 
 def _sum_of_image(
-    weights: Weights, config: EditARConfig, spans: list[Span], B: int, R: int
+    weights: Weights, config: EditARConfig, spans: list[SharedSpan], B: int, R: int
 ) -> tuple[jax.Array | float, int]:
     """Sum f32[B*R,1,D] of the values of the image that each row sees, and how many they are."""
     if not spans:
         return 0.0, 0
     N = config.image_tokens
     ones = jnp.ones((B, R, config.heads, N))
-    summed = over_spans(weights.layout.mix, ones, [(s.cache.values, s.rows) for s in spans])
+    summed = map_spans(weights.layout.mix, ones, [(s.cache.values, s.rows) for s in spans])
     return summed.reshape(B * R, 1, -1), N
 
 

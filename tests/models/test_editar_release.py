@@ -16,7 +16,7 @@ from jaxedit.config import EditARConfig, llamagen
 from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.convert.keymaps.keymap_editar import KEYMAP
 from jaxedit.models.editar import EditAR, Null, init_params, left_pad
-from jaxedit.nn.attend import attend_causal
+from jaxedit.nn.attention import causal_attention
 from jaxedit.ops import rope
 from jaxedit.train.losses import distillation_loss, token_loss
 
@@ -149,7 +149,7 @@ def test_masks_match_release(text_case):
     visible = np.ones((2, S), bool)
     visible[:, :T] = arrays["out/text_mask_left_padded"]
     zeros, values = jnp.zeros((2, 1, S, S)), jnp.eye(S)[None, None] * jnp.ones((2, 1, 1, 1))
-    seen = attend_causal(zeros, zeros, values, jnp.asarray(visible))[:, 0] > 0
+    seen = causal_attention(zeros, zeros, values, jnp.asarray(visible))[:, 0] > 0
     np.testing.assert_array_equal(seen, expected)
 
 

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.models import sar
-from jaxedit.nn.attend import attend
-from jaxedit.nn.attention import KeysValues, KVCache
+from jaxedit.nn.attention import dot_product_attention
+from jaxedit.nn.kv_cache import KeysValues, KVCache
 
 SCALES = ((1, 1), (2, 2), (4, 3))
 Ls, Lt = 12, 17
@@ -26,7 +26,7 @@ def test_pool_to_the_same_grid_is_the_identity():
     assert sar.pool(x, (4, 3), (4, 3)) is x
 
 
-def test_training_view_equals_one_masked_attention():
+def test_training_pattern_equals_one_masked_attention():
     q, k, v = random_qkv()
     got, kept = sar.SARTraining(SCALES)(q, KeysValues(k, v), None)
     references = sar.references(KeysValues(k[:, :, :Ls], v[:, :, :Ls]), SCALES)
@@ -34,13 +34,13 @@ def test_training_view_equals_one_masked_attention():
     mask = np.concatenate([level[:, None] == level[None], level[:, None] >= level[None]], axis=1)
     keys = jnp.concatenate([*(r.keys for r in references), k[:, :, Ls:]], axis=2)
     values = jnp.concatenate([*(r.values for r in references), v[:, :, Ls:]], axis=2)
-    target = attend(q[:, :, Ls:], keys, values, jnp.asarray(mask)[None, None])
-    source = attend(q[:, :, :Ls], k[:, :, :Ls], v[:, :, :Ls])
+    target = dot_product_attention(q[:, :, Ls:], keys, values, jnp.asarray(mask)[None, None])
+    source = dot_product_attention(q[:, :, :Ls], k[:, :, :Ls], v[:, :, :Ls])
     np.testing.assert_allclose(got, jnp.concatenate([source, target], axis=2), atol=1e-6)
     assert kept is None
 
 
-def test_sampling_views_equal_the_training_view():
+def test_sampling_patterns_equal_the_training_pattern():
     q, k, v = random_qkv()
     expected, _ = sar.SARTraining(SCALES)(q, KeysValues(k, v), None)
     source = KeysValues(k[:, :, :Ls], v[:, :, :Ls])

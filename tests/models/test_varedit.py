@@ -11,10 +11,9 @@ from jaxedit.config import PRESETS, VAREditConfig
 from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.convert.keymaps.keymap_varedit import KEYMAP
 from jaxedit.models import varedit
-from jaxedit.models.block import Context, PerLayer
 from jaxedit.models.sar import SARTraining
 from jaxedit.models.varedit import VAREdit, init_params
-from jaxedit.nn.attention import BlockCausal
+from jaxedit.models.varedit_block import BlockCausal, Context, PerLayer
 from jaxedit.nn.layers import modulate
 from jaxedit.sharding.rules import state_shardings
 
@@ -93,18 +92,18 @@ def first_layers(module: VAREdit, case) -> dict[str, jax.Array]:
     x = jnp.concatenate([source, target], axis=1)
     found = {"cond_BD": cond, "ca_kv": text[mask], "ada_cond": ada[:, None], "block0_in": x[0]}
 
-    block, view = module.first_block, SARTraining(config.scales)
-    found |= attention_outputs(block, x, ada, text, mask, table, view, "block0")
+    block, pattern = module.first_block, SARTraining(config.scales)
+    found |= attention_outputs(block, x, ada, text, mask, table, pattern, "block0")
     context = Context(ada, text, mask, table)
-    found["block0_out"], _ = block(x, PerLayer(), context, view, None)
+    found["block0_out"], _ = block(x, PerLayer(), context, pattern, None)
     found["block0_out"] = found["block0_out"][0]
     return found
 
 
-def attention_outputs(block, x, ada, text, mask, table, view, name) -> dict[str, jax.Array]:
+def attention_outputs(block, x, ada, text, mask, table, pattern, name) -> dict[str, jax.Array]:
     """Outputs of a block's two attentions for sample 0."""
     terms = ada + block.ada_bias[None]
-    sa, _ = block.attn(modulate(x, terms[:, 2], terms[:, 4], 1e-6), table, view, None)
+    sa, _ = block.attn(modulate(x, terms[:, 2], terms[:, 4], 1e-6), table, pattern, None)
     after = x + terms[:, 0][:, None] * sa
     ca = block.cross(block.cross_norm(after), block.cross.keys_values(text), mask)
     return {f"{name}_sa_out": sa[0], f"{name}_ca_out": ca[0]}
@@ -133,12 +132,12 @@ def second_layer(case) -> dict[str, jax.Array]:
         ada = module.modulation(cond)
         table = module.rotary(config.scales, config.rope_scales)
         blocks = tuple(h * w for h, w in (*config.scales[-1:], *config.scales))
-        view = BlockCausal(blocks)
+        pattern = BlockCausal(blocks)
         names = attention_outputs(
-            module.first_block, x, ada, text, case.text_mask[:1], table, view, "block1"
+            module.first_block, x, ada, text, case.text_mask[:1], table, pattern, "block1"
         )
         context = Context(ada, text, case.text_mask[:1], table)
-        return names | {"block1_out": module.blocks(x, PerLayer(), context, view, None)[0][0]}
+        return names | {"block1_out": module.blocks(x, PerLayer(), context, pattern, None)[0][0]}
 
     swapped = params | {"first_block": first, "blocks": blocks}
     return jax.jit(lambda p: VAREdit(one).apply({"params": p}, method=run))(swapped)

@@ -1,6 +1,9 @@
-"""Attention on TPU by Pallas's splash kernel, which skips blocks that nobody sees.
+"""Kernels of softmax attention: splash on TPU, cuDNN on NVIDIA cards, XLA at once and by blocks.
 
-Source: `jax.experimental.pallas.ops.tpu.splash_attention`.
+Scores of all queries and keys at once are the largest arrays of a long sequence. The kernels and
+`blockwise_attention` never have them in memory together; `dense_attention` does.
+
+Source: `jax.experimental.pallas.ops.tpu.splash_attention`, which skips blocks that nobody sees.
 """
 
 import functools
@@ -12,13 +15,104 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxedit.sharding.mesh import device_kind
 from jaxedit.sharding.rules import activation_spec
 
-BLOCKS = (512, 384)  # lengths of a block to choose from
+# Scores of one head that may be in memory together, and from how many on a kernel is called.
+MAX_SCORES, KERNEL_SCORES = 2**19, 2**18
+SPLASH_BLOCKS = (512, 384)  # lengths of a block of the splash kernel to choose from
 LANES = 128  # lengths are padded to a multiple
 
 
-def splash(
+def takes_splash(queries: jax.Array, keys: jax.Array) -> bool:
+    """Return whether queries [B,A,N,E] and keys [B,A,S,E] go to the splash kernel."""
+    N, E = queries.shape[2:]
+    return _is_on_tpu() and _is_long(N, keys.shape[2], E, 64)
+
+
+def takes_cudnn(queries: jax.Array, keys: jax.Array) -> bool:
+    """Return whether queries [B,A,N,E] and keys [B,A,S,E] go to cuDNN.
+
+    It takes half precision on Ampere or later; older cards do not have NVIDIA in their names.
+    """
+    N, E = queries.shape[2:]
+    is_half = queries.dtype in (jnp.bfloat16, jnp.float16)
+    fits = is_half and E <= 128 and _is_long(N, keys.shape[2], E, 8)
+    return fits and device_kind().startswith("NVIDIA")
+
+
+def kernel_length(length: int, head_width: int) -> int:
+    """Return the length to which the kernel pads a sequence that attends to itself.
+
+    Padded to this length before all layers, the sequence is not copied in each.
+    """
+    if _is_on_tpu() and _is_long(length, length, head_width, 64):
+        return padded_length(length)
+    return length
+
+
+def dense_attention(
+    queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None
+) -> jax.Array:
+    """Attend with all scores in memory; arguments as of `attention.dot_product_attention`."""
+    logits = jnp.einsum("bhne,bhse->bhns", queries, keys, preferred_element_type=jnp.float32)
+    if mask is not None:
+        logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(logits, axis=-1)
+    return jnp.einsum("bhns,bhse->bhne", weights.astype(values.dtype), values)
+
+
+def blockwise_attention(
+    queries: jax.Array,
+    keys: jax.Array,
+    values: jax.Array,
+    mask: jax.Array | None = None,
+    *,
+    blocks: int | None = None,
+) -> jax.Array:
+    """Attend one block of queries after the other; the backward pass computes each again.
+
+    Args:
+      queries: [B,A,N,E].
+      keys: [B,A,S,E].
+      values: [B,A,S,E].
+      mask: as of `attention.dot_product_attention`.
+      blocks: how many; None is as few as keep each below `MAX_SCORES`.
+    """
+    N = queries.shape[2]
+    blocks = blocks or math.ceil(N * keys.shape[2] / MAX_SCORES)
+    if blocks <= 1:
+        return dense_attention(queries, keys, values, mask)
+    size = math.ceil(N / blocks)
+
+    def split(x: jax.Array) -> jax.Array:
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, blocks * size - N), (0, 0)))
+        return jnp.moveaxis(x.reshape(*x.shape[:2], blocks, size, x.shape[-1]), 2, 0)
+
+    is_shared = mask is None or mask.shape[2] == 1  # for all queries
+
+    @jax.checkpoint
+    def attend_block(queries: jax.Array, rows: jax.Array | None) -> jax.Array:
+        return dense_attention(queries, keys, values, mask if is_shared else rows)
+
+    parts = (split(queries), None if is_shared else split(mask))
+    _, out = jax.lax.scan(lambda _, part: (None, attend_block(*part)), None, parts)
+    out = jnp.moveaxis(out, 0, 2)  # [B,A,blocks,size,E]
+    return out.reshape(*out.shape[:2], blocks * size, -1)[:, :, :N]
+
+
+def cudnn_attention(
+    queries: jax.Array, keys: jax.Array, values: jax.Array, *, is_causal: bool
+) -> jax.Array:
+    """Attend by cuDNN's flash attention: [B,A,N,E] from [B,A,N,E] and twice [B,A,S,E]."""
+    q, k, v = (x.transpose(0, 2, 1, 3) for x in (queries, keys, values))  # [B,S,A,E]
+    out = jax.nn.dot_product_attention(
+        q, k, v, scale=1.0, is_causal=is_causal, implementation="cudnn"
+    )
+    return out.transpose(0, 2, 1, 3)
+
+
+def splash_attention(
     queries: jax.Array,
     keys: jax.Array,
     values: jax.Array,
@@ -44,7 +138,7 @@ def splash(
     """
     B, _, N, _ = queries.shape
     lengths = N, keys.shape[2]
-    blocks, padded = tuple(map(block_length, lengths)), tuple(map(padded_length, lengths))
+    blocks, padded = tuple(map(splash_block, lengths)), tuple(map(padded_length, lengths))
     ends = np.pad(ends, (0, padded[0] - N), mode="edge")
     operands = [_pad(queries, padded[0]), _pad(keys, padded[1]), _pad(values, padded[1])]
     axes = [("batch", "heads", None, None)] * 3
@@ -57,16 +151,16 @@ def splash(
     return out[:, :, :N].astype(values.dtype)
 
 
-def block_length(length: int) -> int:
+def splash_block(length: int) -> int:
     """How many queries (or keys) a block has: what pads a sequence of this length least."""
-    if length <= min(BLOCKS):
+    if length <= min(SPLASH_BLOCKS):
         return LANES * math.ceil(length / LANES)
-    return min(BLOCKS, key=lambda block: (block * math.ceil(length / block), -block))
+    return min(SPLASH_BLOCKS, key=lambda block: (block * math.ceil(length / block), -block))
 
 
 def padded_length(length: int) -> int:
     """The length of a sequence in whole blocks."""
-    block = block_length(length)
+    block = splash_block(length)
     return block * math.ceil(length / block)
 
 
@@ -151,3 +245,12 @@ def _pad(x: jax.Array, length: int) -> jax.Array:
     """Zeros after the last position: of [B,A,S,E] or of [B,S]."""
     axis = 2 if x.ndim == 4 else 1
     return jnp.pad(x, [(0, length - n if i == axis else 0) for i, n in enumerate(x.shape)])
+
+
+def _is_on_tpu() -> bool:
+    return device_kind().startswith("TPU")
+
+
+def _is_long(queries: int, keys: int, head_width: int, multiple: int) -> bool:
+    """Return whether a kernel for head widths that are multiples of a number is worth its call."""
+    return queries * keys >= KERNEL_SCORES and head_width % multiple == 0

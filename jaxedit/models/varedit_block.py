@@ -1,0 +1,255 @@
+"""One layer of the VAREdit transformer, what its tokens see, and the stack of all layers.
+
+An *attention pattern* is a static rule that says what new tokens see and what is kept of them.
+Patterns are pytrees without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary
+arguments. Training, prefill and sampling run the same block with another pattern and cache.
+
+Source: Infinity (Han et al. 2024), section 3.1; VAREdit, section 3; release code.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxedit.config import VAREditConfig
+from jaxedit.nn.attention import (
+    block_causal_attention,
+    dot_product_attention,
+    join_heads,
+    split_heads,
+)
+from jaxedit.nn.kv_cache import KeysValues, KVCache
+from jaxedit.nn.layers import MLP, LayerNorm, dense, drop_path, modulate
+from jaxedit.ops import rope
+from jaxedit.sharding.rules import constrain
+
+MAX_LOG_SCALE = math.log(100.0)
+
+
+class Context(NamedTuple):
+    """What every block gets besides the tokens.
+
+    ada: f32[B,6,C], shared modulation; text: [B,T,C], or None if keys and values are given layer
+    by layer; text_mask: bool[B,T]; table: f32[2,N,E/2], rotary positions of the tokens.
+    """
+
+    ada: jax.Array
+    text: jax.Array | None
+    text_mask: jax.Array
+    table: jax.Array
+
+
+class PerLayer(NamedTuple):
+    """What each block gets of its own.
+
+    drop_rate: f32[], probability to skip a residual branch of a row; text: keys and values of the
+    text in this layer; index: i32[], the block's layer in the cache. None where not needed.
+    """
+
+    drop_rate: jax.Array | None = None
+    text: KeysValues | None = None
+    index: jax.Array | None = None
+
+
+class AttentionPattern(Protocol):
+    """What new tokens see, and what is kept of them."""
+
+    def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
+        """Attend from queries [B,A,N,E], whose own keys and values are `new`, also to the past.
+
+        Returns:
+          [B,A,N,E], and what a later pattern needs of this layer, or None.
+        """
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class BlockCausal:
+    """A sequence of blocks from the start: each sees itself and all earlier ones."""
+
+    blocks: tuple[int, ...]
+    keep: bool = False  # whether keys and values are returned
+
+    def __call__(
+        self, queries: jax.Array, new: KeysValues, past: None
+    ) -> tuple[jax.Array, KeysValues | None]:
+        """See `AttentionPattern`."""
+        attended = block_causal_attention(queries, *new, self.blocks)
+        return attended, new if self.keep else None
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Extend:
+    """One more block, which sees itself and the first `start` tokens of the cache."""
+
+    start: int
+
+    def __call__(
+        self, queries: jax.Array, new: KeysValues, past: KVCache
+    ) -> tuple[jax.Array, KeysValues]:
+        """See `AttentionPattern`."""
+        return dot_product_attention(queries, *past.followed_by(new, self.start)), new
+
+
+class CosineAttention(nn.Module):
+    """Self-attention by cosines with a learned scale per head and rotary positions."""
+
+    heads: int
+    std: float
+    proj_std: float
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, table: jax.Array, pattern: AttentionPattern, past: Any
+    ) -> tuple[jax.Array, Any]:
+        """Attend from every token.
+
+        Args:
+          x: [B,N,C].
+          table: f32[2,N,E/2], from `rope.rotary_table`.
+          pattern: what the tokens see.
+          past: what the pattern needs of earlier tokens.
+
+        Returns:
+          [B,N,C] in the compute dtype, and what the pattern keeps.
+
+        Source: Swin Transformer V2, section 3.3 (cosine attention).
+        """
+        B, N, C = x.shape
+        zeros = nn.initializers.zeros
+        q_bias, v_bias = self.param("q_bias", zeros, (C,)), self.param("v_bias", zeros, (C,))
+        log_scale = self.param("scale", nn.initializers.constant(math.log(4.0)), (self.heads,))
+        qkv = dense(3 * C, self.std, self.dtype, name="qkv", use_bias=False, parts=3)(x)
+        qkv = qkv.reshape(B, N, 3, self.heads, C // self.heads).transpose(2, 0, 3, 1, 4)
+
+        scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
+        q = l2_normalize(qkv[0] + _by_head(q_bias, self.heads)) * scale[None, :, None, None]
+        q, k = rope.rotate(q, table), rope.rotate(l2_normalize(qkv[1]), table)
+        v = qkv[2] + _by_head(v_bias, self.heads).astype(self.dtype)
+        out, kept = pattern(q.astype(self.dtype), KeysValues(k.astype(self.dtype), v), past)
+        return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), kept
+
+
+class CrossAttention(nn.Module):
+    """Attention from image tokens to text tokens."""
+
+    heads: int
+    width: int
+    std: float
+    proj_std: float
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """Declare q, kv, v_bias and proj."""
+        self.q = dense(self.width, self.std, self.dtype)
+        self.kv = dense(2 * self.width, self.std, self.dtype, use_bias=False, parts=2)
+        self.v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
+        self.proj = dense(self.width, self.proj_std, self.dtype)
+
+    def keys_values(self, text: jax.Array) -> KeysValues:
+        """Keys and values [B,A,T,E] of text tokens [B,T,C]."""
+        k, v = jnp.moveaxis(self.kv(text), 2, 0)  # [B,T,C] each
+        v = v + self.v_bias[None, None].astype(self.dtype)
+        return KeysValues(split_heads(k, self.heads), split_heads(v, self.heads))
+
+    def __call__(self, x: jax.Array, text: KeysValues, mask: jax.Array) -> jax.Array:
+        """Attend from x[B,N,C] to `keys_values(...)` where mask bool[B,T]; returns [B,N,C]."""
+        E = self.width // self.heads
+        q = split_heads(self.q(x), self.heads) * E**-0.5
+        return self.proj(join_heads(dot_product_attention(q, *text, mask[:, None, None, :])))
+
+
+class VAREditBlock(nn.Module):
+    """Self-attention, cross-attention and MLP; the residual stream is f32."""
+
+    config: VAREditConfig
+    dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        """Declare the parts."""
+        cfg, std = self.config, self.config.init_std
+        out_std = std / math.sqrt(2 * cfg.depth)
+        self.ada_bias = self.param("ada_bias", _init_ada_bias, (6, cfg.width))
+        self.attn = CosineAttention(cfg.heads, std, out_std, self.dtype)
+        self.cross_norm = LayerNorm(cfg.norm_eps)
+        self.cross = CrossAttention(cfg.heads, cfg.width, std, out_std, self.dtype)
+        self.mlp = MLP(cfg.mlp_hidden, std, out_std, self.dtype)
+
+    def read_text(self, text: jax.Array) -> tuple[jax.Array, KeysValues]:
+        """The text tokens [B,T,C] unchanged, and their keys and values in this layer."""
+        return text, self.cross.keys_values(text)
+
+    def __call__(
+        self, x: jax.Array, layer: PerLayer, context: Context, pattern: AttentionPattern, past: Any
+    ) -> tuple[jax.Array, Any]:
+        """One layer.
+
+        Args:
+          x: f32[B,N,C].
+          layer: see `PerLayer`.
+          context: see `Context`.
+          pattern: what the tokens see.
+          past: what the pattern needs of earlier tokens; a `KVCache` is set to this layer.
+
+        Returns:
+          f32[B,N,C], and what the pattern keeps.
+        """
+        eps = self.config.norm_eps
+        ada = context.ada + self.ada_bias[None]
+        gamma1, gamma2, scale1, scale2, shift1, shift2 = (ada[:, i] for i in range(6))
+        if layer.index is not None:
+            past = past._replace(layer=layer.index)
+
+        out, kept = self.attn(modulate(x, scale1, shift1, eps), context.table, pattern, past)
+        x = x + self._drop_path(out * gamma1[:, None], layer.drop_rate)
+        text = self.cross.keys_values(context.text) if layer.text is None else layer.text
+        x = x + self.cross(self.cross_norm(x), text, context.text_mask)
+        out = self.mlp(modulate(x, scale2, shift2, eps))
+        x = x + self._drop_path(out * gamma2[:, None], layer.drop_rate)
+        return constrain(x, "batch", "length", "embed"), kept
+
+    def _drop_path(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
+        return x if rate is None else drop_path(x, rate, self.make_rng("drop_path"))
+
+
+def stack_varedit_blocks(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
+    """`block` scanned over `length` layers, `unroll` in a turn; `PerLayer` is cut along axis 0."""
+    shared = {
+        "variable_axes": {"params": 0},
+        "split_rngs": {"params": True, "drop_path": True},
+        "length": length,
+        "unroll": unroll,
+    }
+    methods = {
+        "__call__": shared | {"in_axes": (0, nn.broadcast, nn.broadcast, nn.broadcast)},
+        "read_text": shared | {"in_axes": ()},
+    }
+    return nn.scan(block, methods=methods)
+
+
+def drop_rates(config: VAREditConfig) -> jax.Array:
+    """Stochastic depth of layers 1 to L-1, growing linearly from 0 at layer 0."""
+    return jnp.linspace(0, config.drop_path, config.depth)[1:]
+
+
+def _init_ada_bias(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> jax.Array:
+    std = jnp.array([5e-6, 5e-6, 1e-3, 1e-3, 1e-3, 1e-3])[:, None] / math.sqrt(shape[1])
+    return jax.random.normal(key, shape, dtype) * std
+
+
+def l2_normalize(x: jax.Array) -> jax.Array:
+    """Vectors of length one over the last axis, in f32; gradient finite at zero."""
+    x = x.astype(jnp.float32)
+    square = jnp.sum(x * x, axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+
+
+def _by_head(bias: jax.Array, heads: int) -> jax.Array:
+    """[C] as [1,A,1,E]."""
+    return bias.reshape(1, heads, 1, -1)
