@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxedit.config import EditARConfig
+from jaxedit.models.editar_attention import CausalSequence
 from jaxedit.models.editar_block import INIT_STD, EditARBlock, stack_editar_blocks
 from jaxedit.nn.conv import conv_init
 from jaxedit.nn.kernels import kernel_length
@@ -157,7 +158,7 @@ class EditAR(nn.Module):
             rest = ((0, 0), (0, padded - text_mask.shape[1]))
             text_mask = jnp.pad(text_mask, rest, constant_values=True)
         table = jnp.asarray(np.pad(rope.sequence_table(cfg)[:, :S], more))
-        x, _ = self.blocks(x, table, text_mask, drop_rate or None)
+        x, _ = self.blocks(x, CausalSequence(table, text_mask), None, drop_rate or None)
         return self.norm(x[:, cfg.prefix_tokens - 1 : S])
 
     @nn.compact

@@ -1,4 +1,6 @@
-"""One layer of LlamaGen's and EditAR's transformer.
+"""One layer of LlamaGen's and EditAR's transformer: the same in training, prefill and decoding.
+
+What differs is the pattern by which tokens attend, see `editar_attention`, and its cache.
 
 Source: Sun et al. 2024 (LlamaGen), section 2.2, on the architecture of Llama; release code.
 """
@@ -10,94 +12,105 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
-from jaxedit.nn.attention import causal_attention, join_heads, split_heads
-from jaxedit.nn.layers import RMSNorm, dense, dropout
-from jaxedit.ops import rope
+from jaxedit.nn.attention import AttentionPattern
+from jaxedit.nn.kv_cache import KeysValues
+from jaxedit.nn.layers import RMSNorm, dense, dropout, packed_dense
 from jaxedit.sharding.rules import constrain
 
 INIT_STD = 0.02  # of every kernel and embedding
 
 
-class CausalAttention(nn.Module):
-    """Causal self-attention with rotary positions; groups of heads may share keys and values."""
+class PackedAttention(nn.Module):
+    """Self-attention with one kernel for queries, keys and values; heads may share the latter."""
 
     config: EditARConfig
     dtype: Any = jnp.float32
+    wide: bool = False
+    values_only: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, table: jax.Array, visible: jax.Array | None) -> jax.Array:
-        """Attend from every token to itself and earlier ones.
+    def __call__(self, x: jax.Array, pattern: AttentionPattern, past: Any) -> tuple[jax.Array, Any]:
+        """Attend from every token.
 
         Args:
           x: f32[B,S,D].
-          table: f32[2,S,E/2], from `rope.sequence_table`.
-          visible: bool[B,S], keys that others may see; None is all.
+          pattern: where tokens are and what they see, see `editar_attention`.
+          past: what the pattern needs of earlier tokens.
 
         Returns:
-          [B,S,D] in the compute dtype.
+          [B,S,D] in the compute dtype (wide: f32), and what the pattern keeps.
         """
-        cfg = self.config
-        shared = cfg.groups * cfg.head_width  # width of the keys, and of the values
-        parts, options = cfg.width // shared + 2, {"name": "qkv", "use_bias": False}
-        qkv = dense(parts * shared, INIT_STD, self.dtype, parts=parts, **options)(x)
-        q, k, v = qkv[:, :, :-2].reshape(x.shape), qkv[:, :, -2], qkv[:, :, -1]
-        q = rope.rotate(split_heads(q, cfg.heads).astype(jnp.float32), table)
-        k = rope.rotate(split_heads(k, cfg.groups).astype(jnp.float32), table)
-        q, k = (q * cfg.head_width**-0.5).astype(self.dtype), k.astype(self.dtype)
-        k, v = (
-            jnp.repeat(t, cfg.heads // cfg.groups, axis=1) for t in (k, split_heads(v, cfg.groups))
-        )
-        out = join_heads(causal_attention(q, k, v, visible))
-        return dense(cfg.width, INIT_STD, self.dtype, name="proj", use_bias=False)(out)
+        c, kinds = self.config, {"wide": self.wide}
+        shared = c.groups * c.head_width  # width of the keys, and of the values
+        first, widths = 2 if self.values_only else 0, (c.width, shared, shared)
+        project = packed_dense(widths, INIT_STD, self.dtype, name="qkv", first=first, **kinds)
+        *qk, v = (y.reshape(*y.shape[:2], -1, c.head_width) for y in project(x))
+        q, k = qk or (None, None)
+        out, kept = pattern(q, KeysValues(k, v), past)
+        proj = dense(c.width, INIT_STD, self.dtype, name="proj", use_bias=False, **kinds)
+        return proj(out), kept
 
 
-class GatedMLP(nn.Module):
+class PackedGatedMLP(nn.Module):
     """`down(silu(gate(x)) * up(x))`; gate and up are one product."""
 
     config: EditARConfig
     dtype: Any = jnp.float32
+    wide: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,D] to [B,S,D] in the compute dtype."""
-        hidden, width = self.config.mlp_hidden, self.config.width
-        options = {"name": "gate_up", "use_bias": False, "parts": 2}
-        gate, up = jnp.moveaxis(dense(2 * hidden, INIT_STD, self.dtype, **options)(x), 2, 0)
-        return dense(width, INIT_STD, self.dtype, name="down", use_bias=False)(nn.silu(gate) * up)
+        """f32[B,S,D] to [B,S,D] in the compute dtype (wide: f32)."""
+        c, kinds = self.config, {"wide": self.wide}
+        widths = c.mlp_hidden, c.mlp_hidden
+        gate, up = packed_dense(widths, INIT_STD, self.dtype, name="gate_up", **kinds)(x)
+        down = dense(c.width, INIT_STD, self.dtype, name="down", use_bias=False, **kinds)
+        return down(nn.silu(gate) * up)
 
 
 class EditARBlock(nn.Module):
-    """Attention and MLP, each after a norm and beside a skip; the residual stream is f32."""
+    """Attention and MLP, each after a norm and beside a skip; the residual stream is f32.
+
+    Attributes:
+      config: sizes.
+      dtype: of the operands of matrix products.
+      wide: whether products stay as they are added up, in f32: decoding does so, at no cost for a
+        few tokens. Training rounds them to `dtype`, which halves what is kept for gradients.
+      values_only: whether the pattern reads no queries and keys, which then are None.
+    """
 
     config: EditARConfig
     dtype: Any = jnp.float32
+    wide: bool = False
+    values_only: bool = False
 
     @nn.compact
     def __call__(
         self,
         x: jax.Array,
-        table: jax.Array,
-        visible: jax.Array | None,
-        drop_rate: jax.Array | None,
-    ) -> tuple[jax.Array, None]:
+        pattern: AttentionPattern,
+        past: Any = None,
+        drop_rate: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
         """One layer, in the (carry, output) form of a scan over layers.
 
         Args:
           x: f32[B,S,D].
-          table: f32[2,S,E/2], rotary positions.
-          visible: bool[B,S], keys that others may see; None is all.
+          pattern: where tokens are and what they see, see `editar_attention`.
+          past: what the pattern needs of earlier tokens in this layer.
           drop_rate: f32[], of the dropout after both parts; None is none.
 
         Returns:
-          f32[B,S,D], and None.
+          f32[B,S,D], and what the pattern keeps.
         """
-        cfg = self.config
+        cfg, options = self.config, (self.dtype, self.wide)
         norm = RMSNorm(cfg.norm_eps, name="attn_norm")
-        out = CausalAttention(cfg, self.dtype, name="attn")(norm(x), table, visible)
+        attention = PackedAttention(cfg, *options, self.values_only, name="attn")
+        out, kept = attention(norm(x), pattern, past)
         x = x + self._dropout(out, drop_rate)
         norm = RMSNorm(cfg.norm_eps, name="mlp_norm")
-        x = x + self._dropout(GatedMLP(cfg, self.dtype, name="mlp")(norm(x)), drop_rate)
-        return constrain(x, "batch", "length", "embed"), None
+        x = x + self._dropout(PackedGatedMLP(cfg, *options, name="mlp")(norm(x)), drop_rate)
+        return constrain(x, "batch", "length", "embed"), kept
 
     def _dropout(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
         return x if rate is None else dropout(x, rate, self.make_rng("dropout"))

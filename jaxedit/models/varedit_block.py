@@ -1,15 +1,13 @@
 """One layer of the VAREdit transformer, what its tokens see, and the stack of all layers.
 
-An *attention pattern* is a static rule that says what new tokens see and what is kept of them.
-Patterns are pytrees without leaves, so that they pass through `nn.scan` and `nn.remat` as ordinary
-arguments. Training, prefill and sampling run the same block with another pattern and cache.
+Training, prefill and sampling run the same block with another attention pattern and cache.
 
 Source: Infinity (Han et al. 2024), section 3.1; VAREdit, section 3; release code.
 """
 
 import dataclasses
 import math
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attention import (
+    AttentionPattern,
     block_causal_attention,
     dot_product_attention,
     join_heads,
@@ -53,17 +52,6 @@ class PerLayer(NamedTuple):
     drop_rate: jax.Array | None = None
     text: KeysValues | None = None
     index: jax.Array | None = None
-
-
-class AttentionPattern(Protocol):
-    """What new tokens see, and what is kept of them."""
-
-    def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
-        """Attend from queries [B,A,N,E], whose own keys and values are `new`, also to the past.
-
-        Returns:
-          [B,A,N,E], and what a later pattern needs of this layer, or None.
-        """
 
 
 @jax.tree_util.register_static

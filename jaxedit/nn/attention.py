@@ -7,6 +7,7 @@ read in that order.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,22 @@ GROUP_TOKENS = 64
 # A causal sequence is cut into this many blocks of queries, of at least so many each. Measured on
 # CPU, forward and backward: one masked call costs 2.5x (159 tokens, in 5 blocks).
 CAUSAL_BLOCKS, CAUSAL_BLOCK = 8, 32
+
+
+class AttentionPattern(Protocol):
+    """What new tokens of a layer see, and what is kept of them.
+
+    It is what differs between training, prefill and decoding: a block takes one, with the cache
+    that it needs. Patterns are pytrees, often without leaves, so that they pass through `nn.scan`
+    and `nn.remat` as ordinary arguments.
+    """
+
+    def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
+        """Attend from queries, whose own keys and values are `new`, also to the past.
+
+        Returns:
+          What the queries found, and what a later pattern needs of this layer, or None.
+        """
 
 
 def dot_product_attention(

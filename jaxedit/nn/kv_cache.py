@@ -55,7 +55,9 @@ class KVCache(NamedTuple):
 
 
 class CacheLayout(Protocol):
-    """How keys or values of S positions and G heads lie in memory."""
+    """How keys or values of S positions and G heads lie in memory, and in which dtype."""
+
+    dtype: Any
 
     def store(self, x: jax.Array) -> jax.Array:
         """[P,S,G,E] as it is cached."""
@@ -82,10 +84,11 @@ class ByHead:
     """[P,G,S,E]: each head reads one block of memory. For CPU and GPU."""
 
     head_width: int
+    dtype: Any = jnp.float32
 
     def store(self, x: jax.Array) -> jax.Array:
         """See `CacheLayout`."""
-        return x.transpose(0, 2, 1, 3)
+        return x.astype(self.dtype).transpose(0, 2, 1, 3)
 
     def length(self, cache: jax.Array) -> int:
         """See `CacheLayout`."""
@@ -134,11 +137,12 @@ class Flat:
     """
 
     head_width: int
+    dtype: Any = jnp.float32
 
     def store(self, x: jax.Array) -> jax.Array:
         """See `CacheLayout`."""
         P, S, G, E = x.shape
-        return x.reshape(P, S, G * E)
+        return x.astype(self.dtype).reshape(P, S, G * E)
 
     def length(self, cache: jax.Array) -> int:
         """See `CacheLayout`."""

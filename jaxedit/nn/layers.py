@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.linen.dtypes import promote_dtype
 
 from jaxedit.ops.int8 import Int8, product
@@ -110,13 +111,15 @@ def dense(
     name: str | None = None,
     use_bias: bool = True,
     parts: int = 0,
+    skip: int = 0,
     wide: bool = False,
 ) -> nn.Dense:
     """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
 
     It also takes a kernel that is `Int8` or `LowRank`. A kernel that holds `parts` maps side by
     side, without a bias, gives [..., parts, features / parts]: a mesh cuts the width of each map,
-    not of all. A `wide` map returns its sums as they are added up, f32 whatever `dtype` is.
+    not of all. A `wide` map returns its sums as they are added up, f32 whatever `dtype` is. The
+    first `skip` outputs are not computed (not with `LowRank`).
     """
     rows = functools.partial(_dot_rows, wide=wide)
     dot = functools.partial(_dot_parts, parts=parts) if parts else rows
@@ -126,9 +129,57 @@ def dense(
         dtype=dtype,
         kernel_init=nn.initializers.normal(std),
         promote_dtype=_promote,
-        dot_general=functools.partial(_dot, dot=dot),
+        dot_general=functools.partial(_dot, dot=dot, skip=skip),
         name=name,
     )
+
+
+def packed_dense(
+    widths: Sequence[int],
+    std: float,
+    dtype: Any,
+    *,
+    name: str,
+    first: int = 0,
+    wide: bool = False,
+) -> Callable[[jax.Array], list[jax.Array]]:
+    """Several dense maps without biases in one kernel, side by side.
+
+    A `wide` product is of a few rows and is cut after it. Otherwise the kernel is cut into parts
+    of equal width, so that a mesh cuts the width of each. Parts of a wide one would be copies of
+    the kernel: a step of GPT-XL, compiled for v5e, takes 2.90 ms with parts and 2.06 without.
+
+    Args:
+      widths: of the maps.
+      std: deviation of the normal numbers with which the kernel starts.
+      dtype: of the operands.
+      name: of the kernel's module.
+      first: map from which on results are computed.
+      wide: return the sums as they are added up, f32 whatever `dtype` is.
+
+    Returns:
+      Function of x [B,S,C] that returns [B,S,width] of each map from `first` on.
+    """
+    unit, skip = math.gcd(*widths), sum(widths[:first])
+    layer = dense(
+        sum(widths),
+        std,
+        dtype,
+        name=name,
+        use_bias=False,
+        parts=0 if wide else (sum(widths) - skip) // unit,
+        skip=skip,
+        wide=wide,
+    )
+    ends = np.cumsum(widths[first:])[:-1]
+
+    def project(x: jax.Array) -> list[jax.Array]:
+        y = layer(x)
+        if wide:
+            return jnp.split(y, ends, axis=-1)
+        return [p.reshape(*x.shape[:2], -1) for p in jnp.split(y, ends // unit, axis=2)]
+
+    return project
 
 
 class _Dense(nn.Dense):
@@ -158,9 +209,16 @@ def _promote(x: jax.Array, kernel: Any, bias: jax.Array | None, *, dtype: Any) -
 
 
 def _dot(
-    x: jax.Array, kernel: Any, *args: Any, dot: Callable[..., jax.Array], **kwargs: Any
+    x: jax.Array,
+    kernel: Any,
+    *args: Any,
+    dot: Callable[..., jax.Array],
+    skip: int = 0,
+    **kwargs: Any,
 ) -> jax.Array:
     """`dot` of rows [..., C] and a kernel of any kind; flax gives its precision by name."""
+    if skip:
+        kernel = jax.tree.map(lambda k: k[:, skip:], kernel)
     if not isinstance(kernel, LowRank):
         return dot(x, kernel, **kwargs)
     out = dot(x, kernel.kernel, **kwargs)

@@ -4,28 +4,18 @@ Cutting stacked weights inside a compiled program copies all of them, so it is d
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxedit import tree
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import Null
 from jaxedit.nn.kv_cache import ByHead, CacheLayout, Flat
 from jaxedit.ops import low_rank
 from jaxedit.ops.int8 import Int8, quantize
 from jaxedit.tree import Tree
-
-
-class Layer(NamedTuple):
-    """One layer: norms f32[D]; qkv [D,D+2GE], proj [D,D], gate_up [D,2F], down [F,D]."""
-
-    attn_norm: jax.Array
-    qkv: jax.Array | Int8
-    proj: jax.Array | Int8
-    mlp_norm: jax.Array
-    gate_up: jax.Array | Int8
-    down: jax.Array | Int8
 
 
 @jax.tree_util.register_dataclass
@@ -36,7 +26,7 @@ class Weights:
     Attributes:
       embed: [V,D], of image tokens.
       condition: parameters of the text's MLP, or [classes+1,D].
-      layers: one `Layer` each.
+      layers: parameters of one `EditARBlock` each.
       norm: f32[D].
       head: [D,V].
       null: constants that stand for dropped conditions; None for classes.
@@ -45,7 +35,7 @@ class Weights:
 
     embed: jax.Array
     condition: Any
-    layers: tuple[Layer, ...]
+    layers: tuple[Tree, ...]
     norm: jax.Array
     head: jax.Array
     null: Null
@@ -75,20 +65,14 @@ def unstack(
     def matrix(x: jax.Array) -> jax.Array:
         return jnp.asarray(x, dtype)
 
-    def kernel(x: jax.Array) -> jax.Array | Int8:
-        plain = matrix(low_rank.plain(x))
+    def parameter(path: str, leaf: Any) -> jax.Array | Int8:
+        if not path.endswith("/kernel"):
+            return jnp.asarray(leaf, jnp.float32)
+        plain = matrix(low_rank.plain(leaf))
         return quantize(plain) if int8 else plain
 
-    def layer(i: int) -> Layer:
-        cut = jax.tree.map(lambda x: x[i], transformer["blocks"])
-        return Layer(
-            attn_norm=jnp.asarray(cut["attn_norm"]["scale"], jnp.float32),
-            qkv=kernel(cut["attn"]["qkv"]["kernel"]),
-            proj=kernel(cut["attn"]["proj"]["kernel"]),
-            mlp_norm=jnp.asarray(cut["mlp_norm"]["scale"], jnp.float32),
-            gate_up=kernel(cut["mlp"]["gate_up"]["kernel"]),
-            down=kernel(cut["mlp"]["down"]["kernel"]),
-        )
+    def layer(i: int) -> Tree:
+        return tree.map_with_path(parameter, jax.tree.map(lambda x: x[i], transformer["blocks"]))
 
     is_class = config.prefix == "class"
     return Weights(
@@ -98,10 +82,11 @@ def unstack(
         norm=jnp.asarray(transformer["norm"]["scale"], jnp.float32),
         head=matrix(transformer["head"]["kernel"]),
         null=Null(**{name: jnp.asarray(x, jnp.float32) for name, x in null.items()}),
-        layout=choose_layout(config, backend or jax.default_backend()),
+        layout=choose_layout(config, backend or jax.default_backend(), dtype),
     )
 
 
-def choose_layout(config: EditARConfig, backend: str) -> CacheLayout:
-    """How caches lie in memory on a backend: cpu, gpu or tpu."""
-    return Flat(config.head_width) if backend == "tpu" else ByHead(config.head_width)
+def choose_layout(config: EditARConfig, backend: str, dtype: Any) -> CacheLayout:
+    """Return how caches of a dtype lie in memory on a backend: cpu, gpu or tpu."""
+    layout = Flat if backend == "tpu" else ByHead
+    return layout(config.head_width, jnp.dtype(dtype))

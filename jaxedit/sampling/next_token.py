@@ -15,6 +15,7 @@ Source: release code of LlamaGen and EditAR, for what is computed; how is ours.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,18 +23,20 @@ import jax.numpy as jnp
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
-from jaxedit.nn.attention import (
-    causal_attention,
-    decode_attention,
-    join_heads,
-    map_spans,
-    split_heads,
+from jaxedit.models.editar_attention import (
+    CausalSequence,
+    NextToken,
+    RowCache,
+    TextPrefix,
+    query_key_table,
 )
+from jaxedit.models.editar_block import EditARBlock
+from jaxedit.nn.attention import AttentionPattern
 from jaxedit.nn.kv_cache import KeysValues, SharedSpan
 from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
-from jaxedit.ops.int8 import Int8, product
-from jaxedit.sampling.decode_weights import Layer, Weights
+from jaxedit.ops.int8 import product
+from jaxedit.sampling.decode_weights import Weights
 from jaxedit.sampling.methods import SamplingMethod
 
 
@@ -122,19 +125,13 @@ def start(
     B, R = condition.shape[:2]
     x = _embed_condition(weights, config, condition)  # [M,T,D]
     seen = jnp.ones(x.shape[:2], bool) if mask is None else mask.reshape(x.shape[:2])
-    weight = seen.astype(jnp.float32)[:, :, None]  # [M,T,1]
-    caches = []
-    for i, layer in enumerate(weights.layers):
-        v = product(rms_norm(x, layer.attn_norm, config.norm_eps), _value_columns(layer, config))
-        below, count = _sum_of_image(weights, config, prefix.spans(i, R), B, R)
-        summed = below + _by_query_head(jnp.cumsum(v * weight, 1) + v * (1 - weight), config)
-        counts = count + jnp.cumsum(weight, 1) + (1 - weight)
-        x = _finish_layer(layer, config, x, summed / counts)
-        mean = jnp.sum(v * weight, 1, keepdims=True) / jnp.sum(weight, 1, keepdims=True)  # [M,1,GE]
-        caches.append(_new_cache(weights, config, mean, slots))
+    pattern = TextPrefix(seen, weights.layout, slots=slots, heads=config.heads, rows=R)
+    x, caches = _run_layers(
+        weights, config, x, pattern, lambda i: prefix.spans(i, R), values_only=True
+    )
     return State(
-        tuple(caches),
-        jnp.log(jnp.sum(weight, (1, 2))),
+        caches,
+        jnp.log(jnp.sum(seen.astype(jnp.float32), axis=1)),
         _predict(weights, config, x[:, -1]).reshape(B, R, -1),
         jnp.zeros((), jnp.int32),
     )
@@ -198,37 +195,56 @@ def _extend(
     """Run tokens i32[B,R] at `state.position` through all layers."""
     B, R = tokens.shape
     table = jax.lax.dynamic_slice_in_dim(table, state.position, 1, axis=1)  # [2,1,E/2]
-    table = _channel_table(config, table)
-    bias = _own_bias(weights, state)
+    pattern = NextToken(
+        query_key_table(table, config),
+        bias=_own_bias(weights, state),
+        slot=state.position + 1,
+        layout=weights.layout,
+        rows=R,
+    )
     x = weights.embed[tokens.reshape(1, B * R)].astype(jnp.float32)  # [1,M,D]
-    caches = []
-    for i, (layer, cache) in enumerate(zip(weights.layers, state.caches, strict=True)):
-        q, new = _queries_keys_values(layer, config, x, table)
-        write = functools.partial(weights.layout.write, position=state.position + 1)
-        new = KeysValues(*(_by_group(config, t, B * R) for t in new))
-        cache = KeysValues(write(cache.keys, new.keys), write(cache.values, new.values))
-        q = q.reshape(B, R, config.heads, config.head_width)
-        out = decode_attention(weights.layout, q, cache, bias, prefix.spans(i, R))
-        x = _finish_layer(layer, config, x, out.reshape(x.shape))
-        caches.append(cache)
+    x, caches = _run_layers(
+        weights, config, x, pattern, lambda i: RowCache(state.caches[i], prefix.spans(i, R))
+    )
     logits = _predict(weights, config, x[0]).reshape(B, R, -1)
-    return State(tuple(caches), state.text_score, logits, state.position + 1)
+    return State(caches, state.text_score, logits, state.position + 1)
 
 
 def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[KeysValues, ...]:
     """Keys and values of all layers for embeddings f32[P,N,D] of images."""
     table = jnp.asarray(rope.sequence_table(config)[:, : config.image_tokens])
-    table = _channel_table(config, table)
-    G, shared = config.groups, config.heads // config.groups
-    kept = []
-    for layer in weights.layers:
-        q, new = _queries_keys_values(layer, config, x, table)
-        q = split_heads(q.astype(new.keys.dtype), config.heads)
-        k, v = (jnp.repeat(split_heads(t, G), shared, axis=1) for t in new)
-        x = _finish_layer(layer, config, x, join_heads(causal_attention(q, k, v)))
-        store = (weights.layout.store(_by_group(config, t, len(t))) for t in new)
-        kept.append(KeysValues(*store))
-    return tuple(kept)
+    pattern = CausalSequence(table, layout=weights.layout)
+    return _run_layers(weights, config, x, pattern, lambda i: None)[1]
+
+
+def _run_layers(
+    weights: Weights,
+    config: EditARConfig,
+    x: jax.Array,
+    pattern: AttentionPattern,
+    past: Callable[[int], Any],
+    *,
+    values_only: bool = False,
+) -> tuple[jax.Array, tuple[KeysValues, ...]]:
+    """Run tokens f32[...,S,D] through all layers, unrolled: slices of a stack would be copies.
+
+    Args:
+      weights: see `unstack`.
+      config: sizes.
+      x: embeddings.
+      pattern: what they see.
+      past: from a layer's number to what the pattern needs of earlier tokens.
+      values_only: the pattern reads no queries and keys (static).
+
+    Returns:
+      Hidden states, and the keys and values that each layer keeps.
+    """
+    block = EditARBlock(config, weights.layout.dtype, wide=True, values_only=values_only)
+    caches = []
+    for i, layer in enumerate(weights.layers):
+        x, cache = block.apply({"params": layer}, x, pattern, past(i))
+        caches.append(cache)
+    return x, tuple(caches)
 
 
 def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Array) -> jax.Array:
@@ -240,78 +256,11 @@ def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Arra
     return text.apply({"params": weights.condition}, features).astype(jnp.float32)
 
 
-def _value_columns(layer: Layer, config: EditARConfig) -> jax.Array | Int8:
-    """The part [D,GE] of `qkv` that makes values."""
-    start = config.width + config.groups * config.head_width
-    return jax.tree.map(lambda x: x[:, start:], layer.qkv)
-
-
-def _sum_of_image(
-    weights: Weights, config: EditARConfig, spans: list[SharedSpan], B: int, R: int
-) -> tuple[jax.Array | float, int]:
-    """Sum f32[B*R,1,D] of the values of the image that each row sees, and how many they are."""
-    if not spans:
-        return 0.0, 0
-    N = config.image_tokens
-    ones = jnp.ones((B, R, config.heads, N))
-    summed = map_spans(weights.layout.mix, ones, [(s.cache.values, s.rows) for s in spans])
-    return summed.reshape(B * R, 1, -1), N
-
-
-def _by_query_head(x: jax.Array, config: EditARConfig) -> jax.Array:
-    """Values [M,T,GE] repeated for the heads that share them: [M,T,D]."""
-    x = x.reshape(*x.shape[:2], config.groups, 1, config.head_width)
-    x = jnp.repeat(x, config.heads // config.groups, axis=3)
-    return x.reshape(*x.shape[:2], -1)
-
-
-def _new_cache(weights: Weights, config: EditARConfig, mean: jax.Array, slots: int) -> KeysValues:
-    """A cache whose slot 0 stands for the text: key zero, value `mean` f32[M,1,GE]."""
-    layout = weights.layout
-    mean = _by_group(config, mean.astype(weights.embed.dtype), len(mean))
-    values = layout.grow(layout.store(mean), slots)
-    return KeysValues(jnp.zeros_like(values), values)
-
-
 def _own_bias(weights: Weights, state: State) -> jax.Array:
     """What is added to the scores of each row's own slots: f32[M,1,1,S]."""
     slot = jnp.arange(weights.layout.length(state.caches[0].keys))[None]  # [1,S]
     bias = jnp.where(slot <= state.position + 1, 0.0, -jnp.inf)
     return jnp.where(slot == 0, state.text_score[:, None], bias)[:, None, None]
-
-
-def _channel_table(config: EditARConfig, table: jax.Array) -> jax.Array:
-    """Rotary table f32[2,S,D+GE] of scaled queries and of keys, from f32[2,S,E/2]."""
-    keys = rope.channel_table(table, config.groups)
-    return jnp.concatenate(
-        [rope.channel_table(table * config.head_width**-0.5, config.heads), keys], axis=-1
-    )
-
-
-def _queries_keys_values(
-    layer: Layer, config: EditARConfig, x: jax.Array, table: jax.Array
-) -> tuple[jax.Array, KeysValues]:
-    """Scaled queries f32[P,S,D], and keys and values [P,S,GE] as cached, of x f32[P,S,D]."""
-    shared = config.groups * config.head_width
-    qkv = product(rms_norm(x, layer.attn_norm, config.norm_eps), layer.qkv)
-    turned, v = jnp.split(qkv, (config.width + shared,), axis=-1)
-    q, k = jnp.split(rope.rotate_channels(turned, table), (config.width,), axis=-1)
-    return q, KeysValues(k.astype(layer.qkv.dtype), v.astype(layer.qkv.dtype))
-
-
-def _by_group(config: EditARConfig, x: jax.Array, rows: int) -> jax.Array:
-    """Keys or values [...,GE] as [rows,S,G,E]."""
-    return x.reshape(rows, -1, config.groups, config.head_width)
-
-
-def _finish_layer(
-    layer: Layer, config: EditARConfig, x: jax.Array, attended: jax.Array
-) -> jax.Array:
-    """x f32[M,S,D] after the skip beside attention and the MLP."""
-    x = x + product(attended, layer.proj)
-    both = product(rms_norm(x, layer.mlp_norm, config.norm_eps), layer.gate_up)
-    gate, up = jnp.split(both, 2, axis=-1)
-    return x + product(jax.nn.silu(gate) * up, layer.down)
 
 
 def _predict(weights: Weights, config: EditARConfig, x: jax.Array) -> jax.Array:

@@ -75,9 +75,10 @@ def test_an_editor_holds_varedit_so(tiny_model):
 def test_an_editor_holds_editar_so(tiny_editar):
     weights = Editor.from_pretrained(tiny_editar, dtype="bfloat16").params.weights
     layer = weights.layers[0]
-    narrow = (weights.embed, weights.head, weights.condition, layer.qkv, layer.down)
+    kernels = layer["attn"]["qkv"]["kernel"], layer["mlp"]["down"]["kernel"]
+    narrow = (weights.embed, weights.head, weights.condition, *kernels)
     assert {x.dtype for x in jax.tree.leaves(narrow)} == {jnp.dtype(jnp.bfloat16)}
-    wide = (weights.norm, weights.null.text, weights.null.image, layer.attn_norm)
+    wide = (weights.norm, weights.null.text, weights.null.image, layer["attn_norm"]["scale"])
     assert {x.dtype for x in wide} == {jnp.dtype(jnp.float32)}
 
 
