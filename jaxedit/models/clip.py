@@ -10,73 +10,27 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit.config import CLIPConfig, TowerConfig
-from jaxedit.nn.attention import dot_product_attention, join_heads, split_heads
-from jaxedit.nn.layers import LayerNorm, dense
+from jaxedit.models.encoder_block import INIT_STD, run_encoder
+from jaxedit.nn.layers import LayerNorm, dense, exact_gelu, quick_gelu
 from jaxedit.ops import masks
 from jaxedit.tree import Tree
 
-INIT_STD = 0.02
 LARGEST_ID = 2  # CLIPConfig.eos_id of the configs in which a text's largest id ends it
 
 
-class Attention(nn.Module):
-    """Self-attention with biases."""
-
-    config: TowerConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None) -> jax.Array:
-        """f32[B,S,D] and bool[B,1,S,S], True = visible, or None, to f32[B,S,D]."""
-        D, heads = x.shape[-1], self.config.heads
-        q, k, v = (
-            split_heads(dense(D, INIT_STD, self.dtype, name=name)(x), heads) for name in "qkv"
-        )
-        out = join_heads(dot_product_attention(q * (D // heads) ** -0.5, k, v, mask))
-        return dense(D, INIT_STD, self.dtype, name="proj")(out).astype(jnp.float32)
-
-
-class MLP(nn.Module):
-    """`down(activation(up(x)))`."""
-
-    config: TowerConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,D] to f32[B,S,D]."""
-        hidden = dense(self.config.mlp_hidden, INIT_STD, self.dtype, name="up")(x)
-        if self.config.activation == "quick_gelu":
-            hidden = hidden * jax.nn.sigmoid(1.702 * hidden)
-        else:
-            hidden = nn.gelu(hidden, approximate=False)
-        return dense(x.shape[-1], INIT_STD, self.dtype, name="down")(hidden).astype(jnp.float32)
-
-
-class Block(nn.Module):
-    """One layer, in the (carry, output) form of a scan over layers."""
-
-    config: TowerConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, None]:
-        """f32[B,S,D] to (f32[B,S,D], None)."""
-        c, dtype = self.config, self.dtype
-        x = x + Attention(c, dtype, name="attn")(LayerNorm(c.norm_eps, name="attn_norm")(x), mask)
-        return x + MLP(c, dtype, name="mlp")(LayerNorm(c.norm_eps, name="mlp_norm")(x)), None
-
-
-def layers(config: TowerConfig, dtype: Any) -> nn.Module:
-    """All layers of a tower, stacked: (f32[B,S,D], mask) to (f32[B,S,D], None)."""
-    stack = nn.scan(
-        Block,
-        variable_axes={"params": 0},
-        split_rngs={"params": True},
-        in_axes=nn.broadcast,
-        length=config.layers,
+def run_tower(config: TowerConfig, dtype: Any, x: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """Run f32[B,S,D] through all layers of a tower; mask bool[B,1,S,S], True = visible, or None."""
+    x, _ = run_encoder(
+        x,
+        config.layers,
+        mask=mask,
+        heads=config.heads,
+        mlp_hidden=config.mlp_hidden,
+        norm_eps=config.norm_eps,
+        activation=quick_gelu if config.activation == "quick_gelu" else exact_gelu,
+        dtype=dtype,
     )
-    return stack(config, dtype, name="blocks")
+    return x
 
 
 class ImageTower(nn.Module):
@@ -104,7 +58,7 @@ class ImageTower(nn.Module):
         patches = patches.reshape(B, h * w, D).astype(jnp.float32)
         x = jnp.concatenate([first, patches], axis=1) + table[None]
         x = LayerNorm(tower.norm_eps, name="pre_norm")(x)
-        x, _ = layers(tower, self.dtype)(x, None)
+        x = run_tower(tower, self.dtype, x, None)
         return x, LayerNorm(tower.norm_eps, name="norm")(x[:, :1])[:, 0]
 
 
@@ -123,7 +77,7 @@ class TextTower(nn.Module):
         table = self.param("positions", init, (c.max_text_tokens, tower.width))
         x = embed[ids].astype(jnp.float32) + table[None, :T]
         visible = jnp.asarray(masks.causal(0, T))[None, None] & mask[:, None, None, :]
-        x, _ = layers(tower, self.dtype)(x, visible)
+        x = run_tower(tower, self.dtype, x, visible)
         x = LayerNorm(tower.norm_eps, name="norm")(x)
         return x, x[jnp.arange(B), end_of_text(ids, c.eos_id)]
 

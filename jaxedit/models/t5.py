@@ -17,7 +17,7 @@ from jaxedit.ops.relative_position import position_buckets
 from jaxedit.sharding.rules import constrain
 
 
-class Attention(nn.Module):
+class T5Attention(nn.Module):
     """Self-attention over the text with an additive position bias."""
 
     config: T5Config
@@ -40,7 +40,7 @@ class Attention(nn.Module):
         return _dense(c.width, inner, self.dtype, "o", wide=True)(out)
 
 
-class GatedMLP(nn.Module):
+class T5GatedMLP(nn.Module):
     """gelu(x gate) * (x up), projected down."""
 
     config: T5Config
@@ -56,7 +56,7 @@ class GatedMLP(nn.Module):
         return _dense(c.width, c.mlp_hidden, self.dtype, "down", wide=True)(hidden)
 
 
-class Block(nn.Module):
+class T5Block(nn.Module):
     """One encoder layer, in the (carry, output) form of a scan over layers."""
 
     config: T5Config
@@ -66,9 +66,9 @@ class Block(nn.Module):
     def __call__(self, x: jax.Array, bias: jax.Array, mask: jax.Array) -> tuple[jax.Array, None]:
         """f32[B,T,D] to (f32[B,T,D], None)."""
         eps = self.config.norm_eps
-        attention = Attention(self.config, self.dtype, name="attn")
+        attention = T5Attention(self.config, self.dtype, name="attn")
         x = x + attention(RMSNorm(eps, name="attn_norm")(x), bias, mask)
-        mlp = GatedMLP(self.config, self.dtype, name="mlp")
+        mlp = T5GatedMLP(self.config, self.dtype, name="mlp")
         x = x + mlp(RMSNorm(eps, name="mlp_norm")(x))
         return constrain(x, "batch", "length", "embed"), None
 
@@ -106,7 +106,7 @@ class T5Encoder(nn.Module):
         buckets = position_buckets(ids.shape[1], c.position_buckets, c.position_max_distance)
         bias = table[buckets].astype(jnp.float32).transpose(2, 0, 1)  # [A,T,T]
         layers = nn.scan(
-            Block,
+            T5Block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(nn.broadcast, nn.broadcast),

@@ -13,68 +13,11 @@ import numpy as np
 
 from jaxedit import rng
 from jaxedit.config import ViTConfig
-from jaxedit.nn.attention import dot_product_attention
-from jaxedit.nn.layers import LayerNorm, dense
+from jaxedit.models.encoder_block import INIT_STD, run_encoder
+from jaxedit.nn.layers import LayerNorm, exact_gelu
 from jaxedit.ops.resize import cubic_matrix, resample
 from jaxedit.sharding.rules import constrain
 from jaxedit.tree import Tree
-
-INIT_STD = 0.02
-
-
-class Attention(nn.Module):
-    """Self-attention between all patches."""
-
-    config: ViTConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """f32[B,S,D] to (f32[B,S,D], keys [B,S,D])."""
-        c, (B, S, D) = self.config, x.shape
-        q, k, v = (dense(D, INIT_STD, self.dtype, name=name)(x) for name in "qkv")
-        # [B,A,S,E]
-        heads = [y.reshape(B, S, c.heads, -1).transpose(0, 2, 1, 3) for y in (q, k, v)]
-        out = dot_product_attention(heads[0] * (D // c.heads) ** -0.5, *heads[1:])
-        out = out.transpose(0, 2, 1, 3).reshape(B, S, D)
-        out = dense(D, INIT_STD, self.dtype, name="proj")(out).astype(jnp.float32)
-        return _gain(self, out), k
-
-
-class MLP(nn.Module):
-    """`down(gelu(up(x)))` with the exact form of GELU."""
-
-    config: ViTConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,D] to f32[B,S,D]."""
-        c = self.config
-        hidden = dense(c.mlp_hidden, INIT_STD, self.dtype, name="up")(x)
-        hidden = nn.gelu(hidden, approximate=False)
-        out = dense(c.width, INIT_STD, self.dtype, name="down")(hidden).astype(jnp.float32)
-        return _gain(self, out)
-
-
-class Block(nn.Module):
-    """One layer, in the (carry, output) form of a scan over layers."""
-
-    config: ViTConfig
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, carry: tuple[jax.Array, jax.Array]) -> tuple[tuple, None]:
-        """(f32[B,S,D], keys of the layer before) to the same and None."""
-        x, _ = carry
-        eps = self.config.norm_eps
-        attended, keys = Attention(self.config, self.dtype, name="attn")(
-            LayerNorm(eps, name="attn_norm")(x)
-        )
-        x = x + attended
-        mlp = MLP(self.config, self.dtype, name="mlp")
-        x = x + mlp(LayerNorm(eps, name="mlp_norm")(x))
-        return (constrain(x, "batch", "length", "embed"), keys), None
 
 
 class ViT(nn.Module):
@@ -116,12 +59,17 @@ class ViT(nn.Module):
         first = jnp.broadcast_to(first[None], (B, 1, c.width))
         patches = patches.reshape(B, h * w, c.width).astype(jnp.float32)
         x = jnp.concatenate([first, patches], axis=1) + positions(table, (h, w), c)[None]
-        layers = nn.scan(
-            Block, variable_axes={"params": 0}, split_rngs={"params": True}, length=c.layers
-        )
         x = constrain(x, "batch", "length", "embed")
-        no_keys = jnp.zeros(x.shape, self.dtype)
-        (x, keys), _ = layers(c, self.dtype, name="blocks")((x, no_keys))
+        x, keys = run_encoder(
+            x,
+            c.layers,
+            heads=c.heads,
+            mlp_hidden=c.mlp_hidden,
+            norm_eps=c.norm_eps,
+            activation=exact_gelu,
+            dtype=self.dtype,
+            has_layer_scale=c.layer_scale,
+        )
         x = LayerNorm(c.norm_eps, name="norm")(x)
         return (x, keys) if with_keys else x
 
@@ -171,10 +119,3 @@ def small_teacher(width: int, grid: int) -> ViTConfig:
     return ViTConfig(
         layers=2, width=width, heads=4, mlp_hidden=2 * width, patch=7, grid=grid, layer_scale=False
     )
-
-
-def _gain(module: Attention | MLP, x: jax.Array) -> jax.Array:
-    """`x` f32[B,S,D] times DINOv2's learnt gain per channel; DINO has none."""
-    if not module.config.layer_scale:
-        return x
-    return x * module.param("scale", nn.initializers.ones, (x.shape[-1],))[None, None]

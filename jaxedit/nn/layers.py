@@ -250,19 +250,46 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
     return jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs).reshape(shape)
 
 
+def tanh_gelu(x: jax.Array) -> jax.Array:
+    """GELU in its tanh form."""
+    return nn.gelu(x, approximate=True)
+
+
+def exact_gelu(x: jax.Array) -> jax.Array:
+    """GELU by the error function."""
+    return nn.gelu(x, approximate=False)
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """`x * sigmoid(1.702 x)`, CLIP's approximation of GELU."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+def layer_scale(module: nn.Module, x: jax.Array) -> jax.Array:
+    """Multiply x [B,S,C] by a gain per channel, a parameter `scale` of the module; in f32.
+
+    Source: Touvron et al. 2021 (CaiT), section 2.
+    """
+    gain = module.param("scale", nn.initializers.ones, (x.shape[-1],))
+    return x.astype(jnp.float32) * gain[None, None]
+
+
 class MLP(nn.Module):
-    """`down(gelu(up(x)))` with the tanh form of GELU."""
+    """`down(activation(up(x)))`, with a learnt gain per channel if asked for."""
 
     hidden: int
     std: float
     down_std: float
     dtype: Any = jnp.float32
+    activation: Callable[[jax.Array], jax.Array] = tanh_gelu
+    has_layer_scale: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map x[B,S,C] to the same shape, in the compute dtype."""
-        hidden = nn.gelu(dense(self.hidden, self.std, self.dtype, name="up")(x), approximate=True)
-        return dense(x.shape[-1], self.down_std, self.dtype, name="down")(hidden)
+        """Map x[B,S,C] to the same shape, in the compute dtype (with a gain: f32)."""
+        hidden = self.activation(dense(self.hidden, self.std, self.dtype, name="up")(x))
+        out = dense(x.shape[-1], self.down_std, self.dtype, name="down")(hidden)
+        return layer_scale(self, out) if self.has_layer_scale else out
 
 
 def embedding_lookup(table: jax.Array, ids: jax.Array) -> jax.Array:

@@ -1,3 +1,4 @@
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,3 +73,50 @@ def test_a_table_that_does_not_divide_is_whole():
     with jax.set_mesh(make_mesh(MeshConfig(data=1, fsdp=8))):
         got = jax.jit(embedding_lookup)(jnp.asarray(TABLE[:13]), IDS)
     np.testing.assert_array_equal(got, TABLE[IDS])
+
+
+@pytest.mark.parametrize("widths", [(6, 6), (8, 4, 4), (6, 4)])
+def test_packed_maps_are_the_same_wide_or_in_parts(widths):
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5))
+
+    class Packed(nn.Module):
+        first: int = 0
+        wide: bool = False
+
+        @nn.compact
+        def __call__(self, x):
+            options = {"name": "p", "first": self.first, "wide": self.wide}
+            return layers.packed_dense(widths, 0.5, jnp.float32, **options)(x)
+
+    params = Packed().init(jax.random.key(1), x)
+    kernel = params["params"]["p"]["kernel"]
+    expected = np.split(np.asarray(x) @ np.asarray(kernel), np.cumsum(widths)[:-1], axis=-1)
+    for first in (0, 1):
+        for wide in (False, True):
+            got = Packed(first, wide).apply(params, x)
+            for a, b in zip(got, expected[first:], strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_wide_packed_maps_are_not_rounded():
+    x = jax.random.normal(jax.random.key(0), (1, 2, 64))
+
+    class Packed(nn.Module):
+        wide: bool
+
+        @nn.compact
+        def __call__(self, x):
+            return layers.packed_dense((2, 2), 0.5, jnp.bfloat16, name="p", wide=self.wide)(x)
+
+    params = Packed(True).init(jax.random.key(1), x)
+    wide, narrow = (Packed(w).apply(params, x)[1] for w in (True, False))
+    assert (wide.dtype, narrow.dtype) == (jnp.float32, jnp.bfloat16)
+    np.testing.assert_array_equal(wide.astype(jnp.bfloat16), narrow)
+    assert (wide != narrow).any()
+
+
+def test_activations_by_hand():
+    x = jnp.array([0.0, 1.0])
+    np.testing.assert_allclose(layers.exact_gelu(x), [0, 0.841345], atol=1e-6)
+    np.testing.assert_allclose(layers.tanh_gelu(x), [0, 0.841192], atol=1e-6)
+    np.testing.assert_allclose(layers.quick_gelu(x), [0, 0.845795], atol=1e-6)
