@@ -22,6 +22,7 @@ setuptools.setup(
     install_requires=[
         "jax>=0.7.2",
         "flax>=0.11.2",
+        "jaxtyping>=0.3.3",
         "optax>=0.2.6",
         "orbax-checkpoint>=0.11.30",
         "transformers>=5.10.1",
@@ -51,6 +52,7 @@ setuptools.setup(
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
         "dev": [
+            "beartype>=0.22.1",
             "imagehash>=4.3.2",
             "matplotlib",
             "pytest",

@@ -36,7 +36,7 @@ from jaxedit.data.loader import held_out_pairs
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
-from jaxedit.ops.int8 import compress
+from jaxedit.ops.int8 import quantize_if_kernel
 from jaxedit.sampling import sample_editar
 from jaxedit.sampling.sample_varedit import source_tokens
 
@@ -176,7 +176,7 @@ def bytes_of(config: PretrainedConfig, dtype: str, t5_dtype: str, int8: Sequence
 
     def place(path: str, leaf: Any) -> Any:
         leaf = leaf.astype(dtype_of(path, config.model_type, dtype, t5_dtype))
-        return compress(path, leaf) if path.split("/")[0] in int8 else leaf
+        return quantize_if_kernel(path, leaf) if path.split("/")[0] in int8 else leaf
 
     params = {name: abstract_params(config)[name] for name in ("t5", "transformer")}
     placed = jax.eval_shape(lambda params: tree.map_with_path(place, params), params)

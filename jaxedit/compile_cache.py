@@ -1,4 +1,4 @@
-"""JAX's persistent compilation cache: the second start of the same program skips compiling."""
+"""JAX's persistent compilation cache, so that a program is compiled once per machine."""
 
 import os
 import pathlib
@@ -12,11 +12,11 @@ DIRECTORY = "~/.cache/jaxedit/xla"
 def enable(directory: str | os.PathLike[str] = DIRECTORY) -> None:
     """Keep compiled programs in `directory`, for every later start on this machine.
 
-    A directory that was chosen before (`JAX_COMPILATION_CACHE_DIR`, local or gs://...) is kept.
-    Where the directory cannot be written, nothing is cached and everything still works.
+    A directory that the user has chosen (`JAX_COMPILATION_CACHE_DIR`, local or gs://...) takes
+    precedence. If the directory is not writable, nothing is cached and everything else still works.
 
     Args:
-      directory: where to keep them; `~` is the home directory.
+      directory: where to keep the programs; `~` is the home directory.
     """
     chosen = os.fspath(jax.config.jax_compilation_cache_dir or directory)
     if "://" not in chosen:
@@ -25,7 +25,7 @@ def enable(directory: str | os.PathLike[str] = DIRECTORY) -> None:
 
 
 def where() -> str:
-    """Say where compiled programs are kept: the end of a sentence for the user."""
+    """Say where compiled programs are kept, as the end of a sentence for the user."""
     directory = jax.config.jax_compilation_cache_dir
     if directory:
         return f"kept in {directory}"
@@ -33,7 +33,7 @@ def where() -> str:
 
 
 def _writable(directory: str) -> str | None:
-    """The directory, made if it was not there, or None if files cannot be written there."""
+    """Return the directory, made if missing, or None if files cannot be written there."""
     try:
         path = pathlib.Path(directory).expanduser()
         path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The start and the end of every command: its streams, its arguments and its exit code."""
+"""What every command shares: prepared streams, an argument parser, and exit codes."""
 
 import argparse
 import difflib
@@ -7,35 +7,35 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 DONE, BAD_INPUT, STOPPED = 0, 2, 130
 
 
 def run(main: Callable[[Sequence[str]], int]) -> NoReturn:
-    """Run a command as a process: read its arguments from the shell, end with its exit code."""
+    """Run a command as a process: pass the shell's arguments, and exit with the returned code."""
     prepare_streams()
     sys.exit(main(sys.argv[1:]))
 
 
 def prepare_streams() -> None:
-    """Let neither a terminal's encoding nor a reader that goes away end a command.
+    """Keep a command running whatever the terminal's encoding and whoever reads its output.
 
-    Characters that the terminal lacks are printed as escapes. What is printed after the reader has
-    gone (`--help | head`) is lost.
+    Characters that the terminal cannot show are printed as escapes. Output is discarded once its
+    reader has gone (as in `--help | head`).
     """
     sys.stdout, sys.stderr = _lasting(sys.stdout), _lasting(sys.stderr)
 
 
 def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
-    """Run a command; tell in one line what its user did wrong.
+    """Run a command and report the user's mistakes in one line instead of a traceback.
 
     Args:
       command: parses its arguments, does its work and returns an exit code.
-      stopped: what to say after Ctrl-C.
+      stopped: message after Ctrl-C.
 
     Returns:
-      The command's exit code; 2 after an error of its user, 130 after Ctrl-C.
+      The command's exit code; 2 after a user's mistake, 130 after Ctrl-C.
     """
     try:
         return command()
@@ -52,13 +52,13 @@ def exit_code(command: Callable[[], int], *, stopped: str = "stopped") -> int:
 
 
 def tell_missing_platform() -> int:
-    """While an error is handled that JAX may have raised for want of a device: say so in one line.
+    """Report in one line that JAX cannot start; call it while an error is being handled.
 
     Returns:
       Exit code 2, if JAX cannot start on the platform that JAX_PLATFORMS names.
 
     Raises:
-      The error that is handled, if JAX can.
+      The error being handled, if JAX can start.
     """
     jax = sys.modules.get("jax")
     try:
@@ -75,10 +75,10 @@ def tell_missing_platform() -> int:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of arguments that says in one line what is wrong with them."""
+    """An argument parser that reports wrong arguments in one line."""
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the arguments; of an unknown one say which was probably meant."""
+        """Parse the arguments; suggest the nearest name for an unknown argument."""
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             name = unknown[0].partition("=")[0]
@@ -89,15 +89,15 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
+        """Print the message and exit with code 2."""
         self.exit(BAD_INPUT, f"error: {message} (--help lists all options)\n")
 
 
 def words(argument: str) -> str:
-    """Return text of a command line; letters that the locale lacks are read as UTF-8.
+    """Return a text argument; letters that the locale cannot represent are read as UTF-8.
 
     Raises:
-      ArgumentTypeError: the bytes that were typed are no UTF-8 either.
+      ArgumentTypeError: the bytes that were typed are not UTF-8 either.
     """
     has_lost = any("\ud800" <= letter <= "\udfff" for letter in argument)
     try:
@@ -107,7 +107,7 @@ def words(argument: str) -> str:
 
 
 class _Output(io.FileIO):
-    """An open file descriptor; writing to it does nothing once its reader has gone."""
+    """An open file descriptor; writing does nothing once the reader has gone."""
 
     def write(self, data: Any) -> int | None:
         try:
@@ -116,11 +116,11 @@ class _Output(io.FileIO):
             return len(data)
 
 
-def _lasting(stream: TextIO | None) -> TextIO | None:
-    """The same stream through `_Output`; a stream that is no file stays as it is."""
+def _lasting(stream: io.TextIOBase | None) -> io.TextIOBase | None:
+    """Return the stream written through `_Output`; a stream that is not a file stays unchanged."""
     try:
         number = stream.fileno()
-    except (AttributeError, OSError):  # none (`>&-`), or one of a notebook
+    except (AttributeError, OSError):  # a closed stream (`>&-`), or a notebook's
         return stream
     buffer = io.BufferedWriter(_Output(number, "wb", closefd=False))
     return io.TextIOWrapper(

@@ -1,22 +1,22 @@
-"""Random keys: every draw in jaxedit comes from a key made here, from (seed, stream, step)."""
+"""Random keys: every random draw in jaxedit uses a key from (seed, stream, step) made here."""
 
 import zlib
 
 import jax
+from jaxtyping import Array, Integer, Key
 
 
-def key_for(seed: int | jax.Array, stream: str, step: int | jax.Array = 0) -> jax.Array:
-    """A typed key that depends on nothing but its three arguments.
+def key_for(
+    seed: int | Integer[Array, ""], stream: str, step: int | Integer[Array, ""] = 0
+) -> Key[Array, ""]:
+    """Return a typed threefry key that depends only on the three arguments.
 
-    The same values give the same key eagerly, under jit, inside loops and on any mesh.
+    Equal arguments give the same key eagerly, under jit, inside loops and on any mesh.
 
     Args:
-      seed: the user's seed, int or i32[].
-      stream: what the draw is for ("init", "bits", ...); different streams are independent.
-      step: position in the stream, int or i32[].
-
-    Returns:
-      key[], a threefry key.
+      seed: the user's seed.
+      stream: name of what is drawn ("init", "bits", ...); different streams are independent.
+      step: position in the stream.
     """
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), _stream_id(stream))
     return jax.random.fold_in(key, step)

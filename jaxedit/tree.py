@@ -1,4 +1,4 @@
-"""Parameter trees as flat dictionaries of '/'-paths, and the few operations done on them."""
+"""Parameter trees: conversion to flat dictionaries of "/"-paths, and operations on all leaves."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,14 +26,14 @@ def map_with_path(fn: Callable[[str, Any], Any], tree: Tree) -> Tree:
 
 
 def count(tree: Any) -> int:
-    """Number of scalars in all leaves (arrays or ShapeDtypeStructs)."""
+    """Count the scalars in all leaves (arrays or ShapeDtypeStructs)."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 def cast(tree: Any, dtype: Any) -> Any:
-    """Floating-point leaves as `dtype`; other leaves unchanged."""
+    """Convert floating-point leaves to `dtype`; other leaves stay unchanged."""
 
-    def to(leaf: jax.Array) -> jax.Array:
+    def to(leaf: Any) -> Any:
         return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
     return jax.tree.map(to, tree)

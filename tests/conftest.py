@@ -13,7 +13,25 @@ import pytest
 from etils.epath import backend
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
+from jaxtyping import install_import_hook
 from safetensors.numpy import load_file
+
+# Arguments, results and fields of these packages are checked against their annotations, shapes
+# included. An int may stand for a float, as for every type checker.
+install_import_hook(
+    (
+        "jaxedit.ops",
+        "jaxedit.sharding.rules",
+        "jaxedit.data",
+        "jaxedit.datasets",
+        "jaxedit.erec",
+        "jaxedit.rng",
+        "jaxedit.tree",
+        "jaxedit.console",
+        "jaxedit.compile_cache",
+    ),
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 from jaxedit.checkpoints import pretrained
 from jaxedit.config import EDITAR_PRESETS, PRESETS, Scales, VAREditConfig

@@ -1,8 +1,8 @@
-"""Every setting of jaxedit: one typed dataclass per part, the named sizes, and their JSON form.
+"""Every setting of jaxedit: a typed dataclass per part, the named sizes, and their JSON form.
 
 A dataclass is mutable while a command line is parsed (`--config.optim.learning_rate=1e-4`) and
-hashable, so that it can be a static argument of a jitted function. `validate()` is called once,
-after parsing.
+hashable, so that it can be a static argument of a jitted function. Call `validate()` once, after
+parsing.
 """
 
 from jaxedit.config.as_json import from_dict, to_dict

@@ -1,4 +1,4 @@
-"""Settings as JSON and back, strictly."""
+"""Conversion of settings to JSON and back; unknown and missing keys are errors."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ from jaxedit.config.sampling import RuleConfig
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as nested dicts, lists and scalars, ready for JSON."""
+    """Return a config dataclass as nested dicts, lists and scalars, ready for JSON."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 

@@ -1,4 +1,4 @@
-"""The error that a wrong setting raises, and the checks shared by all settings."""
+"""The error for a wrong setting, and the checks that several settings share."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ FITS = ("pad", "crop")  # how pictures become squares, see data.transforms
 
 
 class ConfigError(ValueError):
-    """A setting has a value that cannot work; the message names it and says what was expected."""
+    """A setting has a value that cannot work; the message names it and the expected values."""
 
 
 def require(condition: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings of CLIP: two transformers, of pictures and of texts, that meet in one space."""
+"""Settings of CLIP: a transformer for images and a transformer for texts, with a common space."""
 
 import dataclasses
 from typing import Literal
@@ -9,7 +9,7 @@ from jaxedit.config.fields import Positive, PositiveInt, check_fields
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TowerConfig:
-    """One of CLIP's two transformers. Defaults: the image tower of clip-vit-large-patch14."""
+    """Settings of a transformer of CLIP. Defaults: the image tower of clip-vit-large-patch14."""
 
     layers: PositiveInt = 24  # blocks
     width: PositiveInt = 1024  # channels of a token
@@ -47,7 +47,7 @@ class CLIPConfig:
 
     @property
     def pixels(self) -> int:
-        """Side of a picture."""
+        """Return the side of an image in pixels."""
         return self.patch * self.grid
 
     def validate(self) -> None:

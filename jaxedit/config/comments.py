@@ -1,4 +1,4 @@
-"""The comments of settings, read from the source of their dataclasses: they are written once."""
+"""The comments of settings, read from the source of their dataclasses for help texts and docs."""
 
 import ast
 import dataclasses
@@ -13,7 +13,7 @@ import tokenize
 def comments_of(cls: type) -> dict[str, str]:
     """Return the comment of every field of a dataclass, "" where there is none.
 
-    A comment stands at the end of the field's own lines, or on the lines right above it.
+    A comment stands at the end of the field's own lines, or on the lines directly above the field.
     """
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -38,7 +38,7 @@ def _own_comments(cls: type) -> dict[str, str]:
 
 
 def _above(line: int, comments: dict[int, tokenize.TokenInfo]) -> list[int]:
-    """Numbers of the lines right above `line` that hold a comment and nothing else."""
+    """Return the numbers of the lines directly above `line` that contain only a comment."""
     first = line
     while (above := comments.get(first - 1)) and not above.line[: above.start[1]].strip():
         first -= 1

@@ -1,8 +1,8 @@
-"""Types of settings that carry their own choices and ranges, and the check of all of them.
+"""Field types that carry the choices and ranges of settings, and the check of all fields.
 
 A setting is written once: `noise: Literal["shared", "independent"]` or
-`top_p: Annotated[float, Interval("(0, 1]")]`. `check_fields` reads these annotations, and so do the
-options of the commands.
+`top_p: Annotated[float, Interval("(0, 1]")]`. `check_fields` and the options of the commands read
+these annotations.
 """
 
 import dataclasses
@@ -23,18 +23,18 @@ _WORDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A range of numbers in the notation of mathematics: "(0, 1]" is 0 < x <= 1."""
+    """A range of numbers in mathematical notation: "(0, 1]" is 0 < x <= 1."""
 
     text: str
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lower and the upper bound."""
+        """Return the lower and the upper bound."""
         low, high = self.text[1:-1].split(",")
         return float(low), float(high)
 
     def __contains__(self, value: Any) -> bool:
-        """Whether `value` is a number inside the range; True, False and NaN are no numbers."""
+        """Tell whether `value` is a number in the range; True, False and NaN are not numbers."""
         if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
             return False
         low, high = self.bounds
@@ -43,7 +43,7 @@ class Interval:
         return above and below
 
     def __str__(self) -> str:
-        """The range in words."""
+        """Describe the range in words."""
         return _WORDS.get(self.text, f"a number in {self.text}")
 
 
@@ -77,26 +77,26 @@ def interval_of(hint: Any) -> Interval | None:
 
 
 def is_whole(hint: Any) -> bool:
-    """Whether an annotation allows whole numbers only."""
+    """Tell whether an annotation allows only whole numbers."""
     return get_args(hint)[:1] == (int,) if get_origin(hint) is Annotated else hint is int
 
 
 def check_fields(settings: Any, name: str = "") -> None:
-    """Check every field of a dataclass against its annotation, parts that are dataclasses apart.
+    """Check every field of a dataclass against its annotation; nested dataclasses are not checked.
 
     Args:
       settings: the dataclass.
-      name: of the settings in messages, for example "sample"; empty: fields are named alone.
+      name: name of the settings in messages, for example "sample"; empty: only fields are named.
 
     Raises:
-      ConfigError: a value is none of the choices, or outside of the range.
+      ConfigError: a value is not among the choices, or outside the range.
     """
     for field, hint in hints_of(type(settings)).items():
         check_value(getattr(settings, field), hint, f"{name}.{field}" if name else field)
 
 
 def check_value(value: Any, hint: Any, name: str) -> None:
-    """Check one value against an annotation; raise ConfigError with `name` if it does not fit."""
+    """Check a value against an annotation; raise ConfigError with `name` if it does not fit."""
     if choices := choices_of(hint):
         *most, last = (str(choice) or "nothing" for choice in choices)
         words = f"{', '.join(most)} or {last}" if most else last

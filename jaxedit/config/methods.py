@@ -1,4 +1,4 @@
-"""Which methods a model has, and which settings each of them takes."""
+"""The methods of each model, and the settings of each method."""
 
 import dataclasses
 import difflib
@@ -34,10 +34,10 @@ def options_by_method(methods: Sequence[str]) -> dict[tuple[str, ...], list[str]
 
 
 def method_of(config: PretrainedConfig, method: str | None) -> str:
-    """The method to use: the default of the model's family for None.
+    """Return the method to use; for None, the default of the model's family.
 
     Raises:
-      ConfigError: the model has no such method, or none at all.
+      ConfigError: the model does not have the method, or has no methods.
     """
     methods = tuple(family_of(config).methods)
     require(bool(methods), f"model_type={config.model_type!r}: expected a model with methods")
@@ -51,15 +51,15 @@ def method_of(config: PretrainedConfig, method: str | None) -> str:
 def settings_of(
     config: PretrainedConfig, method: str | None, options: Mapping[str, Any]
 ) -> tuple[Any, ...]:
-    """The settings of a method: those that came with the weights, changed by `options`, checked.
+    """Return the settings of a method: the settings stored with the weights, changed by `options`.
 
     Args:
       config: the model.
       method: None for the model's default.
-      options: fields of the method's settings; None keeps what came with the weights.
+      options: fields of the method's settings; None keeps the value stored with the weights.
 
     Returns:
-      (SampleConfig,), (TokenSampleConfig,) or (TokenSampleConfig, ERecConfig).
+      (SampleConfig,), (TokenSampleConfig,) or (TokenSampleConfig, ERecConfig), checked.
 
     Raises:
       ConfigError: no such method or option, or a value is out of its range.

@@ -1,4 +1,4 @@
-"""Settings of the models and of sampling: what travels with weights."""
+"""Settings of the models and of sampling, which are stored with weights."""
 
 import dataclasses
 import math
@@ -88,7 +88,7 @@ class VAREditConfig:
 
     @property
     def head_width(self) -> int:
-        """E, the width of one attention head."""
+        """Return E, the width of an attention head."""
         return self.width // self.heads
 
     @property
@@ -98,17 +98,21 @@ class VAREditConfig:
 
     @property
     def init_std(self) -> float:
-        """Standard deviation of a new kernel (the release cuts at +-2, far outside)."""
+        """Return the standard deviation of a new kernel.
+
+        The release truncates at +-2, far outside this distribution, so that here nothing is
+        truncated.
+        """
         return math.sqrt(1 / (3 * self.width))
 
     @property
     def token_bits(self) -> int:
-        """Q, bits per transformer token."""
+        """Return Q, the number of bits of a token."""
         return self.bits * (4 if self.patchify else 1)
 
     @property
     def latent_scales(self) -> Scales:
-        """`scales` in latent positions of the tokenizer instead of tokens."""
+        """Return `scales` in latent positions of the tokenizer instead of tokens."""
         f = 2 if self.patchify else 1
         return tuple((f * h, f * w) for h, w in self.scales)
 
@@ -140,7 +144,7 @@ class VAREditConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class PretrainedConfig:
-    """What travels with weights: every setting that inference needs."""
+    """Settings stored with weights: everything that inference needs."""
 
     model_type: str = "varedit"  # of a family, see `families`
     # how pictures become squares, in training and in editing: pad: on a white square | crop: the
@@ -158,7 +162,7 @@ class PretrainedConfig:
     clip: CLIPConfig | None = None
 
     def __post_init__(self) -> None:
-        """Complete what the release of this type settles."""
+        """Fill in the defaults of the release of this model type."""
         family = BY_TYPE.get(self.model_type)
         self.fit = self.fit or (family.fit if family else "crop")
 

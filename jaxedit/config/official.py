@@ -1,8 +1,8 @@
-"""The official names: where released weights lie, and the settings that belong to them.
+"""The official names: the locations of released weights, and the settings that belong to them.
 
-A release is a bare file of weights. Its schedule, rotary positions and sampling are flags of the
-release's own scripts, so that they are written down here once and travel with the weights from then
-on.
+A release is a file of weights without settings. Its schedule, rotary positions and sampling are
+flags of the release's own scripts. They are recorded here, and stored with the weights after
+conversion.
 """
 
 import copy
@@ -18,14 +18,14 @@ from jaxedit.config.tokens import ViTConfig, VQConfig
 
 
 class WeightSource(NamedTuple):
-    """Where one file (or folder of files) of a release lies.
+    """The location of a file, or folder of files, of a release.
 
     Attributes:
-      kind: what is in it: varedit, editar, bsq, vq, t5, vit or clip.
-      repo: repository of the Hugging Face Hub; empty if it is not known to be on the Hub.
-      file: file or folder in it; empty: the whole repository.
-      licence: of these weights.
-      home: where to get it, without `repo`.
+      kind: network in the file: varedit, editar, bsq, vq, t5, vit or clip.
+      repo: repository of the Hugging Face Hub; empty if the file is not known to be on the Hub.
+      file: file or folder in the repository; empty: the whole repository.
+      licence: licence of these weights.
+      home: where to get the file if there is no `repo`.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class WeightSource(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where to get it, in words."""
+        """Describe where to get the file."""
         return (
             f"{self.file} from {self.home}" if self.home else f"{self.repo}/{self.file}".strip("/")
         )
@@ -51,10 +51,10 @@ class Release(NamedTuple):
 
 
 def official(name: str) -> Release:
-    """The release called `name`, with settings of its own that may be changed.
+    """Return a copy of the release called `name`, whose settings may be changed.
 
     Raises:
-      ConfigError: there is none; names the nearest ones, or all.
+      ConfigError: there is no such release; the message lists the nearest names, or all.
     """
     near = difflib.get_close_matches(name, OFFICIAL, 3) or OFFICIAL
     require(name in OFFICIAL, f"unknown official name {name!r}: expected {', '.join(near)}")
@@ -84,7 +84,7 @@ _DRAWS = "draws pictures from texts: python -m jaxedit.generate"
 
 
 def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) -> Release:
-    """VAREdit's or Infinity's transformer of 2B or 8B with its tokenizer and text encoder."""
+    """Return VAREdit's or Infinity's transformer of 2B or 8B, with tokenizer and text encoder."""
     config = copy.deepcopy(PRESETS[size])
     config.varedit.scales = SQUARE_SCALES[: {512: 10, 1024: 13}[pixels]]
     if not edits:
@@ -96,7 +96,7 @@ def _next_scale(size: str, pixels: int, file: str, *, repo: str, edits: bool) ->
 
 
 def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
-    """LlamaGen's transformer with its tokenizer and, for texts, its text encoder."""
+    """Return LlamaGen's transformer, with its tokenizer and, for texts, its text encoder."""
     is_text = prefix == "text"
     config = PretrainedConfig(
         model_type="editar",
@@ -114,8 +114,13 @@ def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
 
 
 _CLASS_SIZES = (
-    *(("b", 256), ("b", 384), ("l", 256), ("l", 384)),
-    *(("xl", 384), ("xxl", 384), ("3b", 384)),
+    ("b", 256),
+    ("b", 384),
+    ("l", 256),
+    ("l", 384),
+    ("xl", 384),
+    ("xxl", 384),
+    ("3b", 384),
 )
 
 OFFICIAL: dict[str, Release] = {

@@ -1,4 +1,4 @@
-"""Which parameters are 16 bits wide when a model runs, as in the scripts of its release.
+"""Which parameters have 16 bits when a model runs, as in the scripts of its release.
 
 | what | in the releases | here, with dtype=bfloat16 |
 | --- | --- | --- |
@@ -11,8 +11,8 @@
 | image tokenizers | float32 | float32 |
 
 VAREdit's inference multiplies embeddings and text projections in bfloat16 only because it runs
-under autocast, which its training switches off for them. T5 is float16 beside EditAR too: that is
-as small and fast as bfloat16, and eight times as near to float32 (docs/precision.md).
+under autocast, which its training disables for these layers. T5 is float16 beside EditAR as well:
+that is as small and fast as bfloat16, with an error eight times smaller (docs/precision.md).
 
 Source: release code of Infinity, VAREdit and LlamaGen.
 """
@@ -32,10 +32,10 @@ def t5_dtype_for(dtype: str) -> str:
 
 
 def checked(dtype: str, t5_dtype: str | None) -> tuple[str, str]:
-    """Return both dtypes, the second one completed by `t5_dtype_for`.
+    """Check both dtypes, and return them with the second completed by `t5_dtype_for`.
 
     Raises:
-      ConfigError: one of them is unknown.
+      ConfigError: a dtype is unknown.
     """
     t5_dtype = t5_dtype or t5_dtype_for(dtype)
     for name, given, known in (("dtype", dtype, DTYPES), ("t5_dtype", t5_dtype, T5_DTYPES)):
@@ -44,13 +44,13 @@ def checked(dtype: str, t5_dtype: str | None) -> tuple[str, str]:
 
 
 def dtype_of(path: str, model_type: str, dtype: str, t5_dtype: str | None = None) -> str:
-    """Return the dtype in which a model holds a parameter when it runs.
+    """Return the dtype in which a model stores a parameter when it runs.
 
     Args:
-      path: of the parameter; begins with its network.
-      model_type: of the model.
-      dtype: of the transformer.
-      t5_dtype: of the text encoder; None: see `t5_dtype_for`.
+      path: path of the parameter, which begins with the network's name.
+      model_type: type of the model.
+      dtype: dtype of the transformer.
+      t5_dtype: dtype of the text encoder; None: see `t5_dtype_for`.
     """
     if path.startswith("t5/"):
         return t5_dtype or t5_dtype_for(dtype)

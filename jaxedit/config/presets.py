@@ -1,4 +1,4 @@
-"""The named sizes."""
+"""The named sizes of the models."""
 
 from typing import Any
 
@@ -99,7 +99,7 @@ LLAMAGEN_SIZES = {
 
 
 def llamagen(size: str, *, prefix: str = "text", grid: int = 16) -> EditARConfig:
-    """LlamaGen's transformer of a published size: "b", "l", "xl", "xxl", "xxxl", "1b", "3b", "7b".
+    """Return LlamaGen's transformer of a published size, a key of `LLAMAGEN_SIZES`.
 
     Args:
       size: name of the size.
@@ -123,6 +123,6 @@ def llamagen(size: str, *, prefix: str = "text", grid: int = 16) -> EditARConfig
 
 
 def pick_preset(presets: dict[str, Any], name: str) -> Any:
-    """The preset called `name`; ConfigError with the known names if there is none."""
+    """Return the preset called `name`; raise ConfigError with the known names if there is none."""
     require(name in presets, f"unknown preset {name!r}: expected one of {', '.join(presets)}")
     return presets[name]

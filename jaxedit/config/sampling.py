@@ -1,8 +1,8 @@
-"""Settings of sampling and of ERec: they travel with weights, and every edit may change them.
+"""Settings of sampling and of ERec, which are stored with weights and may be changed per edit.
 
-A rule that removes unlikely candidates is one dataclass here and one class in `sampling.methods`.
-The settings of next-scale and of next-token models inherit the rules that they offer, and with
-them their options, ranges and records.
+A rule that removes unlikely candidates is a dataclass in this module and a class in
+`sampling.methods`. The settings of next-scale and of next-token models inherit the rules that they
+offer, and with them the rules' options, ranges and records.
 """
 
 import dataclasses
@@ -21,26 +21,26 @@ from jaxedit.config.fields import (
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class RuleConfig:
-    """Settings of one rule; weights that were written before the rule existed leave it off."""
+    """Settings of a rule; weights stored before the rule existed do not use it."""
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TopKConfig(RuleConfig):
-    """Keep the k likeliest candidates."""
+    """Keep the k most likely candidates."""
 
     top_k: PositiveInt = 1000  # draw from the k likeliest tokens
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TopPConfig(RuleConfig):
-    """Keep the likeliest candidates that together have the probability p."""
+    """Keep the most likely candidates whose probabilities add up to p."""
 
     top_p: Annotated[float, Interval("(0, 1]")] = 1.0  # nucleus, 1 = off
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class MinPConfig(RuleConfig):
-    """Keep candidates whose probability is a share of the likeliest one's."""
+    """Keep candidates whose probability is at least a share of the most likely candidate's."""
 
     # drop candidates below this share of the likeliest one's probability, 0 = off
     min_p: Annotated[float, Interval("[0, 1]")] = 0.0
@@ -48,7 +48,7 @@ class MinPConfig(RuleConfig):
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class SampleConfig(TopPConfig, MinPConfig):
-    """How bits are drawn; a scalar holds for every scale, a tuple has one entry per scale."""
+    """Settings for drawing bits; a scalar holds for every scale, a tuple has an entry per scale."""
 
     # strength of the instruction, 1 = none; also one number per scale; paper 4
     guidance: Finite | tuple[Finite, ...] = 4.0
@@ -58,7 +58,7 @@ class SampleConfig(TopPConfig, MinPConfig):
     greedy: bool = False  # always take the likelier value of each bit
 
     def per_scale(self, name: str, scales: int) -> tuple[float, ...]:
-        """Return the setting `name` as one float per scale; ConfigError if it does not fit."""
+        """Return the setting `name` as a float per scale; raise ConfigError if it does not fit."""
         value = getattr(self, name)
         values = tuple(value) if isinstance(value, tuple | list) else (value,) * scales
         require(
@@ -76,7 +76,7 @@ class SampleConfig(TopPConfig, MinPConfig):
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
-    """How the next token is drawn. Defaults: EditAR's inference."""
+    """Settings for drawing the next token. Defaults: EditAR's inference."""
 
     # strength of the instruction; 1 or less = none, as released; of `dual` any number counts
     guidance: Finite = 3.0
@@ -99,7 +99,7 @@ class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class ERecConfig:
-    """Editing by reconstruction. Defaults: the paper, and the reading of it that we take."""
+    """Editing by reconstruction. Defaults: the paper, as interpreted here."""
 
     # instruction of the reconstruction path
     recon_prompt: str = "reconstruct the image without changes"

@@ -1,4 +1,4 @@
-"""Settings of the next-token networks, LlamaGen, EditAR and DINO: what travels with weights."""
+"""Settings of the next-token networks LlamaGen, EditAR and DINO, which are stored with weights."""
 
 import dataclasses
 from typing import Literal
@@ -23,7 +23,7 @@ class VQConfig:
 
     @property
     def stride(self) -> int:
-        """Pixels per token side: every level but the last halves."""
+        """Return the pixels per token side: every level but the last halves."""
         return 2 ** (len(self.channel_mult) - 1)
 
     def validate(self) -> None:
@@ -57,17 +57,17 @@ class EditARConfig:
 
     @property
     def head_width(self) -> int:
-        """E, the width of one attention head."""
+        """Return E, the width of an attention head."""
         return self.width // self.heads
 
     @property
     def groups(self) -> int:
-        """Heads of keys and values."""
+        """Return the number of heads of keys and values."""
         return self.kv_heads or self.heads
 
     @property
     def image_tokens(self) -> int:
-        """N, tokens per image."""
+        """Return N, the number of tokens per image."""
         return self.grid * self.grid
 
     @property
@@ -77,7 +77,7 @@ class EditARConfig:
 
     @property
     def prefix_tokens(self) -> int:
-        """Positions before the first image token that is generated."""
+        """Return the number of positions before the first image token that is generated."""
         return {
             "edit": self.image_tokens + self.text_tokens,
             "text": self.text_tokens,

@@ -23,9 +23,10 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class MeshConfig:
-    """Devices per mesh axis; -1 takes what the others leave.
+    """Devices per mesh axis; an axis of -1 takes the devices that the other axes leave.
 
-    Training chooses those of several -1 by the devices, the model and the batch, and logs why.
+    If several axes are -1, training chooses them by the devices, the model and the batch, and logs
+    the reason.
     """
 
     data: int = -1  # devices that share the rows
@@ -35,7 +36,7 @@ class MeshConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class DataConfig:
-    """Where training pairs come from."""
+    """Settings of the training data."""
 
     # the toybox, a .jsonl file of your own pairs, a store that jaxedit.datasets.convert wrote, or a
     # directory of stores
@@ -105,7 +106,7 @@ class OptimConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class VAREditTrainConfig:
-    """What VAREdit's training adds to its model. Defaults: Infinity's training script."""
+    """Settings of VAREdit's training besides its model. Defaults: Infinity's training script."""
 
     # weights of the frozen image tokenizer: name or directory; empty: those of init_from
     tokenizer: str = "toy-varedit"
@@ -143,7 +144,7 @@ class BSQTrainConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class EditARTrainConfig:
-    """What EditAR's training adds to its model. Defaults: EditAR."""
+    """Settings of EditAR's training besides its model. Defaults: EditAR."""
 
     # weights of the frozen image tokenizer: name or directory; empty: those of init_from
     tokenizer: str = "toy-editar"
@@ -179,7 +180,7 @@ class VQTrainConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class LoRAConfig:
-    """Train low-rank additions to the kernels of `init_from`, which stay as they are."""
+    """Low-rank additions to the kernels of `init_from`, trained instead of the kernels."""
 
     rank: NonNegativeInt = 0  # r; 0 = off: all parameters are trained
     alpha: Positive = 16.0  # additions count alpha / rank
@@ -198,7 +199,7 @@ class LoRAConfig:
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class TrainConfig:
-    """One training run: what `configs/*.py` return."""
+    """Settings of a training run, as returned by `configs/*.py`."""
 
     model: PretrainedConfig = dataclasses.field(default_factory=PretrainedConfig)
     varedit: VAREditTrainConfig = dataclasses.field(default_factory=VAREditTrainConfig)
@@ -242,13 +243,13 @@ class TrainConfig:
 
     @property
     def fit(self) -> str:
-        """How the pictures of pairs become squares: pad or crop."""
+        """Return how the pictures of pairs become squares: pad or crop."""
         own = getattr(self, BY_TYPE[self.model.model_type].parts[0], None)
         return getattr(own, "fit", "") or self.model.fit
 
     @property
     def text_tokenizer(self) -> str:
-        """Name or directory of the text tokenizer."""
+        """Return the name or directory of the text tokenizer."""
         return self.data.text_tokenizer or self.init_from
 
     def validate(self) -> None:

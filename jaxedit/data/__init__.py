@@ -1,1 +1,1 @@
-"""Training pairs: the toybox, real sources, transforms and the loader."""
+"""Training pairs: the toybox, stores and lists of pairs, mixtures, transforms and the loader."""

@@ -1,4 +1,4 @@
-"""Rows of a list that cannot be trained on: counted, said, and too many of them refused."""
+"""Rows of a list that cannot be trained on: counting, logging, and refusing too many of them."""
 
 import logging
 from collections.abc import Mapping
@@ -7,34 +7,34 @@ from jaxedit.config import ConfigError
 
 log = logging.getLogger(__name__)
 
-MOST = 0.01  # share of bad rows that a run goes on with
-_NAMED = 20  # rows that an error lists
+MOST = 0.01  # largest share of bad rows that a run accepts
+_NAMED = 20  # number of rows that an error message lists
 
 
 class BadRows:
     """The bad rows of a list, each with its reason.
 
-    Threads may share one: a row that two of them find is counted once.
+    Threads may share an instance: a row that two threads find is counted once.
     """
 
     def __init__(self, name: str, total: int) -> None:
-        """Begin with none.
+        """Start without bad rows.
 
         Args:
-          name: of the list, for messages.
-          total: its rows, the bad ones too.
+          name: name of the list, for messages.
+          total: number of rows, including bad rows.
         """
         self._name, self._total = name, total
         self._reasons: dict[int, str] = {}
 
     def drop(self, reasons: Mapping[int, str]) -> None:
-        """Count rows that are left out, and say which.
+        """Count and log rows that are left out.
 
         Args:
-          reasons: number of a row's line -> what is wrong with it.
+          reasons: line number of a row -> what is wrong with the row.
 
         Raises:
-          ConfigError: more than 1 % of the rows are bad; lists them.
+          ConfigError: more than 1 % of the rows are bad; the message lists them.
         """
         self._reasons |= reasons
         self._require_few()
@@ -44,10 +44,10 @@ class BadRows:
             log.warning("%s: %d of %d rows dropped", self._name, len(reasons), self._total)
 
     def replace(self, line: int, reason: str) -> None:
-        """Count a row in whose place another one is read, and say so once.
+        """Count a row that another row replaces, and log it once.
 
         Raises:
-          ConfigError: more than 1 % of the rows are bad; lists them.
+          ConfigError: more than 1 % of the rows are bad; the message lists them.
         """
         if line in self._reasons:
             return

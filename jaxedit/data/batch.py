@@ -1,42 +1,42 @@
-"""What one training step sees."""
+"""The batch of pairs that a training step takes."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import no_type_check
 
 import jax
 import numpy as np
+from jaxtyping import ArrayLike, Bool, Int32, UInt8
 
 from jaxedit.data.sources import Row
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.toybox import ToyPair
 
-Array = Any  # numpy on the host, jax inside a step
 
-
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EditBatch:
-    """B pairs of pictures with their tokenised instructions.
+    """B pairs of images with their tokenised instructions; numpy on the host, jax inside a step.
 
     Attributes:
-      source, target: u8[B,H,W,3].
-      text_ids: i32[B,T], right padded.
-      text_mask: bool[B,T], True at tokens.
-      mask: bool[B,H,W], True where the edit may change pixels; None where that is not known.
-      valid: bool[B], rows that count; None: all. Only a last batch of validation has others.
+      source, target: the images.
+      text_ids: token ids, padded on the right.
+      text_mask: True at tokens, False at padding.
+      mask: True where the edit may change pixels; None if not known.
+      valid: rows that count; None: all. Only a last batch of validation has others.
     """
 
-    source: Array
-    target: Array
-    text_ids: Array
-    text_mask: Array
-    mask: Array | None
-    valid: Array | None = None
+    source: UInt8[ArrayLike, "B H W 3"]
+    target: UInt8[ArrayLike, "B H W 3"]
+    text_ids: Int32[ArrayLike, "B T"]
+    text_mask: Bool[ArrayLike, "B T"]
+    mask: Bool[ArrayLike, "B H W"] | None
+    valid: Bool[ArrayLike, " B"] | None = None
 
 
 def collate(rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:
-    """Stack rows of one picture size and tokenise their instructions in one call."""
+    """Stack rows with pictures of equal size, and tokenise their instructions."""
     ids, text_mask = tokenizer([row.instruction for row in rows], text_tokens)
     masks = [row.mask for row in rows]
     return EditBatch(

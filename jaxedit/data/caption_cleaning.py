@@ -1,9 +1,9 @@
-"""The cleaning of captions that LlamaGen's text-to-image models were trained with.
+"""The cleaning of captions with which LlamaGen's text-to-image models were trained.
 
-EditAR's models know instructions as they are written; theirs are not cleaned.
+EditAR was trained on instructions as written, which are not cleaned.
 
-Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. It repairs wrong
-encodings with the package ftfy. Where ftfy is not installed, only accents are composed.
+Source: LlamaGen's release code, which applies the rules of DeepFloyd IF twice. The package ftfy
+repairs wrong encodings; without ftfy, only accents are composed.
 """
 
 import functools
@@ -71,8 +71,8 @@ _CODES: Rules = (
 def clean_caption(caption: str) -> str:
     """Return the caption as LlamaGen's text encoder reads it.
 
-    Lower case, without addresses, markup, Chinese characters, file names and article numbers, and
-    with plain dashes and quotes.
+    The result is lower case, without addresses, markup, Chinese characters, file names and article
+    numbers, and with plain dashes and quotes.
 
     Args:
       caption: any text.
@@ -91,11 +91,11 @@ def _clean_once(text: str) -> str:
 
 @functools.cache
 def _repair() -> Callable[[str], str]:
-    """Return the repair of wrong encodings; say once which repair this process has."""
+    """Return the function that repairs wrong encodings, and log once which function it is."""
     try:
         import ftfy
     except ImportError:
-        log.info("captions: ftfy is not installed, so that wrong encodings stay as they are")
+        log.info("captions: ftfy is not installed: wrong encodings are not repaired")
         return functools.partial(unicodedata.normalize, "NFC")
     log.info("captions: wrong encodings are repaired by ftfy %s", ftfy.__version__)
     return ftfy.fix_text
@@ -108,7 +108,7 @@ def _apply(rules: Rules, text: str) -> str:
 
 
 class _Text(html.parser.HTMLParser):
-    """Gathers the text between tags, without scripts and styles."""
+    """A parser that collects the text between tags, without scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()

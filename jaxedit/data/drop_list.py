@@ -1,7 +1,8 @@
-"""Rows of a store to pass over: files `drop.NAME.jsonl` in it, one of each tool that finds some.
+"""Drop lists: files `drop.NAME.jsonl` in a store that list rows to skip, one file per tool.
 
 A line is `{"row": 12, "id": "pipe/train/99", "reason": "..."}`; rows of a store count from 0.
-Lists count when the store is opened: a run in progress would see other rows after a new one.
+Lists are read when the store is opened; a list that is added later does not affect a running
+training.
 """
 
 import json
@@ -15,7 +16,7 @@ from jaxedit.config import ConfigError
 
 
 class Dropped(NamedTuple):
-    """A row to pass over, its id, which tells whether the list is of this store, and why."""
+    """A row to skip: its number, its id (to detect a list of another store) and the reason."""
 
     row: int
     id: str
@@ -23,12 +24,12 @@ class Dropped(NamedTuple):
 
 
 def drop_list_path(directory: str | os.PathLike, name: str) -> pathlib.Path:
-    """The list of the tool `name`."""
+    """Return the path of the list of the tool `name`."""
     return pathlib.Path(directory) / f"drop.{name}.jsonl"
 
 
 def paths_in(directory: str | os.PathLike) -> list[pathlib.Path]:
-    """All lists of a store."""
+    """Return the paths of all lists of a store."""
     return sorted(pathlib.Path(directory).glob("drop.*.jsonl"))
 
 
@@ -36,10 +37,10 @@ def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> p
     """Replace the list of the tool `name`.
 
     Returns:
-      Its path.
+      The path of the list.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the list cannot be written.
     """
     path = drop_list_path(directory, name)
     with atomic_write(path) as part:
@@ -48,7 +49,7 @@ def write(directory: str | os.PathLike, name: str, rows: Iterable[Dropped]) -> p
 
 
 def read(path: pathlib.Path) -> list[Dropped]:
-    """The rows of a list.
+    """Read the rows of a list.
 
     Raises:
       ConfigError: the file is damaged.

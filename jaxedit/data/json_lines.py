@@ -1,8 +1,8 @@
-"""Text files with one JSON object per line, as editors and spreadsheets of all systems write them.
+"""Text files with a JSON object per line, as editors and spreadsheets of all systems write them.
 
-UTF-8, or UTF-16 and UTF-32 with their byte order mark; lines end in LF, CRLF or CR. Characters such
-as U+2028, at which `str.splitlines` splits too, may stand inside a text. A damaged line is an error
-of that line alone.
+The encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark; lines end in LF, CRLF or CR.
+Characters such as U+2028, at which `str.splitlines` also splits, may occur inside a text. A damaged
+line does not affect other lines.
 """
 
 import codecs
@@ -16,15 +16,15 @@ from typing import Any, NoReturn
 
 from jaxedit.config import ConfigError, require
 
-# UTF-32 first: its mark begins with that of UTF-16.
+# UTF-32 first: its mark begins with the mark of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-NO_OBJECT = "expected a JSON object"  # the error of a line of other JSON
-_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # in no file name, and in no UTF-8
+NO_OBJECT = "expected a JSON object"  # the error of a line with other JSON
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")  # not allowed in file names or not in UTF-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Line:
     """A line that is not blank.
 
     Attributes:
-      number: in the file, from 1.
+      number: number of the line in the file, from 1.
       values: the JSON object; empty if there is an error.
-      error: why the line is no JSON object, or empty.
+      error: why the line is not a JSON object, or empty.
     """
 
     number: int
@@ -43,7 +43,7 @@ class Line:
 
 
 def read(path: str | os.PathLike) -> list[Line]:
-    """Read all lines that are not blank, the damaged ones with their `error`.
+    """Read all lines that are not blank; a damaged line has an `error`.
 
     Raises:
       OSError: the file cannot be read.
@@ -64,7 +64,7 @@ def require_some(path: str | os.PathLike, lines: list[Line]) -> None:
 
 
 def _as_utf_8(data: bytes) -> bytes:
-    """The same text in UTF-8; what is damaged becomes a byte that is damaged in UTF-8 too."""
+    """Return the text in UTF-8; damaged characters become bytes that are invalid in UTF-8, too."""
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             text = data.decode(encoding, "replace").replace("\ufffd", "\udcff")
@@ -74,7 +74,8 @@ def _as_utf_8(data: bytes) -> bytes:
 
 def _parse(number: int, line: bytes) -> Line:
     try:
-        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")  # of files that were joined
+        # Files that were concatenated have a mark in the middle.
+        text = line.removeprefix(codecs.BOM_UTF8).decode("utf-8")
         values = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         require(isinstance(values, dict), NO_OBJECT)
         for text in _texts(values):
@@ -96,7 +97,7 @@ def _parse(number: int, line: bytes) -> Line:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for key, value in pairs:
-        require(key not in values, f"{key!r} is there twice")
+        require(key not in values, f"{key!r} occurs twice")
         values[key] = value
     return values
 
@@ -106,7 +107,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value, keys too."""
+    """Yield all texts in a JSON value, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

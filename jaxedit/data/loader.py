@@ -1,4 +1,4 @@
-"""Batches by step: the batch of a step is a pure function of (seed, step), on any host count."""
+"""The loader: the batch of a step is a pure function of (seed, step), for any number of hosts."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from jaxedit.sharding import distributed
 
 log = logging.getLogger(__name__)
 
-_COUNTED = 100  # instructions that are seen before it is said how many of them were cut
+_COUNTED = 100  # instructions seen before a warning says how many of them were truncated
 
 
 def make_loader(
@@ -30,22 +30,19 @@ def make_loader(
     rows: range | None = None,
     fit: Fit = CROP,
 ) -> Iterator[EditBatch]:
-    """Endless numpy batches of the steps `start_step`, `start_step + 1`, ...
+    """Return an endless iterator over numpy batches, starting with the batch of `start_step`.
 
-    In a run of several processes all must call it.
+    In a run of several processes, all processes must call this function.
 
-    Args:
-      config: what to read.
-      tokenizer: of the instructions.
-      start_step: number of batches to pass over.
-      rows: which rows of each batch of `config.batch_size`, one after the other: those of this
-        process's devices. No other row is read. Default all.
+    Args: config: what to read. tokenizer: tokenizer of the instructions. start_step: number of
+      batches to skip. rows: consecutive rows of each batch of `config.batch_size` that this process
+      reads, the rows of
+        its devices. Default: all rows.
       fit: how pictures become squares, see `transforms.fit_of`.
 
     Raises:
-      ConfigError: a setting cannot work, or what it names does not exist or is not the same on
-        every host.
-      OSError: data are damaged; raised by the iterator too, with the store and the row.
+      ConfigError: a setting cannot work, or what it names does not exist or differs between hosts.
+      OSError: data are damaged; also raised by the iterator, with the store and the row.
     """
     import grain  # slow to import, and only training needs it
 
@@ -72,7 +69,7 @@ def make_loader(
 
 
 class _Collate:
-    """`collate`, which says once how many instructions are too long to be read whole."""
+    """`collate` with a warning, logged once, about instructions that are truncated."""
 
     def __init__(self, tokenizer: TextTokenizer, text_tokens: int) -> None:
         self._tokenizer, self._length = tokenizer, text_tokens
@@ -82,7 +79,8 @@ class _Collate:
     def __call__(self, rows: Sequence[Row]) -> EditBatch:
         batch = collate(rows, self._tokenizer, self._length)
         if not self._has_said:
-            full = np.flatnonzero(batch.text_mask.all(axis=1))  # cut, or of just this length
+            # Rows without padding are truncated, or have exactly this length.
+            full = np.flatnonzero(batch.text_mask.all(axis=1))
             lengths = [len(self._tokenizer.encode(rows[i].instruction)) for i in full]
             self._cut += sum(length > self._length for length in lengths)
             self._seen += len(rows)
@@ -94,13 +92,15 @@ class _Collate:
             self._has_said = True
             log.warning(
                 "%d of the first %d instructions have more than data.text_tokens=%d tokens and are "
-                "cut",
-                *(self._cut, self._seen, self._length),
+                "truncated",
+                self._cut,
+                self._seen,
+                self._length,
             )
 
 
 def _described(config: DataConfig, parts: Sequence[RowSource]) -> dict[str, str]:
-    """What tells the parts of a mixture from others; each is logged."""
+    """Log each part of the mixture, and describe it for a comparison between hosts."""
     about = {}
     for (entry, share), part in zip(config.mixture, parts, strict=True):
         log.info("data: %s: %d rows, %g of the mixture", entry, len(part), share)
@@ -134,7 +134,7 @@ def _validate_toy(config: DataConfig) -> None:
 
 
 def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:
-    """The first `n` toybox pairs of the test split, the ten edit types in turn.
+    """Return the first `n` toybox pairs of the test split, cycling through the ten edit types.
 
     Raises:
       ConfigError: a setting cannot work, or the data are not the toybox.
@@ -150,7 +150,7 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:
 
 
 def example_rows(config: DataConfig, n: int, fit: Fit = CROP) -> list[Row]:
-    """`n` rows to look at: held-out ones of the toybox, else of the mixture's parts in turn.
+    """Return `n` rows for sample sheets: held-out toybox rows, else rows of all parts in turn.
 
     Raises:
       ConfigError: a setting cannot work, or what it names does not exist.

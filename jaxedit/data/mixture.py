@@ -1,4 +1,4 @@
-"""The parts of a run's mixture, with their exact shares."""
+"""The parts of a training mixture and their exact shares."""
 
 import functools
 import pathlib
@@ -21,10 +21,10 @@ _SOURCES = "'toy', a .jsonl file of pairs, a store or a directory of stores"
 
 
 def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
-    """The shares of the mixture, which add up to 1.
+    """Return the exact shares of the mixture.
 
     Raises:
-      ConfigError: they do not, or an entry is unknown.
+      ConfigError: the shares do not add up to 1, or an entry is unknown.
     """
     where = f"data.mixture={config.mixture}"
     try:
@@ -121,27 +121,27 @@ def open_parts(
 
 
 def _variants(config: DataConfig, entries: list[str], fit: Fit, setting: str) -> list[RowVariant]:
-    """Views of a store, or of the stores in a directory."""
+    """Return the variants of a store, or of the stores in a directory, that the entries name."""
     directory = pathlib.Path(config.source)
     where = f"{setting}={config.source!r}"
     require_local(config.source, setting)
     require(directory.is_dir(), f"{where}: no such directory: expected {_SOURCES}")
-    is_one = is_store(directory)
-    there = sorted(path.name for path in directory.iterdir() if path.is_dir() and is_store(path))
-    require(is_one or bool(there), f"{where}: there is no store: expected {_SOURCES}")
-    opened = functools.cache(Store)  # two variants of a store share it
+    is_single = is_store(directory)
+    found = sorted(path.name for path in directory.iterdir() if path.is_dir() and is_store(path))
+    require(is_single or bool(found), f"{where}: there is no store: expected {_SOURCES}")
+    opened = functools.cache(Store)  # variants of the same store share it
 
     def variant(entry: str) -> RowVariant:
-        names, _, name = ("", "", entry) if is_one else entry.partition(":")
+        names, _, name = ("", "", entry) if is_single else entry.partition(":")
         require(
             (name or "edit") in VARIANTS,
             f"data.mixture: {entry!r}: variant {name!r}: expected one of {', '.join(VARIANTS)}",
         )
-        for store in () if is_one else names.split("+"):
+        for store in () if is_single else names.split("+"):
             require(
-                store in there,
-                f"data.mixture: {entry!r}: no store {store!r} in {directory}: there is "
-                f"{', '.join(there)}",
+                store in found,
+                f"data.mixture: {entry!r}: no store {store!r} in {directory}: expected one of "
+                f"{', '.join(found)}",
             )
         return RowVariant(
             [opened(directory / store) for store in names.split("+")],

@@ -1,7 +1,8 @@
-"""Which row of which component of a mixture comes when; a pure function of (seed, position).
+"""The order of a mixture's rows, a pure function of (seed, position).
 
-Ours, since Grain's own mixing repeats one fixed pattern of components. Here shares are exact, the
-pattern is drawn anew, and the order is the same for any number of hosts.
+Grain's own mixing is not used, because it repeats a fixed pattern of components. Here shares are
+exact, the pattern is drawn anew in every period, and the order does not depend on the number of
+hosts.
 """
 
 import dataclasses
@@ -9,64 +10,69 @@ import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Int64
 
 _ENDLESS = 2**62  # rows of the mixture
-_WORD = 2**64 - 1
+_UINT64_MAX = 2**64 - 1
 
 
+@runtime_checkable
 class MixtureOrder(Protocol):
-    """An endless order; a Grain selection map."""
+    """An endless order of rows; a Grain selection map."""
 
     def __len__(self) -> int:
-        """Positions of the mixture."""
+        """Return the number of positions."""
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
+        """Return (component, row of the component) at `position`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Mixture:
-    """What all orders of components with exact shares, which add up to 1, have in common."""
+    """What all orders share: components with exact shares that add up to 1, and a seed."""
 
     shares: tuple[Fraction, ...]
     seed: int
 
     def __len__(self) -> int:
-        """Positions of the mixture."""
+        """Return the number of positions."""
         return _ENDLESS
 
 
 class Stratified(_Mixture):
-    """Exact shares.
+    """An order with exact shares.
 
-    Each period, the least common denominator of the shares, holds exactly the right number of
-    rows of every component, in an order of its own.
+    The mixture consists of periods whose length is the least common denominator of the shares. Each
+    period contains exactly the right number of rows of every component, in its own random order.
     """
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
+        """Return (component, row of the component) at `position`."""
         ends = _ends(self.shares)
         period, k = divmod(position, ends[-1])
-        rank = _permutation(self.seed, period, ends[-1])[k]
+        rank = int(_permutation(self.seed, period, ends[-1])[k])
         component = _component(ends, rank)
         begin = ends[component - 1] if component else 0
-        return component, period * (ends[component] - begin) + int(rank) - begin
+        return component, period * (ends[component] - begin) + rank - begin
 
 
 class Independent(_Mixture):
-    """A component is drawn for each position on its own, so that shares hold on average.
+    """An order that draws the component of each position independently: shares hold on average.
 
-    Source: EditAR's training. There the row is drawn as well, with replacement; here it is the
-    component's next but for the rows that the others took.
+    Position p takes row p of the component that is drawn, so that a component's rows come in order,
+    without the rows at positions of other components.
+
+    Source: EditAR's training, which also draws the row, with replacement.
     """
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
+        """Return (component, row of the component) at `position`."""
         ends = _ends(self.shares)
-        return _component(ends, _dice(self.seed, position).integers(ends[-1])), position
+        rank = int(_dice(self.seed, position).integers(ends[-1]))
+        return _component(ends, rank), position
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +84,11 @@ class RowsOf:
     batch_size: int
 
     def __len__(self) -> int:
-        """Positions of these rows."""
+        """Return the number of positions of these rows."""
         return len(self.order) // self.batch_size * len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[int, int]:
-        """(component, its row) at `position`."""
+        """Return (component, row of the component) at `position`."""
         batch, k = divmod(position, len(self.rows))
         return self.order[batch * self.batch_size + self.rows[k]]
 
@@ -91,19 +97,24 @@ ORDERS = {"stratified": Stratified, "iid": Independent}
 
 
 def _component(ends: Sequence[int], rank: int) -> int:
+    """Return the component whose interval contains `rank`."""
     return next(i for i, end in enumerate(ends) if rank < end)
 
 
 @functools.cache
 def _ends(shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """Return the cumulative number of rows of each component in a period."""
     period = math.lcm(*(share.denominator for share in shares))
     return tuple(int(sum(shares[: i + 1]) * period) for i in range(len(shares)))
 
 
 @functools.lru_cache(maxsize=1024)
-def _permutation(seed: int, period: int, length: int) -> np.ndarray:
+def _permutation(seed: int, period: int, length: int) -> Int64[np.ndarray, " length"]:
+    """Return the order of the rows in a period."""
     return _dice(seed, period).permutation(length)
 
 
 def _dice(seed: int, counter: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(key=np.array([seed & _WORD, counter], np.uint64)))
+    """Return the random generator of a position or period."""
+    key = np.array([seed & _UINT64_MAX, counter], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key))

@@ -1,4 +1,4 @@
-"""Your own pairs: a text file with one JSON object per line, and pictures beside it."""
+"""Rows from a user's own list of pairs: a .jsonl file, and pictures beside it."""
 
 import copy
 import os
@@ -21,13 +21,14 @@ from jaxedit.data.transforms import CROP, Fit, square_pair
 class PairFile:
     """Rows of a .jsonl file.
 
-    Each line is `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}`, with
-    optionally `"mask": "m.png"` (white = edited). Paths are relative to the file. Masks are used if
-    every edit has one. Bad rows are left out or replaced as long as they are at most 1 %.
+    Each line is `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}`, with an
+    optional `"mask": "m.png"` (white = edited). Paths are relative to the file. Masks are used if
+    every edit has a mask. Up to 1 % of bad rows are left out or replaced.
 
-    A line may name its `"task"`, for mixtures: "add_remove" and "other" are edits like those
-    without a name. With "depth", "canny" or "segmentation" the source is a map, for "canny" by
-    default the target's edges, and the instruction is a caption, which `prompts` frames.
+    A line may name its `"task"`, for mixtures. Lines with the tasks "add_remove" and "other" are
+    edits, like lines without a task. With "depth", "canny" or "segmentation", the source is a map
+    (for "canny" by default the edges of the target), and the instruction is a caption, which
+    `prompts` completes to an instruction.
     """
 
     def __init__(
@@ -39,14 +40,14 @@ class PairFile:
         style: str = "code",
         fit: Fit = CROP,
     ) -> None:
-        """Read and check all lines; pictures are opened when rows are asked for.
+        """Read and check all lines; pictures are opened when rows are requested.
 
         Args:
-          path: the .jsonl file, or its list, which several tasks may share.
+          path: the .jsonl file, or a `PairList` of it that several tasks share.
           size: side of the square pictures in pixels.
-          task: whose lines are rows. "edit" is all but those of maps; "recon" turns each of their
-            sources into itself.
-          style: wording of the maps' prompts.
+          task: the task whose lines are rows. "edit" takes all lines except maps; "recon" takes the
+            sources of the edits, each as source and target.
+          style: wording of the instructions for maps.
           fit: how pictures become squares.
 
         Raises:
@@ -62,16 +63,16 @@ class PairFile:
         self._has_masks = all("mask" in texts for _, texts in edits)
 
     def __len__(self) -> int:
-        """Number of lines."""
+        """Return the number of rows."""
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Row:
-        """Return row `index`, decoded and made a square.
+        """Return row `index`, decoded and cropped or padded to squares.
 
-        In place of a row with a damaged picture comes the next good one; it is always the same.
+        A row with a damaged picture is replaced by the next good row, which is always the same.
 
         Raises:
-          ConfigError: more than 1 % of the rows of the list are bad; lists them.
+          ConfigError: more than 1 % of the rows of the list are bad; the message lists them.
           IndexError: there is no such row.
         """
         if not 0 <= index < len(self._rows):

@@ -1,4 +1,4 @@
-"""The lines of a file of pairs that can be trained on, checked before the first step."""
+"""The usable lines of a list of pairs, checked before the first training step."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ _LABELS = ("edit", "add_remove", "other", *prompts.TASKS)  # of a line
 
 
 class PairList:
-    """Good lines of a .jsonl file of pairs; bad ones are dropped if they are few.
+    """Good lines of a .jsonl file of pairs; a few bad lines are dropped.
 
-    Whether all pictures are there is looked up once: `.NAME.checked` beside the list remembers it
-    for as long as the list stays the same. Only rows that were bad are looked at again.
+    Whether all pictures exist is checked once: the file `.NAME.checked` beside the list stores the
+    result until the list changes. Later runs only check the rows that were bad.
 
     Attributes:
-      path: of the file, in whose directory pictures are looked for.
-      rows: (number of its line, its texts) of each good row.
-      bad: the others.
+      path: path of the file; pictures are looked up in its directory.
+      rows: (line number, texts) of each good row.
+      bad: the bad rows.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -63,7 +63,7 @@ class PairList:
 
 
 class _Checked:
-    """What an earlier start found out about a list."""
+    """The result of an earlier check of a list, stored beside it."""
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path.with_name(f".{path.name}.checked")
@@ -78,16 +78,16 @@ class _Checked:
 
     @property
     def is_current(self) -> bool:
-        """Whether it is of this very list."""
+        """Tell whether the stored result is of the list as it is now."""
         return self._bad is not None
 
     @property
     def bad(self) -> set[int]:
-        """Numbers of the lines that were bad."""
+        """Return the numbers of the lines that were bad."""
         return {int(number) for number in self._bad or ()}
 
     def write(self, bad: dict[int, str]) -> None:
-        """Remember the bad lines, where files can be written."""
+        """Store the bad lines if the directory is writable."""
         now = {str(number): reason for number, reason in bad.items()}
         if now == self._bad:
             return
@@ -103,7 +103,7 @@ def _texts(values: dict[str, Any]) -> dict[str, str]:
     """Return the texts of a line.
 
     Raises:
-      ConfigError: a text is missing, or there is something else.
+      ConfigError: a text is missing, or the line has other fields.
     """
     is_text = bool(values) and all(isinstance(v, str) and v for v in values.values())
     is_canny = is_text and values.get("task") == "canny"

@@ -1,8 +1,8 @@
-"""The instructions of EditAR's translation tasks: a depth, edge or segmentation map and a caption.
+"""The instructions of EditAR's translation tasks, made from a caption and the kind of map.
 
-`code` is the wording of the public code, which the released weights know. The paper quotes one
-other wording, for depth; for the other two maps `paper` is that wording with another noun. `toy` is
-the toybox's. Edits have no such frame: their instruction is the bare sentence.
+`code` is the wording of the public code, on which the released weights were trained. The paper
+quotes another wording for depth; `paper` uses it for all three maps. `toy` is the wording of the
+toybox. Edits need no such prompt: their instruction is used as written.
 """
 
 from jaxedit.config import require
@@ -25,11 +25,11 @@ TASKS = tuple(_NOUNS)
 
 
 def prompt(task: str, caption: str, style: str = "code") -> str:
-    """The instruction that turns a map into the picture that a caption describes.
+    """Return the instruction to turn a map into the picture that a caption describes.
 
     Args:
       task: depth, canny or segmentation.
-      caption: what the picture shows; kept as it is.
+      caption: what the picture shows; not changed.
       style: code, paper or toy.
 
     Raises:

@@ -1,8 +1,8 @@
-"""One pair as a store keeps it: a TFDS example in ArrayRecord files, which need no TensorFlow.
+"""A pair as stored on disk: a TFDS example in ArrayRecord files, which need no TensorFlow.
 
-A store is a directory that `tfds.builder_from_directory` opens: shards of ArrayRecord, one record a
-group so that any of them is read alone, and the metadata, which are written last. Pictures stay
-encoded here; who trains decodes them.
+A store is a directory that `tfds.builder_from_directory` opens: shards of ArrayRecord, with a
+single record per group so that any record can be read alone, and metadata, which are written last.
+Pictures stay encoded; training decodes them.
 """
 
 import functools
@@ -13,32 +13,38 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-VERSION = "1.0.0"  # of the fields below
+VERSION = "1.0.0"  # version of the fields below
 SPLIT = "train"
 WRITER = "group_size:1,zstd:3"  # ArrayRecord's options
 TASKS = ("edit", "depth", "canny", "segmentation", "hed", "recon")
 _TEXTS = (
-    *("id", "group_id", "dataset", "edit_type_raw", "instruction"),
-    *("source_caption", "target_caption", "target_sha256"),
+    "id",
+    "group_id",
+    "dataset",
+    "edit_type_raw",
+    "instruction",
+    "source_caption",
+    "target_caption",
+    "target_sha256",
 )
 _PICTURES = ("source", "target", "mask")
 
 
 class Record(NamedTuple):
-    """One stored pair; source, target and mask have the same height and width.
+    """A stored pair; source, target and mask have the same height and width.
 
     Attributes:
       id: <dataset>/<split>/<key>, unique.
       group_id: <dataset>/<group> of pairs that must stay in one split, for example a conversation.
-      dataset: its name.
+      dataset: name of the data set.
       task: one of `TASKS`.
       edit_type: PIE-Bench's 0 ... 9, or -1.
-      edit_type_raw: the data set's own word for it.
-      turn: 1, 2, ... in a conversation, 0 outside.
+      edit_type_raw: the edit type in the data set's own words.
+      turn: 1, 2, ... in a conversation, 0 otherwise.
       source: JPEG file; PNG where sources are label maps.
       target: JPEG file.
       mask: one-channel PNG file, 255 where the edit may change pixels; None if not known.
-      instruction: the edit's text; for maps the caption of the target.
+      instruction: the edit instruction; for maps the caption of the target.
       source_caption, target_caption: what the pictures show, or "".
       score: the data set's own quality score, or -1.
       orig_hw: (H, W) of the published source, upright.
@@ -64,10 +70,10 @@ class Record(NamedTuple):
 
 
 def features(*, keeps_labels: bool) -> Any:
-    """The TFDS `FeaturesDict` of a store.
+    """Return the TFDS `FeaturesDict` of a store.
 
     Args:
-      keeps_labels: sources are label maps, kept as PNG.
+      keeps_labels: whether sources are label maps, stored as PNG.
     """
     from tensorflow_datasets import features as tfds
 
@@ -91,10 +97,11 @@ def features(*, keeps_labels: bool) -> Any:
 
 
 def encode(record: Record, features: Any) -> bytes:
-    """The record as bytes of a shard.
+    """Encode a record as the bytes that a shard stores.
 
     Args:
-      features: of the store.
+      record: the pair.
+      features: features of the store.
 
     Raises:
       ValueError: the task is unknown.
@@ -112,14 +119,14 @@ def encode(record: Record, features: Any) -> bytes:
 
 
 def decoders() -> dict[str, Any]:
-    """For `as_data_source`: pictures are given as the bytes of their files."""
+    """Return the decoders for `as_data_source` that give pictures as the bytes of their files."""
     import tensorflow_datasets as tfds
 
     return {name: tfds.decode.SkipDecoding() for name in _PICTURES}
 
 
 def decode(example: Mapping[str, Any]) -> Record:
-    """The record of an example that TFDS read with `decoders`."""
+    """Return the record of an example that TFDS read with `decoders`."""
     texts = {name: example[name].decode() for name in _TEXTS}
     height, width = example["orig_hw"]
     return Record(
@@ -137,7 +144,7 @@ def decode(example: Mapping[str, Any]) -> Record:
 
 @functools.cache
 def _no_mask() -> bytes:
-    """A PNG file of one black pixel, which stands for a mask that is not known."""
+    """Return a PNG file of a single black pixel, which stands for a mask that is not known."""
     file = io.BytesIO()
     Image.new("L", (1, 1)).save(file, "PNG")
     return file.getvalue()

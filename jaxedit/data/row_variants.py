@@ -1,4 +1,4 @@
-"""What a store's rows teach: as they are, swapped, with another map, or without a change."""
+"""Variants of a store's rows: as stored, swapped, with another map, or without a change."""
 
 import bisect
 import copy
@@ -20,23 +20,23 @@ from jaxedit.data.toybox.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit, square_pair
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
-# variant -> tasks of the rows that it can show
+# variant -> tasks of the rows that it can be made of
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "edit": ("edit", "recon", *prompts.TASKS),  # rows as they are, maps with their prompt
+    "edit": ("edit", "recon", *prompts.TASKS),  # rows as stored, maps with their prompt
     "add": ("edit",),
-    "remove": ("edit",),  # the same pictures swapped, where the text begins with "Add"
-    "add_remove": ("edit",),  # every row both ways
+    "remove": ("edit",),  # the pictures swapped where the text begins with "Add"
+    "add_remove": ("edit",),  # every row as "add" and as "remove"
     "depth": ("depth",),
     "canny": _CAPTIONED,  # the edges of the target, or the row's own edge map
     "segmentation": ("segmentation",),
     "recon": TASKS,  # a picture and itself
 }
-_REMOVE = 3  # of PIE-Bench's types
+_REMOVE = 3  # PIE-Bench's type
 _PHOTOS = ("edit", "recon")  # tasks whose source is a photo, not a map
 
 
 class RowVariant:
-    """Rows of one or more stores, one store after the other, decoded and made squares."""
+    """Rows of several stores, store after store, decoded and cropped or padded to squares."""
 
     def __init__(
         self,
@@ -50,15 +50,15 @@ class RowVariant:
         """Check the first row of each store.
 
         Args:
-          stores: at least one.
+          stores: at least one store.
           variant: a key of `VARIANTS`.
           size: side of the square pictures in pixels.
-          style: wording of the maps' prompts.
+          style: wording of the instructions for maps.
           fit: how pictures become squares.
 
         Raises:
-          ConfigError: the variant is unknown or does not fit a store's rows, or they were shrunk
-            too far when they were converted.
+          ConfigError: the variant is unknown or does not fit a store's rows, or stored pictures are
+            smaller than `size` although the published pictures are larger.
           OSError: a first row is damaged.
         """
         require(variant in VARIANTS, f"variant {variant!r}: expected one of {', '.join(VARIANTS)}")
@@ -72,13 +72,13 @@ class RowVariant:
             _require_large(store, first, size)
 
     def __len__(self) -> int:
-        """Number of rows; both ways of a pair count."""
+        """Return the number of rows; "add_remove" has two rows per pair."""
         if self._selected is not None:
             return len(self._selected)
         return self._ends[-1] * (2 if self._variant == "add_remove" else 1)
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`.
+        """Return row `index`.
 
         Raises:
           ConfigError: the variant does not fit the row's task.
@@ -123,15 +123,15 @@ class RowVariant:
 
 
 def apply_variant(record: Record, variant: str) -> Record:
-    """What a variant makes of a record that fits it.
+    """Return the variant of a record.
 
-    A removal swaps the pictures and says "Remove " instead of "Add "; a row whose text does not
-    begin so stays an addition. Edges are those of the target, made by `decode`: the source is
-    empty.
+    "remove" swaps the pictures and replaces "Add " by "Remove "; a text that does not begin with
+    "Add " stays an addition. "canny" empties the source, from which `decode` then makes the edges
+    of the target.
 
     Args:
-      record: pictures encoded.
-      variant: a key of `VARIANTS` but add_remove.
+      record: a record that fits the variant, with encoded pictures.
+      variant: a key of `VARIANTS` except add_remove.
 
     Source: EditAR's training data.
     """
@@ -154,9 +154,9 @@ def apply_variant(record: Record, variant: str) -> Record:
 
 
 def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
-    """A record's pictures as squares, and its text as a prompt.
+    """Decode a record: pictures as squares, and the text as an instruction.
 
-    An edit whose mask is not known may change everything.
+    The mask of an edit without a known mask covers the whole picture.
     """
     target = photo.decode(record.target, "target")
     source = photo.decode(record.source, "source") if record.source else target

@@ -1,41 +1,41 @@
-"""Where rows come from: anything with a length and an index."""
+"""Sources of training rows: objects with a length and an index."""
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from jaxedit.data import toybox
 
 
 class Row(NamedTuple):
-    """One pair before batching.
+    """A pair before batching.
 
-    Attributes:
-      source, target: u8[H,W,3].
-      instruction: plain text.
-      mask: bool[H,W], True where the edit may change pixels. Where that is not known: everywhere
-        in rows of a store, which are many and of which some may have one; None in those of a file.
+    Attributes: source, target: the pictures. instruction: plain text. mask: True where the edit may
+      change pixels. If not known: None in rows of a list of pairs; True
+        everywhere in rows of a store, whose other rows may have a mask.
       task: what the row teaches, for example edit or recon.
       edit_type: PIE-Bench's 0 ... 9, or -1.
     """
 
-    source: np.ndarray
-    target: np.ndarray
+    source: UInt8[np.ndarray, "H W 3"]
+    target: UInt8[np.ndarray, "H W 3"]
     instruction: str
-    mask: np.ndarray | None
+    mask: Bool[np.ndarray, "H W"] | None
     task: str
     edit_type: int
 
 
+@runtime_checkable
 class RowSource(Protocol):
-    """A data set with random access; `source[i]` must always give the same row, on any thread."""
+    """A data set with random access; `source[i]` must always return the same row, on any thread."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`."""
+        """Return row `index`."""
 
 
 class FiniteSource(RowSource, Protocol):
@@ -50,7 +50,7 @@ class FiniteSource(RowSource, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class ToySource:
-    """Toybox rows of one task, drawn when they are asked for."""
+    """Toybox rows of a task, drawn when they are requested."""
 
     seed: int
     level: int
@@ -58,15 +58,15 @@ class ToySource:
     task: str = "edit"
 
     def __len__(self) -> int:
-        """As many rows as Grain can shuffle."""
+        """Return the largest number of rows that Grain can shuffle."""
         return 2**31 - 1
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`, a pure function of the fields and the index."""
+        """Return row `index`, a pure function of the fields and the index."""
         pair = toybox.make(self.seed, index, self.level, split=self.split, task=self.task)
         return row_of(pair)
 
 
 def row_of(pair: toybox.ToyPair) -> Row:
-    """A toybox pair without the truth about its scenes."""
+    """Return a toybox pair as a row, without the description of its scenes."""
     return Row(pair.source, pair.target, pair.instruction, pair.mask, pair.task, pair.edit_type)

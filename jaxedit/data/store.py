@@ -1,10 +1,9 @@
-"""Random access to the pairs of a store on disk, but for the rows on its drop lists."""
+"""Random access to the pairs of a store on disk, without the rows on its drop lists."""
 
 import concurrent.futures
 import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,22 +14,22 @@ from jaxedit.data.local_path import require_local
 from jaxedit.data.record import Record
 
 METADATA = "dataset_info.json"  # written last
-_BEGUN = ("conversion", "*.array_record*")  # what an unfinished conversion leaves
-_OPENED = 16  # shards at a time, while they are checked
+_BEGUN = ("conversion", "*.array_record*")  # files of an unfinished conversion
+_OPENED = 16  # shards that are checked at a time
 
 
 class Store:
-    """The records of a store, pictures still encoded; picklable and safe in threads."""
+    """The records of a store, with encoded pictures; picklable and safe to share by threads."""
 
     def __init__(self, directory: str | os.PathLike, *, keeps_dropped: bool = False) -> None:
         """Check the metadata and the length of every shard.
 
         Args:
-          directory: of the store.
-          keeps_dropped: give the rows of the drop lists too; an index is then a row's number.
+          directory: directory of the store.
+          keeps_dropped: also return the rows on the drop lists; an index is then a row's number.
 
         Raises:
-          ConfigError: not a whole store of this version, or a drop list of another one.
+          ConfigError: not a complete store of this version, or a drop list of another store.
         """
         self.directory = pathlib.Path(directory)
         self._rows = _open(self.directory)
@@ -40,15 +39,15 @@ class Store:
 
     @property
     def name(self) -> str:
-        """Name of the directory."""
+        """Return the name of the directory."""
         return self.directory.absolute().name
 
     def __len__(self) -> int:
-        """Number of rows that are not dropped."""
+        """Return the number of rows that are not dropped."""
         return len(self._rows) if self._numbers is None else len(self._numbers)
 
     def __getitem__(self, index: int) -> Record:
-        """Row `index` of those that are not dropped.
+        """Return row `index` among the rows that are not dropped.
 
         Raises:
           OSError: the record is damaged.
@@ -64,7 +63,7 @@ class Store:
         return held_out.hash_keys(numbers, held_out.key_of(self.name))
 
     def number_of(self, index: int) -> int:
-        """Number in the shards of row `index`."""
+        """Return the number, among all rows of the shards, of row `index`."""
         return index if self._numbers is None else int(self._numbers[index])
 
     def _read(self, number: int) -> Record:
@@ -74,7 +73,7 @@ class Store:
             raise damaged(self.directory, number, error) from error
 
     def _dropped(self) -> list[int]:
-        """Numbers of the rows on the drop lists; the last id of each list is checked."""
+        """Return the numbers of the rows on the drop lists; the last id of each list is checked."""
         numbers: set[int] = set()
         for path in drop_list.paths_in(self.directory):
             rows = drop_list.read(path)
@@ -89,19 +88,19 @@ class Store:
 
 
 def is_store(directory: str | os.PathLike) -> bool:
-    """Whether the directory is a store, even a damaged one."""
+    """Tell whether the directory is a store, even if damaged or unfinished."""
     directory = pathlib.Path(directory)
     return any(next(directory.glob(name), None) for name in (METADATA, *_BEGUN))
 
 
 def damaged(directory: pathlib.Path, number: int, error: Exception) -> OSError:
-    """What to raise for a record that cannot be read; one line."""
+    """Return the exception for a record that cannot be read, with a message of one line."""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     return OSError(f"{directory}: row {number} is damaged: {reason}")
 
 
-def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
-    """The examples of a store."""
+def _open(directory: pathlib.Path) -> Any:
+    """Return the examples of a store, as a data source of TFDS."""
     import tensorflow_datasets as tfds  # slow to import
 
     require_local(directory, "store")
@@ -115,7 +114,7 @@ def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
         builder = tfds.builder_from_directory(directory)
         version, split = str(builder.info.version), builder.info.splits[record.SPLIT]
         names = set(builder.info.features)
-    except Exception as error:  # TFDS has many
+    except Exception as error:  # TFDS raises many kinds
         raise ConfigError(f"{directory}: its metadata are damaged: convert it again") from error
     require(
         version == record.VERSION and names == set(record.features(keeps_labels=False)),
@@ -126,7 +125,7 @@ def _open(directory: pathlib.Path) -> Sequence[dict[str, Any]]:
 
 
 def _check_lengths(split: Any) -> None:
-    """Raise ConfigError for a shard that is missing or cut short, which readers do not notice."""
+    """Raise ConfigError for a shard that is missing or truncated, which readers do not notice."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     def length(path: os.PathLike) -> int:

@@ -1,4 +1,4 @@
-"""Instructions to token ids, by the tokenizer files that lie beside the text encoder's weights."""
+"""The conversion of instructions to token ids by the tokenizer of the text encoder."""
 
 import contextlib
 import os
@@ -9,23 +9,25 @@ from typing import Any
 
 import numpy as np
 from etils import epath
+from jaxtyping import Bool, Int32
 
 from jaxedit import assets
 
-FILES = ("tokenizer.json", "spiece.model")  # either one is enough
+AnyPath = pathlib.Path | epath.Path  # local, or in a bucket
+FILES = ("tokenizer.json", "spiece.model")  # either file is sufficient
 EXTRA_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 class TextTokenizer:
     """A Hugging Face tokenizer with the padding that the text encoder expects.
 
-    Calls leave the tokenizer's own state alone, so threads may share one instance.
+    Calls do not change the wrapped tokenizer's state, so that threads may share an instance.
     """
 
     def __init__(
-        self, tokenizer: Any, directory: epath.Path, clean: Callable[[str], str] = str
+        self, tokenizer: Any, directory: AnyPath, clean: Callable[[str], str] = str
     ) -> None:
-        """Wrap a loaded tokenizer; `load` is the usual way."""
+        """Wrap a loaded tokenizer; use `load` to create an instance."""
         self._tokenizer = tokenizer
         self.directory, self._clean = directory, clean
 
@@ -35,11 +37,11 @@ class TextTokenizer:
 
         Args:
           name: bundled name or directory, local or gs://.
-          clean: what is done to each text first, for text encoders that were fed so.
+          clean: applied to each text first, as in the text encoder's training.
 
         Raises:
-          FileNotFoundError: no such name or directory, or no tokenizer file in it.
-          ValueError: the files are damaged, or `spiece.model` lacks the packages that read it.
+          FileNotFoundError: no such name or directory, or the directory has no tokenizer file.
+          ValueError: the files are damaged, or the packages that read `spiece.model` are missing.
         """
         is_remote = "://" in os.fspath(name)
         directory = assets.remote(name) if is_remote else assets.locate(name, FILES)
@@ -57,27 +59,29 @@ class TextTokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """V: every id is below it."""
+        """Return V; every id is smaller."""
         return len(self._tokenizer)
 
     @property
-    def files(self) -> list[epath.Path]:
-        """The files that a copy of this tokenizer consists of."""
+    def files(self) -> list[AnyPath]:
+        """Return the files to copy with this tokenizer."""
         return _files_in(self.directory)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one text with its closing </s>, of whatever length."""
+        """Return the ids of a text of any length, with its closing </s>."""
         return self._tokenizer(self._clean(text))["input_ids"]
 
-    def __call__(self, texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids padded on the right, or cut so that the closing </s> stays.
+    def __call__(
+        self, texts: Sequence[str], length: int
+    ) -> tuple[Int32[np.ndarray, "B {length}"], Bool[np.ndarray, "B {length}"]]:
+        """Return token ids, padded on the right or truncated before the closing </s>, and a mask.
 
         Args:
           texts: B instructions.
-          length: T.
+          length: T, tokens per instruction.
 
         Returns:
-          (ids i32[B,T], mask bool[B,T]); the mask is False at padding.
+          The ids, and a mask that is False at padding.
         """
         ids = np.full((len(texts), length), self._tokenizer.pad_token_id, np.int32)
         mask = np.zeros((len(texts), length), bool)
@@ -90,14 +94,14 @@ class TextTokenizer:
         return ids, mask
 
 
-def _files_in(directory: epath.Path) -> list[epath.Path]:
+def _files_in(directory: AnyPath) -> list[AnyPath]:
     paths = [directory / name for name in FILES + EXTRA_FILES]
     return [path for path in paths if path.is_file()]
 
 
 @contextlib.contextmanager
-def _local(directory: epath.Path) -> Iterator[str]:
-    """A directory of this machine with the tokenizer's files, for as long as they are read."""
+def _local(directory: AnyPath) -> Iterator[str]:
+    """Provide a local directory with the tokenizer's files while they are read."""
     if isinstance(directory, pathlib.Path):
         yield str(directory)
         return
@@ -107,7 +111,7 @@ def _local(directory: epath.Path) -> Iterator[str]:
         yield folder
 
 
-def _explain(directory: epath.Path, error: Exception) -> str:
+def _explain(directory: AnyPath, error: Exception) -> str:
     if not (directory / "tokenizer.json").is_file():
         return (
             "spiece.model was not read: it needs the packages sentencepiece and protobuf "

@@ -1,9 +1,10 @@
-"""Pictures of any shape to the square that a model sees, and its output back to a picture.
+"""Conversion of pictures of any shape to the square that a model sees, and back.
 
-pad    the whole picture at the top left of a white square, as VAREdit's released code edits
-crop   the middle square, resized by one of the rules of `CROPS`, as EditAR's release edits
+pad    the whole picture at the top left of a white square, as in VAREdit's released code
+crop   the middle square, resized by one of the rules of `CROPS`, as in EditAR's release
 
-Training and editing make squares here. No flips and no colour changes: instructions name both.
+Training and editing both use these functions. Pictures are neither flipped nor recoloured, because
+instructions mention sides and colours.
 """
 
 import functools
@@ -11,20 +12,23 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from jaxedit.config import PretrainedConfig, family_of, require_fit
 
 _NEAREST, _LANCZOS = Image.Resampling.NEAREST, Image.Resampling.LANCZOS
-_LONGEST = 8  # sides of the square; longer pictures are never resized as a whole
-_STRIP = 64  # rows or columns that are handled at a time
+_LONGEST = 8  # longer pictures, in sides of the square, are never resized as a whole
+_STRIP = 64  # rows or columns processed at a time, to bound memory
 
 
 class Fit(NamedTuple):
-    """How pictures become squares, and squares pictures.
+    """How pictures become squares, and squares become pictures.
 
-    kind: pad or crop. rule: of crop, a key of `CROPS`. keep_size: of crop, whether an edited square
-    is put back into its picture.
+    Attributes:
+      kind: pad or crop.
+      rule: for crop, a key of `CROPS`.
+      keep_size: for crop, whether an edited square is pasted back into its picture.
     """
 
     kind: str
@@ -35,16 +39,16 @@ class Fit(NamedTuple):
 CROP = Fit("crop", "varedit")
 
 
-def fit_of(model: PretrainedConfig, kind: str | None = None, *, keep_size: bool = False) -> Fit:
+def fit_of(model: PretrainedConfig, kind: object = None, *, keep_size: bool = False) -> Fit:
     """Return how the pictures of a model become squares, in training and in editing.
 
     Args:
       model: its `fit` says whether pictures are padded or cropped, its type how they are resized.
-      kind: pad or crop, instead of the model's.
+      kind: pad or crop, instead of the model's choice.
       keep_size: see `Fit`.
 
     Raises:
-      ConfigError: `kind` is something else.
+      ConfigError: `kind` is neither pad nor crop.
     """
     kind = kind or model.fit
     require_fit(kind)
@@ -58,24 +62,24 @@ def to_square(image: Image.Image, size: int, fit: Fit, *, is_mask: bool = False)
       image: RGB, or L for a mask.
       size: S, pixels.
       fit: pad or crop.
-      is_mask: take the nearest pixel, not a mean; padding is 0, not white.
+      is_mask: take the nearest pixel instead of a mean, and pad with 0 instead of white.
     """
     if fit.kind == "pad":
         return _pad(image, size, is_mask=is_mask)
     return CROPS[fit.rule](image, size, is_mask=is_mask)
 
 
-def from_square(pixels: np.ndarray, picture: Image.Image, fit: Fit) -> Image.Image:
-    """Return what a model made of a picture's square, as a picture.
+def from_square(pixels: UInt8[np.ndarray, "S S 3"], picture: Image.Image, fit: Fit) -> Image.Image:
+    """Convert an edited square back to the shape of its picture.
 
     A padded square is resized (Lanczos) to the picture's long side, and the padding is cut off. A
-    cropped square stays as it is, or with `keep_size` is resized (Lanczos) to the region that it
-    shows and put into the picture, whose other pixels stay as they are.
+    cropped square is returned unchanged. With `keep_size` it is resized (Lanczos) to the region
+    that it shows and pasted into the picture, whose other pixels are not changed.
 
     Args:
-      pixels: u8[S,S,3].
-      picture: what the square was made from, RGB.
-      fit: how it was made.
+      pixels: the edited square.
+      picture: the picture that the square was made from, RGB.
+      fit: how the square was made.
 
     Returns:
       RGB, of the picture's size unless it was cropped without `keep_size`.
@@ -101,7 +105,8 @@ def square_pair(
 ) -> tuple[Image.Image, Image.Image, Image.Image | None]:
     """Return both pictures and the mask as squares of `size` pixels that show the same region.
 
-    The target first takes the source's size, whatever its proportions, as in VAREdit's training.
+    The target is first resized to the source's size, whatever its proportions, as in VAREdit's
+    training.
     """
     target = target.resize(source.size, _LANCZOS)
     if mask is not None:
@@ -112,29 +117,28 @@ def square_pair(
 def cover_crop(
     image: Image.Image, size: int, *, is_mask: bool = False, rounds: bool = False
 ) -> Image.Image:
-    """Resize (Lanczos) so that the short side is `size` pixels, then cut the middle square out.
+    """Resize (Lanczos) so that the short side is `size` pixels, then crop the middle square.
 
     Args:
       image: any mode that Pillow resizes.
       size: S, pixels.
-      is_mask: take the nearest pixel, not a mean.
-      rounds: round the long side to whole pixels, to even ones from the middle, instead of
-        truncating it.
+      is_mask: take the nearest pixel instead of a mean.
+      rounds: round the long side to whole pixels (half to even) instead of truncating it.
 
-    Source: the training data of VAREdit, which truncates, and EditAR's pictures, which it rounds.
+    Source: the training data of VAREdit, which truncates, and of EditAR, which rounds.
     """
     return _middle(image, size, _NEAREST if is_mask else _LANCZOS, rounds=rounds)
 
 
 def adm_crop(image: Image.Image, size: int, *, is_mask: bool = False) -> Image.Image:
-    """Halve (box) while the short side stays at least `size`, then `cover_crop`, but bicubic.
+    """Halve (box) while the short side is at least 2 `size`, then `cover_crop`, but bicubic.
 
     Args:
       image: any mode that Pillow resizes.
       size: S, pixels.
-      is_mask: take the nearest pixel, not a mean.
+      is_mask: take the nearest pixel instead of a mean.
 
-    Source: the training data of LlamaGen, as of ADM (Dhariwal and Nichol 2021).
+    Source: the training data of LlamaGen, after ADM (Dhariwal and Nichol 2021).
     """
     while min(image.size) >= 2 * size:
         half = tuple(n // 2 for n in image.size)
@@ -142,7 +146,7 @@ def adm_crop(image: Image.Image, size: int, *, is_mask: bool = False) -> Image.I
     return _middle(image, size, _NEAREST if is_mask else Image.Resampling.BICUBIC, rounds=True)
 
 
-# Whose way of resizing -> (picture, size, is_mask=) to a square
+# model whose training data are cropped in this way -> function (picture, size, is_mask=)
 CROPS: dict[str, Callable[..., Image.Image]] = {
     "varedit": cover_crop,
     "editar": functools.partial(cover_crop, rounds=True),
@@ -151,13 +155,13 @@ CROPS: dict[str, Callable[..., Image.Image]] = {
 
 
 def _covering(shape: tuple[int, int], size: int, *, rounds: bool) -> tuple[int, int]:
-    """(width, height) of a picture of this shape once its short side is `size` pixels."""
+    """Return (width, height) of a picture of this shape after resizing its short side to `size`."""
     short = min(shape)
     return tuple(round(size / short * n) if rounds else size * n // short for n in shape)
 
 
 def _region(shape: tuple[int, int], size: int, rule: str) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of what a cropped square shows of a picture, in its pixels."""
+    """Return (left, top, width, height), in a picture's pixels, of its cropped square."""
     whole = _covering(shape, size, rounds=rule != "varedit")
     scales = [n / m for n, m in zip(shape, whole, strict=True)]
     corner = [round((m - size) // 2 * scale) for m, scale in zip(whole, scales, strict=True)]
@@ -167,23 +171,24 @@ def _region(shape: tuple[int, int], size: int, rule: str) -> tuple[int, int, int
 def _middle(
     image: Image.Image, size: int, resample: Image.Resampling, *, rounds: bool
 ) -> Image.Image:
-    """The middle square of the picture resized until its short side is `size` pixels."""
+    """Resize a picture until its short side is `size` pixels, and crop the middle square."""
     whole = _covering(image.size, size, rounds=rounds)
     (width, height), (wide, high) = image.size, whole
     left, top = (wide - size) // 2, (high - size) // 2
     box = (left, top, left + size, top + size)
     if max(whole) <= _LONGEST * size:
         return image.resize(whole, resample).crop(box)
-    # Only the square, nearly the same, so that a narrow picture takes no more memory than others.
-    x, y = width / wide, height / high  # pixels of the picture per pixel of the resized one
+    # Resize only the square, with nearly the same result: a narrow picture would otherwise take
+    # much more memory than other pictures.
+    x, y = width / wide, height / high  # pixels of the picture per pixel of the resized picture
     return image.resize((size, size), resample, (box[0] * x, box[1] * y, box[2] * x, box[3] * y))
 
 
 def _pad(image: Image.Image, size: int, *, is_mask: bool) -> Image.Image:
     """Pad to a white square at the right or bottom, then resize (Lanczos).
 
-    Equal to doing so with the whole square at once, which a narrow picture would not fit in memory:
-    Pillow resizes rows, then columns, each on its own.
+    The result equals padding and resizing the whole square at once, which would not fit in memory
+    for a very narrow picture: Pillow resizes rows, then columns, each independently.
     """
     resample, colour = (_NEAREST, "black") if is_mask else (_LANCZOS, "white")
     width, height = image.size
@@ -197,10 +202,12 @@ def _pad(image: Image.Image, size: int, *, is_mask: bool) -> Image.Image:
     return narrow.resize((size, size), resample)
 
 
-def _enlarge(pixels: np.ndarray, whole: tuple[int, int], size: tuple[int, int]) -> Image.Image:
-    """A square u8[S,S,3] resized (Lanczos) to `whole`, of which (width, height) from the top left.
+def _enlarge(
+    pixels: UInt8[np.ndarray, "S S 3"], whole: tuple[int, int], size: tuple[int, int]
+) -> Image.Image:
+    """Resize a square (Lanczos) to `whole`, and return its top left part of `size`.
 
-    Made in strips, because only the part that is returned has to fit in memory.
+    The result is made in strips, because only the returned part has to fit in memory.
     """
     (wide, high), (width, height) = whole, size
     square = pixels.shape[0]

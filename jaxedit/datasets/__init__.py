@@ -1,1 +1,1 @@
-"""Published data sets: reading, converting, filtering."""
+"""Published data sets: readers of their layouts, conversion to stores, and filters of rows."""

@@ -12,7 +12,7 @@ from jaxedit.config import PretrainedConfig, SampleConfig
 from jaxedit.config.precision import dtype_of
 from jaxedit.editor.pipeline import Batch, Edited, Progress
 from jaxedit.editor.text_features import TextFeatures
-from jaxedit.ops.int8 import compress
+from jaxedit.ops.int8 import quantize_if_kernel
 from jaxedit.sampling.methods import Numbers, numbers_of
 from jaxedit.sampling.sample_varedit import Rows, edit_pixels
 from jaxedit.sharding import rules
@@ -51,7 +51,7 @@ class VAREditPipeline:
         networks = tree.map_with_path(
             lambda path, leaf: leaf.astype(dtype_of(path, "varedit", dtype)), networks
         )
-        self.params = rules.place(networks, mesh, compress if int8 else None)
+        self.params = rules.place(networks, mesh, quantize_if_kernel if int8 else None)
         self._programs: dict[bool, Callable] = {}
 
     def compile(self, settings: tuple[SampleConfig]) -> None:

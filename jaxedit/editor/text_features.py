@@ -17,7 +17,7 @@ from jaxedit.config.families import family_of, sizes_of
 from jaxedit.data import prompts
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor.text_features_file import TextFile, origin_of
-from jaxedit.ops.int8 import compress
+from jaxedit.ops.int8 import quantize_if_kernel
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding import rules
 
@@ -68,7 +68,7 @@ class TextFeatures:
         self.tokenizer, self.length = tokenizer, sizes_of(config).text_tokens
         self._config, self._directory, self._dtype, self._mesh = config, directory, dtype, mesh
         self._host = host_device() if on_host else None
-        self._finish = compress if int8 else None
+        self._finish = quantize_if_kernel if int8 else None
         self._params = None if params is None else self._place(params)
         self._program: jax.stages.Compiled | None = None
         # EditAR attends to padding; where it is never read it is zero, and not in the file.

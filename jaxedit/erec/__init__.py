@@ -1,1 +1,1 @@
-"""ERec, editing by reconstruction: a second path beside the edit that tells what to keep."""
+"""ERec, editing by reconstruction: a second decoding path finds what an edit has to keep."""

@@ -1,7 +1,8 @@
-"""Two paths side by side: the reconstruction tells what the model would do to an unedited picture.
+"""Decoding on two paths: the edit, and a reconstruction of the source by the same model.
 
-Both paths draw with the same Gumbel noise, so they differ only where their logits do. Three numbers
-per token are kept of the two distributions; the distributions themselves are never stored.
+Both paths draw with the same Gumbel noise, so that they differ only where their logits differ. For
+each token, three numbers that compare the two distributions are recorded; the distributions
+themselves are not stored.
 
     source = sample_editar.read_source(networks, pixels, ...)       # once per picture
     paths = decode(networks, source, text, mask, seeds, ...)        # once per instruction
@@ -10,10 +11,11 @@ per token are kept of the two distributions; the distributions themselves are ne
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Int32, Integer
 
 from jaxedit.config import ERecConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.erec.edit_mask import Maps, split
@@ -25,19 +27,19 @@ from jaxedit.sampling.sample_editar import EncodedSource, Networks
 
 
 class Paths(NamedTuple):
-    """Both paths of B pictures: tokens rec and edit i32[B,N], and the maps f32[B,g,g]."""
+    """The tokens of both paths, reconstruction and edit, and the maps that compare them."""
 
-    rec: Any
-    edit: Any
+    rec: Int32[Array, "B N"]
+    edit: Int32[Array, "B N"]
     maps: Maps
 
 
 def decode(
     networks: Networks,
     source: EncodedSource,
-    text: jax.Array,
-    mask: jax.Array,
-    seeds: jax.Array,
+    text: Float[ArrayLike, "B 2 T Ct"],
+    mask: Bool[ArrayLike, "B 2 T"],
+    seeds: Integer[ArrayLike, " B"],
     *,
     sample: TokenSampleConfig,
     erec: ERecConfig,
@@ -45,29 +47,30 @@ def decode(
     segment: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Paths:
-    """Decode the reconstruction and the edit of B pictures as rows of one batch.
+    """Decode the reconstruction and the edit of B images as rows of a batch.
 
     Args:
-      networks: see `editar.prepare`.
-      source: B pictures.
-      text: f32[B,2,T,Ct], features of the reconstruction prompt and of each instruction.
-      mask: bool[B,2,T], True at tokens.
-      seeds: i32[B].
+      networks: see `sample_editar.prepare`.
+      source: the encoded source images.
+      text: features of the reconstruction prompt and of each instruction.
+      mask: True at tokens.
+      seeds: random seed of each image.
       sample: how tokens are drawn.
-      erec: what the paths share; of its numbers only tau_replace is read.
+      erec: settings of the paths; of its thresholds only tau_replace is used.
       config: the model.
       segment: tokens between two calls of `progress`.
-      progress: called with (tokens done, tokens in all).
+      progress: called with (tokens done, tokens in total).
 
-    Returns:
-      `Paths`; the editing path is EditAR's edit with the same seed (unless tokens are replaced).
+    Returns: Both paths. The editing path equals EditAR's edit with the same seed, unless tokens are
+      replaced.
 
     Source: ERec, algorithm 1, steps 1 to 3.
     """
     thresholds, erec = split(erec)
     rows = layout(erec.recon_guidance, len(sample_editar.text_rows(sample)))
     prefix = source.prefix
-    if sample.guidance_mode != "text" and len(rows.edit) > 1:  # the last null row of each path
+    if sample.guidance_mode != "text" and len(rows.edit) > 1:
+        # The last null row of each path has no source image either.
         without = 2 if erec.recon_guidance == "own" else 1
         prefix = sample_editar.drop_image(
             networks.weights, prefix, rows=without, config=config.editar
@@ -105,23 +108,27 @@ def decode(
 
 
 class Step(NamedTuple):
-    """What one position leaves behind.
+    """The record of a position.
 
-    rec, edit: i32[B], tokens; js: f32[B], bits; nll_rec, nll_edit: f32[B], nats.
+    Attributes:
+      rec, edit: tokens of both paths.
+      js: Jensen-Shannon divergence of the two distributions, in bits.
+      nll_rec, nll_edit: negative log-likelihood of the source's token on each path, in nats.
     """
 
-    rec: Any
-    edit: Any
-    js: Any
-    nll_rec: Any
-    nll_edit: Any
+    rec: Int32[Array, " B"]
+    edit: Int32[Array, " B"]
+    js: Float32[Array, " B"]
+    nll_rec: Float32[Array, " B"]
+    nll_edit: Float32[Array, " B"]
 
 
 class Layout(NamedTuple):
-    """Which rows of a picture belong to which path.
+    """The assignment of an image's rows to the two paths.
 
-    path: whose token a row takes, 0 = reconstruction, 1 = editing.
-    rec, edit: rows whose logits a path is guided by, the conditional one first.
+    Attributes:
+      path: for each row the path whose token it takes, 0 = reconstruction, 1 = editing.
+      rec, edit: rows whose logits guidance combines on each path, the conditional row first.
     """
 
     path: tuple[int, ...]
@@ -130,16 +137,17 @@ class Layout(NamedTuple):
 
     @property
     def texts(self) -> tuple[int | None, ...]:
-        """The instruction of each row: 0 to reconstruct, 1 to edit, None is none."""
+        """Return the instruction of each row: 0 to reconstruct, 1 to edit, None for none."""
         return (0, 1) + (None,) * (len(self.path) - 2)
 
 
 def layout(recon_guidance: str, guidance_rows: int) -> Layout:
-    """Rows of a picture: [cond_rec, cond_edit, null_rec, null_edit], or without null_rec.
+    """Lay out an image's rows: [cond_rec, cond_edit, null_rec, null_edit], or without null_rec.
 
     Args:
-      recon_guidance: of the reconstruction: its "own" null rows, the edit's ("shared") or "none".
-      guidance_rows: of one path: 1 without guidance, 2, or 3 (dual: two kinds of null rows).
+      recon_guidance: null rows that guide the reconstruction: its "own", the edit's ("shared"), or
+        "none".
+      guidance_rows: rows of a path: 1 without guidance, 2, or 3 (dual: two kinds of null rows).
     """
     if recon_guidance == "own":
         rows = tuple(range(2 * guidance_rows))
@@ -149,31 +157,34 @@ def layout(recon_guidance: str, guidance_rows: int) -> Layout:
     return Layout((0, 1) + (1,) * len(null), rec, (1, *null))
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DualPathSampling:
-    """Each path draws its own token; both with the same noise.
+    """A sampling method that draws a token on each path, both with the same noise.
 
     Attributes:
-      seeds: i32[B], one per picture.
-      source: i32[B,N], tokens of the source pictures.
-      numbers: of TokenSampleConfig.
-      tau_replace: f32[], bits; of direct replacement.
-      rows: the layout of a picture's rows.
-      config: of ERec; its thresholds are not read.
-      greedy: take the likeliest token, without noise.
+      seeds: random seed of each image.
+      source: tokens of the source images.
+      numbers: numbers of TokenSampleConfig.
+      tau_replace: threshold of direct replacement, in bits.
+      rows: the layout of an image's rows.
+      config: settings of ERec; its thresholds are not used.
+      greedy: take the most likely token, without noise.
     """
 
-    seeds: jax.Array
-    source: jax.Array
+    seeds: Integer[Array, " B"]
+    source: Int32[Array, "B N"]
     numbers: Numbers
-    tau_replace: jax.Array
+    tau_replace: Float32[Array, ""]
     rows: Layout = dataclasses.field(metadata={"static": True})
     config: ERecConfig = dataclasses.field(metadata={"static": True})
     greedy: bool = dataclasses.field(default=False, metadata={"static": True})
 
-    def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, Step]:
-        """See `SamplingMethod`; the record is the `Step`."""
+    def __call__(
+        self, logits: Float[Array, "B R V"], position: Integer[Array, ""]
+    ) -> tuple[Int[Array, "B R"], Step]:
+        """Choose tokens as `SamplingMethod` describes; the record is a `Step`."""
         n = self.numbers
         guide = (n["guidance"], n["image_guidance"], is_guided(position, n["guidance_until"]))
         paths = [logits[:, list(rows)] for rows in (self.rows.rec, self.rows.edit)]
@@ -193,19 +204,18 @@ class DualPathSampling:
         return jnp.stack([(step.rec, step.edit)[path] for path in self.rows.path], axis=1), step
 
 
-def path_noise(seeds: jax.Array, position: jax.Array, codes: int, config: ERecConfig) -> jax.Array:
-    """Gumbel noise of both paths at one position.
+def path_noise(
+    seeds: Integer[Array, " B"], position: Integer[Array, ""], codes: int, config: ERecConfig
+) -> Float32[Array, "B 2 {codes}"]:
+    """Return the Gumbel noise of both paths at a position.
 
-    The editing path always has the noise that editing alone would have.
+    The editing path always has the noise that an edit without a second path would have.
 
     Args:
-      seeds: i32[B], one per picture.
-      position: i32[].
+      seeds: random seed of each image.
+      position: of the token.
       codes: V.
-      config: whether paths share the noise, and whether pictures do (that of the first seed).
-
-    Returns:
-      f32[B,2,V].
+      config: whether the paths share their noise, and whether all images take the first one's.
     """
     if config.gumbel_key == "batch":
         seeds = jnp.broadcast_to(seeds[:1], seeds.shape)
@@ -215,24 +225,24 @@ def path_noise(seeds: jax.Array, position: jax.Array, codes: int, config: ERecCo
 
 
 def token_step(
-    cond: jax.Array,
-    guided: jax.Array,
-    noise: jax.Array,
-    source: jax.Array,
+    cond: Float[ArrayLike, "B 2 V"],
+    guided: Float[ArrayLike, "B 2 V"],
+    noise: Float[ArrayLike, "B 2 V"],
+    source: Int[ArrayLike, " B"],
     *,
     numbers: Numbers,
-    tau_replace: jax.Array,
+    tau_replace: Any,
     config: ERecConfig,
 ) -> Step:
-    """Draw one token on each path and measure how far the paths are apart.
+    """Draw a token on each path, and measure how much the paths' distributions differ.
 
     Args:
-      cond: f32[B,2,V], conditional logits of reconstruction and editing over the temperature.
-      guided: f32[B,2,V], the same after guidance.
-      noise: f32[B,2,V]; zeros take the likeliest token.
-      source: i32[B], the source's token here.
-      numbers: of the rules, which choose the candidates before the noise.
-      tau_replace: f32[], bits; of direct replacement.
+      cond: conditional logits of reconstruction and editing, divided by the temperature.
+      guided: the same after guidance.
+      noise: Gumbel noise; zeros select the most likely token.
+      source: the source's token at this position.
+      numbers: numbers of the sampling rules, which remove candidates before noise is added.
+      tau_replace: threshold of direct replacement, in bits.
       config: which distributions are compared, and whether tokens are replaced.
 
     Source: ERec, equations 3, 4, 6 and algorithm 2.

@@ -1,58 +1,59 @@
-"""The edit mask: where a picture was edited, told from what the two paths left behind.
+"""The edit mask: the places that were edited, computed from the maps of dual-path decoding.
 
-It needs only three maps, so other thresholds need no second decoding.
+The maps do not depend on the thresholds: other thresholds need no second decoding.
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float32
 
 from jaxedit.config import ERecConfig
 
 
 class Maps(NamedTuple):
-    """What every token tells about its place, f32[B,g,g] each.
+    """Maps over the token grid that compare the two paths.
 
-    js: bits in [0,1], between the distributions of reconstruction and editing path.
-    nll_rec, nll_edit: nats, of the source's token on either path; +inf if it cannot occur.
+    Attributes: js: Jensen-Shannon divergence between the paths' distributions, bits in [0,1].
+      nll_rec, nll_edit: negative log-likelihood of the source's token on each path, nats; +inf if
+      the
+        token cannot occur.
     """
 
-    js: Any
-    nll_rec: Any
-    nll_edit: Any
+    js: Float32[ArrayLike, "B g g"]
+    nll_rec: Float32[ArrayLike, "B g g"]
+    nll_edit: Float32[ArrayLike, "B g g"]
 
 
 class Thresholds(NamedTuple):
-    """Numbers that may change without compiling again, f32[] each; as in ERecConfig."""
+    """The thresholds of ERecConfig as arrays, which may change without compiling again."""
 
-    tau_js: Any
-    tau_low: Any
-    tau_high: Any
-    tau_replace: Any
+    tau_js: Float32[ArrayLike, ""]
+    tau_low: Float32[ArrayLike, ""]
+    tau_high: Float32[ArrayLike, ""]
+    tau_replace: Float32[ArrayLike, ""]
 
 
 def split(config: ERecConfig) -> tuple[Thresholds, ERecConfig]:
-    """The numbers of `config`, and the rest of it: what compiled programs depend on."""
+    """Split `config` into thresholds and the settings that compiled programs depend on."""
     numbers = {name: jnp.float32(getattr(config, name)) for name in Thresholds._fields}
     defaults = ERecConfig()
     rest = {name: getattr(defaults, name) for name in (*Thresholds._fields, "recon_prompt")}
     return Thresholds(**numbers), dataclasses.replace(config, **rest)
 
 
-def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> jax.Array:
-    """Tokens that were edited: the paths disagree nearby, and neither NLL speaks for background.
+def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> Bool[Array, "B g g"]:
+    """Return the mask of edited tokens, True = edited.
 
-    With `direct_replacement` it is the tokens that decoding did not replace.
+    A token is edited if the paths disagree at it or nearby, and neither NLL indicates background.
+    With `direct_replacement`, all tokens that decoding did not replace are edited.
 
     Args:
-      maps: f32[B,g,g] each.
-      thresholds: numbers; those of `config` are not read.
-      config: which stages there are.
-
-    Returns:
-      bool[B,g,g], True = edited.
+      maps: from dual-path decoding.
+      thresholds: the thresholds; those of `config` are not used.
+      config: which stages are applied.
 
     Source: ERec, equations 5, 7, 8; algorithm 3, steps 1 and 2.
     """

@@ -1,16 +1,17 @@
-"""One picture that shows what ERec did: four pictures, and the maps behind them."""
+"""A panel that explains an edit by ERec: four pictures, and the maps behind the edit mask."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from jaxedit.config import ERecConfig
 
 _SIDES = (256, 512)  # pixels, smallest and largest side of a cell
 _GAP = 12  # pixels between cells
-# Dark to bright, evenly spaced.
+# Colour scale from low (dark) to high (bright), evenly spaced.
 _ANCHORS = (
     (10, 8, 40),
     (70, 18, 110),
@@ -22,36 +23,37 @@ _ANCHORS = (
 
 
 class PanelInputs(NamedTuple):
-    """One edit.
+    """The pictures and maps of an edit.
 
-    source, reconstruction, raw_edit, refined: RGB pictures of one size, or u8[H,W,3]; the maps
-    cover the square that one gets by adding to the right or at the bottom.
-    nll_rec, nll_edit: f32[g,g], nats; js: f32[g,g], bits; mask: bool[g,g], True = edited.
+    Attributes: source, reconstruction, raw_edit, refined: RGB pictures of equal size, or u8[H,W,3].
+      nll_rec, nll_edit: nats. js: bits. mask: True = edited. Maps and mask cover the square that is
+      obtained by padding the pictures at
+        the right or at the bottom.
     """
 
     source: Image.Image | np.ndarray
     reconstruction: Image.Image | np.ndarray
     raw_edit: Image.Image | np.ndarray
     refined: Image.Image | np.ndarray
-    nll_rec: np.ndarray
-    nll_edit: np.ndarray
-    js: np.ndarray
-    mask: np.ndarray
+    nll_rec: Float[np.ndarray, "g g"]
+    nll_edit: Float[np.ndarray, "g g"]
+    js: Float[np.ndarray, "g g"]
+    mask: Bool[np.ndarray, "g g"]
 
 
 def panel_of(source: Image.Image, result: Any) -> Image.Image:
-    """The panel of an `EditResult` of method editar+erec.
+    """Draw the panel of an `EditResult` of method editar+erec.
 
     Args:
       source: the picture that was edited.
-      result: what `Editor.edit` returned for it.
+      result: the result of `Editor.edit`.
 
     Raises:
       ValueError: the result is of another method.
     """
     settings, found = result.settings, result.diagnostics
     if "js" not in found:
-        raise ValueError(f"an edit by {settings['method']}: expected one by editar+erec")
+        raise ValueError(f"method={settings['method']!r}: expected an edit by editar+erec")
     names = ("nll_rec", "nll_edit", "js")
     pictures = [source, found["reconstruction"], found["raw_edit"], result.image]
     if settings["fit"] == "crop":  # the maps cover the middle square
@@ -64,12 +66,12 @@ def panel_of(source: Image.Image, result: Any) -> Image.Image:
 
 
 def panel(view: PanelInputs, config: ERecConfig, title: str = "") -> Image.Image:
-    """Source, both paths and the refined edit above the maps that the mask was made from.
+    """Draw source, both paths and the refined edit above the maps that the mask was made from.
 
     Args:
-      view: pictures and maps of one edit.
+      view: pictures and maps of an edit.
       config: its thresholds are marked on the colour scales.
-      title: a line above everything, such as the instruction.
+      title: a line above all cells, such as the instruction.
 
     Returns:
       RGB, four cells wide and two high; brighter colours are higher values.
@@ -86,13 +88,14 @@ def panel(view: PanelInputs, config: ERecConfig, title: str = "") -> Image.Image
         raise ValueError(f"pictures of {sizes}: expected one size")
     small, large = _SIDES
     long = max(sizes[0])
-    side = long * -(-small // long) if long < small else min(long, large)  # whole copies of pixels
+    # Small pictures are enlarged by a whole factor, so that all pixels have the same size.
+    side = long * -(-small // long) if long < small else min(long, large)
     above = [_cell(n, _square(p, side)) for n, p in zip(names, pictures, strict=True)]
     return _tile([above, _maps(view, config, side)], title)
 
 
 def _square(picture: Image.Image, side: int) -> Image.Image:
-    """A picture at the top left of a white square of `side` pixels."""
+    """Paste a picture at the top left of a white square, and resize it to `side` pixels."""
     long = max(picture.size)
     square = Image.new("RGB", (long, long), "white")
     square.paste(picture)
@@ -102,9 +105,9 @@ def _square(picture: Image.Image, side: int) -> Image.Image:
 
 
 def _maps(view: PanelInputs, config: ERecConfig, side: int) -> list[Image.Image]:
-    """Cells of the three maps and of the mask."""
+    """Draw the cells of the three maps and of the mask."""
     nll = np.stack([view.nll_rec, view.nll_edit])
-    top = max(1.0, nll.max(initial=0, where=np.isfinite(nll)))  # both on one scale
+    top = max(1.0, nll.max(initial=0, where=np.isfinite(nll)))  # both maps share a scale
     maps = {
         "NLL of reconstruction (nats)": (view.nll_rec, top, config.tau_high),
         "NLL of edit (nats)": (view.nll_edit, top, config.tau_low),
@@ -118,17 +121,17 @@ def _maps(view: PanelInputs, config: ERecConfig, side: int) -> list[Image.Image]
     return [*cells, _cell(f"mask: {view.mask.mean():.0%} edited", _square(mask, side))]
 
 
-def _colours(values: np.ndarray) -> np.ndarray:
-    """u8[...,3] of f32[...] in [0,1]; higher values, and infinity, take the brightest colour."""
+def _colours(values: Float[np.ndarray, "*n"]) -> UInt8[np.ndarray, "*n 3"]:
+    """Map values in [0,1] to colours; values above 1, and infinity, have the brightest colour."""
     places = np.linspace(0, 1, len(_ANCHORS))
     channels = zip(*_ANCHORS, strict=True)
     return np.stack([np.interp(values, places, c) for c in channels], -1).astype(np.uint8)
 
 
 def _cell(
-    caption: str, picture: Image.Image, scale: tuple[float, float] | None = None
+    caption: str, picture: Image.Image, scale: tuple[float | np.floating, float] | None = None
 ) -> Image.Image:
-    """A picture under its caption; `scale` (highest value, marked value) adds a colour scale."""
+    """Draw a picture below its caption; `scale` (highest, marked value) adds a colour scale."""
     side = picture.width
     line = side // 11  # height of a line of text
     bar = line // 2
@@ -153,7 +156,7 @@ def _cell(
 
 
 def _tile(rows: Sequence[Sequence[Image.Image]], title: str) -> Image.Image:
-    """Rows of cells on white, below the title."""
+    """Arrange rows of cells on white, below the title."""
     side = rows[0][0].width
     head = side // 9 if title else 0
     heights = [row[0].height + _GAP for row in rows]

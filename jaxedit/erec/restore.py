@@ -1,10 +1,11 @@
-"""The background restored: tokens locked outside the mask, and the source's detail put back."""
+"""Restoration of the background: source tokens and source details outside the edit mask."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Shaped, UInt8
 
 from jaxedit.config import ERecConfig, PretrainedConfig
 from jaxedit.erec.dual_path import Paths
@@ -15,36 +16,36 @@ from jaxedit.tree import Tree
 
 
 class Refined(NamedTuple):
-    """pixels: u8[B,S,S,3]; tokens: i32[B,N]; mask: bool[B,g,g], True = edited."""
+    """The refined edit: its pixels, its tokens, and the edit mask (True = edited)."""
 
-    pixels: Any
-    tokens: Any
-    mask: Any
+    pixels: UInt8[Array, "B S S 3"]
+    tokens: Int[Array, "B N"]
+    mask: Bool[Array, "B g g"]
 
 
 @functools.partial(jax.jit, static_argnames=("erec", "config"))
 def refine(
     vq: Tree,
-    pixels: jax.Array,
-    codes: jax.Array,
+    pixels: UInt8[Array, "B S S 3"],
+    codes: Int[Array, "B N"],
     paths: Paths,
     thresholds: Thresholds,
     *,
     erec: ERecConfig,
     config: PretrainedConfig,
-    decoded: jax.Array | None = None,
+    decoded: Float[Array, "B S S 3"] | None = None,
 ) -> Refined:
-    """Keep the source outside the edit: its tokens, and the detail that the tokenizer lost.
+    """Restore the source outside the edit mask: its tokens, and the detail that the tokenizer lost.
 
     Args:
       vq: parameters of the image tokenizer.
-      pixels: u8[B,S,S,3], the sources.
-      codes: i32[B,N], their tokens.
-      paths: from `decode`.
-      thresholds: see `split`, of which this and `erec` are the halves.
-      erec: which steps there are; without `refine` the edit stays as decoded.
+      pixels: the source images.
+      codes: tokens of the source images.
+      paths: from `dual_path.decode`.
+      thresholds: first result of `edit_mask.split`.
+      erec: second result of `edit_mask.split`; without `refine` the edit stays as decoded.
       config: the model.
-      decoded: f32[B,S,S,3], the decoder's pictures of `codes`, if they are at hand.
+      decoded: the source images decoded from `codes`, if already known.
 
     Source: ERec, algorithm 3.
     """
@@ -60,54 +61,57 @@ def refine(
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def draw_tokens(vq: Tree, tokens: jax.Array, *, config: PretrainedConfig) -> jax.Array:
-    """The decoder's pictures f32[B,S,S,3] of tokens i32[B,N], not clamped to [-1,1]."""
+def draw_tokens(
+    vq: Tree, tokens: Int[Array, "B N"], *, config: PretrainedConfig
+) -> Float[Array, "B S S 3"]:
+    """Decode tokens to images, which are not clamped to [-1,1]."""
     g = config.editar.grid
     codes = tokens.reshape(-1, g, g)
     return VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")
 
 
-def lock(edit: jax.Array, source: jax.Array, mask: jax.Array) -> jax.Array:
-    """The edit's tokens i32[...] where `mask` bool[...], the source's elsewhere.
+def lock(
+    edit: Int[ArrayLike, "*n"], source: Int[ArrayLike, "*n"], mask: Bool[ArrayLike, "*n"]
+) -> Int[Array, "*n"]:
+    """Return the edit's tokens where `mask` is True, and the source's tokens elsewhere.
 
     Source: ERec, equation 9.
     """
     return jnp.where(mask, edit, source)
 
 
-def upsample_mask(mask: jax.Array, size: int, method: str) -> jax.Array:
-    """A mask of tokens as a mask of pixels.
+def upsample_mask(
+    mask: Shaped[ArrayLike, "B g g"], size: int, method: str
+) -> Float32[Array, "B {size} {size}"]:
+    """Resize a mask of tokens to a mask of pixels in [0,1].
 
     Args:
-      mask: bool[B,g,g].
+      mask: True = edited.
       size: S, a multiple of g.
       method: "nearest" or "bilinear" (pixel centres, edges repeated).
-
-    Returns:
-      f32[B,S,S] in [0,1].
     """
     shape = (mask.shape[0], size, size)
     return jax.image.resize(mask.astype(jnp.float32), shape, method, antialias=False)
 
 
 def composite(
-    pixels: jax.Array,
-    decoded_edit: jax.Array,
-    decoded_source: jax.Array,
-    mask: jax.Array,
+    pixels: Float[ArrayLike, "B S S 3"],
+    decoded_edit: Float[ArrayLike, "B S S 3"],
+    decoded_source: Float[ArrayLike, "B S S 3"],
+    mask: Float[ArrayLike, "B S S"],
     config: ERecConfig,
-) -> jax.Array:
-    """Add what the tokenizer lost of the source to the decoded edit, outside the mask.
+) -> Float[Array, "B S S 3"]:
+    """Add the tokenizer's residual of the source to the decoded edit, outside the mask.
 
     Args:
-      pixels: f32[B,S,S,3] in [-1,1], the source.
-      decoded_edit: f32[B,S,S,3], the decoder's picture of the locked tokens.
-      decoded_source: f32[B,S,S,3], the decoder's picture of the source's tokens.
-      mask: f32[B,S,S] in [0,1], 1 = edited.
+      pixels: the source images in [-1,1].
+      decoded_edit: images decoded from the locked tokens.
+      decoded_source: images decoded from the source's tokens.
+      mask: in [0,1], 1 = edited.
       config: whether to align, clip and paste.
 
     Returns:
-      f32[B,S,S,3] in [-1,1].
+      Images in [-1,1].
 
     Source: ERec, equation 10.
     """

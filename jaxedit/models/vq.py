@@ -69,4 +69,4 @@ class VQTokenizer(nn.Module):
 
     def _init_codes(self, key: jax.Array, shape: tuple[int, int]) -> jax.Array:
         codes = jax.random.uniform(key, shape, minval=-1 / shape[0], maxval=1 / shape[0])
-        return ops.as_compared(codes, self.config.unit_norm)
+        return ops.maybe_normalize(codes, self.config.unit_norm)

@@ -1,1 +1,1 @@
-"""Plain functions on arrays: resizing, quantisation, rotary positions, masks. No flax."""
+"""Formulas of the models as plain functions on arrays, without parameters and without flax."""

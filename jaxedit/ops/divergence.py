@@ -1,41 +1,44 @@
-"""How far apart two categorical distributions are, and how unlikely one outcome is."""
+"""Divergence of two categorical distributions, and the negative log-likelihood of an outcome."""
 
 import math
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int
 
 
-def jensen_shannon(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
-    """Jensen-Shannon divergence in bits; outcomes of probability 0 contribute nothing.
+def jensen_shannon(
+    log_p: Float[ArrayLike, "*n V"], log_q: Float[ArrayLike, "*n V"]
+) -> Float[Array, "*n"]:
+    """Return the Jensen-Shannon divergence in bits: 0 for equal, 1 for disjoint distributions.
+
+    Outcomes of probability 0 contribute nothing.
 
     Args:
-      log_p: f32[...,V], log-probabilities in nats; -inf is allowed.
-      log_q: f32[...,V].
-
-    Returns:
-      f32[...] in [0,1], symmetric in its arguments; 1 for disjoint supports.
+      log_p: log-probabilities in nats; -inf is allowed.
+      log_q: as `log_p`.
 
     Source: ERec, equation 4 (Lin 1991).
     """
 
-    def divergence(log: jax.Array, other: jax.Array) -> jax.Array:  # from the middle, nats
-        ratio = math.log(2) - jax.nn.softplus(other - log)  # log - log((p + q) / 2)
+    def divergence(log: jax.Array, other: jax.Array) -> jax.Array:
+        """Return KL(p || (p + q) / 2) in nats."""
+        # ln p - ln((p + q) / 2) = ln 2 - ln(1 + q / p), without leaving the log domain
+        ratio = math.log(2) - jax.nn.softplus(other - log)
         return jnp.sum(jnp.where(log > -jnp.inf, jnp.exp(log) * ratio, 0), axis=-1)
 
     bits = (divergence(log_p, log_q) + divergence(log_q, log_p)) / (2 * math.log(2))
-    return jnp.clip(bits, 0, 1)  # rounding
+    return jnp.clip(bits, 0, 1)  # rounding errors can leave [0, 1]
 
 
-def negative_log_likelihood(log_p: jax.Array, outcome: jax.Array) -> jax.Array:
-    """-ln p of one outcome each, nats; +inf where its probability is 0.
+def negative_log_likelihood(
+    log_p: Float[ArrayLike, "*n V"], outcome: Int[ArrayLike, "*n"]
+) -> Float[Array, "*n"]:
+    """Return -ln p(outcome) in nats; +inf where the probability is 0.
 
     Args:
-      log_p: f32[...,V], log-probabilities in nats.
-      outcome: i32[...].
-
-    Returns:
-      f32[...].
+      log_p: log-probabilities in nats.
+      outcome: an index into the last axis of `log_p`.
 
     Source: ERec, equation 6.
     """

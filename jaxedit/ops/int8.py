@@ -1,7 +1,9 @@
-"""Matrices of 8-bit integers with one scale per output channel; products stay in the usual dtype.
+"""Weight matrices as 8-bit integers with one scale per output channel.
 
-Source: the symmetric weight-only scheme of LLM.int8() (Dettmers et al. 2022), section 2, per column
-of the weights and with exact products.
+Only memory is saved: products are computed in the usual dtype and without further rounding.
+
+Source: the symmetric weight-only scheme of LLM.int8() (Dettmers et al. 2022), section 2, with one
+scale per column of the weights.
 """
 
 import dataclasses
@@ -9,45 +11,44 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32, Shaped
+from jaxtyping import Int8 as i8
 
-# Paths of the kernels that become integers: those of the blocks, 94 to 98 % of the numbers in the
-# released networks. Embeddings, heads and the maps of adaptive norms stay.
+# Paths of the kernels to quantise: the kernels of the blocks, which hold 94 to 98 % of the
+# parameters of the released networks. Embeddings, heads and adaptive norms keep their dtype.
 KERNELS = re.compile(r"(?:first_block|blocks)/(?:.*/)?kernel")
 LARGEST = 127  # -128 is not used: the range is symmetric
-# Values that are converted together on CPU. With 2 rows, f32, 1280 to 3456: 0.8 ms a product, as
-# from a kernel of f32; 9 ms when all kernels are converted first.
+# Number of integers that a CPU converts at once. A product of 2 rows with a f32 kernel [1280,3456]
+# then takes 0.8 ms, as with an unquantised kernel; converting whole kernels first takes 9 ms.
 PIECE = 2**19
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Int8:
-    """A matrix, or a stack of matrices, that is `values * scale`; cut and mapped as a pytree.
+    """A matrix, or a stack of matrices, equal to `values * scale`; a pytree of its two arrays.
 
     Attributes:
-      values: i8[...,in,out], in [-127,127].
-      scale: f32[...,1,out], a step of the values of a column.
-      dtype: which the matrix stands for, and in which it is multiplied (static).
+      values: integers in [-127, 127].
+      scale: size of an integer step, per output channel.
+      dtype: dtype of the matrix that the integers stand for, used in products (static).
     """
 
-    values: jax.Array
-    scale: jax.Array
+    values: i8[Array, "*stack in out"]
+    scale: Float32[Array, "*stack 1 out"]
     dtype: Any = dataclasses.field(metadata={"static": True})
 
 
 @jax.jit
-def quantize(kernel: jax.Array) -> Int8:
-    """The nearest matrix of integers; the largest entry of each column is exact to rounding.
+def quantize(kernel: Shaped[ArrayLike, "..."]) -> Int8:
+    """Round a matrix [...,in,out] to 8-bit integers, half to even.
 
-    Args:
-      kernel: floating point [...,in,out].
-
-    Returns:
-      As many values, rounded half to even; a column of zeros has scale 0.
+    The largest entry of each column becomes 127 or -127; a column of zeros has scale 0.
 
     Raises:
       ValueError: the kernel has fewer than two axes, or no floating-point dtype.
@@ -62,21 +63,27 @@ def quantize(kernel: jax.Array) -> Int8:
     return Int8(values, scale, kernel.dtype)
 
 
-def compress(path: str, leaf: jax.Array) -> jax.Array | Int8:
-    """`quantize` the parameter at `path` if it is a kernel of a block; others stay."""
+def quantize_if_kernel(path: str, leaf: jax.Array) -> jax.Array | Int8:
+    """Quantise the parameter at `path` if it is a kernel of a block; return others unchanged."""
     return jax.block_until_ready(quantize(leaf)) if KERNELS.search(path) else leaf
 
 
-def dequantize(kernel: Int8) -> jax.Array:
-    """The matrix [...,in,out] in its dtype."""
+def dequantize(kernel: Int8) -> Float[Array, "*stack in out"]:
+    """Return the matrix in the dtype it had before `quantize`."""
     return (kernel.values.astype(jnp.float32) * kernel.scale).astype(kernel.dtype)
 
 
-def product(x: jax.Array, kernel: jax.Array | Int8, *, precision: Any = None) -> jax.Array:
-    """x[...,in] times kernel [in,out], in the kernel's dtype, as f32[...,out].
+def product(
+    x: Float[ArrayLike, "*n in"],
+    kernel: Float[ArrayLike, "in out"] | Int8,
+    *,
+    precision: Any = None,
+) -> Float32[Array, "*n out"]:
+    """Multiply `x` with a kernel in the kernel's dtype, accumulating in f32.
 
-    Integers up to 127 are exact in every dtype, and the scale is put on the product, in f32. A TPU
-    converts them inside the product: nothing but integers is ever in memory.
+    Integers up to 127 are exact in every floating-point dtype, and the scale is applied to the
+    product in f32. A TPU converts the integers inside the product, so that the kernel is never in
+    memory in another dtype.
     """
     x = x.astype(kernel.dtype)
     multiply = functools.partial(
@@ -89,7 +96,7 @@ def product(x: jax.Array, kernel: jax.Array | Int8, *, precision: Any = None) ->
         return multiply(rows, values.astype(rows.dtype))
 
     def by_columns(rows: jax.Array, values: jax.Array) -> jax.Array:
-        # f32 holds both factors exactly, and XLA:CPU of jax 0.7 has no bfloat16 product in a loop
+        # f32 holds both factors exactly; XLA:CPU of jax 0.7 has no bfloat16 product in a loop.
         return _by_columns(at_once, rows.astype(jnp.float32), values)
 
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # [N,in]
@@ -101,11 +108,13 @@ def product(x: jax.Array, kernel: jax.Array | Int8, *, precision: Any = None) ->
 def _by_columns(
     multiply: Callable[[jax.Array, jax.Array], jax.Array], rows: jax.Array, values: jax.Array
 ) -> jax.Array:
-    """`multiply(rows, values)` in a loop over two or more pieces of about `PIECE` values.
+    """Compute `multiply(rows, values)` in a loop over pieces of about `PIECE` values.
 
-    XLA:CPU converts before it multiplies, and outside a loop as early as it can: all layers first.
+    XLA:CPU converts integers before it multiplies, and outside a loop as early as it can: the
+    kernels of all layers would be converted before the first product.
     """
     width = values.shape[1]
+    # The largest power of two that divides the width, at most the number of pieces wanted.
     pieces = math.gcd(width, 2 ** (values.size // PIECE + 1).bit_length())
 
     def part(i: jax.Array) -> jax.Array:

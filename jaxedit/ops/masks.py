@@ -1,18 +1,19 @@
-"""Which keys a query may see: masks over sequences made of blocks."""
+"""Attention masks of sequences that consist of blocks; True where a query sees a key."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool
 
 
-def block_causal(blocks: Sequence[int]) -> np.ndarray:
-    """Every token sees its own block and all earlier ones.
+def block_causal(blocks: Sequence[int]) -> Bool[np.ndarray, "S S"]:
+    """Let every token see its own block and all earlier blocks.
 
     Args:
-      blocks: length of each block; their sum is S.
+      blocks: length of each block; the lengths add up to S.
 
     Returns:
-      bool[S,S], True where the query (row) sees the key (column).
+      The mask, query (row) by key (column).
 
     Source: VAREdit, section 3.2 (source first, then the target scales).
     """
@@ -20,6 +21,6 @@ def block_causal(blocks: Sequence[int]) -> np.ndarray:
     return index[:, None] >= index[None, :]
 
 
-def causal(start: int, stop: int) -> np.ndarray:
-    """Tokens `start` to `stop` see themselves and all earlier ones: bool[stop-start,stop]."""
+def causal(start: int, stop: int) -> Bool[np.ndarray, "queries stop"]:
+    """Let each of the tokens `start` ... `stop` - 1 see itself and all earlier tokens."""
     return np.tri(stop, dtype=bool)[start:]

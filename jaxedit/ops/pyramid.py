@@ -1,24 +1,25 @@
-"""Scale pyramids: the grids of a schedule, and the three resizes between grids.
+"""Scale pyramids: the grids of a schedule, and the resizing between the grids.
 
-The residual goes down by *area* (bins that may overlap), codes go up and the next scale's input
-goes down by *linear* interpolation without antialiasing, and the decoder doubles by *nearest*.
-Both resizes are small matrices, made in numpy and applied in float32 at highest precision, because
-the signs of their results are the labels.
+A residual is reduced by averaging over *areas* (bins that may overlap). Codes are enlarged, and the
+input of the next scale is reduced, by *linear* interpolation without antialiasing. The decoder
+doubles its grid by repeating the *nearest* pixel. Area and linear resizing multiply with small
+matrices, which are computed in numpy and applied in float32 at highest precision, because the
+signs of the results are the labels.
 """
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Float32, Shaped
 
 from jaxedit.config import Scales
 from jaxedit.ops.resize import resample
 
-# Number of entries of a schedule for each class of image sizes, in pixels of a 16-pixel token.
+# Number of scales for each class of image sizes, named by the pixels of an image.
 SIZES = {"0.06M": 7, "0.25M": 10, "0.60M": 12, "1M": 13}
 
-# Heights and widths of the 13 grids of each template that is not wider than high, by h/w.
+# Aspect ratio h/w -> heights and widths of its 13 grids; wider images transpose these templates.
 _TALL = {
     1.0: ("1 2 4 6 8 12 16 20 24 32 40 48 64", "1 2 4 6 8 12 16 20 24 32 40 48 64"),
     1.25: ("1 2 3 5 10 15 20 25 30 35 45 55 70", "1 2 3 4 8 12 16 20 24 28 36 44 56"),
@@ -32,6 +33,7 @@ _TALL = {
 
 
 def _templates() -> dict[float, Scales]:
+    """Return the schedule of every published aspect ratio."""
     schedules: dict[float, Scales] = {}
     for aspect, (heights, widths) in _TALL.items():
         scales = tuple(zip(map(int, heights.split()), map(int, widths.split()), strict=True))
@@ -45,14 +47,14 @@ SCHEDULES: dict[float, Scales] = _templates()
 
 
 def schedule(aspect: float, size: str) -> Scales:
-    """The published grids nearest to an aspect ratio.
+    """Return the published schedule for the aspect ratio nearest to `aspect`.
 
     Args:
       aspect: height / width of the image.
-      size: one of `SIZES`.
+      size: a key of `SIZES`.
 
     Returns:
-      (h, w) in tokens, coarse to fine.
+      (h, w) of each scale in tokens, coarse to fine.
 
     Raises:
       ValueError: `size` is unknown.
@@ -64,17 +66,17 @@ def schedule(aspect: float, size: str) -> Scales:
 
 
 def tokens(scales: Scales) -> int:
-    """Number of tokens of all scales together."""
+    """Return the number of tokens of all scales together."""
     return sum(h * w for h, w in scales)
 
 
 def offsets(scales: Scales) -> tuple[int, ...]:
-    """Position of each scale's first token in the sequence of all scales."""
+    """Return the position of each scale's first token in the sequence of all scales."""
     return tuple(tokens(scales[:k]) for k in range(len(scales)))
 
 
-def area_matrix(n_in: int, n_out: int) -> np.ndarray:
-    """Adaptive average pooling along one axis: f32[n_out, n_in], rows sum to one.
+def area_matrix(n_in: int, n_out: int) -> Float32[np.ndarray, "n_out n_in"]:
+    """Return the matrix of adaptive average pooling along one axis; each row sums to 1.
 
     Row i averages positions floor(i n_in / n_out) to ceil((i + 1) n_in / n_out) - 1.
     """
@@ -84,10 +86,11 @@ def area_matrix(n_in: int, n_out: int) -> np.ndarray:
     return ((start <= j) & (j < end)).astype(np.float32) / (end - start).astype(np.float32)
 
 
-def linear_matrix(n_in: int, n_out: int) -> np.ndarray:
-    """Linear interpolation along one axis, half-pixel centres, no antialiasing: f32[n_out, n_in].
+def linear_matrix(n_in: int, n_out: int) -> Float32[np.ndarray, "n_out n_in"]:
+    """Return the matrix of linear interpolation along one axis, without antialiasing.
 
-    Coordinates are float32 as in the release; float64 ones give measurably other weights.
+    Pixels have their centres at half positions. Coordinates are float32 as in the release; float64
+    gives measurably different weights.
     """
     i = np.arange(n_out, dtype=np.float32)
     at = np.float32(n_in / n_out) * (i + np.float32(0.5)) - np.float32(0.5)
@@ -102,26 +105,33 @@ def linear_matrix(n_in: int, n_out: int) -> np.ndarray:
     return matrix
 
 
-def area_resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Average x f32[B,H,W,C] over the bins of a grid `size` = (h, w): f32[B,h,w,C]."""
+def area_resize(
+    x: Float[ArrayLike, "B H W C"], size: tuple[int, int]
+) -> Float[ArrayLike, "B h w C"]:
+    """Average `x` over the bins of a grid of `size` = (h, w)."""
     return _resize(x, size, area_matrix)
 
 
-def linear_resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Interpolate x f32[B,H,W,C] linearly to `size` = (h, w), up or down: f32[B,h,w,C]."""
+def linear_resize(
+    x: Float[ArrayLike, "B H W C"], size: tuple[int, int]
+) -> Float[ArrayLike, "B h w C"]:
+    """Interpolate `x` linearly to a grid of `size` = (h, w), larger or smaller."""
     return _resize(x, size, linear_matrix)
 
 
-def nearest_double(x: jax.Array) -> jax.Array:
-    """Repeat every pixel of x [B,H,W,C] twice along both axes: [B,2H,2W,C]."""
+def nearest_double(x: Shaped[ArrayLike, "B H W C"]) -> Shaped[Array, "B 2*H 2*W C"]:
+    """Repeat every pixel twice along both axes."""
     B, H, W, C = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None, :], (B, H, 2, W, 2, C))
     return x.reshape(B, 2 * H, 2 * W, C)
 
 
 def _resize(
-    x: jax.Array, size: tuple[int, int], matrix: Callable[[int, int], np.ndarray]
-) -> jax.Array:
+    x: Float[ArrayLike, "B H W C"],
+    size: tuple[int, int],
+    matrix: Callable[[int, int], np.ndarray],
+) -> Float[ArrayLike, "B h w C"]:
+    """Resize both axes of `x` by the matrices that `matrix(n_in, n_out)` returns."""
     _, H, W, _ = x.shape
     if (H, W) == tuple(size):
         return x

@@ -1,86 +1,94 @@
 """Binary spherical quantisation, and the residual pyramid of bits that the transformer predicts.
 
-A latent vector r of d channels becomes the signs of r, or the unit vector (+-1/sqrt(d), ...).
-Scale k codes the residual that the coarser scales leave, averaged to its grid; its codes are
-interpolated back and added to the running feature `cum`. Grids are in latent positions; a token of
-Q bits is one position (Q = d) or, patchified, a 2x2 block of positions (Q = 4d).
+A latent vector r of d channels is quantised to its d signs, the bits. The code of these bits is the
+unit vector (+-1/sqrt(d), ..., +-1/sqrt(d)). Scale k quantises the residual that the coarser scales
+leave, averaged to the grid of scale k; its codes are interpolated back to the finest grid and added
+to the running feature `cum`.
+
+Grids have latent positions. A token of Q bits is one position (Q = d) or, with `patchify`, a block
+of 2x2 positions (Q = 4d). Axis letters: d latent channels, Lt tokens of all target scales.
 
 Source: Han et al. 2024 (Infinity), sections 3.2 and 3.4; Zhao et al. 2024 (BSQ), section 4.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Key, Shaped
 
 from jaxedit.config import Scales
 from jaxedit.ops import pyramid
 
 
-class Labels(NamedTuple):
-    """What teacher forcing needs of one batch of images.
+class ScaleLabels(NamedTuple):
+    """Labels and inputs of the transformer for a batch of images (teacher forcing).
 
-    bits: bool[B,Lt,Q], the bits of all scales in order; True = positive.
-    inputs: f32[B,Lt-1,Q], the tokens fed to the transformer at scales 2 to K (scale 1 is text).
+    Attributes:
+      bits: the bits of all scales, coarse to fine; True = positive.
+      inputs: the tokens fed to the transformer at scales 2 to K; the input of scale 1 is the text.
     """
 
-    bits: jax.Array
-    inputs: jax.Array
+    bits: Bool[Array, "B Lt Q"]
+    inputs: Float[Array, "B Lt-1 Q"]
 
 
-def normalize(r: jax.Array) -> jax.Array:
-    """Scale vectors [...,d] to unit length; a zero vector stays zero."""
+def normalize(r: Float[ArrayLike, "*n d"]) -> Float[Array, "*n d"]:
+    """Scale vectors to unit length; a zero vector stays zero."""
     square = jnp.sum(r * r, axis=-1, keepdims=True)
     return r / jnp.sqrt(jnp.maximum(square, 1e-24))
 
 
-def bits_of(r: jax.Array) -> jax.Array:
-    """Signs of r [...,d] as bool[...,d]; zero is False."""
+def bits_of(r: Float[ArrayLike, "*n d"]) -> Bool[ArrayLike, "*n d"]:
+    """Return the signs of `r`, True = positive; the sign of zero is False."""
     return r > 0
 
 
-def codes_of(bits: jax.Array, dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Unit vectors +-1/sqrt(d) of bool[...,d], where d is the tokenizer's number of bits."""
+def codes_of(bits: Bool[ArrayLike, "*n d"], dtype: Any = jnp.float32) -> Float[Array, "*n d"]:
+    """Return the unit vectors +-1/sqrt(d) of bits; d must be all bits of a latent position."""
     s = bits.shape[-1] ** -0.5
     return jnp.where(bits, s, -s).astype(dtype)
 
 
-def quantize_ste(r: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Codes and bits of r f32[...,d]; the gradient of the codes is that of `normalize`.
+def quantize_ste(r: Float[ArrayLike, "*n d"]) -> tuple[Float[Array, "*n d"], Bool[Array, "*n d"]]:
+    """Return codes and bits of latents, with a straight-through gradient.
 
-    Returns:
-      codes f32[...,d], bits bool[...,d].
+    The codes' gradient with respect to `r` is the gradient of `normalize`.
     """
     unit = normalize(r)
     bits = bits_of(unit)
     return unit + jax.lax.stop_gradient(codes_of(bits) - unit), bits
 
 
-def patchify(x: jax.Array) -> jax.Array:
-    """2x2 positions of [B,2h,2w,C] as channels c*4 + 2i + j of [B,h,w,4C]."""
+def patchify(x: Shaped[ArrayLike, "B H W C"]) -> Shaped[ArrayLike, "B H//2 W//2 4*C"]:
+    """Move 2x2 positions (i, j) of channel c to channel 4c + 2i + j."""
     B, H, W, C = x.shape
     x = x.reshape(B, H // 2, 2, W // 2, 2, C).transpose(0, 1, 3, 5, 2, 4)  # [B,h,w,C,2,2]
     return x.reshape(B, H // 2, W // 2, 4 * C)
 
 
-def unpatchify(x: jax.Array) -> jax.Array:
-    """The inverse of `patchify`: [B,h,w,4C] to [B,2h,2w,C]."""
+def unpatchify(x: Shaped[ArrayLike, "B h w C"]) -> Shaped[ArrayLike, "B 2*h 2*w C//4"]:
+    """Invert `patchify`."""
     B, h, w, C = x.shape
     x = x.reshape(B, h, w, C // 4, 2, 2).transpose(0, 1, 4, 2, 5, 3)  # [B,h,2,w,2,C]
     return x.reshape(B, 2 * h, 2 * w, C // 4)
 
 
-def to_tokens(grid: jax.Array, is_patchified: bool) -> jax.Array:
-    """A latent grid [B,h,w,d] as a sequence of tokens [B,n,Q], row by row."""
+def to_tokens(
+    grid: Shaped[ArrayLike, "B h w d"], is_patchified: bool
+) -> Shaped[ArrayLike, "B n Q"]:
+    """Return a latent grid as a sequence of tokens, row by row."""
     if is_patchified:
         grid = patchify(grid)
     B, h, w, Q = grid.shape
     return grid.reshape(B, h * w, Q)
 
 
-def to_grid(sequence: jax.Array, size: tuple[int, int], is_patchified: bool) -> jax.Array:
-    """The inverse of `to_tokens` for a latent grid of `size` = (h, w)."""
+def to_grid(
+    sequence: Shaped[ArrayLike, "B n Q"], size: tuple[int, int], is_patchified: bool
+) -> Shaped[ArrayLike, "B h w d"]:
+    """Invert `to_tokens` for a latent grid of `size` = (h, w)."""
     h, w = size
     B, _, Q = sequence.shape
     if is_patchified:
@@ -88,11 +96,13 @@ def to_grid(sequence: jax.Array, size: tuple[int, int], is_patchified: bool) -> 
     return sequence.reshape(B, h, w, Q)
 
 
-def next_input(cum: jax.Array, size: tuple[int, int], patchify: bool) -> jax.Array:
-    """The transformer's input at the scale with latent grid `size`: tokens f32[B,n,Q].
+def next_input(
+    cum: Float[ArrayLike, "B H W d"], size: tuple[int, int], patchify: bool
+) -> Float[Array, "B n Q"]:
+    """Return the transformer's input tokens for the scale whose latent grid has `size`.
 
     Args:
-      cum: f32[B,H,W,d], the sum of all coarser scales.
+      cum: sum of all coarser scales, on the finest grid.
       size: (h, w) of the scale, in latent positions.
       patchify: whether 2x2 positions are one token.
     """
@@ -100,35 +110,38 @@ def next_input(cum: jax.Array, size: tuple[int, int], patchify: bool) -> jax.Arr
 
 
 def accumulate(
-    cum: jax.Array, bits: jax.Array, size: tuple[int, int], full: tuple[int, int], patchify: bool
-) -> jax.Array:
-    """Add one scale to the running feature.
+    cum: Float[ArrayLike, "B H W d"],
+    bits: Bool[ArrayLike, "B n Q"],
+    size: tuple[int, int],
+    full: tuple[int, int],
+    patchify: bool,
+) -> Float[Array, "B H W d"]:
+    """Add the codes of a scale to the running feature.
 
     Args:
-      cum: f32[B,H,W,d], the sum of all coarser scales.
-      bits: bool[B,n,Q], the scale's tokens.
+      cum: sum of all coarser scales.
+      bits: tokens of the scale.
       size: (h, w) of the scale, in latent positions.
       full: (H, W), the finest grid.
       patchify: whether 2x2 positions are one token.
-
-    Returns:
-      f32[B,H,W,d].
     """
     return cum + pyramid.linear_resize(codes_of(to_grid(bits, size, patchify)), full)
 
 
 def encode_scales(
-    raw: jax.Array, latent_scales: Scales, flip: Sequence[jax.Array | None] | None = None
-) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Bits of every scale, each of the residual that the coarser ones leave.
+    raw: Float[ArrayLike, "B H W d"],
+    latent_scales: Scales,
+    flip: Sequence[Bool[ArrayLike, "B _ _ d"] | None] | None = None,
+) -> tuple[list[Bool[Array, "B _ _ d"]], list[Float32[Array, "B H W d"]]]:
+    """Quantise features scale by scale, each scale the residual that the coarser scales leave.
 
     Args:
-      raw: f32[B,H,W,d], the encoder's output.
-      latent_scales: grids in latent positions; the last is (H, W).
-      flip: per scale bool[B,h_k,w_k,d], bits to invert once they are recorded, or None.
+      raw: features from the encoder.
+      latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
+      flip: per scale, the bits to invert after they are recorded, or None.
 
     Returns:
-      per scale bool[B,h_k,w_k,d], and the sum of scales 1 to k f32[B,H,W,d].
+      The bits of each scale on its own grid; and for each scale k the sum of scales 1 to k.
 
     Raises:
       ValueError: the last scale is not the grid of `raw`.
@@ -142,6 +155,7 @@ def encode_scales(
     for k, size in enumerate(latent_scales):
         grid = bits_of(pyramid.area_resize(raw - cum, size))
         bits.append(grid)
+        # The label is recorded above; only what finer scales see is corrupted.
         if flip is not None and flip[k] is not None:
             grid = grid ^ flip[k]
         cum = cum + pyramid.linear_resize(codes_of(grid), latent_scales[-1])
@@ -150,54 +164,54 @@ def encode_scales(
 
 
 def encode_labels(
-    raw: jax.Array,
+    raw: Float[ArrayLike, "B H W d"],
     latent_scales: Scales,
     *,
     patchify: bool,
-    flip: Sequence[jax.Array | None] | None = None,
-) -> Labels:
-    """Bits of every scale, and the inputs of the next one, as tokens.
+    flip: Sequence[Bool[ArrayLike, "B _ _ d"] | None] | None = None,
+) -> ScaleLabels:
+    """Return the bits of every scale, and the inputs of scales 2 to K, as tokens.
 
-    With `flip`, bits are inverted after they were recorded, so that the labels of finer scales
-    correct errors that the transformer sees (bitwise self-correction).
+    With `flip`, bits are inverted after they are recorded, so that finer scales learn to correct
+    the errors that the transformer sees (bitwise self-correction).
 
     Args:
-      raw: f32[B,H,W,d], the encoder's output.
-      latent_scales: grids in latent positions; the last is (H, W).
+      raw: features from the encoder.
+      latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
       patchify: whether 2x2 positions are one token.
-      flip: per scale bool[B,h_k,w_k,d], True = invert, or None.
+      flip: per scale, the bits to invert, or None.
     """
     bits, features = encode_scales(raw, latent_scales, flip)
     bits = jnp.concatenate([to_tokens(grid, patchify) for grid in bits], axis=1)  # [B,Lt,Q]
     inputs = [jnp.zeros((raw.shape[0], 0, bits.shape[-1]), jnp.float32)]
     for cum, size in zip(features[:-1], latent_scales[1:], strict=True):
         inputs.append(next_input(cum, size, patchify))
-    return Labels(bits, jnp.concatenate(inputs, axis=1))
+    return ScaleLabels(bits, jnp.concatenate(inputs, axis=1))
 
 
 def draw_flips(
-    key: jax.Array,
+    key: Key[Array, ""],
     batch: int,
     bits: int,
     latent_scales: Scales,
     *,
     strength: float,
     noise_scales: int,
-) -> list[jax.Array | None]:
-    """Which bits to invert: one rate in {0, .01, ..., strength} per scale for the whole batch.
+) -> list[Bool[Array, "B _ _ d"] | None]:
+    """Draw the bits to invert, at a rate in {0, .01, ..., strength} drawn per scale and batch.
 
     Args:
-      key: key[].
+      key: random key.
       batch: B.
       bits: d, bits per latent position.
-      latent_scales: grids in latent positions.
+      latent_scales: (h, w) of each scale in latent positions.
       strength: highest rate.
-      noise_scales: scales from this one on are not disturbed.
+      noise_scales: number of scales to corrupt, from the coarsest.
 
     Returns:
-      Per scale bool[B,h_k,w_k,d], or None.
+      For each scale the bits to invert, or None for a scale without noise.
     """
-    flips: list[jax.Array | None] = []
+    flips: list[Bool[Array, "B h w d"] | None] = []
     for k, (h, w) in enumerate(latent_scales):
         if k >= noise_scales or strength == 0:
             flips.append(None)
@@ -208,30 +222,30 @@ def draw_flips(
     return flips
 
 
-def source_tokens(raw: jax.Array, *, patchify: bool) -> jax.Array:
-    """The source image's raw features f32[B,H,W,d] as tokens f32[B,Ls,Q]: not quantised."""
+def source_tokens(
+    raw: Float[ArrayLike, "B H W d"], *, patchify: bool
+) -> Float[ArrayLike, "B Ls Q"]:
+    """Return the source image's features, which are not quantised, as tokens."""
     return to_tokens(raw, patchify)
 
 
-def full_source_tokens(raw: jax.Array, latent_scales: Scales, *, patchify: bool) -> jax.Array:
-    """The source image at every scale: the k-th running feature on the k-th grid.
-
-    Returns:
-      f32[B,sum n_k,Q].
-    """
+def full_source_tokens(
+    raw: Float[ArrayLike, "B H W d"], latent_scales: Scales, *, patchify: bool
+) -> Float[Array, "B Ls Q"]:
+    """Return the source image's running feature after each scale, on the grid of that scale."""
     _, features = encode_scales(raw, latent_scales)
     sequences = [next_input(f, s, patchify) for f, s in zip(features, latent_scales, strict=True)]
     return jnp.concatenate(sequences, axis=1)
 
 
 def bits_to_feature(
-    bits: Sequence[jax.Array], latent_scales: Scales, *, patchify: bool
-) -> jax.Array:
-    """The feature f32[B,H,W,d] that the decoder takes, from the bits of every scale.
+    bits: Sequence[Bool[ArrayLike, "B _ Q"]], latent_scales: Scales, *, patchify: bool
+) -> Float32[Array, "B H W d"]:
+    """Sum the codes of all scales to the feature that the decoder takes.
 
     Args:
-      bits: per scale bool[B,n_k,Q].
-      latent_scales: grids in latent positions; the last is (H, W).
+      bits: tokens of each scale.
+      latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
       patchify: whether 2x2 positions are one token.
     """
     H, W = latent_scales[-1]

@@ -1,24 +1,27 @@
-"""T5's buckets of relative positions."""
+"""Buckets of relative positions, as T5's attention uses them."""
 
 import math
 
 import numpy as np
+from jaxtyping import Int32
 
 
-def position_buckets(length: int, buckets: int, max_distance: int) -> np.ndarray:
-    """Which row of the bias table belongs to each (query, key) pair.
+def position_buckets(
+    length: int, buckets: int, max_distance: int
+) -> Int32[np.ndarray, "{length} {length}"]:
+    """Return the bucket of every pair of query and key, a row of the bias table.
 
-    Half of the buckets are for keys after the query. Of each half, the first half holds one
-    distance each; the rest grow logarithmically up to `max_distance`, beyond which all distances
-    share the last.
+    One half of the buckets is for keys after the query, the other for all other keys. In each half,
+    the first half of the buckets holds a single distance each. The others grow logarithmically up
+    to `max_distance`; all larger distances share the last bucket.
 
     Args:
-      length: S.
+      length: S, tokens of the sequence.
       buckets: rows of the bias table.
-      max_distance: tokens.
+      max_distance: in tokens.
 
     Returns:
-      i32[S,S], query by key, in [0, buckets).
+      Buckets in [0, buckets), query by key.
 
     Source: Raffel et al. 2020 (T5), section 2.1, and its released code.
     """

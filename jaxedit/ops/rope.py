@@ -1,21 +1,21 @@
-"""Two-dimensional rotary positions of tokens: by scales (VAREdit) or by raster order (EditAR)."""
+"""Two-dimensional rotary position embeddings, by scales (VAREdit) or in raster order (EditAR)."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Float32, Int, Int64
 
 from jaxedit.config import EditARConfig, Scales
 
 
-def grid_positions(scale: tuple[int, int], full: tuple[int, int]) -> np.ndarray:
-    """Positions of a coarse grid's cells on the finest grid, in raster order.
+def grid_positions(scale: tuple[int, int], full: tuple[int, int]) -> Int64[np.ndarray, "n 2"]:
+    """Return the positions of a coarse grid's cells on the finest grid, in raster order.
 
     Args:
-      scale: (h, w) of the coarse grid.
+      scale: (h, w) of the coarse grid; n = h * w.
       full: (H, W) of the finest grid.
 
     Returns:
-      i64[h*w,2], (row, column); half-way values are rounded to even.
+      (row, column) of each cell; half-way values are rounded to even.
 
     Source: VAREdit, equation 10, with the release's rounding of the product.
     """
@@ -27,13 +27,14 @@ def grid_positions(scale: tuple[int, int], full: tuple[int, int]) -> np.ndarray:
 
 def sequence_positions(
     scales: Scales, rope_scales: Scales, *, source_scales: Scales, mode: str
-) -> np.ndarray:
-    """Positions of the whole sequence [source | scale 1 | ... | scale K].
+) -> Int64[np.ndarray, "S 2"]:
+    """Return the positions of the whole sequence [source | scale 1 | ... | scale K].
 
-    `grid`: every cell sits where it lies on the finest grid of `rope_scales`; the source is moved
-    by one full grid along the diagonal. `release`, with which the published weights were trained:
-    one table [source on the finest grid | all of `rope_scales`], read from its first row on,
-    however long source and scales really are; both modes agree when `scales` is `rope_scales`.
+    In mode `grid`, every cell has its position on the finest grid of `rope_scales`, and the source
+    is shifted by a full grid along the diagonal. In mode `release`, with which the published
+    weights were trained, positions are the first S rows of the table [source on the finest grid |
+    all of `rope_scales`], whatever the lengths of source and scales are. Both modes agree if
+    `scales` is `rope_scales`.
 
     Args:
       scales: target schedule.
@@ -42,7 +43,7 @@ def sequence_positions(
       mode: "grid" or "release".
 
     Returns:
-      i64[S,2].
+      (row, column) of each token.
 
     Raises:
       ValueError: `release` has fewer positions than the sequence has tokens.
@@ -66,16 +67,15 @@ def sequence_positions(
     return positions
 
 
-def rotary_table(positions: np.ndarray, head_width: int, base: float) -> np.ndarray:
-    """Cosine and sine for every position and pair of channels.
+def rotary_table(
+    positions: Int[np.ndarray, "S 2"], head_width: int, base: float
+) -> Float32[np.ndarray, "2 S {head_width//2}"]:
+    """Return cosine and sine of the rotation angle for every position and pair of channels.
 
     Args:
-      positions: int[S,2], (row, column).
+      positions: (row, column) of each token.
       head_width: E, a multiple of 4; the first half of the channels carries the row.
       base: of the geometric series of frequencies.
-
-    Returns:
-      f32[2,S,E/2].
 
     Source: 2-D axial form of RoFormer, section 3.4.2.
     """
@@ -86,20 +86,21 @@ def rotary_table(positions: np.ndarray, head_width: int, base: float) -> np.ndar
     return np.stack([np.cos(angles), np.sin(angles)])
 
 
-def sequence_table(config: EditARConfig) -> np.ndarray:
-    """Cosine and sine of the whole sequence of LlamaGen or EditAR.
+def sequence_table(config: EditARConfig) -> Float32[np.ndarray, "2 S half"]:
+    """Return cosine and sine for the whole sequence of LlamaGen or EditAR.
 
-    The target's cells lie one grid further along the diagonal than the source's (edit), or at
-    their own place (text, class). The rows of text and class are zero, which is no rotation but
-    makes queries and keys zero: text is seen by its values only, with equal weights.
+    When editing, the target's cells are shifted by a full grid along the diagonal from the
+    source's; without a source they are not shifted. The rows of text and class tokens are zero,
+    which makes their queries and keys zero, so that attention averages their values with equal
+    weights.
 
     Args:
       config: sizes and the kind of prefix.
 
     Returns:
-      f32[2,S,E/2], S positions of prefix and image.
+      Cosine and sine at the S positions of prefix and image, for half = E/2 pairs of channels.
 
-    Source: LlamaGen, section 2.2; EditAR, section 3.2; the zeros are the release code's.
+    Source: LlamaGen, section 2.2; EditAR, section 3.2; the zeros are in the released code.
     """
     g, E = config.grid, config.head_width
     cells = grid_positions((g, g), (g, g))
@@ -110,37 +111,39 @@ def sequence_table(config: EditARConfig) -> np.ndarray:
     return np.concatenate([source, plain, target], axis=1)
 
 
-def rotate(x: jax.Array, table: jax.Array) -> jax.Array:
-    """Turn each pair of channels (2p, 2p+1) by its angle.
+def rotate(
+    x: Float[ArrayLike, "B A S E"], table: Float[ArrayLike, "2 S E//2"]
+) -> Float[Array, "B A S E"]:
+    """Rotate each pair of channels (2p, 2p + 1) by its angle.
 
     Args:
-      x: f32[B,A,S,E].
-      table: f32[2,S,E/2] from `rotary_table`.
-
-    Returns:
-      f32[B,A,S,E].
+      x: queries or keys.
+      table: from `rotary_table`.
     """
     cos, sin = table[0][None, None], table[1][None, None]
     a, b = x[..., 0::2], x[..., 1::2]
     return jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
 
 
-def channel_table(table: jax.Array, heads: int) -> jax.Array:
-    """What `rotate_channels` multiplies by: f32[2,S,E/2] to f32[2,S,heads*E]."""
+def channel_table(
+    table: Float[ArrayLike, "2 S half"], heads: int
+) -> Float[Array, "2 S {heads}*2*half"]:
+    """Return the table that `rotate_channels` takes, for `heads` heads side by side."""
     cos, sin = jnp.repeat(table[0], 2, axis=-1), jnp.repeat(table[1], 2, axis=-1)
     sin = jnp.where(jnp.arange(sin.shape[-1])[None] % 2 == 0, -sin, sin)
     return jnp.tile(jnp.stack([cos, sin]), (1, 1, heads))
 
 
-def rotate_channels(x: jax.Array, table: jax.Array) -> jax.Array:
-    """`rotate` of heads that lie side by side, without moving a channel further than its neighbour.
+def rotate_channels(
+    x: Float[ArrayLike, "B S D"], table: Float[ArrayLike, "2 #S D"]
+) -> Float[Array, "B S D"]:
+    """Compute `rotate` for heads that lie side by side in D = A * E channels.
+
+    No channel moves further than to its neighbour, which is faster than reshaping on a TPU.
 
     Args:
-      x: f32[B,S,A*E].
-      table: f32[2,S,A*E] from `channel_table`, or f32[2,1,A*E] for tokens at one position.
-
-    Returns:
-      f32[B,S,A*E].
+      x: queries or keys.
+      table: from `channel_table`; with a single position for tokens that are all at that position.
     """
     is_first = (jnp.arange(x.shape[-1]) % 2 == 0)[None, None]
     partner = jnp.where(is_first, jnp.roll(x, -1, axis=-1), jnp.roll(x, 1, axis=-1))

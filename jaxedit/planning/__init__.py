@@ -1,4 +1,5 @@
-"""Estimates of memory, arithmetic and communication, before anything runs.
+"""Estimates of memory, operations and communication before a run, and the mesh's shape.
 
-Ours, since no library knows before a run what fits: XLA tells it of one compiled program.
+No library is used: XLA reports the memory of a compiled program, but no library says before
+compilation what fits.
 """

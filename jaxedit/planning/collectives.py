@@ -1,7 +1,7 @@
-"""What a compiled program sends between devices: kind, mesh axes, how often, how many bytes.
+"""Communication of a compiled program: collectives by kind and mesh axes, their count and bytes.
 
-It is read in the program's text, whose form no release of XLA promises: a collective that is
-written in a way that is not known here is counted as `UNREAD`.
+The numbers are parsed from the program's text. No release of XLA promises its format, so that a
+collective in an unknown notation is counted as `UNPARSED` instead of raising an error.
 """
 
 import collections
@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Int
 
 from jaxedit.planning.device_memory import GB
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-UNREAD = "unread"
-# Every line with a collective, however it is written. The end of one that was started is no other.
+UNPARSED = "unread"
+# Every line with a collective in any notation; asynchronous collectives count at their start.
 _ANY = re.compile(rf" (?:{'|'.join(KINDS)})(?:-start)?\(")
 _OPERATION = re.compile(rf" +(?:ROOT )?%?(\S+) = (.*?) ({'|'.join(KINDS)})(-start)?\(%")
 _HEADER = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
@@ -28,10 +29,13 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 
 
 class Traffic(NamedTuple):
-    """Collectives of one kind over the same mesh axes, in one run of a program.
+    """Collectives of the same kind over the same mesh axes, in a run of a program.
 
-    count: how many; nbytes: that each device sends in all of them, by the ring algorithm. Of kind
-    `UNREAD`, count is the number of lines, and nbytes is not known.
+    Attributes:
+      kind: one of `KINDS`, or `UNPARSED`.
+      axes: the mesh axes.
+      count: how many run; of kind `UNPARSED`, the number of lines.
+      nbytes: bytes that each device sends in all of them, by the ring algorithm; 0 of `UNPARSED`.
     """
 
     kind: str
@@ -41,7 +45,7 @@ class Traffic(NamedTuple):
 
 
 class _Collective(NamedTuple):
-    """One collective operation: its kind, mesh axes, and the bytes that a device sends."""
+    """A collective operation: its kind, its mesh axes, and the bytes that each device sends."""
 
     kind: str
     axes: tuple[str, ...]
@@ -49,8 +53,13 @@ class _Collective(NamedTuple):
 
 
 class _Computation(NamedTuple):
-    """The lines with collectives, the integers, and what is called, how often: a number, or the
-    name of a loop's condition."""
+    """A computation of a program.
+
+    Attributes:
+      operations: its lines with collectives.
+      constants: its integer constants.
+      calls: (called computation, how often: a number, or the name of a loop's condition).
+    """
 
     operations: list[str]
     constants: list[int]
@@ -58,40 +67,39 @@ class _Computation(NamedTuple):
 
 
 def traffic(program: str, mesh: Mesh) -> list[Traffic]:
-    """The collectives of a compiled program, those that send most first.
+    """List the collectives of a compiled program, most bytes first, `UNPARSED` last.
 
-    A loop counts as often as it runs, if the program says how often, else once. What XLA:TPU
-    spreads over several fused operations, to compute meanwhile, counts once. What could not be read
-    comes last.
+    A loop counts as often as it runs if the program says how often, else once. A collective that
+    XLA:TPU spreads over several fused operations, to overlap it with computation, counts once.
 
     Args:
       program: `compiled.as_text()`.
-      mesh: for which it was compiled.
+      mesh: the mesh that the program was compiled for.
     """
     lines = [line for line in program.splitlines() if _ANY.search(line)]
     computations, entry = _computations(program)
     if not entry:
-        return [Traffic(UNREAD, (), len(lines), 0.0)] if lines else []
+        return [Traffic(UNPARSED, (), len(lines), 0.0)] if lines else []
     unread = sum(1 for line in lines if not _OPERATION.match(line))
     found: dict[str, tuple[int, _Collective]] = {}
     for name, times in _runs(computations, entry).items():
         for line in computations[name].operations:
             try:
                 identity, collective = _collective(name, line, mesh)
-            except (ValueError, IndexError):  # groups of a form that is not known
+            except (ValueError, IndexError):  # device groups in an unknown notation
                 unread += 1
                 continue
             before, _ = found.get(identity, (0, None))
             found[identity] = max(before, times), collective
     rows = _sums(found.values())
-    return [*rows, Traffic(UNREAD, (), unread, 0.0)] if unread else rows
+    return [*rows, Traffic(UNPARSED, (), unread, 0.0)] if unread else rows
 
 
 def traffic_table(rows: list[Traffic]) -> str:
-    """The rows as a text table with its title; those of less than 1 % together."""
-    unread = sum(row.count for row in rows if row.kind == UNREAD)
-    rows = [row for row in rows if row.kind != UNREAD]
-    more = f"{unread} collectives are written in a way that is not known here, and not counted"
+    """Format the rows as a text table with a title; rows of less than 1 % are combined."""
+    unread = sum(row.count for row in rows if row.kind == UNPARSED)
+    rows = [row for row in rows if row.kind != UNPARSED]
+    more = f"{unread} collectives are in an unknown notation and not counted"
     if not rows:
         return more if unread else "a step sends nothing between devices"
     total = sum(row.nbytes for row in rows)
@@ -106,7 +114,7 @@ def traffic_table(rows: list[Traffic]) -> str:
 
 
 def _sums(found: Iterable[tuple[int, _Collective]]) -> list[Traffic]:
-    """Collectives and how often each runs, added up by kind and axes; most bytes first."""
+    """Add up (how often it runs, collective) by kind and axes; most bytes first."""
     sums: dict[tuple[str, tuple[str, ...]], list[float]] = collections.defaultdict(lambda: [0, 0.0])
     for count, collective in found:
         sums[collective.kind, collective.axes][0] += count
@@ -116,7 +124,7 @@ def _sums(found: Iterable[tuple[int, _Collective]]) -> list[Traffic]:
 
 
 def _computations(program: str) -> tuple[dict[str, _Computation], str]:
-    """Every computation by its name, and the name of the one that is run."""
+    """Return every computation by its name, and the name of the entry computation."""
     found: dict[str, _Computation] = {}
     entry, here = "", _Computation([], [], [])
     for line in program.splitlines():
@@ -129,7 +137,7 @@ def _computations(program: str) -> tuple[dict[str, _Computation], str]:
 
 
 def _read(line: str, computation: _Computation) -> None:
-    """Note what a line has to do with collectives."""
+    """Add to a computation the collective, constant or calls of one of its lines."""
     if _OPERATION.match(line):
         computation.operations.append(line)
     if constant := _CONSTANT.search(line):
@@ -143,7 +151,7 @@ def _read(line: str, computation: _Computation) -> None:
 
 
 def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
-    """How often each computation runs; those that call none with collectives may be left out."""
+    """Count how often each computation runs; computations without collectives may be left out."""
     runs: collections.Counter[str] = collections.Counter()
     matters: dict[str, bool] = {}
 
@@ -157,7 +165,7 @@ def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
     def run(name: str, times: int) -> None:
         runs[name] += times
         for called, trips in computations[name].calls:
-            if isinstance(trips, str):  # a scan counts up to the constant of its condition
+            if isinstance(trips, str):  # a scan counts up to the constant in its condition
                 condition = computations.get(trips)
                 trips = max(condition.constants, default=1) if condition else 1
             if find(called):
@@ -168,7 +176,7 @@ def _runs(computations: dict[str, _Computation], entry: str) -> dict[str, int]:
 
 
 def _collective(computation: str, line: str, mesh: Mesh) -> tuple[str, _Collective]:
-    """What tells the collective of a line from others, and the collective."""
+    """Parse the collective of a line; return its identity, and the collective."""
     name, result, kind, start = _OPERATION.match(line).groups()
     channel = re.search(r"channel_id=(\d+)", line)
     identity = f"{kind} {channel[1] if channel else name}"
@@ -176,12 +184,12 @@ def _collective(computation: str, line: str, mesh: Mesh) -> tuple[str, _Collecti
     size = groups.shape[1]
     nbytes = _sent(kind, _result(kind, result, bool(start)), size)
     if kind == "all-reduce" and computation.startswith("all-reduce-scatter"):
-        kind, nbytes = "reduce-scatter", nbytes / 2  # XLA:TPU cuts the sum in the same operation
+        kind, nbytes = "reduce-scatter", nbytes / 2  # XLA:TPU fuses all-reduce and slicing
     return identity, _Collective(kind, _axes(groups, mesh), nbytes)
 
 
 def _result(kind: str, shape: str, is_start: bool) -> str:
-    """The shapes of the result alone; a started operation also names its operands."""
+    """Return the shapes of the result; a started operation also lists its operands."""
     arrays = [match[0] for match in _ARRAY.finditer(shape)]
     if is_start and kind == "all-gather":
         arrays = arrays[len(arrays) // 2 :]
@@ -191,29 +199,29 @@ def _result(kind: str, shape: str, is_start: bool) -> str:
 
 
 def _sent(kind: str, result: str, size: int) -> float:
-    """Bytes that one of `size` devices sends in a collective with that result."""
+    """Return the bytes that each of `size` devices sends for a collective with this result."""
     factor = {"all-reduce": 2 * (size - 1) / size, "reduce-scatter": size - 1}
     others = 1.0 if kind == "collective-permute" else (size - 1) / size
     return _nbytes(result) * factor.get(kind, others)
 
 
 def _nbytes(shapes: str) -> float:
-    """Bytes of all arrays that are named in a text such as (bf16[4,8], f32[])."""
+    """Return the bytes of all arrays in a text such as (bf16[4,8], f32[])."""
     return sum(
         math.prod(map(int, filter(None, sizes.split(",")))) * (int(bits) / 8 if bits else 1)
         for _, bits, sizes in _ARRAY.findall(shapes)
     )
 
 
-def _axes(groups: np.ndarray, mesh: Mesh) -> tuple[str, ...]:
-    """The mesh axes along which the devices of a group [n, size] differ."""
+def _axes(groups: Int[np.ndarray, "n size"], mesh: Mesh) -> tuple[str, ...]:
+    """Return the mesh axes along which the devices of a group differ."""
     places = np.stack(np.unravel_index(groups, mesh.devices.shape))  # [axes, n, size]
     differ = (places != places[..., :1]).any((1, 2))
     return tuple(axis for axis, is_used in zip(mesh.axis_names, differ, strict=True) if is_used)
 
 
-def _groups(line: str, devices: int) -> np.ndarray:
-    """The devices that take part with each other, int[n, size], in any of XLA's notations."""
+def _groups(line: str, devices: int) -> Int[np.ndarray, "n size"]:
+    """Return the n groups of devices that communicate, in any of XLA's notations."""
     if pairs := re.search(r"source_target_pairs=\{(\{.*?\})\}", line):
         return _listed(pairs[1])
     if listed := re.search(r"replica_groups=\{(\{.*?\})\}", line):
@@ -228,19 +236,20 @@ def _groups(line: str, devices: int) -> np.ndarray:
     return np.arange(devices)[None]
 
 
-def _listed(text: str) -> np.ndarray:
+def _listed(text: str) -> Int[np.ndarray, "n size"]:
+    """Parse groups that are listed: {0,1},{2,3}."""
     return np.array([_numbers(group) for group in re.findall(r"\{(.*?)\}", text)])
 
 
 def _ordered(text: str) -> np.ndarray:
-    """[4,2]T(1,0): device numbers in that shape, its axes in that order."""
+    """Parse an order of devices: [4,2]T(1,0) is arange(8).reshape(4, 2).transpose(1, 0)."""
     shape, _, order = text.partition("T")
     numbers = np.arange(math.prod(_numbers(shape))).reshape(_numbers(shape))
     return numbers.transpose(_numbers(order)) if order else numbers
 
 
-def _along(axes: str, order: str, taken: str) -> np.ndarray:
-    """Groups along some axes of a mesh: 'a'=2,'b'=4 and device_ids=([4,2]T(1,0)) and 'a'."""
+def _along(axes: str, order: str, taken: str) -> Int[np.ndarray, "n size"]:
+    """Parse groups along mesh axes: 'a'=2,'b'=4 and device_ids=([4,2]T(1,0)) and 'a'."""
     sizes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", axes)}
     given = re.search(r"\((\[.*)\)", order)
     numbers = _ordered(given[1]) if given else np.arange(math.prod(sizes.values()))

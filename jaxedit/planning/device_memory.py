@@ -1,4 +1,4 @@
-"""Does it fit? What a run will hold in the memory of a device, as a table, and its room."""
+"""Memory of a device, the memory that a run needs, and a table that compares the two."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from jaxedit.config import require
 from jaxedit.sharding.rules import state_shardings
 
 GB = 1e9
-# device_kind -> GB of one device; the first pattern that is found in it counts
+# pattern of device_kind -> GB of a device; the first pattern that matches counts
 DEVICES = (
     (r"TPU7x|TPU v7", 96),
     (r"TPU v6", 32),
@@ -36,7 +36,7 @@ DEVICES = (
 
 
 class MemoryItem(NamedTuple):
-    """One line of the table: what it is, bytes on one device, and a remark."""
+    """A line of the table: a name, its bytes on one device, and a remark."""
 
     name: str
     nbytes: float
@@ -44,25 +44,35 @@ class MemoryItem(NamedTuple):
 
 
 class MemorySaving(NamedTuple):
-    """A change that saves memory: what to write, and bytes in all once it and those before hold."""
+    """A change of settings that saves memory.
+
+    Attributes:
+      change: the setting to write.
+      nbytes: bytes needed in total after this change and all changes before it in the list.
+    """
 
     change: str
     nbytes: float
 
 
 class DeviceMemory(NamedTuple):
-    """Memory of one device: bytes, or None if they are not known, and whose they are."""
+    """The memory of a device.
+
+    Attributes:
+      nbytes: bytes, or None if not known.
+      of: the device or the option that the number comes from.
+    """
 
     nbytes: float | None
     of: str
 
 
 def bytes_per_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
-    """Bytes of a pytree of parameters (or their moments) on each device.
+    """Return the bytes on each device of a pytree of parameters, or of their moments.
 
     Args:
       arrays: arrays or ShapeDtypeStructs; the paths begin with the networks' names.
-      mesh: over which they are cut as `PARAM_AXES` says; None: one device.
+      mesh: the mesh over which `PARAM_AXES` shards them; None: a single device.
     """
     if mesh is None:
         return sum(map(_nbytes, jax.tree.leaves(arrays)))
@@ -73,7 +83,10 @@ def bytes_per_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
 
 
 def memory_of_device(device: jax.Device, memory_gb: float | None = None) -> DeviceMemory:
-    """The memory of a device: as given, else as it says, else by its kind; of a CPU the host's.
+    """Return the memory of a device.
+
+    The number is `memory_gb` if given, else as reported by the device, else known from its kind;
+    for a CPU the host's memory divided by the number of simulated devices.
 
     Raises:
       ConfigError: `memory_gb` is not positive.
@@ -93,57 +106,60 @@ def memory_of_device(device: jax.Device, memory_gb: float | None = None) -> Devi
 
 
 def memory_of_kind(kind: str) -> float | None:
-    """Bytes of memory of a kind of device, None if it is not known."""
+    """Return the bytes of memory of a kind of device, or None if not known."""
     return next((GB * size for pattern, size in DEVICES if re.search(pattern, kind)), None)
 
 
-def total(entries: Iterable[MemoryItem]) -> float:
-    """Bytes of all entries."""
-    return sum(entry.nbytes for entry in entries)
+def total(items: Iterable[MemoryItem]) -> float:
+    """Return the bytes of all items together."""
+    return sum(item.nbytes for item in items)
 
 
-def fits(entries: Iterable[MemoryItem], room: DeviceMemory) -> bool:
-    """Whether the entries fit, as far as is known."""
-    return room.nbytes is None or total(entries) <= room.nbytes
+def fits(items: Iterable[MemoryItem], memory: DeviceMemory) -> bool:
+    """Tell whether the items fit; True if the device's memory is not known."""
+    return memory.nbytes is None or total(items) <= memory.nbytes
 
 
 def table(
-    title: str, entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]
+    title: str,
+    items: Sequence[MemoryItem],
+    memory: DeviceMemory,
+    savings: Sequence[MemorySaving],
 ) -> str:
-    """The table and the verdict, with the first levers that suffice if it does not fit.
+    """Format the table with its verdict.
 
     Args:
       title: first line.
-      entries: what is in memory.
-      room: the memory that there is.
-      levers: in the order in which they are worth trying.
+      items: what is in memory.
+      memory: memory of the device.
+      savings: changes to suggest, in the order in which they are worth trying.
     """
-    lines = [*entries, MemoryItem("all", total(entries))]
-    width = max(len(entry.name) for entry in lines)
-    numbers = [f"{entry.nbytes / GB:.2f}" for entry in lines]
+    lines = [*items, MemoryItem("all", total(items))]
+    width = max(len(item.name) for item in lines)
+    numbers = [f"{item.nbytes / GB:.2f}" for item in lines]
     digits = max(map(len, numbers))
     rows = [
-        f"  {entry.name:<{width}}  {number:>{digits}} GB  {entry.remark}".rstrip()
-        for entry, number in zip(lines, numbers, strict=True)
+        f"  {item.name:<{width}}  {number:>{digits}} GB  {item.remark}".rstrip()
+        for item, number in zip(lines, numbers, strict=True)
     ]
     rows.insert(-1, "  " + "-" * (width + digits + 5))
-    return "\n".join([title, *rows, verdict(entries, room, levers)])
+    return "\n".join([title, *rows, verdict(items, memory, savings)])
 
 
 def verdict(
-    entries: Sequence[MemoryItem], room: DeviceMemory, levers: Sequence[MemorySaving]
+    items: Sequence[MemoryItem], memory: DeviceMemory, savings: Sequence[MemorySaving]
 ) -> str:
-    """Whether it fits and, if not, what to try."""
-    need = f"{total(entries) / GB:.2f} GB"
-    if room.nbytes is None:
-        return f"needs {need}; the memory of {room.of} is not known: give --memory_gb"
-    have = f"{room.nbytes / GB:.2f} GB of {room.of}"
-    if fits(entries, room):
+    """Say whether the items fit and, if not, the first savings that together suffice."""
+    need = f"{total(items) / GB:.2f} GB"
+    if memory.nbytes is None:
+        return f"needs {need}; the memory of {memory.of} is not known: give --memory_gb"
+    have = f"{memory.nbytes / GB:.2f} GB of {memory.of}"
+    if fits(items, memory):
         return f"fits: needs {need} of {have}"
     tried = []
-    for lever in levers:
-        tried.append(f"{lever.change} ({lever.nbytes / GB:.2f} GB)")
-        if lever.nbytes <= room.nbytes:
+    for saving in savings:
+        tried.append(f"{saving.change} ({saving.nbytes / GB:.2f} GB)")
+        if saving.nbytes <= memory.nbytes:
             break
     return f"does not fit: needs {need} of {have}; try: {', then '.join(tried)}"
 

@@ -1,4 +1,4 @@
-"""What the image tokenizers compute, layer by layer, as sizes: for counts of work and memory."""
+"""Sizes of the image tokenizers' layers, for counting operations and memory."""
 
 from typing import NamedTuple
 
@@ -11,23 +11,23 @@ class Layer(NamedTuple):
 
     Attributes:
       kind: "conv", "block" or "attention".
-      reads: side of the grid that it reads.
-      side: side of its result.
-      before: channels that it reads.
-      after: channels of its result.
+      side_in: side of the grid that it reads.
+      side_out: side of the grid that it returns.
+      channels_in: channels that it reads.
+      channels_out: channels that it returns.
       kernel: side of its convolutions.
     """
 
     kind: str
-    reads: int
-    side: int
-    before: int
-    after: int
+    side_in: int
+    side_out: int
+    channels_in: int
+    channels_out: int
     kernel: int = 3
 
 
 def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
-    """From size x size pixels to features; of a VQ tokenizer to the vectors before the codes."""
+    """List the layers from size x size pixels to features; of VQ to the vectors to quantise."""
     sizes = sizes_of(c)
     widths, attends, channels = sizes.widths, sizes.has_attention, sizes.channels
     side, before = size, sizes.base_channels
@@ -46,7 +46,7 @@ def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
 
 
 def decoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
-    """From features to size x size pixels: the levels in reverse, each with one block more."""
+    """List the layers from features to size x size pixels; each level has an additional block."""
     sizes = sizes_of(c)
     widths, attends, channels = sizes.widths, sizes.has_attention, sizes.channels
     side, before = size >> sizes.halvings, widths[-1]
@@ -57,14 +57,14 @@ def decoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:
         is_last = i == len(widths) - 1
         found += _blocks(side, before, widths[i], sizes.res_blocks + 1, attends and is_last)
         before = widths[i]
-        if 1 <= i <= sizes.halvings:  # what is repeated is read at the larger size
+        if 1 <= i <= sizes.halvings:  # pixels are repeated before the convolution
             side *= 2
             found.append(Layer("conv", side, side, before, before))
     return [*found, Layer("conv", side, side, before, 3)]
 
 
 def _blocks(side: int, before: int, width: int, count: int, attends: bool) -> list[Layer]:
-    """The blocks of a level, the first of which changes the width."""
+    """List the residual blocks of a level; the first changes the width."""
     attention = [Layer("attention", side, side, width, width)] if attends else []
     found = []
     for read in (before, *[width] * (count - 1)):

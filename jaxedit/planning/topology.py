@@ -1,4 +1,4 @@
-"""Machines that are not here: a pod or a server by its name, and devices to compile for."""
+"""Machines that are not at hand: pods and servers by name, and devices to compile for."""
 
 import importlib.util
 import math
@@ -13,20 +13,25 @@ from jaxedit.config import ConfigError, require
 from jaxedit.planning.device_memory import GB, DeviceMemory, memory_of_kind
 
 NAMES = "v5e-256, v5p-128, v6e-64, v4-64, tpu7x-128, 2xv5e-256 (two slices), 8xH100, gpu-8 or cpu-8"
-# libtpu asks for the machine it is on; any answer will do, because nothing runs there.
+# libtpu asks which machine it runs on; any answer will do, because nothing is executed.
 _PRETEND = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
     "TPU_WORKER_HOSTNAMES": "localhost",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several programs may compile at the same time
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # several processes may compile at the same time
 }
 
 
 class _Generation(NamedTuple):
-    """One generation of TPUs.
+    """A generation of TPUs.
 
-    libtpu: its name there; kind: of a device; dimensions: of the torus; counted: how many of a chip
-    the pod's name counts; devices: of a chip; options: for libtpu.
+    Attributes:
+      libtpu: libtpu's name of it.
+      kind: device kind.
+      dimensions: dimensions of the torus.
+      counted: units per chip in the name of a pod (2 where TensorCores are counted).
+      devices: devices per chip.
+      options: for libtpu.
     """
 
     libtpu: str
@@ -49,10 +54,15 @@ _TPUS = {
 
 
 class Pod(NamedTuple):
-    """Devices that need not be here.
+    """A group of devices that need not be at hand.
 
-    name: as it was asked for; kind: of a device; devices: of all slices together; slices: TPU
-    slices; topology: libtpu's name of a slice, empty for what is no TPU; options: for libtpu.
+    Attributes:
+      name: as given by the user.
+      kind: device kind.
+      devices: devices of all slices together.
+      slices: TPU slices.
+      topology: libtpu's name of a slice; empty for other devices than TPUs.
+      options: for libtpu.
     """
 
     name: str
@@ -64,13 +74,13 @@ class Pod(NamedTuple):
 
 
 def pod(name: str) -> Pod:
-    """The machine of that name.
+    """Return the machine with this name.
 
-    TPUs are named as Google Cloud does: v4, v5p and tpu7x count TensorCores, of which a chip has
-    two, the others chips. A pod takes the most compact torus.
+    TPU names follow Google Cloud: v4, v5p and tpu7x count TensorCores, two per chip; other TPUs
+    count chips. A pod is the most compact torus of its size.
 
     Args:
-      name: e.g. v5p-128, 2xv5e-256 (two slices), 8xH100 (a kind of `memory.DEVICES`), gpu-8.
+      name: e.g. v5p-128, 2xv5e-256 (two slices), 8xH100 (a kind of `device_memory.DEVICES`), gpu-8.
 
     Raises:
       ConfigError: no such machine.
@@ -89,7 +99,7 @@ def pod(name: str) -> Pod:
 
 
 def memory_of_pod(pod: Pod, memory_gb: float | None = None) -> DeviceMemory:
-    """The memory of a device of that pod: as given, else by its kind.
+    """Return the memory of a device of the pod: `memory_gb` if given, else known from its kind.
 
     Raises:
       ConfigError: `memory_gb` is not positive.
@@ -101,15 +111,15 @@ def memory_of_pod(pod: Pod, memory_gb: float | None = None) -> DeviceMemory:
 
 
 def compiles_for_tpus() -> bool:
-    """Whether the package libtpu is here."""
+    """Tell whether the package libtpu is installed."""
     return importlib.util.find_spec("libtpu") is not None
 
 
 def devices_of(pod: Pod) -> Sequence[jax.Device]:
-    """Devices to compile for, on which nothing can run; call it before anything runs on a device.
+    """Return devices to compile for, on which nothing can run; call before any device is used.
 
-    They are the pod's own if it has TPUs and libtpu is here, else as many simulated CPU devices.
-    This process leaves its own accelerators alone.
+    With libtpu, a TPU pod gives its own devices; otherwise there are as many simulated CPU devices.
+    This process's own accelerators are not used.
 
     Raises:
       ConfigError: the process has already begun to use another platform, or fewer devices.
@@ -119,7 +129,7 @@ def devices_of(pod: Pod) -> Sequence[jax.Device]:
         return _tpu_devices(pod)
     try:
         jax.config.update("jax_num_cpu_devices", pod.devices)
-    except RuntimeError:  # devices are in use: those are all there are
+    except RuntimeError:  # devices are in use already, and their number is fixed
         pass
     found = jax.devices("cpu")
     require(
@@ -142,7 +152,7 @@ def _tpu_devices(pod: Pod) -> Sequence[jax.Device]:
 
 
 def _tpu_pod(name: str, tpu: _Generation, count: int, slices: int) -> Pod:
-    """A pod of `slices` slices, of each of which the name counts `count`."""
+    """Return a pod of `slices` slices with `count` units each, as the pod's name counts them."""
     chips, rest = divmod(count, tpu.counted)
     sizes = [2**n for n in range(13) if n != 1 and (tpu.dimensions == 2 or n > 1)]
     require(

@@ -68,7 +68,7 @@ def unstack(
     def parameter(path: str, leaf: Any) -> jax.Array | Int8:
         if not path.endswith("/kernel"):
             return jnp.asarray(leaf, jnp.float32)
-        plain = matrix(low_rank.plain(leaf))
+        plain = matrix(low_rank.to_dense(leaf))
         return quantize(plain) if int8 else plain
 
     def layer(i: int) -> Tree:

@@ -1,1 +1,1 @@
-"""The device mesh, and how arrays lie on it."""
+"""The device mesh, the sharding of arrays over it, and runs of several processes."""

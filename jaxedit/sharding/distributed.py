@@ -1,4 +1,4 @@
-"""Several processes as one run: joining them, who is there, and whether all do the same."""
+"""Several processes as a single run: joining, logging each process, checking agreement."""
 
 import hashlib
 import logging
@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from jaxtyping import UInt32
 
 from jaxedit import __version__
 from jaxedit.config import require
@@ -23,10 +24,17 @@ from jaxedit.config import require
 CLUSTER = ("JAX_COORDINATOR_ADDRESS", "MEGASCALE_COORDINATOR_ADDRESS", "OMPI_MCA_orte_hnp_uri")
 TPU_CLUSTER = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
 JAX_CLUSTER = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-# what a failed collective or a failed barrier says when the process at its other end has gone
+# Parts of the message of a collective or barrier that failed because another process has died.
 LOST = (
-    *("Gloo", "NCCL operation", "remote process exited", "Socket closed", "heartbeat", "barrier"),
-    *("UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED"),
+    "Gloo",
+    "NCCL operation",
+    "remote process exited",
+    "Socket closed",
+    "heartbeat",
+    "barrier",
+    "UNAVAILABLE",
+    "ABORTED",
+    "DEADLINE_EXCEEDED",
 )
 _GRACE = 3.0  # seconds
 
@@ -34,16 +42,17 @@ log = logging.getLogger(__name__)
 
 
 def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> None:
-    """Join the other processes of the run; call before anything else touches a device.
+    """Join the other processes of the run; call before anything else uses a device.
 
     Args:
-      mode: "on", "off", or "auto": only if `environment` says that there are others.
+      mode: "on", "off", or "auto": only if `environment` says that there are other processes.
       environment: the environment variables.
-      timeout: seconds to wait for the other processes.
+      timeout: seconds to wait for the other processes; jax ends this process (exit code 134) if
+        some do not come.
 
     Raises:
-      OSError: no cluster was found. If not every process comes in time, jax ends this one (134).
-      ConfigError: the machine belongs to several hosts, but this process joined nobody.
+      OSError: no cluster was found.
+      ConfigError: the machine belongs to several hosts, but this process joined no other.
     """
     if mode == "on" or (mode == "auto" and in_cluster(environment)):
         try:
@@ -56,26 +65,26 @@ def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> No
             ) from error
     require(
         jax.process_count() == 1 or jax.distributed.is_initialized(),
-        f"this is one of {jax.process_count()} hosts: start the command on all of them with "
-        "--distributed=on",
+        f"this process is on one of {jax.process_count()} hosts: start the command on all hosts "
+        "with --distributed=on",
     )
 
 
 def in_cluster(environment: Mapping[str, str]) -> bool:
-    """Whether the environment says that this is one of several processes."""
+    """Tell whether the environment says that this process is one of several."""
     hosts = max(len(environment.get(name, "").split(",")) for name in TPU_CLUSTER)
     tasks = int(environment.get("SLURM_NTASKS", "1")) if "SLURM_STEP_NODELIST" in environment else 1
     return hosts > 1 or tasks > 1 or any(name in environment for name in CLUSTER)
 
 
 def cluster_of(environment: Mapping[str, str]) -> tuple[str | None, int | None, int | None]:
-    """Coordinator, number of processes and index where `JAX_CLUSTER` says so, else Nones."""
+    """Return coordinator, number of processes and process index from `JAX_CLUSTER`, or Nones."""
     address, count, index = (environment.get(name) for name in JAX_CLUSTER)
     return address, count and int(count), index and int(index)
 
 
 def log_process(mesh: Mesh) -> None:
-    """Log this process in one line: which one, where, with which devices, versions and mesh."""
+    """Log in one line this process's index, host, devices, versions and mesh."""
     devices = jax.local_devices()
     slices = sorted({getattr(device, "slice_index", 0) for device in devices})
     axes = " ".join(f"{axis}={size}" for axis, size in mesh.shape.items())
@@ -88,12 +97,12 @@ def log_process(mesh: Mesh) -> None:
 
 
 def assert_same_on_all_hosts(values: Mapping[str, object]) -> None:
-    """Check that all processes have equal values under equal names; all must call it.
+    """Check that all processes have equal values under equal names; all processes must call it.
 
-    Only hashes travel, of their `repr`.
+    Only hashes of the values' `repr` are sent.
 
     Raises:
-      ConfigError: they have not; the message names the process and what differs.
+      ConfigError: some differ; the message names the process and the values.
     """
     if jax.process_count() == 1:
         return
@@ -111,10 +120,10 @@ def assert_same_on_all_hosts(values: Mapping[str, object]) -> None:
 
 
 def check_is_shared(directory: epath.Path) -> None:
-    """Check that all processes see the same directory; all must call it.
+    """Check that all processes see the same directory; all processes must call it.
 
     Raises:
-      ConfigError: they have directories of their own; the message names the processes.
+      ConfigError: some have a directory of their own; the message names the processes.
     """
     if jax.process_count() == 1:
         return
@@ -133,7 +142,7 @@ def check_is_shared(directory: epath.Path) -> None:
 
 
 def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
-    """For each process that differs from process 0, the names of what does."""
+    """Return, for each process that differs from process 0, the names of the differing values."""
     mine = np.stack([_digest(value) for value in values.values()])
     everyone = np.asarray(multihost_utils.process_allgather(mine))  # u32[processes, names, 2]
     is_other = (everyone != everyone[:1]).any(-1)
@@ -145,20 +154,22 @@ def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
     }
 
 
-def _digest(value: object) -> np.ndarray:
+def _digest(value: object) -> UInt32[np.ndarray, "2"]:
+    """Return the first 64 bits of a value's hash."""
     return np.frombuffer(hashlib.sha256(repr(value).encode()).digest()[:8], np.uint32)
 
 
 def _listed(differences: dict[int, list[str]]) -> str:
+    """Describe the differences for an error message."""
     parts = [
         f"process {process} differs from process 0 in {', '.join(names[:3])}"
         for process, names in differences.items()
     ]
-    return "; ".join(parts[:3])
+    return "; ".join(parts[:3])  # a message names at most three processes
 
 
 def has_lost_a_process(error: BaseException) -> bool:
-    """Whether this error, or one that led to it, means that another process has gone."""
+    """Tell whether an error, or an error that caused it, means that another process has died."""
     if jax.process_count() == 1:
         return False
     if isinstance(error, TimeoutError) or any(word in str(error) for word in LOST):
@@ -168,10 +179,11 @@ def has_lost_a_process(error: BaseException) -> bool:
 
 
 def exit_without_barrier(code: int) -> NoReturn:
-    """End this process of several at once: the usual way out waits for the others.
+    """End this process, which is one of several, without waiting for the others.
 
-    They wait for this one, and end when they notice that it has gone. The first process, without
-    which all others end, goes last, so that they can say what is wrong with them.
+    The usual exit waits for all processes, which wait for this one. They end when they notice that
+    it has gone. Process 0, without which all others end at once, exits last, so that the others can
+    still report their errors.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The device mesh: the only place where one is made."""
+"""The device mesh: its axes, its shape for a config, and the only place that makes meshes."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,20 @@ from jax.sharding import AbstractMesh, AxisType, Mesh
 from jaxedit.config import MeshConfig, require
 
 AXES = ("data", "fsdp", "tensor")
-_TYPES = (AxisType.Auto,) * len(AXES)  # the compiler places what is not constrained
+_TYPES = (AxisType.Auto,) * len(AXES)  # the compiler chooses shardings that are not constrained
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh with the axes `data` (copies of the weights), `fsdp` (slices of every weight and of
-    the batch) and `tensor` (slices of every layer's width).
+    """Return a mesh with the axes `data`, `fsdp` and `tensor`.
 
-    Neighbours on an axis are neighbours in the TPU's torus where its form allows it. Of several TPU
-    slices each has its own part of the axis `data`: only gradients cross the slow network.
+    `data` holds copies of the weights, `fsdp` cuts every weight and the batch, and `tensor` cuts
+    the width of every layer. Neighbours on an axis are neighbours in the TPU's torus where its
+    shape allows this. TPU slices are laid along the axis `data`, so that only gradients cross the
+    slow network between slices.
 
     Args:
-      config: devices per axis; one axis may be -1 and takes what the others leave.
-      devices: devices to use, default all of all processes.
+      config: devices per axis; an axis of -1 takes the devices that the other axes leave.
+      devices: devices to use, default all devices of all processes.
 
     Returns:
       Mesh with Auto axes.
@@ -42,9 +43,10 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 
 def device_kind() -> str:
-    """The name of the devices that a program which is being traced is for.
+    """Return the kind of the devices that the program being traced will run on.
 
-    It is that of the mesh that is set, empty if it has none, or else that of the devices here.
+    The devices of the mesh that is set count, or without a mesh the local devices; empty if the
+    mesh does not name its devices.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -53,7 +55,7 @@ def device_kind() -> str:
 
 
 def abstract_mesh(config: MeshConfig, devices: int, slices: int = 1) -> AbstractMesh:
-    """A mesh without devices, for shardings alone; see `make_mesh`.
+    """Return a mesh without devices, for computing shardings only; see `make_mesh`.
 
     Raises:
       ConfigError: the sizes do not multiply to the number of devices, or do not fit the slices.
@@ -62,12 +64,12 @@ def abstract_mesh(config: MeshConfig, devices: int, slices: int = 1) -> Abstract
 
 
 def mesh_shape(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, ...]:
-    """Devices per axis of `AXES`.
+    """Return the number of devices along each of `AXES`.
 
     Args:
       config: devices per axis; one axis may be -1.
-      devices: of all slices together.
-      slices: TPU slices, which a slow network joins.
+      devices: number of devices of all slices together.
+      slices: number of TPU slices, which a slow network joins.
 
     Raises:
       ConfigError: the sizes do not multiply to the number of devices, or do not fit the slices.
@@ -94,7 +96,9 @@ def mesh_shape(config: MeshConfig, devices: int, slices: int = 1) -> tuple[int, 
 
 
 def slices_of(devices: Sequence[jax.Device]) -> list[list[jax.Device]]:
-    """The devices of each TPU slice, in the order of their numbers; others are one slice.
+    """Return the devices of each TPU slice, in the order of slice numbers.
+
+    Devices other than TPUs are a single slice.
 
     Raises:
       ConfigError: slices of different sizes.

@@ -1,8 +1,8 @@
-"""How arrays lie on the mesh: path -> axis names, axis name -> mesh axes, and nothing else.
+"""Two tables say how arrays are sharded: parameter path -> axis names, axis name -> mesh axes.
 
-`PARAM_AXES` names the axes of each parameter; Adam's moments and the EMA copy end in the same paths
-and lie in the same way. `AXIS_RULES` says which mesh axes cut a named axis. Models know neither:
-they call `constrain(x, "batch", "length", "embed")` on activations.
+`PARAM_AXES` names the axes of each parameter. Adam's moments and the EMA copy have the same path
+endings and are sharded in the same way. `AXIS_RULES` says which mesh axes cut a named axis. Models
+know neither table: they call `constrain(x, "batch", "length", "embed")` on activations.
 """
 
 import functools
@@ -14,11 +14,15 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec, Sharding
+from jaxtyping import Array, Shaped
 
 AxisNames = tuple[str | None, ...]
 
-# axis name -> mesh axes that cut it, together
+AnyMesh = Mesh | AbstractMesh
+Slices = tuple[slice, ...]  # a block of an array, a slice per axis
+
+# axis name -> the mesh axes that cut it together
 AXIS_RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "length": (),
@@ -26,18 +30,18 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
-    # rows that both cut: of kernels whose rows `tensor` cuts anyway, of tables, and of kernels that
-    # hold several maps side by side, of which a piece of all columns would be pieces of different
-    # maps; `nn.layers.dense` changes these rows for columns
+    # Rows that both axes cut: of kernels that `tensor` cuts by rows anyway, of tables, and of fused
+    # projections (qkv), whose columns, if cut, would put different projections on different
+    # devices; `nn.layers.dense` moves their cut from rows to columns.
     "rows": ("tensor", "fsdp"),
 }
-# the batch already takes `fsdp`
+# Activations: `fsdp` already cuts the batch.
 ACTIVATION_RULES = AXIS_RULES | {"embed": (), "rows": ("tensor",)}
 
 _REPLICATED: AxisNames = ()
 _COPY = re.compile(r"^(?:params|ema_params|opt_state/.*?(?:mu|nu))/")
 
-# end of the path -> axis names of the *last* axes; stacked layers have one more axis in front
+# end of the path -> names of the *last* axes; stacked layers have a further axis in front
 PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
     (r"(step|count)", _REPLICATED),
     (r"(attn|cross|pool)/(q|k|v)/kernel", ("embed", "heads")),
@@ -57,7 +61,7 @@ PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
     (r"(bias|[qv]_bias|scale|pos_start)", _REPLICATED),
     (r"null/(text|image)", _REPLICATED),
     (r"(vit|clip/image)/(class_token|patch/kernel)|clip/logit_scale", _REPLICATED),
-    # convolutions and what belongs to them: small, whole on each device
+    # convolutional networks are small: a whole copy on each device
     (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
 )
 
@@ -65,9 +69,10 @@ log = logging.getLogger(__name__)
 
 
 def axes_of(path: str) -> AxisNames:
-    """Axis names of the parameter (or moment, or average) at `path`; `Int8` has its kernel's.
+    """Return the axis names of the parameter at `path`, or of its moment or average.
 
-    Of a kernel's low-rank addition `lora_a` has its rows' name, and `lora_b` that of its columns.
+    The integers and scales of an `Int8` have the names of their kernel. Of a kernel's low-rank
+    addition, `lora_a` shares the kernel's row axis and `lora_b` its column axis.
 
     Raises:
       ValueError: no rule of `PARAM_AXES` matches; the message names the path.
@@ -81,23 +86,23 @@ def axes_of(path: str) -> AxisNames:
         if re.fullmatch(rf"(?:.*/)?(?:{pattern})", path):
             return axes
     raise ValueError(
-        f"no sharding rule for {path!r}: add one to PARAM_AXES in parallel/sharding.py"
+        f"no sharding rule for {path!r}: add a rule to PARAM_AXES in jaxedit/sharding/rules.py"
     )
 
 
-def spec(
+def partition_spec(
     path: str,
     shape: tuple[int, ...],
     axes: AxisNames,
-    mesh: Mesh,
+    mesh: AnyMesh,
     rules: dict[str, tuple[str, ...]],
 ) -> PartitionSpec:
-    """How one array is cut; an axis that the mesh does not divide stays whole, with a warning.
+    """Return how an array is cut; an axis that the mesh does not divide stays whole.
 
     Args:
-      path: name of the array in the warning; without it there is none.
+      path: name of the array in the warning about such an axis; without a name there is no warning.
       shape: of the array.
-      axes: names of its last axes; the others stay whole.
+      axes: names of its last axes; the axes before stay whole.
       mesh: the device mesh.
       rules: axis name to mesh axes.
     """
@@ -107,7 +112,7 @@ def spec(
         cut = tuple(a for a in rules[name] if mesh.shape[a] > 1) if name else ()
         pieces = math.prod(mesh.shape[a] for a in cut)
         if size % pieces:
-            if path and size > 1:  # one row, as when parameters are initialised, is never cut
+            if path and size > 1:  # a batch of one row, as in `init`, is never cut
                 _warn_once(
                     f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
                 )
@@ -116,65 +121,64 @@ def spec(
     return PartitionSpec(*parts)
 
 
-def state_shardings(abstract: Any, mesh: Mesh) -> Any:
-    """A NamedSharding for every leaf of a whole train state (or any part of it).
+def state_shardings(abstract: Any, mesh: AnyMesh) -> Any:
+    """Return the pytree `abstract` (a train state, or a part) with NamedShardings as leaves.
 
     Args:
       abstract: pytree of arrays or ShapeDtypeStructs.
       mesh: the device mesh.
 
-    Returns:
-      The same pytree of NamedShardings.
-
     Raises:
-      ValueError: a leaf that no rule matches.
+      ValueError: no rule matches a leaf.
     """
 
     def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
         path = _path(keys)
-        name = _COPY.sub("", path)  # one warning for a parameter, its moments and its average
-        return NamedSharding(mesh, spec(name, leaf.shape, axes_of(path), mesh, AXIS_RULES))
+        name = _COPY.sub("", path)  # warn once for a parameter, its moments and its average
+        return NamedSharding(
+            mesh, partition_spec(name, leaf.shape, axes_of(path), mesh, AXIS_RULES)
+        )
 
     return jax.tree_util.tree_map_with_path(one, abstract)
 
 
 def with_shardings(abstract: Any, layout: Any) -> Any:
-    """A pytree of shapes and dtypes with its shardings, as ShapeDtypeStructs."""
+    """Return ShapeDtypeStructs with the shapes and dtypes of `abstract` and their shardings."""
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, layout
     )
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over `data` and `fsdp`."""
+def batch_sharding(mesh: AnyMesh) -> NamedSharding:
+    """Return the sharding that cuts rows over `data` and `fsdp`."""
     return NamedSharding(mesh, PartitionSpec(AXIS_RULES["batch"]))
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """A whole copy on every device."""
+def replicated(mesh: AnyMesh) -> NamedSharding:
+    """Return the sharding that puts a whole copy on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """Ask the compiler to lay the activation `x` out by its axis names; no mesh, no effect.
+def constrain(x: Shaped[Array, "..."], *axes: str | None) -> Shaped[Array, "..."]:
+    """Ask the compiler to shard the activation `x` by its axis names; no effect without a mesh.
 
     Args:
       x: any array inside a jitted function.
-      *axes: one name of `AXIS_RULES` or None per axis of `x`.
+      *axes: for each axis of `x` a name of `AXIS_RULES`, or None.
     """
     return _constrain_by(ACTIVATION_RULES, x, axes, name="activation")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def gather(param: jax.Array, axes: AxisNames) -> jax.Array:
-    """A parameter as activations lie, whole along `fsdp`; its gradient lies as a parameter does.
+def gather(param: Shaped[Array, "..."], axes: AxisNames) -> Shaped[Array, "..."]:
+    """Gather a parameter over `fsdp`, but keep its gradient sharded as the parameter is.
 
-    `constrain` would ask the same of the gradient: each device would add up all of it (all-reduce)
-    to keep a piece, instead of that piece alone (reduce-scatter).
+    `constrain` would give the gradient the gathered sharding as well: each device would add up the
+    whole gradient (all-reduce) to keep a piece of it, instead of that piece only (reduce-scatter).
 
     Args:
       param: any array inside a jitted function.
-      axes: one name of `AXIS_RULES` or None per axis of `param`.
+      axes: for each axis of `param` a name of `AXIS_RULES`, or None.
     """
     return _constrain_by(ACTIVATION_RULES, param, axes)
 
@@ -182,14 +186,14 @@ def gather(param: jax.Array, axes: AxisNames) -> jax.Array:
 def _constrain_by(
     rules: dict[str, tuple[str, ...]], x: jax.Array, axes: AxisNames, *, name: str = ""
 ) -> jax.Array:
-    """Lay `x` out by one of the tables on the mesh that is set; no mesh, no effect.
+    """Shard `x` by one of the tables on the mesh that is set; no effect without a mesh.
 
-    The mesh is named with the spec: jax 0.7 resolves a bare spec on meshes with devices only.
+    The sharding names the mesh: jax 0.7 resolves a bare PartitionSpec only on meshes with devices.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return x
-    layout = NamedSharding(mesh, spec(name, x.shape, axes, mesh, rules))
+    layout = NamedSharding(mesh, partition_spec(name, x.shape, axes, mesh, rules))
     return jax.lax.with_sharding_constraint(x, layout)
 
 
@@ -200,32 +204,34 @@ gather.defvjp(
 
 
 def activation_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
-    """How an activation with these axis names is cut on the mesh that is set."""
-    return spec("activation", shape, axes, jax.sharding.get_abstract_mesh(), ACTIVATION_RULES)
+    """Return how an activation with these axis names is cut on the mesh that is set."""
+    return partition_spec(
+        "activation", shape, axes, jax.sharding.get_abstract_mesh(), ACTIVATION_RULES
+    )
 
 
 def param_spec(shape: tuple[int, ...], axes: AxisNames) -> PartitionSpec:
-    """How a parameter with these axis names is cut on the mesh that is set."""
-    return spec("", shape, axes, jax.sharding.get_abstract_mesh(), AXIS_RULES)
+    """Return how a parameter with these axis names is cut on the mesh that is set."""
+    return partition_spec("", shape, axes, jax.sharding.get_abstract_mesh(), AXIS_RULES)
 
 
-def local_rows(mesh: Mesh, size: int) -> range:
-    """The rows of a batch of `size` that this process's devices hold, whatever their order.
+def local_rows(mesh: AnyMesh, size: int) -> range:
+    """Return the rows of a batch of `size` rows that this process's devices hold.
 
-    Processes that share only the `tensor` axis hold the same rows.
+    Processes that differ only along the `tensor` axis hold the same rows.
     """
     parts = batch_sharding(mesh).addressable_devices_indices_map((size,)).values()
-    (block,) = hull(parts, (size,))
+    (block,) = bounding_block(parts, (size,))
     return range(block.start, block.stop)
 
 
 def to_global(batch: Any, mesh: Mesh, size: int | None = None) -> Any:
-    """Each process's rows of a batch as one global array per leaf, cut over `batch_sharding`.
+    """Combine each process's rows of a batch to global arrays, sharded by `batch_sharding`.
 
     Args:
       batch: pytree of numpy arrays [rows, ...] with the rows `local_rows(mesh, size)`.
       mesh: the device mesh.
-      size: rows B of all processes together; default: those of `batch`.
+      size: rows B of all processes together; default: the rows of `batch`.
 
     Returns:
       The pytree of arrays [B, ...].
@@ -250,16 +256,17 @@ def place(
     where: Mesh | Sharding | None,
     finish: Callable[[str, jax.Array], Any] | None = None,
 ) -> Any:
-    """Put arrays, equal on every process, where they shall lie, one after another.
+    """Put arrays, equal on every process, on their devices, one after another.
 
     Args:
-      values: pytree of whatever `put` takes.
-      where: the device mesh, on which they lie as `PARAM_AXES` says; or the layout of all; None:
-        on the default device.
-      finish: makes of a path and its array what is kept, before the next array is put.
+      values: pytree of arrays as `put` takes them.
+      where: a mesh, over which `PARAM_AXES` shards them; or the sharding of every array; or None
+        for the default device.
+      finish: called with the path of each array and the array, before the next is put; its result
+        replaces the array.
 
     Returns:
-      The pytree of jax arrays.
+      The pytree of jax arrays, or of the results of `finish`.
     """
 
     def one(keys: tuple[Any, ...], x: Any, layout: Sharding | None = where) -> Any:
@@ -270,13 +277,13 @@ def place(
     return jax.tree_util.tree_map_with_path(one, values, *layouts)
 
 
-def put(x: Any, layout: Sharding | None) -> jax.Array:
-    """Lay one array out over devices; when it returns, the host's copy may go.
+def put(x: Any, layout: Sharding | None) -> Shaped[Array, "..."]:
+    """Put an array on its devices, and wait, so that the host's copy may be freed.
 
     Args:
-      x: numpy or jax array, or anything with `shape` and `dtype` that gives numpy arrays for
-        `x[slices]`; of that, only this process's slices are read, in one piece if they fill one.
-      layout: where it shall lie; None: on the default device.
+      x: array, or an object with `shape` and `dtype` that returns numpy arrays for `x[slices]`;
+        of such an object only this process's slices are read.
+      layout: its sharding; None: on the default device.
     """
     if layout is None or isinstance(x, jax.Array):
         x = x if isinstance(x, jax.Array) else np.asarray(x)
@@ -286,20 +293,17 @@ def put(x: Any, layout: Sharding | None) -> jax.Array:
     return jax.block_until_ready(array)
 
 
-def read_slices(
-    x: Any, parts: Collection[tuple[slice, ...]]
-) -> Callable[[tuple[slice, ...]], np.ndarray]:
-    """Read slices of an array, each once; all in one piece if together they fill one.
+def read_slices(x: Any, parts: Collection[Slices]) -> Callable[[Slices], np.ndarray]:
+    """Read blocks of an array, each once, and return a function from a block to its numbers.
+
+    Blocks that together fill a larger block without gaps are read as that larger block.
 
     Args:
       x: as for `put`.
-      parts: the slices.
-
-    Returns:
-      From the slices of one part to its numbers.
+      parts: the blocks.
     """
     ours = {_bounds(part, x.shape) for part in parts}
-    around = _bounds(hull(parts, x.shape), x.shape)
+    around = _bounds(bounding_block(parts, x.shape), x.shape)
     is_filled = _volume(around) == sum(map(_volume, ours))
     blocks = [around] if is_filled else ours
     read = {block: x[tuple(slice(*ends) for ends in block)] for block in blocks}
@@ -315,8 +319,8 @@ def read_slices(
     return part
 
 
-def hull(parts: Iterable[tuple[slice, ...]], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The smallest block of an array of that shape that holds all of these parts."""
+def bounding_block(parts: Iterable[Slices], shape: tuple[int, ...]) -> Slices:
+    """Return the smallest block, of an array with this shape, that contains all `parts`."""
     bounds = [_bounds(part, shape) for part in parts]
     axes = zip(*bounds, strict=True)
     return tuple(slice(min(a for a, _ in axis), max(b for _, b in axis)) for axis in axes)
@@ -330,8 +334,8 @@ def _volume(block: tuple[tuple[int, int], ...]) -> int:
     return math.prod(stop - start for start, stop in block)
 
 
-def to_host(x: jax.Array) -> np.ndarray:
-    """The whole array on every process; all processes must call it."""
+def to_host(x: Shaped[Array, "*n"]) -> Shaped[np.ndarray, "*n"]:
+    """Return the whole array on every process; all processes must call it."""
     if not x.is_fully_addressable:
         x = jax.jit(lambda x: x, out_shardings=replicated(x.sharding.mesh))(x)
     return np.asarray(x)

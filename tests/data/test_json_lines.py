@@ -49,7 +49,7 @@ def test_separators_inside_a_text_end_no_line(tmp_path, letter):
         (b"{", "not JSON: Expecting property name"),
         (b'{"a": "x', "not JSON: Unterminated string"),
         (b"[1]", "expected a JSON object"),
-        (b'{"a": "x", "a": "y"}', "'a' is there twice"),
+        (b'{"a": "x", "a": "y"}', "'a' occurs twice"),
         (b'{"a": NaN}', "not JSON: NaN"),
         (b'{"a": [-Infinity]}', "not JSON: -Infinity"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not JSON: Exceeds the limit"),

@@ -174,5 +174,6 @@ def test_cut_instructions_are_counted_and_said_once(tmp_path, caplog):
         next(loader)
     (said,) = [message for message in caplog.messages if "text_tokens" in message]
     assert said == (
-        "25 of the first 100 instructions have more than data.text_tokens=6 tokens and are cut"
+        "25 of the first 100 instructions have more than data.text_tokens=6 tokens and are "
+        "truncated"
     )

@@ -127,7 +127,7 @@ def test_a_damaged_row_ends_the_iterator_with_its_name(tokenizer, tmp_path):
     [
         (
             (("pip", 1.0),),
-            "'pip': no store 'pip' in .*: there is cocostuff, .*multigen-depth, pipe",
+            "'pip': no store 'pip' in .*: expected one of cocostuff, .*multigen-depth, pipe",
         ),
         ((("pipe+notes", 1.0),), "no store 'notes'"),
         ((("../pipe", 1.0),), "no store"),

@@ -43,7 +43,7 @@ def test_kmeans_on_the_sphere_keeps_unit_length():
     np.testing.assert_allclose(jnp.linalg.norm(centres, axis=-1), 1, atol=1e-6)
 
     def distance(centres):
-        unit = ops.as_compared(points, True)
+        unit = ops.maybe_normalize(points, True)
         return jnp.mean(
             (ops.look_up(centres, ops.nearest_code(points, centres, True), True) - unit) ** 2
         )
@@ -60,5 +60,5 @@ def test_counts_and_perplexity_by_hand():
 
 def test_spread_points_are_far_apart():
     points = jnp.array([[0.0, 0.0]] * 50 + [[9.0, 0.0], [0.0, 9.0]])
-    chosen = ops.spread(rng.key_for(0, "test"), points, 3)
+    chosen = ops.kmeans_plus_plus(rng.key_for(0, "test"), points, 3)
     assert {tuple(row) for row in np.asarray(chosen)} == {(0.0, 0.0), (9.0, 0.0), (0.0, 9.0)}

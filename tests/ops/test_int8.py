@@ -49,7 +49,10 @@ def test_no_entry_is_off_by_more_than_half_a_step():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_products(monkeypatch, dtype, width):
     monkeypatch.setattr(int8, "PIECE", 100)
-    x, matrix = normal(2, 3, 24), int8.quantize(normal(24, width, dtype=jnp.dtype(dtype)))
+    x, matrix = (
+        jnp.asarray(normal(2, 3, 24)),
+        int8.quantize(normal(24, width, dtype=jnp.dtype(dtype))),
+    )
     wide = x.astype(dtype).astype(np.float32)
     wanted = wide @ (matrix.values.astype(np.float32) * matrix.scale)
     found = int8.product(x, matrix)
@@ -80,16 +83,16 @@ def test_wrong_kernels_are_named():
 def test_only_kernels_of_blocks_become_integers():
     leaf = jnp.ones((2, 2))
     for path in ("transformer/first_block/mlp/up/kernel", "t5/blocks/attn/q/kernel"):
-        assert isinstance(int8.compress(path, leaf), int8.Int8)
+        assert isinstance(int8.quantize_if_kernel(path, leaf), int8.Int8)
     for path in ("head/kernel", "text/up/kernel", "blocks/ada_bias", "blocks/mlp/up/bias"):
-        assert int8.compress(path, leaf) is leaf
+        assert int8.quantize_if_kernel(path, leaf) is leaf
 
 
 def test_on_a_mesh_it_is_the_same_and_lies_like_its_kernel():
     kernels = {"blocks": {"mlp": {"up": {"kernel": normal(3, 8, 12)}}, "ada_bias": normal(3, 6, 8)}}
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
-    alone = rules.place(kernels, None, int8.compress)["blocks"]["mlp"]["up"]["kernel"]
-    placed = rules.place(kernels, mesh, int8.compress)
+    alone = rules.place(kernels, None, int8.quantize_if_kernel)["blocks"]["mlp"]["up"]["kernel"]
+    placed = rules.place(kernels, mesh, int8.quantize_if_kernel)
     spread = placed["blocks"]["mlp"]["up"]["kernel"]
     np.testing.assert_array_equal(spread.values, alone.values)
     np.testing.assert_array_equal(spread.scale, alone.scale)
@@ -110,7 +113,7 @@ def test_scanned_layers_are_converted_one_at_a_time():
     config = T5Config(layers=8, width=128, heads=2, head_width=64, mlp_hidden=256, vocab_size=8)
     encoder, ids = T5Encoder(config), jnp.zeros((1, 2), jnp.int32)
     params = jax.eval_shape(lambda: encoder.init(rng.key_for(0, "init"), ids, ids == 0)["params"])
-    small = jax.eval_shape(functools.partial(map_with_path, int8.compress), params)
+    small = jax.eval_shape(functools.partial(map_with_path, int8.quantize_if_kernel), params)
 
     def encode(params):
         return encoder.apply({"params": params}, ids, ids == 0)

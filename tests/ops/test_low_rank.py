@@ -26,10 +26,10 @@ def multiply(x, matrix):
 def test_by_hand():
     matrix = by_hand()
     wanted = [[2.5, 2.0], [3.0, 5.0]]
-    np.testing.assert_array_equal(low_rank.plain(matrix), wanted)
+    np.testing.assert_array_equal(low_rank.to_dense(matrix), wanted)
     x = jnp.array([[1.0, 1.0]])  # x A = 3; 0.5 * 3 * B = (4.5, 6)
     np.testing.assert_array_equal(multiply(x, matrix), [[5.5, 7.0]])
-    np.testing.assert_array_equal(low_rank.plain(np.eye(2)), np.eye(2))
+    np.testing.assert_array_equal(low_rank.to_dense(np.eye(2, dtype=np.float32)), np.eye(2))
 
 
 @pytest.mark.parametrize("parts", [0, 3])
@@ -40,7 +40,7 @@ def test_a_dense_layer_equals_that_of_the_sum(dtype, parts):
     params = jax.tree.map(jnp.asarray, layer.init(jax.random.key(0), x)["params"])
     matrix = LowRank(params["kernel"], normal(8, 2, seed=1), normal(2, 12, seed=2), 0.25)
     found = layer.apply({"params": params | {"kernel": matrix}}, x)
-    wanted = layer.apply({"params": params | {"kernel": low_rank.plain(matrix)}}, x)
+    wanted = layer.apply({"params": params | {"kernel": low_rank.to_dense(matrix)}}, x)
     assert found.dtype == wanted.dtype == dtype and found.shape == wanted.shape
     atol = 1e-5 if dtype == "float32" else 0.1
     np.testing.assert_allclose(*(np.float32(y) for y in (found, wanted)), atol=atol)

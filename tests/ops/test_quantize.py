@@ -72,8 +72,8 @@ def test_patchify_order_by_hand(golden):
     x = jnp.arange(8).reshape(1, 2, 2, 2)  # channel 0: 0 2 / 4 6, channel 1: 1 3 / 5 7
     np.testing.assert_array_equal(quantize.patchify(x)[0, 0, 0], [0, 2, 4, 6, 1, 3, 5, 7])
     arrays, _ = golden("bsq_tokenizer_resize")
-    image = arrays["in_12x12"].transpose(0, 2, 3, 1)
-    unshuffled = arrays["pixel_unshuffle2.12x12"].transpose(0, 2, 3, 1)
+    image = jnp.asarray(arrays["in_12x12"].transpose(0, 2, 3, 1))
+    unshuffled = jnp.asarray(arrays["pixel_unshuffle2.12x12"].transpose(0, 2, 3, 1))
     np.testing.assert_array_equal(quantize.patchify(image), unshuffled)
     np.testing.assert_array_equal(quantize.unpatchify(unshuffled), image)
 

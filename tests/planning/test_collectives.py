@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from jaxedit.config import MeshConfig
-from jaxedit.planning.collectives import UNREAD, Traffic, traffic, traffic_table
+from jaxedit.planning.collectives import UNPARSED, Traffic, traffic, traffic_table
 from jaxedit.sharding.mesh import AXES, make_mesh
 
 MESH = types.SimpleNamespace(size=8, devices=np.zeros((2, 2, 2)), axis_names=AXES)
@@ -141,14 +141,14 @@ def test_what_cannot_be_read_is_said_and_the_rest_counted(line):
     rows = traffic(program(known, line), MESH)
     assert rows == [
         Traffic("all-reduce", ("fsdp", "tensor"), 1, 144.0),
-        Traffic(UNREAD, (), 1, 0.0),
+        Traffic(UNPARSED, (), 1, 0.0),
     ]
     *_, last = traffic_table(rows).splitlines()
-    assert last == "1 collectives are written in a way that is not known here, and not counted"
+    assert last == "1 collectives are in an unknown notation and not counted"
     assert traffic_table(rows[1:]) == last
 
 
 @pytest.mark.parametrize("text", ["", "main(x) {\n  y = all-gather(x)\n}", "\0{ all-to-all(%x)"])
 def test_a_text_of_another_form_is_no_error(text):
     unread = text.count(" all-")
-    assert traffic(text, MESH) == ([Traffic(UNREAD, (), unread, 0.0)] if unread else [])
+    assert traffic(text, MESH) == ([Traffic(UNPARSED, (), unread, 0.0)] if unread else [])

@@ -19,11 +19,11 @@ def kernels_of(layer):
     """Sizes of a layer's kernels."""
     square = layer.kernel**2
     if layer.kind == "attention":
-        return [layer.before * layer.after] * 4
+        return [layer.channels_in * layer.channels_out] * 4
     if layer.kind == "conv":
-        return [square * layer.before * layer.after]
-    skip = [layer.before * layer.after] * (layer.before != layer.after)
-    return [square * layer.before * layer.after, square * layer.after**2, *skip]
+        return [square * layer.channels_in * layer.channels_out]
+    skip = [layer.channels_in * layer.channels_out] * (layer.channels_in != layer.channels_out)
+    return [square * layer.channels_in * layer.channels_out, square * layer.channels_out**2, *skip]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -40,7 +40,9 @@ def test_the_layers_hold_all_kernels_of_the_network(config):
 def test_each_layer_reads_what_the_one_before_makes(config):
     for layers in (encoder_layers(config, 64), decoder_layers(config, 64)):
         for one, other in zip(layers, layers[1:], strict=False):
-            assert one.after == other.before
-            assert one.side == other.reads or 2 * one.side == other.reads  # after repetition
-    assert encoder_layers(config, 64)[-1].side == 64 // config.stride
+            assert one.channels_out == other.channels_in
+            assert (
+                one.side_out == other.side_in or 2 * one.side_out == other.side_in
+            )  # after repetition
+    assert encoder_layers(config, 64)[-1].side_out == 64 // config.stride
     assert decoder_layers(config, 64)[-1] == Layer("conv", 64, 64, 24 * config.channel_mult[0], 3)

@@ -147,5 +147,5 @@ def test_place(mesh):
 
 def test_hull_by_hand():
     parts = [(slice(4, 6), slice(None)), (slice(0, 2), slice(1, None))]
-    assert rules.hull(parts, (8, 3)) == (slice(0, 6), slice(0, 3))
-    assert rules.hull([()], ()) == ()
+    assert rules.bounding_block(parts, (8, 3)) == (slice(0, 6), slice(0, 3))
+    assert rules.bounding_block([()], ()) == ()

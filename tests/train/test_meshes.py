@@ -24,7 +24,7 @@ from jaxedit.config import (
 from jaxedit.data.batch import EditBatch
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vit import ViT, small_teacher
-from jaxedit.ops.quantize import Labels
+from jaxedit.ops.quantize import ScaleLabels
 from jaxedit.planning.collectives import traffic
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import AXES, make_mesh
@@ -116,7 +116,7 @@ def case(maker):
     if config.model.model_type == "varedit":
         bits = random.integers(0, 2, (ROWS, 69, 4), np.int32)
         source, inputs = (random.standard_normal((ROWS, n, 4), np.float32) for n in (64, 68))
-        pair, frozen["bsq"] = (source, Labels(bits, inputs)), {}
+        pair, frozen["bsq"] = (source, ScaleLabels(bits, inputs)), {}
         getattr(objective, "inner", objective).tokens = lambda _, batch, key, **kwargs: (
             batch.source,
             batch.target,

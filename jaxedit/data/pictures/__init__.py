@@ -1,1 +1,1 @@
-"""Picture files of any kind, read as upright RGB."""
+"""Reading of picture files of any kind as upright RGB."""

@@ -1,25 +1,25 @@
-"""Canny edges of a photo, equal to kornia's, with which EditAR's training makes its edge maps."""
+"""Canny edges of a photo, equal to kornia's, which EditAR's training uses for its edge maps."""
 
 import numpy as np
+from jaxtyping import Bool, Float32, Shaped, UInt8
 from scipy.ndimage import correlate, label
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32)
-_EIGHT = np.ones((3, 3), bool)  # a pixel touches its eight neighbours
+_EIGHT = np.ones((3, 3), bool)  # a pixel is connected to its eight neighbours
 # (y, x) of the neighbour in each direction, 45 degrees apart, clockwise from the right
 _NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
-def canny(pixels: np.ndarray, low: float = 0.1, high: float = 0.2) -> np.ndarray:
-    """Edges one pixel wide: ridges of the gradient that touch a strong one.
+def canny(
+    pixels: Shaped[np.ndarray, "..."], low: float = 0.1, high: float = 0.2
+) -> Bool[np.ndarray, "H W"]:
+    """Return edges one pixel wide: ridges of the gradient that are connected to a strong ridge.
 
     Args:
       pixels: f32[H,W,3] in [0,1]; both sides at least 3.
       low: gradient above which a ridge may be an edge.
-      high: gradient above which it is one, and so are the ridges that it touches, on and on.
-
-    Returns:
-      bool[H,W].
+      high: gradient above which a ridge is an edge, together with all ridges connected to it.
 
     Raises:
       ValueError: `pixels` has another shape or type.
@@ -34,14 +34,14 @@ def canny(pixels: np.ndarray, low: float = 0.1, high: float = 0.2) -> np.ndarray
     return np.isin(parts, strong)
 
 
-def edge_map(pixels: np.ndarray) -> np.ndarray:
-    """Edges of a photo u8[H,W,3] as a picture u8[H,W,3], white on black."""
+def edge_map(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the edges of a photo as a picture, white on black."""
     edges = canny(pixels.astype(np.float32) / np.float32(255))
     return np.repeat(edges[..., None].astype(np.uint8) * np.uint8(255), 3, -1)
 
 
-def blur(luma: np.ndarray) -> np.ndarray:
-    """Gaussian of sigma 1 over 5 x 5 pixels, mirrored at the border: f32[H,W] of f32[H,W]."""
+def blur(luma: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Blur with a Gaussian of sigma 1 over 5 x 5 pixels, mirrored at the border."""
     at = np.arange(-2, 3, dtype=np.float32)
     weights = np.exp(-at * at / np.float32(2))
     weights /= weights.sum()
@@ -49,11 +49,11 @@ def blur(luma: np.ndarray) -> np.ndarray:
     return correlate(rows, weights[None, :], mode="mirror")
 
 
-def thin(luma: np.ndarray) -> np.ndarray:
-    """Gradient f32[H,W] of luma f32[H,W] where it is a ridge, 0 elsewhere.
+def thin(luma: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
+    """Return the gradient's magnitude where it is a ridge, and 0 elsewhere.
 
-    A pixel of a ridge is greater than both neighbours along the gradient, which is rounded to
-    multiples of 45 degrees; outside the picture the gradient is 0.
+    A pixel of a ridge is greater than both neighbours along the gradient's direction, which is
+    rounded to multiples of 45 degrees; outside the picture the gradient is 0.
     """
     gx, gy = (correlate(luma, kernel, mode="nearest") for kernel in (_SOBEL, _SOBEL.T))
     magnitude = np.sqrt(gx * gx + gy * gy + np.float32(1e-6))

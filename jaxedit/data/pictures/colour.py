@@ -1,4 +1,4 @@
-"""Colours of pictures that carry a profile, converted to sRGB, which models were trained on."""
+"""Conversion of pictures with a colour profile to sRGB, on which the models were trained."""
 
 import functools
 import io
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, features
 log = logging.getLogger(__name__)
 
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space -> Pillow's mode
-_SAME = 2  # levels by which another profile of sRGB itself may differ
+_SAME = 2  # levels by which another profile of sRGB may differ
 _STEPS = np.linspace(0, 255, 9).round().astype(np.uint8)
 
 
@@ -19,8 +19,8 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
     Args:
       image: any mode without transparency that Pillow converts to RGB.
-      profile: ICC profile of its colours. The pixels stay as they are if it is None, damaged, made
-        for another kind of colours, or a profile of sRGB.
+      profile: ICC profile of its colours. The pixels are not converted if the profile is None,
+        damaged, of another colour space, or a profile of sRGB.
 
     Returns:
       RGB.
@@ -35,7 +35,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 @functools.lru_cache(16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the transform from a profile to sRGB, or None where there is nothing to do."""
+    """Return the transform from a profile to sRGB, or None if the colours need no transform."""
     if not features.check("littlecms2"):
         _say_missing()
         return None
@@ -53,7 +53,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _sample(mode: str) -> Image.Image:
-    """Return a picture of colours from all over a mode."""
+    """Return a picture with colours from the whole range of a mode."""
     if mode == "CMYK":
         return Image.new(mode, (1, 1), (200, 100, 50, 25))
     channels = np.stack(np.meshgrid(*[_STEPS] * len(mode), indexing="ij"), axis=-1)

@@ -1,9 +1,10 @@
-"""Masks of edits: pictures of any kind that mark where an edit may change pixels."""
+"""Edit masks: pictures of any kind that mark where an edit may change pixels."""
 
 import io
 import os
 
 import numpy as np
+from jaxtyping import Shaped
 from PIL import Image
 
 from jaxedit.data.pictures import picture_file
@@ -21,19 +22,19 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Read the mask in the bytes of a file.
+    """Decode the mask in the bytes of a file.
 
-    A pixel is marked if it is lighter than half of the range. If a mask has only one or two values
-    and both are darker, as 0 and 1 or two colours of a palette, the lighter value is marked, unless
-    it is 0. Transparent pixels are not marked; if all others have the same colour, they are marked,
-    whatever the colour.
+    A pixel is marked if it is lighter than half of the range. If a mask has only one or two values,
+    both darker than that (such as 0 and 1, or two colours of a palette), the lighter value is
+    marked unless it is 0. Transparent pixels are not marked. If all opaque pixels have the same
+    colour, they are marked, whatever the colour.
 
     Args:
-      data: of the file.
-      name: for messages.
+      data: content of the file.
+      name: name of the file, for messages.
 
     Returns:
-      L, 255 where marked, 0 elsewhere.
+      Mode L, 255 where marked, 0 elsewhere.
 
     Raises:
       TooLarge, UnknownFormat: see `picture_file.load`.
@@ -50,8 +51,8 @@ def _marked(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.where(is_marked, np.uint8(255), np.uint8(0)))
 
 
-def _values(image: Image.Image) -> tuple[np.ndarray, int]:
-    """Return the values that mark, [H,W], and the top of their range."""
+def _values(image: Image.Image) -> tuple[Shaped[np.ndarray, "H W"], int]:
+    """Return the brightness or opacity that marks pixels, and the top of its range."""
     if image.mode.startswith(("I", "F")):
         return np.asarray(image), 1 if image.mode == "F" else 65535
     colours, alpha = picture_file.split_alpha(image)

@@ -1,12 +1,12 @@
-"""Pictures of any kind, read as upright RGB; `transforms` makes squares of them."""
+"""Pictures of any kind, read as upright RGB of any size; `transforms` makes them square."""
 
 import functools
 import io
 import logging
 import os
-from typing import BinaryIO
 
 import numpy as np
+from jaxtyping import Real, Shaped, UInt8
 from PIL import Image
 
 from jaxedit.data.pictures import colour, picture_file
@@ -14,14 +14,14 @@ from jaxedit.data.pictures.picture_formats import STRETCH
 
 log = logging.getLogger(__name__)
 
-_STRIP = 64  # rows that are handled at a time
+_STRIP = 64  # rows processed at a time, to bound memory
 
 
 def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
     """Read the picture in a file, upright and as RGB; see `to_rgb`.
 
     Args:
-      path: of a file of any format that Pillow decodes, or NumPy's of a depth map.
+      path: path of a file in any format that Pillow decodes; of a depth map also a NumPy file.
       is_depth: see `to_rgb`.
 
     Raises:
@@ -39,11 +39,11 @@ def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Read the picture in the bytes of a file, upright and as RGB.
+    """Decode the picture in the bytes of a file, upright and as RGB.
 
     Args:
-      data: of the file.
-      name: for messages.
+      data: content of the file.
+      name: name of the file, for messages.
 
     Raises:
       TooLarge, UnknownFormat: see `picture_file.load`.
@@ -53,15 +53,15 @@ def decode(data: bytes, name: str) -> Image.Image:
 
 
 def to_rgb(
-    image: str | os.PathLike | Image.Image | np.ndarray, *, is_depth: bool = False
+    image: str | os.PathLike | Image.Image | Shaped[np.ndarray, "..."], *, is_depth: bool = False
 ) -> Image.Image:
-    """Convert a picture of any kind to 8-bit sRGB, upright, transparency over white.
+    """Convert a picture of any kind to 8-bit sRGB, upright, with transparency over white.
 
     Args:
       image: a path, see `read`; a PIL image, turned by its EXIF data and converted by its colour
         profile; or u8[H,W], u8[H,W,3], u8[H,W,4].
       is_depth: a depth map, which may have 16 bits or be an array f[H,W] or i[H,W]: the least value
-        becomes black, the greatest white. Maps of 8 bits stay as they are.
+        becomes black, the greatest white. Maps of 8 bits are not changed.
 
     Raises:
       ValueError: an array of another type or shape, samples without a known range, damaged pixels,
@@ -75,14 +75,15 @@ def to_rgb(
     return _rgb(picture_file.upright(image, "image"), "image", is_depth)
 
 
-def _of_numpy(file: BinaryIO, path: str | os.PathLike) -> Image.Image:
+def _of_numpy(file: io.BufferedIOBase, path: str | os.PathLike) -> Image.Image:
     try:
         return _of_array(np.load(file, allow_pickle=False), is_depth=True)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: not a depth map: {error}") from error
 
 
-def _of_array(array: np.ndarray, is_depth: bool) -> Image.Image:
+def _of_array(array: Shaped[np.ndarray, "..."], is_depth: bool) -> Image.Image:
+    """Convert an array as `to_rgb` does."""
     is_u8 = array.dtype == np.uint8 and array.ndim > 1 and array.shape[2:] in ((), (3,), (4,))
     is_deep = is_depth and array.dtype.kind in "fiu" and array.ndim == 2 and not is_u8
     if not array.size or not (is_u8 or is_deep):
@@ -104,14 +105,14 @@ def _rgb(image: Image.Image, name: str, is_depth: bool) -> Image.Image:
     colours, alpha = _of_16_bits(image, name) if is_deep else picture_file.split_alpha(image)
     result = colour.to_srgb(colours, None if is_depth else profile)
     result = result if alpha is None else _over_white(result, alpha)
-    if result.info:  # it must not be saved with what no longer fits
+    if result.info:  # a profile, for example, no longer fits the converted colours
         result = result.copy()
         result.info = {}
     return result
 
 
 def _of_16_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image | None]:
-    """Return grey of 0 ... 65535 in L, and its opacity in L or None."""
+    """Convert samples of 0 ... 65535 to mode L; return grey, and opacity or None."""
     values, clear = np.asarray(image), image.info.get("transparency")
     if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         kind = "float" if image.mode == "F" else "32-bit"
@@ -122,8 +123,8 @@ def _of_16_bits(image: Image.Image, name: str) -> tuple[Image.Image, Image.Image
     )
 
 
-def _stretched(values: np.ndarray, name: str) -> np.ndarray:
-    """Return a depth map as u8[H,W]: the least value is 0, the greatest 255, NaN 0."""
+def _stretched(values: Real[np.ndarray, "H W"], name: str) -> UInt8[np.ndarray, "H W"]:
+    """Scale a depth map to 8 bits: the least value becomes 0, the greatest 255, NaN 0."""
     values = values.astype(np.float64)
     known = values[np.isfinite(values)]
     if not known.size:
@@ -138,12 +139,12 @@ def _stretched(values: np.ndarray, name: str) -> np.ndarray:
 def _say_stretched() -> None:
     log.warning(
         "depth maps of more than 8 bits: the least value becomes black, the greatest white; EditAR "
-        "knows maps on which near is bright"
+        "was trained on maps in which near is bright"
     )
 
 
 def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Lay RGB over white, truncated to whole levels as in EditAR's release."""
+    """Compose RGB over white, truncated to whole levels as in EditAR's release."""
     pixels, opaque = np.asarray(image), np.asarray(alpha)
     result = np.empty_like(pixels)
     for top in range(0, len(pixels), _STRIP):

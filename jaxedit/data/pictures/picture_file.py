@@ -1,11 +1,10 @@
-"""Picture files as upright Pillow images, whatever stands beside their pixels."""
+"""Picture files loaded as upright Pillow images, whatever metadata the files contain."""
 
 import contextlib
 import io
 import threading
 import warnings
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from PIL import (
     Image,
@@ -22,11 +21,11 @@ from jaxedit.data.pictures.picture_formats import MAGICK, UnknownFormat
 MAX_SIDE = 32_768  # pixels
 MAX_PIXELS = 200_000_000  # takes up to two gigabytes of memory
 _PLAIN = {"PNG", "JPEG", "WEBP"}  # formats that Pillow decodes without warnings and limits
-_NO_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # that Pillow itself could decode
+_NO_PIXELS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # need programs beside Pillow
 _ALPHA, _GREY = ("RGBA", "LA", "PA", "RGBa", "La"), ("1", "L", "LA", "La")  # modes
 _KEPT = ("icc_profile", "transparency")
 _ONE_AT_A_TIME = threading.Lock()
-_Opened = tuple[Image.Image, int]  # and its orientation
+_Opened = tuple[Image.Image, int]  # an image and its orientation
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,25 +38,23 @@ _TURNS = {
 
 
 class TooLarge(ValueError):
-    """A picture has more pixels than are read, or none."""
+    """A picture has more pixels than the library reads, or no pixels."""
 
 
-def load(file: BinaryIO, name: str, *, any_samples: bool = False) -> Image.Image:
+def load(file: io.BufferedIOBase, name: str, *, any_samples: bool = False) -> Image.Image:
     """Load the picture in a file, upright and in any mode; the first if there are several.
 
     Args:
-      file: at its beginning.
-      name: for messages.
-      any_samples: read TIFF files too whose samples have no known range, such as floats.
+      file: an open file, at its beginning.
+      name: name of the file, for messages.
+      any_samples: also read TIFF files whose samples have no known range, such as floats.
 
     Returns:
-      A decoded image. Its `info` holds "icc_profile" and "transparency", if the file has them, and
-      nothing else.
+      A decoded image. Its `info` holds only "icc_profile" and "transparency", if the file has them.
 
-    Raises:
-      TooLarge: the picture has too many pixels; raised before they are decoded.
-      UnknownFormat: Pillow does not read the file; says its format and how to convert it.
-      ValueError: the pixels are damaged or cut short. All messages are one line.
+    Raises: TooLarge: the picture has too many pixels; raised before they are decoded.
+      UnknownFormat: Pillow does not read the file; the message says its format and how to convert
+      it. ValueError: the pixels are damaged or cut short. All messages are one line.
     """
     head = file.read(picture_formats.HEAD)
     file.seek(0)
@@ -69,7 +66,7 @@ def load(file: BinaryIO, name: str, *, any_samples: bool = False) -> Image.Image
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:
-    """Decode an image if need be, and turn it as the EXIF data in its `info` say.
+    """Decode an image if necessary, and turn it as the EXIF data in its `info` say.
 
     Raises:
       TooLarge, ValueError: as `load`.
@@ -89,7 +86,7 @@ def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def require_size(size: tuple[int, int], name: str) -> None:
-    """Raise TooLarge unless a picture of (width, height) pixels is read."""
+    """Raise TooLarge if a picture of (width, height) pixels is larger than the limits, or empty."""
     width, height = size
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise TooLarge(
@@ -102,12 +99,12 @@ def require_size(size: tuple[int, int], name: str) -> None:
 
 @contextlib.contextmanager
 def _in_one_line(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one of the errors of `load`."""
+    """Turn any exception of a decoder into one of the errors of `load`."""
     try:
         yield
     except TooLarge:
         raise
-    except Image.DecompressionBombError as error:  # of a format that says its size too late
+    except Image.DecompressionBombError as error:  # some formats reveal their size too late
         raise TooLarge(f"{name}: far more pixels than the {MAX_PIXELS} that are read") from error
     except UnknownFormat as error:
         raise UnknownFormat(f"{name}: not a readable picture: {error}") from error
@@ -133,7 +130,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _opened(file: BinaryIO, head: bytes, any_samples: bool) -> _Opened:
+def _opened(file: io.BufferedIOBase, head: bytes, any_samples: bool) -> _Opened:
     """Open a picture without decoding it."""
     if head.startswith(png_chunks.MAGIC):
         return _of_parts(PngImagePlugin.PngImageFile, picture_metadata.of_png(file.read()))
@@ -170,10 +167,10 @@ def _of_tiff(tags: tiff_tags.Tags, any_samples: bool) -> _Opened:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Open or decode without Pillow's warnings, and with our limit on pixels instead of its own.
+    """Open or decode without Pillow's warnings, and with this module's limit on pixels.
 
-    Both belong to the whole process, so that one picture at a time does so. A limit that the rest
-    of the program sets meanwhile is kept.
+    Warnings and limit are settings of the whole process, so that only one thread at a time may do
+    so. If another part of the program sets the limit meanwhile, its value is kept.
     """
     with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,13 +1,13 @@
-"""Formats that Pillow does not read, known by their first bytes, and how to convert them."""
+"""Formats that Pillow does not read, recognised by their first bytes, and how to convert them."""
 
 import re
 from typing import NamedTuple
 
-HEAD = 4096  # bytes that suffice to know a file
+HEAD = 4096  # bytes that suffice to recognise a file
 
 
 class UnknownFormat(ValueError):
-    """A file is of no format that is read; the message says what it is and how to convert it."""
+    """A file has a format that is not read; the message names it and says how to convert it."""
 
 
 class _Format(NamedTuple):
@@ -17,7 +17,7 @@ class _Format(NamedTuple):
 
 MAGICK = "convert it first, as by: magick FILE OUT.png"
 STRETCH = "convert it to 8 bits first, as by: magick FILE -auto-level -depth 8 OUT.png"
-_AGAIN = "fetch it anew"
+_AGAIN = "download it again"
 _HEIC = _Format("HEIC, as iPhones make", "convert it first, as by: heif-convert FILE OUT.png")
 _AVIF = _Format("AVIF, for which this Pillow has no decoder", f"{MAGICK}, or update Pillow")
 _RAW = _Format("a camera's raw file", "develop it first, as by: darktable-cli FILE OUT.png")
@@ -28,7 +28,7 @@ _PRINT = _Format("PostScript", "draw it as pixels: gs -sDEVICE=png16m -r150 -o O
 _PAINTING = _Format("a painting program's own file", "export it there as PNG")
 _PAGE = _Format("a web page", f"did a download fail? {_AGAIN}")
 _MANGLED = _Format("a file whose bytes were changed as if they were text", _AGAIN)
-_SHADOW = _Format("what macOS keeps beside a file", "take the file without ._ before its name")
+_SHADOW = _Format("macOS's metadata of a file", "use the file without ._ before its name")
 RAW = f"{_RAW.what}: {_RAW.advice}"
 
 _BEGINNINGS = (
@@ -54,7 +54,7 @@ _BEGINNINGS = (
     (rb"\x93NUMPY", _Format("a NumPy array", "save it as PNG, or give it to Editor.edit")),
     (rb"\x89HDF", _Format("HDF5", "save the picture in it as PNG")),
 )
-_BRANDS = {  # of files that begin as MP4 does
+_BRANDS = {  # brands of files in the container format of MP4
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), _HEIC),
     **dict.fromkeys((b"mif1", b"msf1"), _HEIC),
@@ -66,7 +66,7 @@ def described(head: bytes) -> str | None:
     """Return a file's format and how to convert it, or None if the format is not known.
 
     Args:
-      head: its first `HEAD` bytes.
+      head: the first `HEAD` bytes of the file.
     """
     if not head:
         return "the file is empty"

@@ -1,8 +1,8 @@
-"""Picture files taken apart: pixels for Pillow to decode, orientation, and colour profile.
+"""Picture files taken apart into pixels for Pillow to decode, orientation, and colour profile.
 
-Programs write text, tags and previews of all sorts beside the pixels, and many a fault in these
-makes Pillow refuse the file. So Pillow gets only the parts that the pixels need. The orientation
-and the colour profile are read here, and ignored if they are damaged.
+Programs store text, tags and previews of all sorts beside the pixels, and many errors in these make
+Pillow refuse the file. So Pillow gets only the parts that the pixels need. The orientation and the
+colour profile are read here, and ignored if they are damaged.
 """
 
 import re
@@ -23,10 +23,10 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class Parts(NamedTuple):
-    """The parts of a picture file that are needed.
+    """The parts of a picture file that are needed to show it.
 
     Attributes:
-      pixels: a file of the same format without anything else.
+      pixels: a file of the same format without other parts.
       orientation: EXIF's 1 ... 8.
       profile: ICC profile of its colours, or None.
     """
@@ -37,10 +37,10 @@ class Parts(NamedTuple):
 
 
 def of_png(data: bytes) -> Parts:
-    """Take a PNG file apart; an animation is its default picture.
+    """Take a PNG file apart; of an animation, the default picture is used.
 
     Raises:
-      UnknownFormat: an iPhone's own variant.
+      UnknownFormat: Apple's variant of PNG.
     """
     kept: list[bytes | memoryview] = [png_chunks.MAGIC]
     exif = b""
@@ -66,10 +66,10 @@ def of_png(data: bytes) -> Parts:
 
 
 def of_jpeg(data: bytes) -> Parts:
-    """Take a JPEG file apart; several pictures are the first of them.
+    """Take a JPEG file apart; of several pictures, the first is used.
 
     Raises:
-      UnknownFormat: its samples have not 8 bits.
+      UnknownFormat: the samples do not have 8 bits.
     """
     kept: list[bytes | memoryview] = [data[:2]]
     exif = xmp = b""
@@ -88,7 +88,7 @@ def of_jpeg(data: bytes) -> Parts:
         is_jfif = marker == _APP0 and content.startswith(b"JFIF\0") and len(content) >= 14
         is_adobe = marker == _APP14 and content.startswith(b"Adobe") and len(content) >= 12
         is_other = not _APP0 <= marker <= 0xEF and marker != _COMMENT
-        if is_jfif or is_adobe or is_other:  # the first two say which colours there are
+        if is_jfif or is_adobe or is_other:  # JFIF and Adobe segments define the colour space
             kept.append(whole)
     is_whole = sorted(profile) == [*range(1, count + 1)]
     whole_profile = b"".join(profile[i] for i in sorted(profile)) if profile and is_whole else None
@@ -96,7 +96,7 @@ def of_jpeg(data: bytes) -> Parts:
 
 
 def of_tiff(tags: tiff_tags.Tags) -> Parts:
-    """Take a TIFF file apart; several pictures are the first of them."""
+    """Take a TIFF file apart; of several pictures, the first is used."""
     orientation = tiff_tags.orientation_of(tags) or 1
     _, profile = tags.content(tiff_tags.PROFILE)
     return Parts(tiff_tags.pixels_only(tags), orientation, profile or None)
@@ -108,7 +108,7 @@ def without_exif(avif: bytes) -> bytes:
 
 
 def orientation_in(info: Mapping[str | tuple[int, int], Any]) -> int:
-    """Return the orientation, 1 ... 8, that the `info` of a Pillow image holds."""
+    """Return the orientation, 1 ... 8, from the `info` of a Pillow image."""
     exif = info.get("exif", b"")
     for name in _RAW_PROFILES:
         exif = exif or _unpacked(str(info.get(name, "")).encode("latin-1", "replace"))
@@ -126,7 +126,7 @@ def _orientation(exif: bytes, xmp: bytes) -> int:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
-    """Yield the segments of a JPEG file, (marker, content, all bytes); the scan is the last."""
+    """Yield (marker, content, all bytes) of the segments of a JPEG file; the last is the scan."""
     view, at = memoryview(data), 2
     while at + 4 <= len(data):
         marker = data[at + 1]
@@ -142,7 +142,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, memoryview]]:
 
 
 def _transparent(content: bytes, header: bytes) -> bytes:
-    """Return a PNG's transparency chunk, its colour scaled as Pillow scales the pixels."""
+    """Return a PNG's transparency chunk with its colour scaled as Pillow scales the pixels."""
     depth, kind = header[8:10] if len(header) >= 10 else (8, 0)
     if kind == 3:
         return png_chunks.make_chunk(b"tRNS", content)

@@ -1,6 +1,6 @@
 """Chunks of PNG files, read without decoding the picture.
 
-Pillow reads the text of a picture while it decodes it, and fails if there is much of it.
+Pillow itself reads the text of a picture while it decodes the pixels, and fails on long text.
 """
 
 import struct
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_MOST = 64 << 20  # bytes of a compressed text or profile, unpacked
+_MOST = 64 << 20  # largest size in bytes of a text or profile after decompression
 
 
 class Chunk(NamedTuple):
-    """One chunk: its four-letter name, its content, and all of its bytes."""
+    """A chunk: its four-letter name, its content, and all of its bytes."""
 
     name: bytes
     content: memoryview
@@ -43,9 +43,9 @@ def make_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def texts(data: bytes, *keys: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the keys and values of the text chunks that have one of these keys.
+    """Yield the keys and values of the text chunks with one of these keys.
 
-    Damaged ones are left out; a value may be compressed in the file.
+    Damaged chunks are left out; compressed values are decompressed.
     """
     if not data.startswith(MAGIC):
         return
@@ -67,7 +67,7 @@ def _value(name: bytes, content: bytes) -> bytes | None:
 
 
 def inflated(data: bytes) -> bytes | None:
-    """Unpack zlib's format, or return None if the data are damaged or too long."""
+    """Decompress zlib data, or return None if the data are damaged or too long."""
     unpack = zlib.decompressobj()
     try:
         result = unpack.decompress(data, _MOST)

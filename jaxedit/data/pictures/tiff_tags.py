@@ -1,10 +1,10 @@
-"""Tags of TIFF files and of EXIF data, which have the same form.
+"""Tags of TIFF files and of EXIF data, which have the same format.
 
-The header says where the first directory lies: a table of tags, 12 bytes each (20 in BigTIFF), that
-hold number, type, count, and the value or its place. Each tag is read by itself, so that a damaged
-tag spoils no other.
+The header points to the first directory: a table of tags of 12 bytes each (20 in BigTIFF), with
+number, type, count, and the value or its position. Each tag is read independently, so that a
+damaged tag does not affect the others.
 
-Source: TIFF 6.0, section 2; BigTIFF is 43 in place of 42 and longer fields.
+Source: TIFF 6.0, section 2; BigTIFF has 43 in place of 42, and longer fields.
 """
 
 import struct
@@ -16,7 +16,7 @@ MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PROFILE = 34675
 _KIND, _BITS, _ORIENTATION, _CHANNELS, _FORMAT = 254, 258, 274, 277, 339
 _PARTS, _RAW = 330, 50706  # SubIFDs, DNGVersion
-_MOST_CHANNELS = 6  # that Pillow reads
+_MOST_CHANNELS = 6  # largest number that Pillow reads
 _PIXELS = {  # the tags that pixels are decoded by
     *(_KIND, 256, 257, _BITS, 259, 262, 266, 273, _CHANNELS, 278, 279, 284, 292, 293, 317, 320),
     *(322, 323, 324, 325, 332, 334, 338, _FORMAT, 347, *range(512, 522), *range(529, 533)),
@@ -30,11 +30,11 @@ class Tags(NamedTuple):
     """The first directory of a file.
 
     Attributes:
-      data: the file.
-      order: "<" or ">", as `struct` writes them.
-      is_big: whether it is a BigTIFF.
-      start: where the directory lies.
-      entries: the bytes of each tag by its number.
+      data: content of the file.
+      order: byte order, "<" or ">" as in `struct`.
+      is_big: whether the file is a BigTIFF.
+      start: position of the directory.
+      entries: the bytes of each tag, by the tag's number.
     """
 
     data: bytes
@@ -67,7 +67,7 @@ class Tags(NamedTuple):
 
 
 def read(data: bytes) -> Tags | None:
-    """Read the first directory of a TIFF file or EXIF block, as far as it is whole."""
+    """Read the first directory of a TIFF file or EXIF block; incomplete tags are left out."""
     if not data.startswith(MAGICS):
         return None
     order, is_big = ("<" if data[:1] == b"I" else ">"), b"+" in data[2:4]
@@ -90,7 +90,7 @@ def orientation_of(tags: Tags) -> int | None:
 
 
 def pixels_only(tags: Tags) -> bytes:
-    """Return the file with only the tags that its first picture needs to be decoded."""
+    """Return the file with only the tags that are needed to decode its first picture."""
     kept = [entry for number, entry in tags.entries.items() if number in _PIXELS]
     count, following = ("Q", "Q") if tags.is_big else ("H", "I")
     table = struct.pack(tags.order + count, len(kept)) + b"".join(kept)
@@ -99,14 +99,14 @@ def pixels_only(tags: Tags) -> bytes:
 
 
 def require_photo(tags: Tags, *, any_samples: bool) -> None:
-    """Check that the first picture is no preview, and that the range of its samples is known.
+    """Check that the first picture is not a preview, and that the range of its samples is known.
 
     Args:
-      tags: of the file.
-      any_samples: leave the second check out.
+      tags: tags of the file.
+      any_samples: skip the second check.
 
     Raises:
-      UnknownFormat: a check fails; says what the file is and how to convert it.
+      UnknownFormat: a check fails; the message says what the file is and how to convert it.
     """
     is_preview = tags.integers(_KIND)[:1] == (1,) and _PARTS in tags.entries
     if _RAW in tags.entries or is_preview or tags.data[8:10] == b"CR":

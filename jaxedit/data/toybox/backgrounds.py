@@ -1,9 +1,10 @@
-"""Pictures of the backgrounds: sky, ground and a few fixed things, in colour or as drawings."""
+"""Pictures of the backgrounds: sky, ground and a few fixed objects, in colour or as sketches."""
 
 import functools
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from jaxedit.data.toybox.sprites import PAPER, SUPER
@@ -15,7 +16,7 @@ Colour = tuple[int, int, int]
 
 
 class Patch(NamedTuple):
-    """A filled rectangle or ellipse in units of the picture's side, which it may leave."""
+    """A filled rectangle or ellipse in units of the picture's side; parts outside are cut off."""
 
     shape: str
     box: tuple[float, float, float, float]
@@ -34,7 +35,7 @@ def _land(sky: Colour, ground: Colour) -> list[Patch]:
 
 
 _SUN = _disc(0.5, 0.13, 0.085, (255, 236, 110))
-_SPECKS = (  # between the slots, so that no toy covers one
+_SPECKS = (  # stars and snowflakes, between the slots, so that no toy covers them
     (0.02, 0.1), (0.98, 0.18), (0.02, 0.34), (0.98, 0.42), (0.5, 0.3), (0.49, 0.42),
     (0.16, 0.02), (0.33, 0.03), (0.68, 0.02), (0.86, 0.03), (0.22, 0.5), (0.74, 0.49),
 )  # fmt: skip
@@ -68,8 +69,10 @@ _SCENERY = {
 
 
 @functools.lru_cache(maxsize=64)
-def backdrop(background: str, size: int, *, sketch: bool = False) -> np.ndarray:
-    """The empty scene, u8[size,size,3]; `sketch` draws outlines on paper."""
+def backdrop(
+    background: str, size: int, *, sketch: bool = False
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """Draw the empty scene; `sketch` draws outlines on paper."""
     side = size * SUPER
     canvas = Image.new("RGB", (side, side), PAPER)
     pen = ImageDraw.Draw(canvas)

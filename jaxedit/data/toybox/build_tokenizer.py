@@ -1,7 +1,8 @@
 """Build the bundled toy tokenizer: `python -m jaxedit.data.toybox.build_tokenizer DIRECTORY`.
 
-A Unigram model written down from a fixed list instead of trained, because trained scores differ
-from run to run. The JSON is made here, so it is byte-identical on every version of the libraries.
+The tokenizer is a Unigram model made from a fixed list of words. It is not trained, because trained
+scores differ from run to run. The JSON is made here and is identical for every version of the
+libraries.
 """
 
 import argparse
@@ -19,7 +20,7 @@ MAX_SIZE = 256  # rows of the tiny text encoder's embedding
 
 
 def pieces(words: Sequence[str]) -> list[tuple[str, float]]:
-    """(piece, log-probability) by id: words are likelier than the space, it than characters."""
+    """Return (piece, log-probability) by id: words are likeliest, then the space, then letters."""
     special = [(piece, 0.0) for piece in SPECIAL]
     whole = [(f"▁{word}", round(-2 - 0.01 * i, 3)) for i, word in enumerate(words)]
     single = [(c, round(-8 - 0.001 * i, 3)) for i, c in enumerate(CHARACTERS)]
@@ -101,5 +102,5 @@ def _config() -> dict:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("directory", type=pathlib.Path, help="where the two files go")
+    parser.add_argument("directory", type=pathlib.Path, help="where to write the two files")
     build(parser.parse_args().directory, toybox.VOCABULARY)

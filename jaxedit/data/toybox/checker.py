@@ -1,8 +1,9 @@
-"""Did an edit succeed? An exact answer, attribute by attribute, without any trained judge."""
+"""The exact check whether an edit succeeded, attribute by attribute, without a trained judge."""
 
 import dataclasses
 
 import numpy as np
+from jaxtyping import Float, Float32, Shaped
 from scipy.ndimage import uniform_filter
 
 from jaxedit.data.toybox.language import place
@@ -12,22 +13,21 @@ from jaxedit.data.toybox.scene import Scene
 from jaxedit.data.toybox.toy_pairs import ToyPair
 
 _WINDOW = 7  # pixels, side of SSIM's window
-_MAX_PSNR = 100.0  # dB, of equal pictures
+_MAX_PSNR = 100.0  # dB, reported for equal pictures
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """What an edited picture shows, compared with the only right answer.
+    """The content of an edited picture, compared with the only right answer.
 
-    Attributes:
-      success: is_edited and is_kept.
-      is_edited: everything that the instruction changes is as requested.
-      is_kept: everything else is as in the source.
-      errors: one line per wrong fact: "top left colour: red instead of blue".
-      scene: what the picture shows.
-      psnr_outside: against the target outside the edit mask, dB, at most 100; None where the mask
-        is everything.
-      ssim_outside: the same for the structural similarity of the brightness, in [-1,1].
+    Attributes: success: is_edited and is_kept. is_edited: everything that the instruction changes
+      is as requested. is_kept: everything else is as in the source. errors: a line for each wrong
+      fact: "top left colour: red instead of blue". scene: the scene that was recognised.
+      psnr_outside: PSNR against the target outside the edit mask, in dB, at most 100; None if the
+      mask
+        covers everything.
+      ssim_outside: structural similarity of the brightness outside the edit mask, in [-1,1], or
+        None.
     """
 
     success: bool
@@ -39,12 +39,12 @@ class CheckResult:
     ssim_outside: float | None
 
 
-def check(image: np.ndarray, pair: ToyPair) -> CheckResult:
-    """Compare an edited picture with what its instruction asked for.
+def check(image: Shaped[np.ndarray, "..."], pair: ToyPair) -> CheckResult:
+    """Compare an edited picture with what its instruction requested.
 
     Args:
       image: u8[H,W,3], the edited picture.
-      pair: the row that it was made from.
+      pair: the row that the picture was made from.
 
     Raises:
       ValueError: the picture has another shape or type than the pair's pictures.
@@ -86,7 +86,10 @@ def _differences(a: dict[str, str], b: dict[str, str]) -> set[str]:
 
 
 def _likeness(image: np.ndarray, pair: ToyPair) -> tuple[float | None, float | None]:
-    """(PSNR, SSIM) outside the mask; the inside is replaced by the target and so cannot leak."""
+    """Return (PSNR, SSIM) outside the mask; inside, the picture is replaced by the target first.
+
+    Otherwise pixels inside the mask would affect SSIM outside by its window.
+    """
     outside = ~pair.mask
     if not outside.any():
         return None, None
@@ -97,8 +100,8 @@ def _likeness(image: np.ndarray, pair: ToyPair) -> tuple[float | None, float | N
     return min(float(psnr), _MAX_PSNR), float(_ssim(image @ LUMA, target @ LUMA)[outside].mean())
 
 
-def _ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Structural similarity of two brightness maps in [0,255], a map of the same shape.
+def _ssim(a: Float32[np.ndarray, "H W"], b: Float32[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Return a map of the structural similarity of two brightness maps in [0,255].
 
     Source: Wang et al. 2004, equation 13, with a flat window.
     """

@@ -1,4 +1,4 @@
-"""The ten edit types of PIE-Bench on toybox scenes: an instruction and the one scene it asks for.
+"""The ten edit types of PIE-Bench on toybox scenes: an instruction and the scene that it requests.
 
 Source: PIE-Bench (Ju et al. 2024, "Direct Inversion"), editing types 0 ... 9.
 """
@@ -24,18 +24,18 @@ EDIT_TYPES = (
 
 
 class Edit(NamedTuple):
-    """An instruction and the scene that it turns the source into."""
+    """An instruction and the scene after the edit."""
 
     instruction: str
     target: Scene
 
 
-# Each edit returns None where the scene offers nothing to edit in that way.
+# Each function returns None if the scene has nothing to edit in that way.
 Editing = Callable[[Dice, Rules, Scene], Edit | None]
 
 
 def draw_edit(dice: Dice, rules: Rules, scene: Scene, edit_type: int) -> Edit | None:
-    """A random edit of one type, or None if the scene does not allow that type."""
+    """Draw a random edit of a type, or return None if the scene does not allow that type."""
     return _EDITS[edit_type](dice, rules, scene)
 
 
@@ -127,7 +127,7 @@ def _style(dice: Dice, rules: Rules, scene: Scene) -> Edit | None:
 
 
 def _resize(dice: Dice, rules: Rules, scene: Scene) -> Edit | None:
-    # A toy with a face cannot shrink: small ones have none.
+    # A toy with a face cannot shrink: small toys have no face.
     found = _pick_toy(dice, scene, lambda toy: toy.face == "none")
     if not found or len(rules.level.sizes) < 2:
         return None
@@ -138,7 +138,7 @@ def _resize(dice: Dice, rules: Rules, scene: Scene) -> Edit | None:
 
 
 def _two(dice: Dice, rules: Rules, scene: Scene) -> Edit | None:
-    """Two edits that cannot disturb each other: of two toys, or of a toy and the background."""
+    """Draw two independent edits: of two toys, or of a toy and the background."""
     slot, toy = dice.pick(scene.filled)
     others = tuple(None if s == slot else t for s, t in enumerate(scene.toys))
     alone = scene._replace(toys=tuple(t if s == slot else None for s, t in enumerate(scene.toys)))

@@ -1,4 +1,4 @@
-"""The toybox's English: places, descriptions, captions, and the list of all words."""
+"""The toybox's English: places, descriptions, captions, and the vocabulary."""
 
 from jaxedit.data.toybox.scene import (
     BACKGROUNDS,
@@ -30,17 +30,17 @@ _SCENERY = {  # background -> (in a caption, as the goal of a change)
 
 
 def place(slot: int, grid: int) -> str:
-    """Where a slot is: "top left"; on the 4 x 4 grid "upper far right"."""
+    """Return the name of a slot's place: "top left"; on the 4 x 4 grid "upper far right"."""
     return f"{_ROWS[grid][slot // grid]} {_COLUMNS[grid][slot % grid]}"
 
 
 def scenery(background: str) -> str:
-    """The background as a noun: "a beach"."""
+    """Return the background as a noun: "a beach"."""
     return _SCENERY[background][1]
 
 
 def describe(toy: Toy, level: Level) -> str:
-    """A noun phrase that fixes every attribute: "a small red striped heart upside down"."""
+    """Return a noun phrase with every attribute: "a small red striped heart upside down"."""
     words = [
         toy.size if len(level.sizes) > 1 else "",
         toy.colour,
@@ -53,18 +53,18 @@ def describe(toy: Toy, level: Level) -> str:
 
 
 def caption(scene: Scene, level: Level) -> str:
-    """The whole scene in words, without places: a map shows them, and kinds are unique."""
+    """Describe the whole scene without places: a map shows the places, and kinds are unique."""
     toys = " and ".join(describe(toy, level) for _, toy in scene.filled)
     return f"{toys} {_SCENERY[scene.background][0]}"
 
 
 def translation(task: str, text: str) -> str:
-    """The instruction that turns the map of a translation task into the picture `text` tells."""
+    """Return the instruction to turn a task's map into the picture that `text` describes."""
     return TRANSLATE_PROMPT.format(map=MAPS[task], caption=text)
 
 
 def longest_caption(level: Level) -> int:
-    """Words of the longest translation instruction of a level."""
+    """Return the number of words of a level's longest translation instruction."""
     most = Toy("fish", "red", "striped", "sad", "upside down", "large")
     toys = (most,) * level.max_toys + (None,) * (level.grid**2 - level.max_toys)
     return len(translation("depth", caption(Scene("snow", toys), level)).split())

@@ -1,9 +1,9 @@
-"""Pictures back to scenes by analysis and synthesis: the nearest of everything that can be drawn.
+"""Recognition of a picture's scene by analysis and synthesis: the nearest scene that can be drawn.
 
-The background and the style are the nearest ones on the strips between the slots, which no toy
-covers. Each slot then holds the toy whose picture is nearest. With e = paint - cover * background
-for a toy and d = image - background for a slot, the squared distance is |d|^2 - 2 <d, e> + |e|^2:
-one matrix product for all toys and all slots.
+Background and style are recognised first, by the nearest strips between the slots, which no toy
+covers. Each slot then has the toy whose picture is nearest. With e = paint - cover * background for
+a toy and d = image - background for a slot, the squared distance is |d|^2 - 2 <d, e> + |e|^2: a
+single matrix product for all toys and all slots.
 """
 
 import functools
@@ -11,21 +11,22 @@ import itertools
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from jaxedit.data.toybox.backgrounds import backdrop
 from jaxedit.data.toybox.render import LUMA, TONES, cell_of, render, silhouette
 from jaxedit.data.toybox.scene import CELL, LEVELS, Rules, Scene, Toy
 from jaxedit.data.toybox.sprites import sprite
 
-MAX_COLOUR_ERROR = 40.0  # of the mean colour of a toy, of 255; beyond it the colour is "unknown"
+MAX_COLOUR_ERROR = 40.0  # largest error of a toy's mean colour, of 255, for a known colour
 _RIM = 3  # pixels of a slot's border that no toy covers
 
 
-def recognise(image: np.ndarray, level: int) -> Scene:
-    """The scene whose picture is nearest to `image`, u8[H,W,3].
+def recognise(image: UInt8[np.ndarray, "H W 3"], level: int) -> Scene:
+    """Return the scene whose picture is nearest to `image`.
 
-    In sketches all toys have the colour "sketch". A toy whose mean colour is far from that of the
-    nearest picture has the colour "unknown".
+    In sketches all toys have the colour "sketch". A toy has the colour "unknown" if its mean colour
+    is far from the mean colour in the nearest picture.
     """
     background, style = _surroundings(image, level)
     plain = 255 - image if style == "negative" else image
@@ -39,7 +40,7 @@ def recognise(image: np.ndarray, level: int) -> Scene:
 
 
 def all_toys(level: int, *, is_sketch: bool = False) -> tuple[Toy, ...]:
-    """Every toy that a level can draw; in sketches colours do not count."""
+    """Return every toy that a level can draw; sketches do not distinguish colours."""
     rules = Rules(LEVELS[level], frozenset())
     return tuple(
         Toy(kind, colour, texture, face, pose, size)
@@ -54,11 +55,11 @@ def all_toys(level: int, *, is_sketch: bool = False) -> tuple[Toy, ...]:
 
 
 class _Library(NamedTuple):
-    """The empty slot and every toy: paint f32[N,3072] and cover f32[N,1024]."""
+    """The empty slot and every toy: the colours, multiplied by alpha, and the alpha of a slot."""
 
     toys: tuple[Toy | None, ...]
-    paint: np.ndarray
-    cover: np.ndarray
+    paint: Float32[np.ndarray, "N 3072"]
+    cover: Float32[np.ndarray, "N 1024"]
 
 
 @functools.cache
@@ -73,8 +74,10 @@ def _library(level: int, is_sketch: bool) -> _Library:
 
 
 @functools.cache
-def _rims(level: int) -> tuple[list[tuple[str, str]], np.ndarray, np.ndarray]:
-    """((background, style) of each empty picture, its pixels f32[N,R,3], where these lie)."""
+def _rims(
+    level: int,
+) -> tuple[list[tuple[str, str]], Float32[np.ndarray, "N R 3"], Bool[np.ndarray, "H W"]]:
+    """Return (background, style) and the rim pixels of all empty pictures, and the rim's mask."""
     side = LEVELS[level].image_size
     at = np.arange(side) % CELL
     edge = (at < _RIM) | (at >= CELL - _RIM)
@@ -91,8 +94,8 @@ def _surroundings(image: np.ndarray, level: int) -> tuple[str, str]:
     return names[int(distance.argmin())]
 
 
-def _slots(picture: np.ndarray) -> np.ndarray:
-    """f32[S,1024,C] of a picture f32[H,W,C]: the pixels of each slot."""
+def _slots(picture: Float[np.ndarray, "H W C"]) -> Float[np.ndarray, "S 1024 C"]:
+    """Return the pixels of each slot."""
     grid = len(picture) // CELL
     cells = [cell_of(picture, slot, grid).reshape(CELL * CELL, -1) for slot in range(grid**2)]
     return np.stack(cells)
@@ -113,16 +116,16 @@ def _toys(image: np.ndarray, level: int, background: str, style: str) -> tuple[T
 
 
 @functools.cache
-def _behind(level: int, background: str, style: str) -> np.ndarray:
-    """The background of each slot, f32[S,1024,3], or its brightness f32[S,1024,1]."""
+def _behind(level: int, background: str, style: str) -> Float32[np.ndarray, "S 1024 C"]:
+    """Return the background of each slot; of grey styles its brightness, with C = 1."""
     picture = backdrop(background, LEVELS[level].image_size, sketch=style == "sketch")
     picture = picture.astype(np.float32)
     return _slots((picture @ LUMA)[..., None] if style in TONES else picture)
 
 
 @functools.cache
-def _norms(level: int, background: str, style: str) -> np.ndarray:
-    """|e|^2 of every toy in every slot, f32[N,S], from its three terms."""
+def _norms(level: int, background: str, style: str) -> Float32[np.ndarray, "N S"]:
+    """Return |e|^2 of every toy in every slot, from its three terms."""
     library = _library(level, style == "sketch")
     behind = _behind(level, background, style)  # [S,1024,C]
     paint = library.paint.reshape(len(library.toys), -1, 3)  # [N,1024,3]

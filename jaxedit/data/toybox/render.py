@@ -1,6 +1,7 @@
-"""Scenes to pictures, and the exact mask of an edit."""
+"""Pictures of scenes, and the exact mask of an edit."""
 
 import numpy as np
+from jaxtyping import Bool, Shaped, UInt8
 
 from jaxedit.data.toybox.backgrounds import backdrop
 from jaxedit.data.toybox.scene import CELL, Scene, Toy
@@ -13,14 +14,16 @@ TONES = {  # grey styles: the colour of the brightest grey, as a share of white
 }
 
 
-def cell_of(picture: np.ndarray, slot: int, grid: int) -> np.ndarray:
-    """A view of one slot, [32,32,...], of a picture [H,W,...]."""
+def cell_of(
+    picture: Shaped[np.ndarray, "H W *C"], slot: int, grid: int
+) -> Shaped[np.ndarray, "32 32 *C"]:
+    """Return a view of the pixels of a slot."""
     y, x = CELL * (slot // grid), CELL * (slot % grid)
     return picture[y : y + CELL, x : x + CELL]
 
 
-def render(scene: Scene) -> np.ndarray:
-    """The picture of a scene, u8[H,W,3]."""
+def render(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw the picture of a scene."""
     is_sketch = scene.style == "sketch"
     picture = backdrop(scene.background, scene.grid * CELL, sketch=is_sketch).copy()
     for slot, toy in scene.filled:
@@ -30,8 +33,8 @@ def render(scene: Scene) -> np.ndarray:
     return restyle(picture, scene.style)
 
 
-def restyle(picture: np.ndarray, style: str) -> np.ndarray:
-    """A picture u8[H,W,3] as a negative, in sepia or in black and white; otherwise unchanged."""
+def restyle(picture: UInt8[np.ndarray, "H W 3"], style: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Convert a picture to negative, sepia or black and white; other styles do not change it."""
     if style == "negative":
         return 255 - picture
     if style in TONES:
@@ -39,16 +42,16 @@ def restyle(picture: np.ndarray, style: str) -> np.ndarray:
     return picture
 
 
-def silhouette(toy: Toy) -> np.ndarray:
-    """Where a toy covers its slot at all, bool[32,32]."""
+def silhouette(toy: Toy) -> Bool[np.ndarray, "32 32"]:
+    """Return where a toy covers its slot, even partly."""
     return sprite(toy)[1][..., 0] > 0
 
 
-def edit_mask(source: Scene, target: Scene) -> np.ndarray:
-    """Pixels that may differ between the pictures of two scenes, bool[H,W].
+def edit_mask(source: Scene, target: Scene) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels that may differ between the pictures of two scenes.
 
-    Local edits: the union of the silhouettes before and after. Another background: all but the
-    inside of the kept toys. Another style: everything.
+    For local edits they are the union of the silhouettes before and after; for another background,
+    everything except the inside of the kept toys; for another style, everything.
     """
     side = source.grid * CELL
     if source.style != target.style:

@@ -1,4 +1,4 @@
-"""The toybox's world: what a scene is made of, the three levels, and how scenes are drawn."""
+"""The toybox's world: the parts of a scene, the three levels, and the random drawing of scenes."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -26,7 +26,7 @@ HELD_OUT = frozenset(
 
 
 class Toy(NamedTuple):
-    """One object; its kind names it, because kinds are unique in a scene."""
+    """An object; it is referred to by its kind, because kinds are unique in a scene."""
 
     kind: str
     colour: str
@@ -37,7 +37,7 @@ class Toy(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A background, a style and one toy or None per slot, row by row from the top left."""
+    """A background, a style, and a toy or None per slot, row by row from the top left."""
 
     background: str
     toys: tuple[Toy | None, ...]
@@ -45,26 +45,26 @@ class Scene(NamedTuple):
 
     @property
     def grid(self) -> int:
-        """Slots per side."""
+        """Return the number of slots per side."""
         return int(len(self.toys) ** 0.5)
 
     @property
     def filled(self) -> list[tuple[int, Toy]]:
-        """(slot, toy) of every toy."""
+        """Return (slot, toy) of every toy."""
         return [(slot, toy) for slot, toy in enumerate(self.toys) if toy]
 
     @property
     def kinds(self) -> set[str]:
-        """Kinds in the scene."""
+        """Return the kinds in the scene."""
         return {toy.kind for toy in self.toys if toy}
 
     def put(self, slot: int, toy: Toy | None) -> "Scene":
-        """The scene with `toy`, or nothing, in `slot`."""
+        """Return the scene with `toy`, or with nothing, in `slot`."""
         return self._replace(toys=(*self.toys[:slot], toy, *self.toys[slot + 1 :]))
 
 
 class Level(NamedTuple):
-    """What may occur at one difficulty."""
+    """What may occur in scenes of a level of difficulty."""
 
     grid: int
     max_toys: int
@@ -79,7 +79,7 @@ class Level(NamedTuple):
 
     @property
     def image_size(self) -> int:
-        """Side of the picture in pixels."""
+        """Return the side of the picture in pixels."""
         return self.grid * CELL
 
 
@@ -102,26 +102,26 @@ LEVELS = (
 
 
 class Rules(NamedTuple):
-    """A level and the (kind, colour) pairs that must not occur."""
+    """A level, and the (kind, colour) pairs that must not occur."""
 
     level: Level
     forbidden: frozenset[tuple[str, str]]
 
     def colours(self, kind: str) -> list[str]:
-        """Colours that a toy of `kind` may have."""
+        """Return the colours that a toy of `kind` may have."""
         return [c for c in self.level.colours if (kind, c) not in self.forbidden]
 
     def poses(self, kind: str) -> tuple[str, ...]:
-        """Poses that a toy of `kind` may take."""
+        """Return the poses that a toy of `kind` may have."""
         return self.level.poses if kind in POSABLE else POSES[:1]
 
     def faces(self, size: str) -> tuple[str, ...]:
-        """Faces that a toy of `size` may have."""
+        """Return the faces that a toy of `size` may have."""
         return self.level.faces if size == "large" else FACES[:1]
 
 
 class Dice:
-    """Uniform choices from one Philox stream."""
+    """A random number generator (Philox) with uniform choices."""
 
     def __init__(self, key: tuple[int, int], counter: tuple[int, int]):
         """Start the stream `counter` of the family `key`; both are pairs of 64-bit numbers."""
@@ -130,21 +130,21 @@ class Dice:
         self._uniform: Callable[[], float] = np.random.Generator(bits).random
 
     def below(self, n: int) -> int:
-        """A number of 0 ... n-1."""
+        """Draw an integer in 0 ... n-1."""
         return int(self._uniform() * n)
 
     def pick(self, items: Sequence[T]) -> T:
-        """One of `items`."""
+        """Draw an item."""
         return items[int(self._uniform() * len(items))]
 
     def sample(self, items: Sequence[T], n: int) -> list[T]:
-        """`n` different ones of `items`, in random order."""
+        """Draw `n` different items, in random order."""
         rest = list(items)
         return [rest.pop(self.below(len(rest))) for _ in range(n)]
 
 
 def draw_toy(dice: Dice, rules: Rules, kind: str) -> Toy:
-    """A random toy of `kind` that the rules allow."""
+    """Draw a random toy of `kind` that the rules allow."""
     size = dice.pick(rules.level.sizes)
     return Toy(
         kind=kind,
@@ -157,7 +157,7 @@ def draw_toy(dice: Dice, rules: Rules, kind: str) -> Toy:
 
 
 def draw_scene(dice: Dice, rules: Rules) -> Scene:
-    """A random scene of one to `max_toys` toys."""
+    """Draw a random scene with one to `max_toys` toys."""
     level = rules.level
     n = 1 + dice.below(level.max_toys)
     toys: list[Toy | None] = [None] * level.grid**2

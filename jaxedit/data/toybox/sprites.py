@@ -1,19 +1,20 @@
-"""Pictures of single toys: drawn four times too large with PIL, averaged down, cached."""
+"""Pictures of single toys, drawn at four times the size with PIL, averaged down, and cached."""
 
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
 from jaxedit.data.toybox.scene import CELL, SIZES, Toy
 
-SUPER = 4  # drawing scale
+SUPER = 4  # supersampling factor
 OUTLINE = (24, 20, 32)
 PAPER = (250, 250, 248)
 
-_PALETTE = {  # colour -> (main, second); brightness differs too, for black and white pictures
+_PALETTE = {  # colour -> (main, second); of different brightness, for black and white pictures
     "red": ((236, 56, 44), (255, 196, 190)),
     "yellow": ((255, 214, 40), (150, 96, 0)),
     "blue": ((16, 58, 202), (170, 204, 255)),
@@ -30,7 +31,7 @@ Points = list[tuple[float, float]]
 
 
 class SpritePart(NamedTuple):
-    """One outlined area of a toy: a polygon in units of its size, and what fills it."""
+    """An outlined area of a toy: a polygon in units of the toy's size, and its fill."""
 
     points: Points
     fill: str = "body"  # body: the toy's colour and texture; else a key of _ACCENT
@@ -90,11 +91,11 @@ _FACE_AT = {  # kind -> x, y of the middle of the face and its width, in units o
 
 
 @functools.lru_cache(maxsize=16384)
-def sprite(toy: Toy) -> tuple[np.ndarray, np.ndarray]:
-    """One toy in the middle of a slot; `toy.colour` may be "sketch".
+def sprite(toy: Toy) -> tuple[Float32[np.ndarray, "32 32 3"], Float32[np.ndarray, "32 32 1"]]:
+    """Draw a toy in the middle of a slot; `toy.colour` may be "sketch".
 
     Returns:
-      colour f32[32,32,3] in [0,255], already multiplied by alpha; alpha f32[32,32,1] in [0,1].
+      The colour in [0,255], already multiplied by alpha; and alpha in [0,1].
     """
     if toy.pose != "upright":
         upright = sprite(toy._replace(pose="upright"))
@@ -114,7 +115,8 @@ def sprite(toy: Toy) -> tuple[np.ndarray, np.ndarray]:
 _POSES = {"upside down": np.flipud, "lying down": np.rot90}
 
 
-def _average(rgba: np.ndarray) -> np.ndarray:
+def _average(rgba: Float32[np.ndarray, "N N 4"]) -> Float32[np.ndarray, "n n 4"]:
+    """Average blocks of `SUPER` x `SUPER` pixels; the result's colour is multiplied by alpha."""
     alpha = rgba[..., 3:] / 255
     rgba = np.concatenate([rgba[..., :3] * alpha, alpha], -1)
     n = len(rgba) // SUPER
@@ -122,7 +124,7 @@ def _average(rgba: np.ndarray) -> np.ndarray:
 
 
 def _paint(canvas: Image.Image, alpha: Image.Image, part: SpritePart, toy: Toy) -> None:
-    """Draw one part with its outline of one pixel, which lies inside the polygon."""
+    """Draw a part with an outline of one pixel, which lies inside the polygon."""
     mask = Image.new("L", canvas.size)
     ImageDraw.Draw(mask).polygon([(x * mask.width, y * mask.height) for x, y in part.points], 255)
     # A white frame lets the polygon's border erode at the edge of the canvas as well.
@@ -141,8 +143,8 @@ def _paint(canvas: Image.Image, alpha: Image.Image, part: SpritePart, toy: Toy) 
     canvas.paste(second, mask=pattern)
 
 
-def _pattern(texture: str, size: int) -> np.ndarray:
-    """Where the second colour goes: u8[4 size, 4 size], 0 or 255; a period is 8 or 6 pixels."""
+def _pattern(texture: str, size: int) -> UInt8[np.ndarray, "N N"]:
+    """Return where the second colour is painted (255, else 0); a period is 8 or 6 pixels."""
     period = (8 if size > 20 else 6) * SUPER
     at = np.arange(size * SUPER) - size * SUPER // 2 + 0.5
     y, x = np.meshgrid(at, at, indexing="ij")
@@ -160,7 +162,7 @@ def _pattern(texture: str, size: int) -> np.ndarray:
 
 
 def _face(canvas: Image.Image, toy: Toy, size: int) -> None:
-    """Two white eyes with pupils above a thick mouth with a light rim."""
+    """Draw two white eyes with pupils above a thick mouth."""
     pen = ImageDraw.Draw(canvas)
     x, y, width = (v * size for v in _FACE_AT[toy.kind])
     eye, pupil = 0.19 * width, 0.11 * width

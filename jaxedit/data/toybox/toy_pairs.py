@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 
 from jaxedit.data.toybox.edits import Edit, draw_edit
 from jaxedit.data.toybox.language import MAPS, RECON_PROMPT, caption, translation
@@ -11,34 +12,34 @@ from jaxedit.data.toybox.scene import HELD_OUT, LEVELS, Dice, Rules, Scene, draw
 from jaxedit.data.toybox.translate import translate
 
 SPLITS = ("train", "test", "test_compositional")
-ADD_REMOVE = (2, 3)  # of the edit types
-# task -> its types of edit; the other tasks have none
+ADD_REMOVE = (2, 3)  # indices of the edit types
+# task -> its edit types; tasks that are not listed have no edit types
 EDITS = {
     "edit": tuple(range(10)),
     "add_remove": ADD_REMOVE,
     "other": tuple(i for i in range(10) if i not in ADD_REMOVE),
 }
 TASKS = ("edit", "recon", *MAPS, "add_remove", "other")
-_WORD = (1 << 64) - 1
+_UINT64_MAX = 2**64 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class ToyPair:
-    """One row and the truth about it.
+    """A row and the truth about its pictures.
 
     Attributes:
-      source, target: u8[H,W,3].
-      mask: bool[H,W], True where an edit may change pixels (all True for translations).
-      instruction: words of `VOCABULARY`, separated by blanks.
+      source, target: the pictures.
+      mask: True where an edit may change pixels (all True for translations).
+      instruction: words of `VOCABULARY`, separated by spaces.
       edit_type: PIE-Bench's 0 ... 9; -1 for other tasks.
       task: one of `TASKS`.
       level: 0, 1 or 2.
       scene, target_scene: what the pictures show.
     """
 
-    source: np.ndarray
-    target: np.ndarray
-    mask: np.ndarray
+    source: UInt8[np.ndarray, "H W 3"]
+    target: UInt8[np.ndarray, "H W 3"]
+    mask: Bool[np.ndarray, "H W"]
     instruction: str
     edit_type: int
     task: str
@@ -56,17 +57,15 @@ def make(
     task: str = "edit",
     edit_type: int | None = None,
 ) -> ToyPair:
-    """Row `index` of the endless toybox data set.
+    """Return row `index` of the endless toybox data set.
 
-    Args:
-      seed: any integer.
-      index: 0, 1, ...
-      level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2 (everything, 128 px).
-      split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
-        pair that the other two never show.
-      task: "edit" or, of its types, "add_remove" or the "other" ones; "recon" (nothing changes);
+    Args: seed: any integer. index: 0, 1, ... level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2
+      (everything, 128 px). split: "train", "test", or "test_compositional", whose targets all
+      contain a (kind, colour) pair
+        that the other two splits never show.
+      task: "edit", or a subset of its types: "add_remove" or "other"; "recon" (nothing changes);
         "depth", "canny" or "segmentation" (a map becomes an image).
-      edit_type: 0 ... 9 asks for that type of edit; None draws one of the task's.
+      edit_type: 0 ... 9 requests that edit type; None draws one of the task's types.
 
     Raises:
       ValueError: level, split, task or edit_type is unknown.
@@ -81,7 +80,7 @@ def make(
         edit_type,
         f"0 ... 9, here one of {types}, or None",
     )
-    dice = Dice((seed & _WORD, _stream(split, task)), (index & _WORD, level))
+    dice = Dice((seed & _UINT64_MAX, _stream(split, task)), (index & _UINT64_MAX, level))
     is_compositional = split == "test_compositional"
     rules = Rules(LEVELS[level], frozenset() if is_compositional else HELD_OUT)
     if types and edit_type is None:
@@ -99,7 +98,7 @@ def make(
 
 
 def _stream(split: str, task: str) -> int:
-    """Number of a random stream; the streams of the first tasks are those of the first release."""
+    """Return the number of the random stream; the numbers of the first tasks must never change."""
     block, column = divmod(TASKS.index(task), 3)
     return 9 * block + 3 * SPLITS.index(split) + column
 

@@ -1,6 +1,7 @@
-"""Depth, edge and segmentation maps of a scene: the sources of translation rows."""
+"""Depth, edge and segmentation maps of a scene, the sources of translation rows."""
 
 import numpy as np
+from jaxtyping import UInt8
 
 from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.toybox.backgrounds import HORIZON
@@ -14,13 +15,13 @@ _KIND_COLOURS = (
 )  # fmt: skip
 
 
-def translate(scene: Scene, name: str) -> np.ndarray:
-    """The map `name` ("depth", "canny" or "segmentation") of a scene, u8[H,W,3]."""
+def translate(scene: Scene, name: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the map `name` ("depth", "canny" or "segmentation") of a scene."""
     return {"depth": _depth, "canny": _canny, "segmentation": _segmentation}[name](scene)
 
 
-def _depth(scene: Scene) -> np.ndarray:
-    """Near is bright: far sky, a ground that comes nearer, toys nearer row by row."""
+def _depth(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the depth map; near is bright: toys in lower rows are nearer, the sky is far."""
     side = scene.grid * CELL
     horizon = int(HORIZON * side)
     picture = np.full((side, side, 3), 20, np.uint8)
@@ -32,13 +33,13 @@ def _depth(scene: Scene) -> np.ndarray:
     return picture
 
 
-def _canny(scene: Scene) -> np.ndarray:
-    """The edges that any photo's map is made of, so that a photo can be the start as well."""
+def _canny(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the edges, computed as for any photo."""
     return edge_map(render(scene))
 
 
-def _segmentation(scene: Scene) -> np.ndarray:
-    """One colour per kind, for the sky and for the ground."""
+def _segmentation(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a colour for each kind, for the sky and for the ground."""
     side = scene.grid * CELL
     picture = np.empty((side, side, 3), np.uint8)
     picture[:] = _SKY

@@ -1,1 +1,1 @@
-"""Published data sets to stores that training reads."""
+"""Conversion of published data sets to stores, which training reads."""

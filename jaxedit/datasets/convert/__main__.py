@@ -1,4 +1,4 @@
-"""A published data set, or your own pairs, to a store that training reads.
+"""Convert a published data set, or your own pairs, to a store that training reads.
 
     python -m jaxedit.datasets.convert --dataset=pairs --src=my_pairs --out=stores/mine
     python -m jaxedit.datasets.convert --dataset=pipe --src=PIPE --out=stores/pipe --workers=16
@@ -7,10 +7,10 @@ Your own pairs are a folder with source/cat.jpg, target/cat.png, instruction/cat
 mask/cat.png (white = edited) for each pair; or a .jsonl or .csv file with the columns source,
 target, instruction and perhaps mask and task, its paths relative to the file.
 
-A store is a directory of ArrayRecord files that TFDS opens, with `data.source=` in training or
-`tfds.builder_from_directory`. Every picture is decoded, its short side becomes --store_px, and rows
-that are no pairs are dropped; report.json counts them by reason. A conversion that was stopped goes
-on when the same command is run again; only one that has finished is a store.
+A store is a directory of ArrayRecord files, to be given as `data.source=` in training or opened by
+`tfds.builder_from_directory`. Every picture is decoded, its short side is reduced to --store_px,
+and rows that are not pairs are dropped; report.json counts them by reason. To continue a conversion
+that was stopped, run the same command again; an unfinished conversion cannot be used as a store.
 Exit codes: 0 done; 2 bad input.
 """
 
@@ -26,10 +26,10 @@ from jaxedit.datasets.readers import DATASETS
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return its exit code."""
     return exit_code(
         lambda: _run(make_parser().parse_args(argv)),
-        stopped="stopped: the same command goes on from here",
+        stopped="stopped: run the same command to continue",
     )
 
 
@@ -42,7 +42,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
+    """Return the parser of all arguments of the command."""
     parser = Parser(
         prog="python -m jaxedit.datasets.convert",
         usage="python -m jaxedit.datasets.convert --dataset=NAME --src=DIR --out=DIR [options]",
@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         type=pathlib.Path,
         metavar="DIR",
-        help="the data set as it was published; of pairs a directory, .jsonl or .csv",
+        help="the published data set; for pairs a directory, .jsonl or .csv",
     )
     add(
         "--out",
@@ -85,23 +85,23 @@ def make_parser() -> argparse.ArgumentParser:
         "--scratch",
         type=pathlib.Path,
         metavar="DIR",
-        help="where archives are unpacked or indexed (default: in --src)",
+        help="directory to unpack or index archives in (default: --src)",
     )
     add(
         "--overwrite",
         action="store_true",
-        help="begin again, also over a finished store: drop lists and all files in it go",
+        help="start again, even over a finished store, whose files and drop lists are deleted",
     )
     add(
         "--skip_unreadable",
         action="store_true",
-        help="make a store without the published files that cannot be read",
+        help="leave out published files that cannot be read, instead of stopping with an error",
     )
     return parser
 
 
 def run() -> None:
-    """Entry point of `jaxedit-data`."""
+    """Run the command `jaxedit-data`."""
     console.run(main)
 
 

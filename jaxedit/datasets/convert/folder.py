@@ -1,10 +1,10 @@
-"""The files of a store and of the conversion that fills it.
+"""The files of a store, and of the conversion that writes them.
 
-<dataset>-train.array_record-00000-of-00016 ...   the shards, each under its name once it is whole
-dataset_info.json, features.json ...              TFDS's metadata, without which there is no store
+<dataset>-train.array_record-00000-of-00016 ...   the shards, renamed to this when complete
+dataset_info.json, features.json ...              TFDS's metadata, written last
 report.json                                       what was converted and what was dropped
-conversion/settings.json                          of the conversion; a resumed one has the same
-conversion/00000.json, 00000.npy ...              report and target hashes of the whole shards
+conversion/settings.json                          settings, which a resumed conversion must share
+conversion/00000.json, 00000.npy ...              report and target hashes of complete shards
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from jaxedit.datasets.convert.report import Report, write_json
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """A store that is being made.
+    """The directory of a store that is being written.
 
     Attributes:
       path: the store's directory.
-      dataset: its name.
-      shards: how many there will be.
+      dataset: name of the data set.
+      shards: number of shards when complete.
     """
 
     path: pathlib.Path
@@ -41,24 +41,24 @@ class Folder:
 
     @property
     def work(self) -> pathlib.Path:
-        """Where the conversion keeps its own files."""
+        """Return the directory of the conversion's own files."""
         return self.path / "conversion"
 
     def shard(self, index: int) -> pathlib.Path:
-        """The file of a shard, whose name TFDS can parse."""
+        """Return the path of a shard, whose name TFDS can parse."""
         name = self.dataset.replace("-", "_")
         return self.path / f"{name}-{SPLIT}.array_record-{index:05}-of-{self.shards:05}"
 
     def begin(self, settings: dict[str, Any], *, overwrite: bool) -> None:
-        """Make the directory, or check that the conversion in it has the same settings.
+        """Create the directory, or check that the conversion in it has the same settings.
 
         Args:
           settings: JSON values, by the names of the options.
-          overwrite: begin again if it has others.
+          overwrite: delete a conversion with other settings.
 
         Raises:
-          ConfigError: the directory holds another conversion, or something else.
-          OSError: nothing can be written there.
+          ConfigError: the directory contains another conversion, or other files.
+          OSError: the directory is not writable.
         """
         path = self.work / "settings.json"
         if path.exists():
@@ -78,10 +78,10 @@ class Folder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other conversions out, and remove what killed ones left behind.
+        """Keep other conversions out, and remove partial files that killed conversions left.
 
         Raises:
-          OSError: another one is running, or the directory cannot be made.
+          OSError: another conversion is running, or the directory cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -102,11 +102,11 @@ class Folder:
             os.close(descriptor)
 
     def part(self, index: int) -> pathlib.Path:
-        """A temporary name for a shard that is being written."""
+        """Return a temporary path for a shard that is being written."""
         return self.work / f".{index:05}.{os.getpid()}.part"
 
     def commit(self, index: int, part: pathlib.Path, report: Report, hashes: np.ndarray) -> None:
-        """Give a whole shard its name; its report, written last, says that it is whole."""
+        """Rename a complete shard to its final name; its report, written last, marks it so."""
         with part.open("rb") as file:
             os.fsync(file.fileno())
         self._report(index).unlink(missing_ok=True)
@@ -115,7 +115,7 @@ class Folder:
         write_json(self._report(index), report.as_json())
 
     def report_of(self, index: int) -> Report | None:
-        """The report of a whole shard; None if there is none."""
+        """Return the report of a complete shard, or None for a shard that is not complete."""
         try:
             report = Report.from_json(json.loads(self._report(index).read_text(encoding="utf-8")))
             return report if self.shard(index).stat().st_size == report.bytes else None
@@ -123,7 +123,7 @@ class Folder:
             return None
 
     def duplicate_targets(self) -> int:
-        """How many pairs have the same published target as an earlier one."""
+        """Count the pairs whose published target equals the target of an earlier pair."""
         paths = [self.work / f"{index:05}.npy" for index in range(self.shards)]
         hashes = np.concatenate([np.load(path) for path in paths])
         return len(hashes) - len(np.unique(hashes))
@@ -132,13 +132,14 @@ class Folder:
         return self.work / f"{index:05}.json"
 
     def _remove(self) -> None:
-        (self.path / METADATA).unlink(missing_ok=True)  # first, so that what is left is no store
+        # First, so that the remaining files are never taken for a store.
+        (self.path / METADATA).unlink(missing_ok=True)
         for path in self.path.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _changed(settings: dict[str, Any], earlier: dict[str, Any]) -> str:
-    """Settings that were others, as words."""
+    """Describe the settings that differ from the earlier settings."""
     return ", ".join(
         f"{name}={earlier.get(name)} instead of {value}"
         for name, value in settings.items()

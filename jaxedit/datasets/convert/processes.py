@@ -1,4 +1,4 @@
-"""Shards written by several processes at once, each by a new one, which never sees jax."""
+"""Writing of shards by several processes at once, each a new process that never imports jax."""
 
 import multiprocessing
 import os
@@ -13,11 +13,11 @@ from jaxedit.datasets.convert.shard import Job, write_shard
 
 
 def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) -> None:
-    """Write all shards; the first that fails ends the others.
+    """Write all shards; the first failure ends all processes.
 
     Args:
-      jobs: one for each shard.
-      workers: how many to write at a time; with one, this process does.
+      jobs: a job for each shard.
+      workers: number of processes; with 1, the calling process writes the shards.
       seen: called after each published piece.
 
     Raises:
@@ -40,7 +40,7 @@ def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) 
                 process, job = running[connection]
                 try:
                     message = connection.recv()
-                except EOFError:  # it has ended
+                except EOFError:  # the process has ended without a message
                     message = OSError("its process was killed; out of memory? run again")
                 if isinstance(message, OSError):
                     raise OSError(f"shard {job.index}: {message}") from message
@@ -55,12 +55,12 @@ def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) 
 
 
 def _start(job: Job) -> tuple[Connection, BaseProcess]:
-    """A process that writes a shard, and where its messages come from."""
+    """Start a process that writes a shard; return the connection for messages, and the process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(job, theirs), daemon=True)
-    # Ctrl-C reaches all processes of a terminal: only this one answers. The mask is inherited, but
-    # not by a process whose start also starts the tracker.
+    # Ctrl-C is sent to all processes of a terminal; only the parent should react. A child inherits
+    # the signal mask, unless its start also starts the resource tracker.
     resource_tracker.ensure_running()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -72,7 +72,7 @@ def _start(job: Job) -> tuple[Connection, BaseProcess]:
 
 
 def _end(connection: Connection, process: BaseProcess) -> None:
-    """End a process, if it has not ended, and free what it takes."""
+    """End a process if it is still running, and free its resources."""
     process.kill()
     process.join()
     process.close()
@@ -80,16 +80,16 @@ def _end(connection: Connection, process: BaseProcess) -> None:
 
 
 def _work(job: Job, connection: Connection) -> None:
-    """Write a shard; sends True after each piece, None at the end, or the error that ended it."""
+    """Write a shard; send True after each piece, None at the end, or the error that ended it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         write_shard(job, lambda: connection.send(True))
         connection.send(None)
-    except Exception as error:  # whatever it is, the parent tells it
+    except Exception as error:  # the parent reports any error
         connection.send(error if isinstance(error, OSError) else OSError(f"{error!r}"))
 
 
 def _end_with_parent() -> None:
-    """End this process once its parent was killed, so that it does not write on unseen."""
+    """End this process when its parent is killed, so that it does not continue to write."""
     wait([multiprocessing.parent_process().sentinel])
     os._exit(1)

@@ -1,4 +1,4 @@
-"""What became of published rows: counts that add up over the shards of a store."""
+"""The report of a conversion: counts of rows that add up over the shards of a store."""
 
 import collections
 import dataclasses
@@ -9,22 +9,22 @@ from typing import Any
 
 from jaxedit.atomic_write import atomic_write
 
-_NAMED = 3  # rows of each reason that a report names
+_NAMED = 3  # number of example rows for each reason
 
 
 @dataclasses.dataclass
 class Report:
-    """Counts of one shard, or of a store.
+    """Counts for a shard, or for a store.
 
     Attributes:
-      pairs: written.
-      dropped: number of rows by reason.
-      examples: by reason, the keys of the first few of them.
+      pairs: number of pairs written.
+      dropped: number of dropped rows by reason.
+      examples: by reason, the keys of the first few dropped rows.
       tasks: number of pairs by task.
-      masks: pairs that have one.
-      reshaped: pairs whose target had other proportions than its source, which it took.
-      bytes: of the shards.
-      unreadable: one line about each published piece that could not be read to its end.
+      masks: number of pairs with a mask.
+      reshaped: number of pairs whose target had other proportions than its source and was resized.
+      bytes: size of the shards.
+      unreadable: a line for each published piece that could not be read to its end.
     """
 
     pairs: int = 0
@@ -38,28 +38,28 @@ class Report:
 
     @property
     def rows(self) -> int:
-        """Published rows that were read."""
+        """Return the number of published rows that were read."""
         return self.pairs + self.dropped.total()
 
     def drop(self, key: str, reason: str) -> None:
-        """Count a row that is not a pair to train on."""
+        """Count a row that is not a pair for training."""
         self.dropped[reason] += 1
         named = self.examples.setdefault(reason, [])
         if len(named) < _NAMED:
             named.append(key)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON values, the most frequent first."""
+        """Return the report as JSON values; most frequent reasons and tasks first."""
         return vars(self) | {name: dict(getattr(self, name).most_common()) for name in _COUNTERS}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Report":
-        """What `as_json` gave."""
+        """Return the report that `as_json` converted."""
         return cls(**values | {name: collections.Counter(values[name]) for name in _COUNTERS})
 
     @classmethod
     def total(cls, reports: Iterable["Report"]) -> "Report":
-        """The sum, which names the first rows."""
+        """Add up reports; the sum names the first rows."""
         whole = cls()
         for report in reports:
             whole.pairs += report.pairs
@@ -74,7 +74,7 @@ class Report:
         return whole
 
     def summary(self) -> str:
-        """The counts as one line."""
+        """Return the counts as a line of text."""
         text = f"{self.pairs} pairs of {self.rows} rows, {self.bytes / 1e6:.1f} MB"
         reasons = (f"{count} {reason}" for reason, count in self.dropped.most_common())
         if self.reshaped:
@@ -86,10 +86,10 @@ _COUNTERS = ("dropped", "tasks")
 
 
 def write_json(path: pathlib.Path, values: Any) -> None:
-    """Replace a JSON file as a whole.
+    """Write a JSON file atomically.
 
     Raises:
-      OSError: it cannot be written.
+      OSError: the file cannot be written.
     """
     with atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

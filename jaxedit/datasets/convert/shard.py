@@ -1,4 +1,4 @@
-"""One shard of a store: its share of the published pieces, written by one process."""
+"""Writing of a shard of a store, by a single process."""
 
 import errno
 import hashlib
@@ -17,14 +17,14 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Job(NamedTuple):
-    """What a process needs to write one shard.
+    """What a process needs to write a shard.
 
     Attributes:
       published: the data set.
-      parts: its pieces that go into the shard.
-      folder: of the store.
-      index: of the shard.
-      store_px: see `pictures.convert`.
+      parts: the published pieces that go into the shard.
+      folder: directory of the store.
+      index: number of the shard.
+      store_px: see `store_pictures.convert`.
     """
 
     published: Published
@@ -35,14 +35,14 @@ class Job(NamedTuple):
 
 
 def write_shard(job: Job, seen: Callable[[], object]) -> None:
-    """Write a shard and its report; a shard that fails leaves nothing behind.
+    """Write a shard and its report; a failure leaves no files behind.
 
     Args:
-      job: which shard.
-      seen: called after each piece, after the last one when the shard is whole.
+      job: the shard to write.
+      seen: called after each piece, for the last piece when the shard is complete.
 
     Raises:
-      OSError: it cannot be written, for example because the disk is full.
+      OSError: the shard cannot be written, for example because the disk is full.
     """
     from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
@@ -64,16 +64,16 @@ def write_shard(job: Job, seen: Callable[[], object]) -> None:
         reader.close()
         job.folder.commit(job.index, part, report, np.array(hashes, np.uint64))
         seen()
-    except RuntimeError as error:  # how ArrayRecord reports what the system says
+    except RuntimeError as error:  # ArrayRecord's type for errors of the operating system
         raise OSError(f"{job.folder.path}: {str(error).split(';')[0]}") from error
     finally:
         part.unlink(missing_ok=True)
 
 
 def _records(job: Job, piece: Any, report: Report) -> Iterator[tuple[record.Record, bytes]]:
-    """Yield the pairs of a published piece and their bytes; count them and what is dropped.
+    """Yield the pairs of a published piece and their bytes; count pairs and dropped rows.
 
-    Whatever is wrong with a row costs that row alone.
+    An error in a row drops only that row.
     """
     features = record.features(keeps_labels=job.published.keeps_labels)
     for row in _rows(job.published, piece, report):
@@ -90,7 +90,7 @@ def _records(job: Job, piece: Any, report: Report) -> Iterator[tuple[record.Reco
                 encoded = record.encode(stored, features)
             except store_pictures.Unusable as error:
                 report.drop(row.key, str(error))
-            except ValueError as error:  # of a text or a picture that nobody foresaw
+            except ValueError as error:  # an unforeseen error in a text or picture
                 report.drop(row.key, f"not converted ({type(error).__name__})")
             else:
                 report.pairs += 1
@@ -101,7 +101,7 @@ def _records(job: Job, piece: Any, report: Report) -> Iterator[tuple[record.Reco
 
 
 def _rows(published: Published, piece: Any, report: Report) -> Iterator[Example | Drop]:
-    """The rows of a piece as far as they can be read."""
+    """Yield the rows of a piece until the end, or until the piece cannot be read."""
     try:
         yield from published.read(piece)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The pictures of a published pair as a store keeps them: verified, upright, RGB, one size."""
+"""Conversion of a published pair's pictures for a store: verified, upright, RGB, of one size."""
 
 import io
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from jaxedit.data.pictures import mask_picture, photo
 from jaxedit.data.pictures.picture_file import TooLarge, UnknownFormat
 from jaxedit.datasets.readers.example import Example
 
-SHORTEST = 4  # pixels of a picture's short side
-NARROWEST = 8  # times the short side, of the long one
+SHORTEST = 4  # smallest short side of a picture, in pixels
+NARROWEST = 8  # largest ratio of the long side to the short side
 _JPEG = {"format": "JPEG", "quality": 95, "subsampling": "4:4:4"}
 _LANCZOS, _NEAREST = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
 
 
 class Unusable(ValueError):
-    """A picture cannot be used; the message is one of few, to count."""
+    """A picture cannot be used; the message is one of a few, so that reasons can be counted."""
 
 
 class Pictures(NamedTuple):
-    """Encoded pictures of one height and width.
+    """Encoded pictures of equal height and width.
 
     Attributes:
-      source: JPEG, or PNG of a label map.
+      source: JPEG, or PNG for a label map.
       target: JPEG.
       mask: one-channel PNG of 0 and 255, or None.
       orig_hw: (H, W) of the published source, upright.
@@ -39,16 +39,16 @@ class Pictures(NamedTuple):
 
 
 def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
-    """Decode, resize and encode what was published; no picture is made larger than its source.
+    """Decode, resize and encode the published pictures; the source is never enlarged.
 
     Args:
       example: a published pair.
-      store_px: the short side of larger pictures becomes this, by Lanczos. Target and mask take
-        the source's size, whatever their proportions.
-      keeps_labels: sources are label maps: nearest pixels, without loss.
+      store_px: largest short side of the source; larger sources are reduced (Lanczos). Target and
+        mask are resized to the source's size, whatever their proportions.
+      keeps_labels: whether sources are label maps: resized by nearest pixels, encoded without loss.
 
     Raises:
-      Unusable: a picture is damaged or has a size that is of no use.
+      Unusable: a picture is damaged, or too small or too narrow.
     """
     source = _decode(example.source, "source", photo.decode)
     target = _decode(example.target, "target", photo.decode)
@@ -68,13 +68,13 @@ def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
 
 
 def _proportions_differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether one picture is at least 2 % wider or narrower than the other, at equal heights."""
+    """Tell whether a picture is at least 2 % wider or narrower than another, at equal heights."""
     ratio = one[0] * other[1] / (one[1] * other[0])
     return not 0.98 < ratio < 1 / 0.98
 
 
 def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:
-    """(width, height) of a stored picture, whose short side is at most `store_px`."""
+    """Return (width, height) of a stored picture, whose short side is at most `store_px`."""
     short = min(size)
     return size if short <= store_px else tuple(round(n * store_px / short) for n in size)
 

@@ -1,4 +1,4 @@
-"""A published data set to a store: parallel, resumable, with a report of what was dropped."""
+"""Conversion of a published data set to a store: parallel, resumable, with a report of drops."""
 
 import dataclasses
 import hashlib
@@ -20,25 +20,25 @@ from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
 from jaxedit.progress import progress_bar
 
-_PARTS = 20  # published pieces of a shard, some thousand pairs
-_SPREAD = 16  # shards of a small data set, so that several processes share it
-MAX_SHARDS = 99_999  # five digits in their names
+_PARTS = 20  # published pieces per shard, a few thousand pairs
+_SPREAD = 16  # shards of a small data set, so that several processes share the work
+MAX_SHARDS = 99_999  # five digits in the file names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreConfig:
-    """What to convert.
+    """Settings of a conversion.
 
     Attributes:
       dataset: name of a published data set.
-      src: its directory.
-      out: the store's.
-      shards: of the store; 0: by the size of the data set.
-      workers: processes.
-      store_px: short side of stored pictures; smaller ones stay as they are.
+      src: directory of the data set.
+      out: directory of the store.
+      shards: number of shards; 0: chosen by the size of the data set.
+      workers: number of processes.
+      store_px: largest short side of stored pictures.
       scratch: where archives are unpacked; default: in `src`.
-      overwrite: begin again, even if there is a store.
-      skip_unreadable: make a store without the published pieces that cannot be read.
+      overwrite: start again, even if there is a store.
+      skip_unreadable: write a store without the published pieces that cannot be read.
     """
 
     dataset: str
@@ -64,67 +64,69 @@ class StoreConfig:
         )
 
 
-def convert(order: StoreConfig) -> Report:
-    """Make the store, or what is missing of it.
+def convert(config: StoreConfig) -> Report:
+    """Write the store, or its missing shards.
 
     Returns:
-      What became of the published rows.
+      The counts of converted and dropped rows.
 
     Raises:
       ConfigError: a setting is wrong, or there is nothing to store.
       OSError: a file cannot be written, or published pieces cannot be read.
     """
-    order.validate()
-    published = open_published(order.dataset, order.src, order.scratch)
+    config.validate()
+    published = open_published(config.dataset, config.src, config.scratch)
     parts = list(published.parts())
-    require(bool(parts), f"--src={order.src}: expected rows of {order.dataset}, found none")
-    shards = min(order.shards or _default_shards(len(parts)), len(parts))
-    folder = Folder(order.out, published.name, shards)
+    require(bool(parts), f"--src={config.src}: expected rows of {config.dataset}, found none")
+    shards = min(config.shards or _default_shards(len(parts)), len(parts))
+    folder = Folder(config.out, published.name, shards)
     with folder.locked():
-        folder.begin(_settings(order, parts, shards), overwrite=order.overwrite)
+        folder.begin(_settings(config, parts, shards), overwrite=config.overwrite)
         reports = [folder.report_of(index) for index in range(shards)]
         missing = [i for i, report in enumerate(reports) if not report or report.unreadable]
         if missing:
             (folder.path / METADATA).unlink(missing_ok=True)
-        else:  # the pictures may have changed since
-            print(f"{order.out}: converted before; --overwrite begins again", file=sys.stderr)
-        jobs = [Job(published, parts[i::shards], folder, i, order.store_px) for i in missing]
+        else:  # the published pictures may have changed in the meantime
+            print(
+                f"{config.out}: converted before; use --overwrite to start again", file=sys.stderr
+            )
+        jobs = [Job(published, parts[i::shards], folder, i, config.store_px) for i in missing]
         with progress_bar(f"pieces of {published.name}", len(parts)) as bar:
             bar.update(len(parts) - sum(len(job.parts) for job in jobs))
-            write_shards(jobs, min(order.workers, max(len(jobs), 1)), bar.update)
-        return _finish(order, folder, published)
+            write_shards(jobs, min(config.workers, max(len(jobs), 1)), bar.update)
+        return _finish(config, folder, published)
 
 
 def _default_shards(parts: int) -> int:
     return max(math.ceil(parts / _PARTS), min(parts, _SPREAD))
 
 
-def _settings(order: StoreConfig, parts: Sequence[Any], shards: int) -> dict[str, Any]:
-    """What must not change from one run of a conversion to the next."""
+def _settings(config: StoreConfig, parts: Sequence[Any], shards: int) -> dict[str, Any]:
+    """Return the settings that must not change when a conversion is resumed."""
     return {
-        "dataset": order.dataset,
-        "src": str(order.src.absolute()),
+        "dataset": config.dataset,
+        "src": str(config.src.absolute()),
         "shards": shards,
-        "store_px": order.store_px,
+        "store_px": config.store_px,
         "src_contents": hashlib.sha256(repr(parts).encode()).hexdigest()[:12],
         "version": record.VERSION,
     }
 
 
-def _finish(order: StoreConfig, folder: Folder, published: Published) -> Report:
-    """Add up the reports and, if the store is whole, write the metadata."""
+def _finish(config: StoreConfig, folder: Folder, published: Published) -> Report:
+    """Add up the reports and, if the store is complete, write the metadata."""
     reports = [folder.report_of(index) for index in range(folder.shards)]
     total = Report.total(reports)
     values = {"dataset": published.name, "rows": total.rows, **total.as_json()}
     values["duplicate_targets"] = folder.duplicate_targets()
     write_json(folder.path / "report.json", values)
-    if total.unreadable and not order.skip_unreadable:
+    if total.unreadable and not config.skip_unreadable:
         raise OSError(
             f"{len(total.unreadable)} published pieces cannot be read, the first: "
-            f"{total.unreadable[0]}; {folder.path / 'report.json'} names all. Repair them and run "
+            f"{total.unreadable[0]}; {folder.path / 'report.json'} lists all. Repair them and run "
             "again, or leave them out with --skip_unreadable"
         )
-    require(total.pairs > 0, f"--src={order.src}: nothing to store: {total.summary()}")
+    require(total.pairs > 0, f"--src={config.src}: nothing to store: {total.summary()}")
     _write_metadata(folder, published, reports)
     return total
 
@@ -143,7 +145,7 @@ def _write_metadata(folder: Folder, published: Published, reports: Sequence[Repo
             features=record.features(keeps_labels=published.keeps_labels),
             split_infos=[split],
             version=record.VERSION,
-            check_data=False,  # would need TensorFlow
+            check_data=False,  # the check would need TensorFlow
         )
     except OSError:
         (folder.path / METADATA).unlink(missing_ok=True)

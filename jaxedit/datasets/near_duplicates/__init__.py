@@ -1,1 +1,1 @@
-"""Training rows that show evaluation pictures, whole or their middle square."""
+"""Removal of training rows that show evaluation pictures, whole or their middle square."""

@@ -1,11 +1,11 @@
-"""Find training rows that show evaluation pictures, and keep training from them.
+"""Find training rows that show evaluation pictures, and exclude them from training.
 
     python -m jaxedit.datasets.near_duplicates --store=stores/multigen-depth --against=PIE-Bench
 
-A row goes if its published target is the same file as one of the pictures, or if its source or
-target, whole or its middle square, looks the same: 64-bit perceptual hashes with at most --distance
-different bits. The rows are listed in the store's drop.near_duplicates.jsonl, which training
-honours; delete the file to have them back.
+A row is excluded if its published target is the same file as one of the pictures, or if its source
+or target, whole or its middle square, looks the same: their 64-bit perceptual hashes differ in at
+most --distance bits. The rows are listed in the store's drop.near_duplicates.jsonl, which training
+skips; delete the file to include the rows again.
 Exit codes: 0 done; 2 bad input.
 """
 
@@ -20,12 +20,12 @@ from jaxedit.console import DONE, Parser, exit_code
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return its exit code."""
     return exit_code(lambda: _run(make_parser().parse_args(argv)))
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
+    """Return the parser of all arguments of the command."""
     parser = Parser(
         prog="python -m jaxedit.datasets.near_duplicates",
         usage="python -m jaxedit.datasets.near_duplicates --store=DIR --against=DIR [options]",

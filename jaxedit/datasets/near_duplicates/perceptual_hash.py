@@ -1,9 +1,8 @@
-"""64 bits that change little when a picture is resized, compressed or brightened.
+"""Perceptual hashes: 64 bits that change little when a picture is resized or compressed.
 
-The bits are pHash (Zauner 2010), which the package `imagehash` computes. Pictures are shrunk here,
-by averaging boxes: that is three times faster than imagehash's own Lanczos filter, and fewer bits
-differ between copies of a picture. Hashes are those of earlier versions but for pictures of one
-colour, of which only the mean's bit is set now.
+The bits are pHash (Zauner 2010), which the package `imagehash` computes. Pictures are reduced here
+first, by averaging boxes, which is three times faster than imagehash's own Lanczos filter; and
+fewer bits differ between copies of a picture.
 """
 
 import types
@@ -13,7 +12,7 @@ from PIL import Image
 
 from jaxedit.config import ConfigError
 
-_SIDE = 32  # pixels that the hash is computed of
+_SIDE = 32  # pixels, side of the picture that is hashed
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -34,10 +33,10 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def hashes(image: Image.Image) -> set[int]:
-    """Return the hashes of a picture and of its middle square, which evaluations often cut out."""
+    """Return the hashes of a picture and of its middle square, which evaluations often use."""
     side = min(image.size)
     left, top = ((n - side) // 2 for n in image.size)
-    grey = np.asarray(image.convert("L"))  # Pillow itself cuts no large pictures
+    grey = np.asarray(image.convert("L"))  # Pillow cannot crop very large pictures
     square = Image.fromarray(grey[top : top + side, left : left + side])
     return {perceptual_hash(image), perceptual_hash(square)}
 

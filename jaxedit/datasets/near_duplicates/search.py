@@ -1,4 +1,4 @@
-"""Finds the rows of a store that show one of the evaluation pictures."""
+"""The search for the rows of a store that show an evaluation picture."""
 
 import concurrent.futures
 import hashlib
@@ -19,11 +19,11 @@ from jaxedit.datasets.near_duplicates.perceptual_hash import hashes, import_imag
 from jaxedit.progress import progress_bar
 
 _BLOCK = 256  # rows that a thread takes at a time
-_SMALL = (64, 64)  # pixels at least, of a JPEG picture that is only hashed
+_SMALL = (64, 64)  # smallest size to which the JPEG decoder may reduce a picture for hashing
 
 
 class Pictures:
-    """Evaluation pictures: what is left of them to compare with."""
+    """The hashes of evaluation pictures."""
 
     def __init__(self, places: Sequence[pathlib.Path]) -> None:
         """Hash all pictures; those that cannot be read are named on stderr.
@@ -35,7 +35,7 @@ class Pictures:
           ConfigError: a place has no picture, or is a damaged store; imagehash is not installed.
           OSError: a row of a store is damaged.
         """
-        import_imagehash()  # else each picture would be named as one that cannot be read
+        import_imagehash()  # fail here: errors below are taken for unreadable pictures
         self.names: list[str] = []
         self._of_file: dict[str, int] = {}  # SHA-256 of a file -> its picture
         bits: list[int] = []
@@ -51,10 +51,11 @@ class Pictures:
         self._bits, self._owners = np.array(bits, np.uint64), owners
 
     def match(self, record: Record, distance: int) -> str:
-        """Which of these pictures a record shows, or "".
+        """Say which of these pictures a record shows, or return "".
 
         Args:
-          distance: of 64 bits, that may differ.
+          record: a record of a store.
+          distance: number of bits, of 64, that may differ.
         """
         same = self._of_file.get(record.target_sha256)
         if same is not None:
@@ -68,7 +69,7 @@ class Pictures:
 
 
 def find(store: Store, pictures: Pictures, *, distance: int, threads: int) -> list[Dropped]:
-    """The rows of a store that show one of the pictures, in order.
+    """Return the rows of a store that show one of the pictures, in order.
 
     Raises:
       OSError: a row is damaged.
@@ -92,7 +93,7 @@ def find(store: Store, pictures: Pictures, *, distance: int, threads: int) -> li
 
 
 def hashes_of(record: Record) -> set[int]:
-    """Of the target and, if it is a photo, of the source."""
+    """Return the hashes of the target and, if the source is a photo, of the source."""
     is_photo = record.task in ("edit", "recon")
     return {
         bits

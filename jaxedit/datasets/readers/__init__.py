@@ -1,4 +1,4 @@
-"""Published data sets in their own layouts on a local disk, by name."""
+"""Readers of published data sets in their own layouts on a local disk, by name."""
 
 import importlib
 import inspect
@@ -29,16 +29,16 @@ DATASETS: dict[str, str] = {
 def open_published(
     name: str, directory: str | os.PathLike, scratch: str | os.PathLike | None = None
 ) -> Published:
-    """A data set of `DATASETS` as it lies in a directory.
+    """Open a data set of `DATASETS`.
 
     Args:
-      name: of the data set.
-      directory: where it lies.
+      name: name of the data set.
+      directory: the downloaded data set.
       scratch: where archives are unpacked or indexed; default: in the directory.
 
-    Raises:
-      ConfigError: the name is unknown, the directory has not the published layout, or the data set
-        has no archives to unpack.
+    Raises: ConfigError: the name is unknown, the directory does not have the published layout, or
+      `scratch`
+        is given for a data set without archives.
     """
     require(name in DATASETS, f"--dataset={name}: expected one of {', '.join(DATASETS)}")
     module, opener = DATASETS[name].split(":")

@@ -9,7 +9,7 @@ from typing import Any
 from jaxedit.datasets.readers.example import Drop, Example
 from jaxedit.datasets.readers.parquet_files import ParquetSet, picture, text
 
-# Their kinds among PIE-Bench's types; the others have no counterpart.
+# AnyEdit's kind -> PIE-Bench's type; the other kinds have no counterpart.
 _EDIT_TYPES = {
     "replace": 1,
     "add": 2,
@@ -24,10 +24,10 @@ _EDIT_TYPES = {
 
 
 class AnyEdit(ParquetSet):
-    """AnyEdit; rows whose edit is told by a second picture are dropped.
+    """AnyEdit without the rows whose edit needs a second input picture.
 
-    The files are grouped by kind, and the first ones are only `visual_depth`: a few of them are no
-    sample of the whole.
+    The files are grouped by kind, and the first files contain only `visual_depth`: a few files are
+    not a sample of the whole.
     """
 
     name = "anyedit"
@@ -44,9 +44,9 @@ class AnyEdit(ParquetSet):
     }
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
-        """One row; its kind is given as PIE-Bench's where there is one."""
+        """Return a row as a pair, with PIE-Bench's edit type if the kind has a counterpart."""
         kind, second = text(row.get("edit_type_raw")), row.get("second")
-        named = text(second) not in ("", "None")  # as a path; "None" is how they write none
+        named = text(second) not in ("", "None")  # a path; "None" stands for no path
         if picture(second) or named or kind.startswith("visual_"):
             return Drop(key, "several inputs")
         result = super().example(key, row)

@@ -7,9 +7,9 @@ from jaxedit.datasets.readers.parquet_files import ParquetSet
 
 
 class CocoStuff(ParquetSet):
-    """Captioned_COCOStuff: the map in palette colours to `image` by its caption `prompt`.
+    """Captioned_COCOStuff: from the map in palette colours to `image`, with the caption `prompt`.
 
-    `panoptic_seg_map`, the labels themselves, is for evaluation.
+    `panoptic_seg_map`, the labels themselves, is for evaluation only.
     """
 
     name = "cocostuff"

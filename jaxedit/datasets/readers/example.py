@@ -1,22 +1,21 @@
-"""What a reader of a published data set gives: pairs as they lie on disk, not yet decoded."""
+"""The interface of readers: published pairs with encoded pictures."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class Example(NamedTuple):
-    """One published pair.
+    """A published pair.
 
-    Attributes:
-      key: unique in the data set, stable from run to run.
-      source, target: encoded pictures, as published.
-      instruction: the edit's text; for maps the caption of the target.
-      mask: encoded picture, white where the edit may change pixels; None if not published.
-      group: pairs that must stay together in one split, for example a conversation; default: alone.
+    Attributes: key: unique in the data set, stable from run to run. source, target: encoded
+      pictures, as published. instruction: the edit instruction; for maps the caption of the target.
+      mask: encoded picture, white where the edit may change pixels; None if not published. group:
+      name shared by pairs that must stay in one split, for example a conversation; default: the
+        pair is a group by itself.
       task: edit, depth, canny, segmentation, hed or recon.
       edit_type: PIE-Bench's 0 ... 9, or -1.
-      edit_type_raw: the data set's own word for it.
-      turn: 1, 2, ... in a conversation, 0 outside.
+      edit_type_raw: the edit type in the data set's own words.
+      turn: 1, 2, ... in a conversation, 0 otherwise.
       source_caption, target_caption: what the pictures show, or "".
       score: the data set's own quality score, or -1.
     """
@@ -37,27 +36,28 @@ class Example(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A published row that is not a pair to train on; `reason` is one of few words, to count."""
+    """A published row that is not a pair for training; `reason` is one of a few texts, to count."""
 
     key: str
     reason: str
 
 
+@runtime_checkable
 class Published(Protocol):
     """A data set in its published layout.
 
-    Made from its directory, which is checked at once: ConfigError says which file is missing.
-    Picklable: worker processes get copies.
+    The constructor checks the directory; its ConfigError says which file is missing. Instances are
+    picklable: worker processes get copies.
     """
 
-    name: str  # of the data set; the first part of every id
-    keeps_labels: bool  # sources are label maps, which JPEG would damage
+    name: str  # name of the data set; the first part of every id
+    keeps_labels: bool  # whether sources are label maps, which JPEG would damage
 
     def parts(self) -> Sequence[Any]:
-        """The data set cut into picklable pieces of some hundred rows, always the same ones."""
+        """Return the data set as picklable pieces of a few hundred rows, always the same pieces."""
 
     def read(self, part: Any) -> Iterator[Example | Drop]:
-        """The rows of one piece in order; a damaged row is a `Drop`, never an exception.
+        """Yield the rows of a piece in order; a damaged row is a `Drop`, never an exception.
 
         Raises:
           OSError, ValueError: the whole piece cannot be read; the message names its file.

@@ -18,10 +18,10 @@ from jaxedit.datasets.readers.parquet_files import ERRORS, open_parquet
 from jaxedit.datasets.readers.picture_archive import Pictures, pair
 from jaxedit.datasets.readers.split_archive import Archive, archives_in
 
-_ROWS = 500  # of one part
+_ROWS = 500  # rows per part
 _COLUMNS = ["input_images", "output_images", "prompt"]
 _STEM = re.compile(r"(?P<task>.+?)(_(?P<part>part\d+))?")
-# Their tasks among PIE-Bench's types; the others are mixed.
+# ImgEdit's task -> PIE-Bench's type; the other tasks contain several types.
 _EDIT_TYPES = {
     "replace": 1,
     "add": 2,
@@ -33,13 +33,13 @@ _EDIT_TYPES = {
 
 
 class Rows(NamedTuple):
-    """Consecutive rows of one parquet file; no rows of a file that is damaged.
+    """Consecutive rows of a parquet file; none for a damaged file.
 
     Attributes:
       stem: the file's name without .parquet.
       first: number of the first row, from 0.
-      count: how many rows.
-      pictures: version of the archive, empty if it is not there.
+      count: number of rows.
+      pictures: version of the archive; empty if the archive is missing.
     """
 
     stem: str
@@ -49,10 +49,10 @@ class Rows(NamedTuple):
 
 
 class ImgEdit:
-    """The single-turn edits with one input and one output.
+    """The single-turn edits with a single input and a single output.
 
-    Conversations are not cut into pairs, for later rounds refer to earlier ones. Files of the set,
-    which has terabytes, may be missing.
+    Conversations are not split into pairs, because later turns refer to earlier turns. The set has
+    terabytes; some of its files may be missing.
     """
 
     name = "imgedit"
@@ -82,7 +82,7 @@ class ImgEdit:
         self._subsets = {stem: _subset(stem, singleturn, archives) for stem in stems}
 
     def parts(self) -> list[Rows]:
-        """Some hundred rows each. The first call indexes the archives."""
+        """Return parts of a few hundred rows. The first call indexes the archives."""
         parts = []
         for stem, subset in self._subsets.items():
             subset.prepare()
@@ -90,7 +90,7 @@ class ImgEdit:
         return parts
 
     def read(self, part: Rows) -> Iterator[Example | Drop]:
-        """The pairs of some rows.
+        """Yield the pairs of a part.
 
         Raises:
           ValueError: the parquet file is damaged or has other columns; the message names it.
@@ -127,10 +127,10 @@ class ImgEdit:
 
 
 class _Subset(Pictures):
-    """The pictures of one parquet file.
+    """The pictures of a parquet file.
 
     The first component of a path may differ from the folder in the archive, and both from the
-    archive's name; a path may also be a bare file name.
+    archive's name; a path may also be only a file name.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class _Subset(Pictures):
 def _subset(stem: str, singleturn: pathlib.Path, archives: Mapping[str, Archive]) -> _Subset:
     names = archive_names(stem)
     match = _STEM.fullmatch(stem)
-    # Folders in archives that are named after neither the archive nor the paths.
+    # Folders in archives whose names are neither the archive's nor in the paths.
     inside = [match["part"]] if match["task"] == "action" else []
     inside += ["results"] if stem == "replace_part0" else []
     folders = [singleturn / name for name in (*names, *inside)]
@@ -162,23 +162,23 @@ def _subset(stem: str, singleturn: pathlib.Path, archives: Mapping[str, Archive]
 
 
 def archive_names(stem: str) -> list[str]:
-    """The names that the archive of a parquet file may have, without ".tar".
+    """Return the names that the archive of a parquet file may have, without ".tar".
 
     Args:
-      stem: of the parquet file, for example "add_part0".
+      stem: name of the parquet file without its ending, for example "add_part0".
     """
     match = _STEM.fullmatch(stem)
     task, part = match["task"], match["part"] or ""
     if task in ("reference_extract", "reference_replace"):
         task = "extract_and_visualedit"
-    if task == "compose":  # the hybrid edits before they were renamed
+    if task == "compose":  # an older name of the hybrid edits
         task = "hybrid"
     plain = f"{task}_{part}".rstrip("_")
     return [plain, f"results_{plain}", f"results_{task}_laion_{part}".rstrip("_")]
 
 
 def _table(path: pathlib.Path) -> pa.Table | None:
-    """Paths and prompts of a parquet file, or None if it has conversations."""
+    """Return paths and instructions of a parquet file, or None if it contains conversations."""
     try:
         with open_parquet(path) as file:
             names = file.schema_arrow.names
@@ -195,7 +195,7 @@ def _cut(folder: pathlib.Path, stem: str, version: str) -> list[Rows]:
         with open_parquet(folder / f"{stem}.parquet") as file:
             count = file.metadata.num_rows
     except ERRORS:
-        return [Rows(stem, 0, 0, version)]  # reading it says what is wrong
+        return [Rows(stem, 0, 0, version)]  # reading this part reports the error
     return [
         Rows(stem, first, min(_ROWS, count - first), version) for first in range(0, count, _ROWS)
     ]

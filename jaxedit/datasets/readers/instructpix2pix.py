@@ -1,4 +1,4 @@
-"""InstructPix2Pix: edits that Stable Diffusion made with prompt-to-prompt.
+"""InstructPix2Pix: edits made by Stable Diffusion with prompt-to-prompt.
 
 Source: Brooks et al. 2023; instruct-pix2pix.eecs.berkeley.edu (folders) and
 timbrooks/instructpix2pix-clip-filtered on the Hub (parquet).
@@ -15,15 +15,15 @@ from jaxedit.datasets.readers.example import Drop, Example, Published
 from jaxedit.datasets.readers.parquet_files import ParquetSet
 from jaxedit.datasets.readers.picture_archive import Pictures, pair
 
-_PROMPTS = 200  # of one part; each has up to four pairs
-_TRAIN = 0.9  # of the prompts, the first in the list
+_PROMPTS = 200  # prompts per part; each has up to four pairs
+_TRAIN = 0.9  # share of the prompts for training, from the start of the list
 
 
 def open_instructpix2pix(directory: str | os.PathLike) -> Published:
-    """The data set, as folders or as parquet files.
+    """Open the data set, as folders or as parquet files.
 
     Raises:
-      ConfigError: the directory has neither.
+      ConfigError: the directory contains neither.
     """
     directory = pathlib.Path(directory)
     if (directory / "seeds.json").is_file():
@@ -38,7 +38,7 @@ def open_instructpix2pix(directory: str | os.PathLike) -> Published:
 
 
 class HubFiles(ParquetSet):
-    """The clip-filtered set as the Hub has it; it has no split."""
+    """The clip-filtered set as published on the Hub, which has no split."""
 
     name = "instructpix2pix"
     needs = {
@@ -55,7 +55,7 @@ class Prompts(NamedTuple):
     Attributes:
       first: index of the first entry.
       entries: each [folder, [seed, ...]].
-      is_held_out: published for validation and test.
+      is_held_out: whether the entries are in the published validation or test split.
     """
 
     first: int
@@ -66,8 +66,8 @@ class Prompts(NamedTuple):
 class Folders:
     """`seeds.json`, and in each folder `prompt.json`, `<seed>_0.jpg` and `<seed>_1.jpg`.
 
-    All seeds of a prompt are pairs, where the published loader draws one each time. The last tenth
-    of the prompts is left out: validation and test of the published split.
+    All seeds of a prompt are pairs; the published loader draws a random seed each time. The last
+    tenth of the prompts, the published validation and test splits, is left out.
     """
 
     name = "instructpix2pix"
@@ -85,7 +85,7 @@ class Folders:
         self._files = Pictures([directory], [])
 
     def parts(self) -> list[Prompts]:
-        """Some hundred prompts each.
+        """Return parts of a few hundred prompts.
 
         Raises:
           ConfigError: seeds.json is damaged.
@@ -103,7 +103,7 @@ class Folders:
         ]
 
     def read(self, part: Prompts) -> Iterator[Example | Drop]:
-        """The pairs of some prompts."""
+        """Yield the pairs of a part."""
         for number, entry in enumerate(part.entries, part.first):
             match entry:
                 case [str(folder), list(seeds)]:

@@ -1,7 +1,7 @@
-"""MagicBrush, 10 thousand edits by hand in up to three turns.
+"""MagicBrush, 10 thousand manual edits in up to three turns.
 
-Source: osunlp/MagicBrush on the Hub (8,807 training rows); Zhang et al. 2023. Its test set comes
-as an archive with a password and must not be passed on.
+Source: osunlp/MagicBrush on the Hub (8,807 training rows); Zhang et al. 2023. Its test set is
+published as an archive with a password and must not be passed on.
 """
 
 import io
@@ -19,8 +19,8 @@ from jaxedit.datasets.readers.parquet_files import ParquetSet
 class MagicBrush(ParquetSet):
     """MagicBrush's training rows.
 
-    The source of a later turn is the target of the turn before, so turns are pairs as they stand,
-    and the turns of a picture are one group.
+    The source of a later turn is the target of the turn before, so that each turn is a pair; the
+    turns of a picture are a group.
     """
 
     name = "magicbrush"
@@ -28,7 +28,7 @@ class MagicBrush(ParquetSet):
     extras = {"mask": ("mask_img",), "group": ("img_id",), "turn": ("turn_index",)}
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
-        """One row, its mask turned into white where it may change."""
+        """Return a row as a pair, its mask white where the edit may change pixels."""
         result = super().example(key, row)
         if isinstance(result, Drop) or result.mask is None:
             return result
@@ -36,19 +36,19 @@ class MagicBrush(ParquetSet):
 
 
 def white_mask(encoded: bytes) -> bytes | None:
-    """A mask as MagicBrush publishes them, turned into a grey picture, white where to edit.
+    """Convert a mask as published by MagicBrush to grey: white where the edit may change pixels.
 
-    Published is the picture itself with the region cut out: transparent, or painted black where the
-    transparency was lost. Its bright pixels say nothing.
+    Published is the picture itself with the region cut out: transparent, or black where the
+    transparency was lost. Other pixels have no meaning.
 
     Returns:
-      A PNG; None if no region is marked; what was given if it is not a picture.
+      A PNG; None if no region is marked; the input if it is not a picture.
 
     Source: the authors' answer in OSU-NLP-Group/MagicBrush, issue 10.
     """
     try:
         pixels = np.asarray(picture_file.load(io.BytesIO(encoded), "mask").convert("RGBA"))
-    except ValueError:  # whoever decodes the mask reports it
+    except ValueError:  # reported when the mask is decoded for the store
         return encoded
     alpha = pixels[..., 3]
     region = 255 - alpha if alpha.min() < 255 else 255 * (pixels[..., :3] == 0).all(-1)

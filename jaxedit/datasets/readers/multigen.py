@@ -1,7 +1,7 @@
-"""MultiGen-20M, pictures with their depth maps or edges, as in ControlNet++.
+"""MultiGen-20M, pictures with their depth maps or edges, as used by ControlNet++.
 
-The training files contain pictures of the evaluation sets: drop near duplicates before FID is
-reported.
+The training files contain pictures of the evaluation sets: drop near duplicates before reporting
+FID.
 
 Sources: limingcv/MultiGen-20M_depth (2,810,604 rows) and limingcv/MultiGen-20M_train on the Hub;
 ControlNet++ (Li et al. 2024).
@@ -11,7 +11,7 @@ from jaxedit.datasets.readers.parquet_files import ParquetSet
 
 
 class MultiGenDepth(ParquetSet):
-    """MultiGen-20M_depth: `control_depth` to `image` by the caption `text`."""
+    """MultiGen-20M_depth: from `control_depth` to `image`, with the caption `text`."""
 
     name = "multigen-depth"
     task = "depth"
@@ -19,9 +19,9 @@ class MultiGenDepth(ParquetSet):
 
 
 class MultiGenCanny(ParquetSet):
-    """MultiGen-20M_train: its own `canny` to `image` by the caption `text`.
+    """MultiGen-20M_train: from its own edges `canny` to `image`, with the caption `text`.
 
-    EditAR instead computes edges from the targets of MultiGen-20M_depth.
+    EditAR does not use these edges; it computes edges from the targets of MultiGen-20M_depth.
     """
 
     name = "multigen-canny"

@@ -1,4 +1,4 @@
-"""OmniEdit, 1.2 million edits of six kinds by specialist models.
+"""OmniEdit, 1.2 million edits of six kinds, made by specialist models.
 
 Source: TIGER-Lab/OmniEdit-Filtered-1.2M on the Hub; Wei et al. 2024.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from jaxedit.datasets.readers.example import Drop, Example
 from jaxedit.datasets.readers.parquet_files import ParquetSet, text
 
-# Their tasks among PIE-Bench's types; the others are mixed.
+# OmniEdit's task -> PIE-Bench's type; the other tasks contain several types.
 _EDIT_TYPES = {"swap": 1, "addition": 2, "removal": 3, "style": 9}
 
 
@@ -26,7 +26,7 @@ class OmniEdit(ParquetSet):
     extras = {"edit_type_raw": ("task",), "score": ("o_score",)}
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
-        """One row; of its wordings of the same edit one is chosen by the key."""
+        """Return a row as a pair; of several wordings of the instruction, the key selects one."""
         value = row["instruction"]
         wordings = [x for x in value if text(x)] if isinstance(value, list) else [value]
         chosen = wordings[zlib.crc32(key.encode()) % len(wordings)] if wordings else ""

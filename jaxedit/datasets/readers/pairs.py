@@ -1,13 +1,13 @@
-"""Your own pairs, in any of three forms.
+"""A user's own pairs, in any of three forms.
 
-A folder with the same file names in all parts, whatever their endings:
+A folder with the same file names in all subfolders, with any endings:
 
     my_pairs/source/cat.jpg  my_pairs/target/cat.png  my_pairs/instruction/cat.txt
-    my_pairs/mask/cat.png    (where there are masks: white = edited)
+    my_pairs/mask/cat.png    (optional: white = edited)
 
-A .jsonl file, `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}` a line, or a
-.csv file with these names in its header. Both may add "mask" and "task"; paths are relative to the
-file. A folder that holds one such file stands for it.
+A .jsonl file with a line `{"source": "a.jpg", "target": "b.jpg", "instruction": "make it snow"}`
+for each pair, or a .csv file with these names in its header. Both may have the further columns
+"mask" and "task"; paths are relative to the file. A folder with such a file stands for the file.
 """
 
 import csv
@@ -21,22 +21,22 @@ from jaxedit.config import ConfigError, require
 from jaxedit.data import json_lines, prompts
 from jaxedit.datasets.readers.example import Drop, Example
 
-_ROWS = 200  # of a piece
+_ROWS = 200  # rows per piece
 _REQUIRED = ("source", "target", "instruction")
 _COLUMNS = (*_REQUIRED, "mask", "task")
 _MAPS = ("canny", "segmentation")  # tasks whose sources JPEG would damage
 
 
 class Pairs:
-    """Pairs of a folder, a .jsonl or a .csv file."""
+    """The pairs of a folder, a .jsonl or a .csv file."""
 
     name = "pairs"
 
     def __init__(self, directory: str | os.PathLike) -> None:
-        """Read the list of pairs, not the pictures.
+        """Read the list of pairs, but not the pictures.
 
         Raises:
-          ConfigError: nothing there is a list of pairs.
+          ConfigError: the directory or file is not a list of pairs.
         """
         path = pathlib.Path(directory)
         if path.is_dir():
@@ -52,22 +52,22 @@ class Pairs:
         maps = tasks & set(_MAPS)
         require(
             not maps or tasks == maps,
-            f"--src={path}: expected maps ({', '.join(sorted(maps))}) and other pairs in two "
-            "stores, for maps are kept without loss",
+            f"--src={path}: expected maps ({', '.join(sorted(maps))}) and other pairs in separate "
+            "stores, because maps are stored without loss",
         )
         self.keeps_labels = bool(maps)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the list: each process is sent its pieces of it."""
+        """Pickle without the list: each worker process receives its pieces separately."""
         return vars(self) | {"_rows": []}
 
     def parts(self) -> list[tuple["_Row", ...]]:
-        """The list in pieces."""
+        """Return the list in pieces."""
         starts = range(0, len(self._rows), _ROWS)
         return [tuple(self._rows[start : start + _ROWS]) for start in starts]
 
     def read(self, part: tuple["_Row", ...]) -> Iterator[Example | Drop]:
-        """The pairs of a piece."""
+        """Yield the pairs of a piece."""
         for row in part:
             yield Drop(row.key, row.fault) if row.fault else self._example(row)
 
@@ -92,7 +92,7 @@ class Pairs:
 
 
 class _Row(NamedTuple):
-    """A pair as it is listed: texts by column, or why it is no pair."""
+    """A listed pair: texts by column, or the reason why the row is not a pair."""
 
     key: str
     values: dict[str, str]
@@ -146,7 +146,7 @@ def _folder(path: pathlib.Path) -> Iterator[_Row]:
 
 
 def _by_stem(directory: pathlib.Path) -> dict[str, str]:
-    """Names without endings -> paths relative to the folder above."""
+    """Return file names without endings -> paths relative to the parent folder."""
     paths: dict[str, str] = {}
     for path in directory.iterdir() if directory.is_dir() else ():
         if not path.name.startswith("."):
@@ -157,7 +157,7 @@ def _by_stem(directory: pathlib.Path) -> dict[str, str]:
 
 
 def _checked(key: str, values: dict[str, str]) -> _Row:
-    """A row, with its fault if it is no pair."""
+    """Return a row, with its fault if it is not a pair."""
     known = (*prompts.TASKS, "edit", "add_remove", "other", "")
     if set(values) - set(_COLUMNS):
         return _Row(key, {}, "unknown column")

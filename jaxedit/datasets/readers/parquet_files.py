@@ -1,4 +1,4 @@
-"""Data sets that the Hub publishes as parquet files, a row a pair, the pictures inside the rows."""
+"""Data sets published on the Hub as parquet files, with a pair and its pictures in each row."""
 
 import math
 import os
@@ -13,35 +13,34 @@ import pyarrow.parquet as pq
 from jaxedit.config import ConfigError, require
 from jaxedit.datasets.readers.example import Drop, Example
 
-# Older uploads end in a hash: train-00000-of-00002-5d1a9c0f4e3b2a17.parquet
+# Older file names end in a hash: train-00000-of-00002-5d1a9c0f4e3b2a17.parquet
 _SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")
-_BATCH = 16  # rows in memory at a time; a row may hold three pictures of some megabytes
-ERRORS = (pa.ArrowException, OSError, ValueError)  # of pyarrow at damaged files
+_BATCH = 16  # rows in memory at a time; a row may have three pictures of several megabytes
+ERRORS = (pa.ArrowException, OSError, ValueError)  # raised by pyarrow for damaged files
 
-Columns = Mapping[str, tuple[str, ...]]  # what a column holds: the names it may have
+Columns = Mapping[str, tuple[str, ...]]  # role of a column -> the names that it may have
 
 
 class Piece(NamedTuple):
-    """One row group of one file, which is named without its directory."""
+    """A row group of a file, which is named without its directory."""
 
     file: str
     row_group: int
 
 
 class ParquetSet:
-    """A data set in parquet files; a subclass says which columns hold what.
+    """A data set in parquet files; a subclass defines the roles of its columns.
 
-    Files are looked for in `data/` below the directory, as on the Hub, or in the directory itself.
-    Shards that are not there (`train-00003-of-00162.parquet` of 162) are not an error, for the
-    large sets are downloaded in part: each is a `Drop` with the reason "file missing".
+    Files are looked up in `data/` in the directory, as on the Hub, or in the directory itself.
+    Missing shards (such as `train-00003-of-00162.parquet` of 162) are not an error, because large
+    sets are often downloaded in part: each gives a `Drop` with the reason "file missing".
 
     Attributes:
       name, keeps_labels: see `Published`.
-      task: of every row.
-      splits: read, of those that are published; empty: all.
-      needs: columns without which there is no pair: source, target, instruction.
-      extras: columns that are used if they are there, named as the fields of `Example` or for the
-        subclass's own `example`.
+      task: task of every row.
+      splits: published splits to read; empty: all.
+      needs: required roles and their column names: source, target, instruction.
+      extras: optional roles, named as the fields of `Example` or for the subclass's own `example`.
     """
 
     name: ClassVar[str]
@@ -55,7 +54,7 @@ class ParquetSet:
         """Find the files and the columns.
 
         Raises:
-          ConfigError: no files of this data set, none is readable, or columns are missing.
+          ConfigError: no files of this data set, no readable file, or columns are missing.
         """
         self._directory, self._files = find_files(directory, self.splits)
         path, names = _first_schema(self._directory, self._files)
@@ -65,7 +64,7 @@ class ParquetSet:
             raise ConfigError(f"{path}: {self.name}: {error}") from error
 
     def parts(self) -> list[Piece]:
-        """The row groups of all files in order, one of each file that is missing or damaged."""
+        """Return the row groups of all files in order; a missing or damaged file counts as one."""
         return [
             Piece(file, group)
             for file in self._files
@@ -73,7 +72,7 @@ class ParquetSet:
         ]
 
     def read(self, part: Piece) -> Iterator[Example | Drop]:
-        """The rows of one row group; keys are `<file without .parquet>/<row in the file>`.
+        """Yield the rows of a row group, with keys `<file without .parquet>/<row in the file>`.
 
         Raises:
           ValueError: the file is damaged or lacks a column; the message names it.
@@ -88,7 +87,7 @@ class ParquetSet:
             yield Drop(key, "unreadable row") if row is None else self.example(key, row)
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
-        """One row, given by what its columns hold, as a pair."""
+        """Return a row, given as a value for each role, as a pair."""
         source, target = picture(row["source"]), picture(row["target"])
         instruction = text(row["instruction"])
         if source is None or target is None:
@@ -117,13 +116,13 @@ class ParquetSet:
 
 
 def picture(value: Any) -> bytes | None:
-    """The encoded picture of a Hub image column, {"bytes", "path"}, or of a plain binary one."""
+    """Return the encoded picture of an image column {"bytes", "path"} or a binary column."""
     data = value.get("bytes") if isinstance(value, dict) else value
     return data if isinstance(data, bytes) and data else None
 
 
 def text(value: Any) -> str:
-    """A text unchanged, the first that is not blank of a list, or "" if there is none."""
+    """Return a text, the first text of a list that is not blank, or "" if there is none."""
     texts = value if isinstance(value, list) else [value]
     return next((x for x in texts if isinstance(x, str) and x.strip()), "")
 
@@ -131,17 +130,17 @@ def text(value: Any) -> str:
 def find_files(
     directory: str | os.PathLike, splits: Collection[str]
 ) -> tuple[pathlib.Path, list[str]]:
-    """The directory that holds the shards, and their names in order.
+    """Return the directory of the shards, and the names of all shards in order.
 
     Args:
       directory: the downloaded repository.
-      splits: names of the shards' first part; empty: any.
+      splits: first parts of the shards' names; empty: any.
 
     Returns:
-      Names include those of shards that should be there by the count in the others' names.
+      The names include missing shards, whose number is known from the other names.
 
     Raises:
-      ConfigError: there is not one shard.
+      ConfigError: there are no shards.
     """
     directory = pathlib.Path(directory)
     require(directory.is_dir(), f"{directory}: expected the directory of a downloaded data set")
@@ -165,10 +164,10 @@ def find_files(
 
 
 def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> dict[str, str]:
-    """What is held -> its column: the first of the names it may have; absent extras are left out.
+    """Return role -> column: the first of the role's names that exists; extras may be missing.
 
     Raises:
-      ConfigError: what is needed is not there.
+      ConfigError: a required column does not exist.
     """
     chosen = {}
     for role, options in {**needs, **extras}.items():
@@ -185,12 +184,12 @@ def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> d
 def read_rows(
     path: pathlib.Path, row_group: int, needs: Columns, extras: Columns
 ) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Rows of one row group as (number in the file, values), None for a row that cannot be decoded.
+    """Yield (number in the file, values by role) for a row group; None for a row with invalid text.
 
     Args:
       path: a parquet file.
-      row_group: its index.
-      needs, extras: see `ParquetSet`; values are given under what they are.
+      row_group: index of the row group.
+      needs, extras: see `ParquetSet`.
 
     Raises:
       ValueError: the file is damaged or lacks a column.
@@ -210,7 +209,7 @@ def read_rows(
 
 
 def open_parquet(path: pathlib.Path) -> pq.ParquetFile:
-    """The file, read through a small buffer: a row group may hold a gigabyte of pictures."""
+    """Open a file with a small read buffer, because a row group may have a gigabyte of pictures."""
     return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
 
 
@@ -227,11 +226,11 @@ def _count_row_groups(path: pathlib.Path) -> int:
         with open_parquet(path) as file:
             return file.num_row_groups
     except ERRORS:
-        return 1  # reading it says what is wrong
+        return 1  # reading this row group reports the error
 
 
 def _first_schema(directory: pathlib.Path, files: list[str]) -> tuple[pathlib.Path, list[str]]:
-    """The first readable file and its column names."""
+    """Return the first readable file and its column names."""
     reason = ""
     for path in (directory / file for file in files):
         try:
@@ -242,6 +241,6 @@ def _first_schema(directory: pathlib.Path, files: list[str]) -> tuple[pathlib.Pa
         except ERRORS as error:
             reason = reason or f"{path.name}: {str(error).splitlines()[0]}"
     raise ConfigError(
-        f"{directory}: expected a whole parquet file (a cut download, or Git LFS pointers?), found "
-        f"{reason}"
+        f"{directory}: expected a complete parquet file (an incomplete download, or Git LFS "
+        f"pointers?), found {reason}"
     )

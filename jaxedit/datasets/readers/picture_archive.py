@@ -1,4 +1,4 @@
-"""Pictures that a data set names by paths: files in a folder, or members of archives there."""
+"""Pictures that a data set refers to by paths: files in folders, or members of archives."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 class Pictures:
-    """Pictures by their paths below folders and in archives. Picklable."""
+    """Pictures by their paths in folders and archives; picklable."""
 
     def __init__(self, folders: Sequence[pathlib.Path], archives: Sequence[Archive]) -> None:
-        """Look nowhere yet; the first place that has a path wins."""
+        """Store the places without opening them; the first place that has a path is used."""
         self._folders, self._archives = folders, archives
 
     def prepare(self) -> None:
@@ -26,11 +26,11 @@ class Pictures:
             archive.prepare()
 
     def version(self) -> str:
-        """Changes when there are more pieces of archives, as when a download went on."""
+        """Return a text that changes when pieces of archives are added, as by a later download."""
         return ",".join(archive.version for archive in self._archives)
 
     def read(self, path: str) -> bytes | None:
-        """A picture's bytes, or None if no place has that path.
+        """Return a picture's bytes, or None if no place has the path.
 
         Raises:
           OSError: the disk fails, or the archives are not prepared.
@@ -45,13 +45,13 @@ class Pictures:
         return None
 
     def why_absent(self, role: str) -> str:
-        """The reason to give for a picture that is not there."""
+        """Return the reason to report for a picture that is missing."""
         is_whole = all(archive.is_whole() for archive in self._archives)
         return f"{role} not found" if is_whole else f"{role} not in what is left of an archive"
 
 
 class _Folder:
-    """Reads like an archive."""
+    """A folder with the interface of an archive."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -66,10 +66,10 @@ class _Folder:
 
 
 def pictures_of(folder: pathlib.Path, scratch: pathlib.Path) -> Pictures:
-    """The pictures of a folder that holds archives or what came out of them.
+    """Return the pictures of a folder with archives or with their unpacked content.
 
     Args:
-      folder: what paths are relative to.
+      folder: the folder that paths are relative to.
       scratch: see `Archive`.
 
     Raises:
@@ -91,15 +91,15 @@ def pair(
     captions: tuple[object, object] = ("", ""),
     **fields: Any,
 ) -> Example | Drop:
-    """The pair of two paths, or why it is none.
+    """Return the pair for two paths, or a `Drop` with the reason why there is none.
 
     Args:
-      key: of the example.
-      pictures: where the paths lead.
-      source, target: paths, as the row has them.
-      instruction: text, as the row has it.
-      captions: of source and target, as the row has them.
-      **fields: others of `Example`.
+      key: key of the example.
+      pictures: where to look up the paths.
+      source, target: paths, unchecked values of the row.
+      instruction: text, an unchecked value of the row.
+      captions: of source and target, unchecked values of the row.
+      **fields: further fields of `Example`.
     """
     for value, reason in (
         (source, "no source named"),
@@ -128,7 +128,7 @@ def pair(
 
 
 def _is_text(text: str) -> bool:
-    """Whether it can be stored: JSON may hold halves of characters."""
+    """Tell whether a text can be stored in UTF-8; JSON may contain lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

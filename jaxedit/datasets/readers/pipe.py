@@ -1,4 +1,4 @@
-"""PIPE, a million pictures with one object painted out, as edits that add it.
+"""PIPE, a million pictures from which an object was removed by inpainting, as edits that add it.
 
 Sources: paint-by-inpaint/PIPE and paint-by-inpaint/PIPE_Masks on the Hub; Wasserman et al. 2024.
 """
@@ -12,17 +12,18 @@ from jaxedit.datasets.readers.example import Drop, Example
 from jaxedit.datasets.readers.parquet_files import ParquetSet
 from jaxedit.datasets.readers.pipe_masks import KEY, PipeMasks
 
-_ADD = 2  # PIE-Bench's type; to remove the object is the same pair the other way round
+_ADD = 2  # PIE-Bench's type; swapped, the same pair removes the object
 
 
 class Pipe(ParquetSet):
-    """PIPE's training rows: the picture without the object to the one with it.
+    """PIPE's training rows: from the picture without the object to the picture with it.
 
-    `Instruction_VLM-LLM`, the only one EditAR uses, is empty in many rows: then the class's or the
-    referring one is taken. The object's place stays apart, in `edit_type_raw`; PIPE's own loader
-    adds it to a quarter of the texts. Pairs made from one picture are one group.
+    Of the three instruction columns, the first that is not empty is used: `Instruction_VLM-LLM`
+    (the only column that EditAR uses), the class's, the referring instruction. The object's
+    location is stored in `edit_type_raw`; PIPE's own loader adds it to a quarter of the texts.
+    Pairs made from the same picture are a group.
 
-    Masks are those of `PIPE_Masks`, if that is downloaded into or beside the directory.
+    Masks are read from `PIPE_Masks` if it is downloaded into the directory or beside it.
     """
 
     name = "pipe"
@@ -39,14 +40,14 @@ class Pipe(ParquetSet):
     }
 
     def __init__(self, directory: str | os.PathLike) -> None:
-        """See `ParquetSet`; also find the masks."""
+        """Find the files, as `ParquetSet` does, and the masks."""
         super().__init__(directory)
         directory = pathlib.Path(directory).resolve()
         places = (directory / "PIPE_Masks", directory.parent / "PIPE_Masks")
         self._masks = next((PipeMasks(place) for place in places if place.is_dir()), None)
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
-        """One row with the first instruction that is not empty, and its mask."""
+        """Return a row as a pair, with its first instruction that is not empty, and its mask."""
         texts = [row["instruction"], row.get("class"), row.get("referring")]
         result = super().example(key, {**row, "instruction": texts})
         if isinstance(result, Drop):

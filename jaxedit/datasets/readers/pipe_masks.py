@@ -1,4 +1,4 @@
-"""The masks of PIPE, published apart from its pairs and in files of their own.
+"""The masks of PIPE, which are published separately from its pairs.
 
 Source: paint-by-inpaint/PIPE_Masks on the Hub.
 """
@@ -10,27 +10,28 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Int, Shaped
 
 from jaxedit.config import ConfigError, require
 from jaxedit.datasets.readers.parquet_files import ERRORS, Piece, find_files, open_parquet, picture
 
-# An annotation's id is unique only together with the data set that it comes from.
+# An annotation's id is unique only within the data set that it comes from.
 KEY = ("target_img_dataset", "img_id", "ann_id")
 
 
 class PipeMasks:
     """Masks by (data set, picture, annotation).
 
-    The index is made when the first mask is asked for, so that what is sent to worker processes is
-    small; for a million masks it takes two seconds and 30 MB. Neighbours are fast: the last row
-    group stays in memory.
+    The index is made when the first mask is requested, so that instances are small when sent to
+    worker processes; for a million masks this takes two seconds and 30 MB. The last row group stays
+    in memory, so that neighbouring masks are read fast.
     """
 
     def __init__(self, directory: str | os.PathLike) -> None:
         """Find the files.
 
         Raises:
-          ConfigError: there are none, one is missing or damaged, or columns are missing.
+          ConfigError: there are no files, a file is missing or damaged, or columns are missing.
         """
         self._directory, files = find_files(directory, ("train",))
         self._pieces, self._starts, rows = [], [], 0
@@ -46,12 +47,13 @@ class PipeMasks:
             except ERRORS as error:
                 reason = str(error).splitlines()[0]
                 raise ConfigError(
-                    f"{path}: {reason}: expected all masks; to do without, move {directory} away"
+                    f"{path}: {reason}: expected all masks; to convert without masks, move "
+                    f"{directory} away"
                 ) from error
         self._last: tuple[int, pa.ChunkedArray] | None = None
 
-    def find(self, key: tuple[str, str, str]) -> bytes | None:
-        """The encoded mask of an annotation, white = the object; None if there is none.
+    def find(self, key: tuple[object, object, object]) -> bytes | None:
+        """Return the encoded mask of an annotation, white = the object, or None without a mask.
 
         Raises:
           ValueError: a file is damaged; the message names it.
@@ -88,11 +90,11 @@ class PipeMasks:
 
 
 class _Index(NamedTuple):
-    """Every mask's name, sorted, and the row among all files at which it lies."""
+    """The names of all masks (bytes), sorted, and the row number of each among all files."""
 
-    names: np.ndarray
-    rows: np.ndarray
+    names: Shaped[np.ndarray, " N"]
+    rows: Int[np.ndarray, " N"]
 
 
-def _name(key: tuple[str, str, str]) -> bytes:
-    return "/".join(map(str, key)).encode()  # ids are texts here and numbers there
+def _name(key: tuple[object, object, object]) -> bytes:
+    return "/".join(map(str, key)).encode()  # ids are texts in some files, numbers in others

@@ -1,4 +1,4 @@
-"""SEED-Data-Edit: lines of JSON that name pictures in split archives.
+"""SEED-Data-Edit: lines of JSON that refer to pictures in split archives.
 
 Source: https://huggingface.co/datasets/AILab-CVC/SEED-Data-Edit-Part1-Unsplash, -Part1-Openimages
 and -Part2-3 (arXiv 2405.04007).
@@ -15,20 +15,20 @@ from jaxedit.config import require
 from jaxedit.datasets.readers.example import Drop, Example
 from jaxedit.datasets.readers.picture_archive import pair, pictures_of
 
-_ROWS = 500  # of one part
+_ROWS = 500  # lines per part
 # Conversations whose pictures are damaged in the published archive.
 _CORRUPT = tuple(f"20240330_315P_1323turns/Data/{number}/" for number in range(208, 213))
 
 
 class Lines(NamedTuple):
-    """Consecutive lines of one annotation file.
+    """Consecutive lines of an annotation file.
 
     Attributes:
-      file: its name.
+      file: name of the file.
       first: number of the first line, from 1.
-      offset: its place in bytes.
-      count: how many lines.
-      pictures: version of the archives, for a new download makes other pairs.
+      offset: position of the first line in bytes.
+      count: number of lines.
+      pictures: version of the archives; a part with another version is a different part.
     """
 
     file: str
@@ -39,9 +39,10 @@ class Lines(NamedTuple):
 
 
 class _Seed:
-    """What the parts share: `<part>/annotations/*.jsonl` and `<part>/images/`.
+    """What all parts share: `<part>/annotations/*.jsonl` and `<part>/images/`.
 
-    `annotations_GPT4V` beside them rewords some of the same pairs and is not read.
+    The folder `annotations_GPT4V` has other instructions for some of the same pairs and is not
+    read.
     """
 
     name: str
@@ -54,10 +55,9 @@ class _Seed:
     ) -> None:
         """Check the layout.
 
-        Args:
-          directory: the downloaded repository.
-          scratch: for decompressed archives, of which the set has tens to hundreds of gigabytes;
-            default: `unpacked` in the directory.
+        Args: directory: the downloaded repository. scratch: directory for decompressed archives,
+          tens to hundreds of gigabytes; default: `unpacked`
+            in the directory.
 
         Raises:
           ConfigError: a folder, the annotations, or a piece of an archive is missing.
@@ -75,13 +75,13 @@ class _Seed:
         self._pictures = pictures_of(images, pathlib.Path(scratch or directory / "unpacked"))
 
     def parts(self) -> list[Lines]:
-        """Some hundred lines each. The first call makes the archives readable."""
+        """Return parts of a few hundred lines. The first call prepares the archives."""
         self._pictures.prepare()
         version = self._pictures.version()
         return [part for file in self._files for part in _cut(self._annotations / file, version)]
 
     def read(self, part: Lines) -> Iterator[Example | Drop]:
-        """The pairs of some lines."""
+        """Yield the pairs of a part."""
         stem = part.file.removesuffix(".jsonl")
         with open(self._annotations / part.file, "rb") as file:
             file.seek(part.offset)
@@ -100,13 +100,13 @@ class _Seed:
             source,
             row.get("target_image"),
             row.get("instruction"),
-            group=str(source),  # many edits of Open Images share one photo
+            group=str(source),  # many edits of Open Images share a photo
             captions=(row.get("source_caption"), row.get("target_caption")),
         )
 
 
 class SeedUnsplash(_Seed):
-    """Part 1, automatic edits of Unsplash photos, with captions."""
+    """Part 1: automatic edits of Unsplash photos, with captions."""
 
     name = "seed-unsplash"
     _part = "auto_editing/unsplash"
@@ -114,7 +114,7 @@ class SeedUnsplash(_Seed):
 
 
 class SeedOpenImages(_Seed):
-    """Part 1, automatic edits of Open Images; sources and targets in archives of their own."""
+    """Part 1: automatic edits of Open Images, with sources and targets in separate archives."""
 
     name = "seed-openimages"
     _part = "auto_editing/openimages"
@@ -122,7 +122,7 @@ class SeedOpenImages(_Seed):
 
 
 class SeedReal(_Seed):
-    """Part 2, edits that people asked for and experts made."""
+    """Part 2: edits that users requested and experts made."""
 
     name = "seed-real"
     _part = "real_editing"
@@ -130,7 +130,7 @@ class SeedReal(_Seed):
 
 
 class SeedMultiturn(_Seed):
-    """Part 3, conversations of up to five edits, each cut into pairs of neighbouring pictures."""
+    """Part 3: conversations of up to five edits, each split into pairs of consecutive pictures."""
 
     name = "seed-multiturn"
     _part = "multi_turn_editing"

@@ -1,8 +1,8 @@
-"""Tar archives that are published in pieces, read member by member without joining them.
+"""Tar archives that are published in pieces, read member by member without joining the pieces.
 
-`x.tar.split.000, .001, ...` and `x.tar.gz.part-aa, -ab, ...` are one file cut into pieces. A plain
-tar is read where it lies, through an index of its members. A compressed one cannot be read from its
-middle: it is decompressed once, to one plain tar in a scratch folder.
+`x.tar.split.000, .001, ...` and `x.tar.gz.part-aa, -ab, ...` are a file cut into pieces. A plain
+tar is read in place, through an index of its members. A compressed tar has no random access: it is
+decompressed once, to a plain tar in a scratch folder.
 """
 
 import fcntl
@@ -34,18 +34,18 @@ _BLOCK = tarfile.BLOCKSIZE
 
 
 class Archive:
-    """The members of one archive by name. Picklable.
+    """The members of an archive by name; picklable.
 
     Attributes:
-      name: of the archive, without ".tar" and what follows.
-      version: changes with the names and sizes of the pieces, as when a download goes on.
+      name: name of the archive, without ".tar" and what follows.
+      version: hash of the names and sizes of the pieces, which changes as a download continues.
     """
 
     def __init__(self, name: str, paths: Sequence[pathlib.Path], scratch: pathlib.Path) -> None:
-        """Look at the pieces' sizes only.
+        """Read only the sizes of the pieces.
 
         Args:
-          name: of the archive, for messages and for files in the scratch folder.
+          name: name of the archive, for messages and for files in the scratch folder.
           paths: its pieces in order.
           scratch: folder for the index and, if the archive is compressed, the plain tar.
         """
@@ -58,11 +58,11 @@ class Archive:
         self._facts: dict[str, Any] = {}
 
     def __reduce__(self) -> tuple:
-        """Pickle as the arguments: an index is mapped into memory once per process."""
+        """Pickle only the arguments; each process memory-maps the index itself."""
         return Archive, self._arguments
 
     def prepare(self) -> None:
-        """Index the members, once; decompress first where needed. Goes on after a stop.
+        """Index the members once, after decompression if necessary; resumes after an interruption.
 
         Raises:
           OSError: the scratch folder cannot be written, or is too small.
@@ -71,20 +71,20 @@ class Archive:
             return
         self._scratch.mkdir(parents=True, exist_ok=True)
         with open(self._scratch / f"{self.name}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be at it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be preparing it
             if self._path("json").exists():
                 return
             for path in self._scratch.glob(f"{glob.escape(self.name)}-????????.*"):
                 if not path.name.startswith(f"{self.name}-{self.version}."):
-                    path.unlink()  # of an older download
+                    path.unlink()  # made from an earlier, partial download
             if self._is_compressed() and not self._path("tar").exists():
                 self._decompress()
             self._write_index()
 
     def read(self, member: str) -> bytes | None:
-        """A member's bytes, or None if there is none of that name.
+        """Return a member's bytes, or None if there is no member with this name.
 
-        If all members lie in one folder, its name may be left out.
+        If all members are in the same folder, its name may be left out.
 
         Raises:
           OSError: the archive is not prepared or cannot be read.
@@ -99,7 +99,7 @@ class Archive:
         return None
 
     def is_whole(self) -> bool:
-        """Whether the archive has its end; if not, members after the cut are missing."""
+        """Tell whether the archive has its end; otherwise members at the end are missing."""
         self._load()
         return self._facts["is_whole"]
 
@@ -137,14 +137,14 @@ class Archive:
                 sizes = f"{free / 1e9:.1f} GB free: {self.name} needs {total / 1e9:.1f} GB"
                 raise OSError(f"{self._scratch}: {sizes}")
             try:
-                stream.seek(out.tell())  # what an earlier run wrote
+                stream.seek(out.tell())  # skip what an earlier run has written
                 while chunk := stream.read1(_CHUNK):
                     out.write(chunk)
                     bar.update(packed.tell() - bar.n)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 print(f"{self.name}: only the first part can be read: {error}", file=sys.stderr)
             except OSError as error:
-                raise OSError(f"{partial}: {error.strerror}: run again to go on") from error
+                raise OSError(f"{partial}: {error.strerror}: run again to continue") from error
         partial.rename(self._path("tar"))
 
     def _write_index(self) -> None:
@@ -175,16 +175,16 @@ class Archive:
 
 
 def archives_in(folder: pathlib.Path, scratch: pathlib.Path) -> dict[str, Archive]:
-    """The archives of a folder by their names without ".tar" and what follows.
+    """Return the archives of a folder by their names without ".tar" and what follows.
 
     Raises:
-      ConfigError: a piece between others is missing.
+      ConfigError: a piece is missing between others.
     """
     return {name: Archive(name, paths, scratch) for name, paths in find_archives(folder).items()}
 
 
 class _Members:
-    """Names, offsets and sizes of a tar's files; `is_whole` is known after the last."""
+    """An iterable over name, offset and size of a tar's files; sets `is_whole` after the last."""
 
     def __init__(self, file: io.BufferedReader, length: int) -> None:
         self.is_whole = False
@@ -194,7 +194,7 @@ class _Members:
         try:
             with tarfile.open(fileobj=self._file, mode="r:", errors="replace") as tar:
                 while (member := tar.next()) is not None:
-                    tar.members.clear()  # they would fill the memory
+                    tar.members.clear()  # tarfile's own list would fill the memory
                     end = member.offset_data + member.size
                     if member.isfile() and end <= self._length:
                         yield _normal(member.name), member.offset_data, member.size

@@ -1,4 +1,4 @@
-"""One file that is published in pieces: `x.tar.split.000, .001, ...`, `x.tar.gz.part-aa, ...`."""
+"""Files that are published in pieces: `x.tar.split.000, .001, ...`, `x.tar.gz.part-aa, ...`."""
 
 import bisect
 import io
@@ -16,11 +16,11 @@ _NAME = re.compile(r"(?P<stem>.+?)(\.tar|\.tar\.gz|\.tgz)(\.(split|part)[.\-_](?
 
 
 class Piece(NamedTuple):
-    """One file of an archive.
+    """A piece of an archive.
 
     Attributes:
-      path: where it lies.
-      size: its bytes.
+      path: path of the file.
+      size: its size in bytes.
     """
 
     path: pathlib.Path
@@ -28,31 +28,31 @@ class Piece(NamedTuple):
 
 
 class SplitFile(io.RawIOBase):
-    """One seekable file over pieces that follow each other."""
+    """A seekable file that consists of several files, one after another."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
-        """Open no piece yet."""
+        """Store the pieces without opening them."""
         self._pieces = list(pieces)
         self._ends = list(itertools.accumulate(piece.size for piece in pieces))
         self._position = 0
         self._number, self._file = -1, None
 
     def readable(self) -> bool:
-        """Always true."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Always true."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte; returns where it is from the start."""
+        """Move to a byte, and return its position from the start."""
         starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._ends[-1]}
         self._position = starts[whence] + offset
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, at most to the end of a piece; returns the number of bytes."""
+        """Fill the buffer, at most to the end of a piece, and return the number of bytes."""
         number = bisect.bisect_right(self._ends, self._position)
         if number == len(self._pieces):
             return 0
@@ -77,15 +77,15 @@ class SplitFile(io.RawIOBase):
 
 
 def open_pieces(pieces: Sequence[Piece]) -> io.BufferedReader:
-    """The pieces as one buffered, seekable file."""
+    """Open the pieces as a buffered, seekable file."""
     return io.BufferedReader(SplitFile(pieces))
 
 
 def find_archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    """The pieces, in order, of each archive in a folder, by name without ".tar" and what follows.
+    """Return the pieces, in order, of each archive in a folder, by name without ".tar" and so on.
 
     Raises:
-      ConfigError: a piece between others is missing.
+      ConfigError: a piece is missing between others.
     """
     found: dict[str, dict[str, pathlib.Path]] = {}
     for path in sorted(folder.iterdir()):
@@ -95,7 +95,7 @@ def find_archives(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     pieces = {}
     for stem, labelled in found.items():
         if len(labelled) > 1:
-            labelled.pop("", None)  # the user joined the pieces: perhaps not all of them
+            labelled.pop("", None)  # the user joined the pieces, perhaps not all of them
         labels = sorted(labelled, key=lambda label: (int(label) if label.isdigit() else 0, label))
         _check_pieces(labelled[labels[0]], labels)
         pieces[stem] = [labelled[label] for label in labels]
@@ -110,7 +110,7 @@ def _check_pieces(first: pathlib.Path, labels: Sequence[str]) -> None:
     elif all(len(label) == width for label in labels):
         letters = itertools.product(string.ascii_lowercase, repeat=width)
         expected = ["".join(label) for label in itertools.islice(letters, len(labels))]
-    else:  # no label, or so many pieces that the labels grew
+    else:  # no label, or labels of several lengths, as when 'zz' is followed by 'aaa'
         return
     for label in expected:
         missing = first.name.removesuffix(labels[0]) + label

@@ -1,4 +1,4 @@
-"""UltraEdit, 4 million edits by text and, in part, by region.
+"""UltraEdit, 4 million edits by text and, for some rows, by region.
 
 Source: BleachNick/UltraEdit, UltraEdit_500k and UltraEdit_Region_Based_100k on the Hub; Zhao et al.
 2024.
@@ -10,8 +10,8 @@ from jaxedit.datasets.readers.parquet_files import ParquetSet
 class UltraEdit(ParquetSet):
     """UltraEdit in any of its releases.
 
-    Each `FreeForm_<k>` is a split of its own, and the releases name their columns differently:
-    all splits are read, and the columns found among the names in use.
+    Each `FreeForm_<k>` is a split of its own, and column names differ between the releases: all
+    splits are read, and columns are found by any of their names.
     """
 
     name = "ultraedit"

@@ -1,1 +1,1 @@
-"""Pairs that a vision-language model finds to be no good edits."""
+"""Removal of pairs that a vision-language model judges not to be good edits."""

@@ -1,15 +1,15 @@
-"""Ask a vision-language model whether each edit is a good one, and keep training from the others.
+"""Ask a vision-language model whether each edit is good, and exclude bad edits from training.
 
     python -m jaxedit.datasets.vlm_filter --store=stores/imgedit \\
         --endpoint=http://localhost:8000/v1 --model=moonshotai/Kimi-VL-A3B-Thinking
     python -m jaxedit.datasets.vlm_filter --store=stores/imgedit --export=ask.jsonl --model=NAME
     python -m jaxedit.datasets.vlm_filter --store=stores/imgedit --import=answers.jsonl
 
-The model sees both pictures and the instruction and says yes or no: does the difference match the
-instruction and nothing else, and are both pictures clear? Any OpenAI-compatible server will do; the
-environment's OPENAI_API_KEY is its key. Answers are kept in the store's vlm_filter.jsonl, from
-which a stopped run goes on; rows with a no are listed in its drop.vlm_filter.jsonl, which training
-honours. Unclear answers do not drop a row.
+The model sees both pictures and the instruction and answers yes or no: does the difference match
+the instruction and nothing else, and are both pictures clear? Any OpenAI-compatible server can be
+used; the environment variable OPENAI_API_KEY holds its key. Answers are stored in the store's
+vlm_filter.jsonl, from which a stopped run continues; rows with the answer no are listed in
+drop.vlm_filter.jsonl, which training skips. Unclear answers do not drop a row.
 Exit codes: 0 done; 2 bad input, or a server that cannot be used.
 """
 
@@ -27,15 +27,15 @@ from jaxedit.console import DONE, Parser, exit_code
 
 
 def main(argv: Sequence[str], key: str = "") -> int:
-    """Run the command with the server's key; returns the exit code."""
+    """Run the command with the server's key, and return its exit code."""
     return exit_code(
         lambda: _run(make_parser().parse_args(argv), key),
-        stopped="stopped: the same command goes on from here",
+        stopped="stopped: run the same command to continue",
     )
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
+    """Return the parser of all arguments of the command."""
     parser = Parser(
         prog="python -m jaxedit.datasets.vlm_filter",
         usage="python -m jaxedit.datasets.vlm_filter --store=DIR (--endpoint=URL --model=NAME | "
@@ -45,14 +45,20 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--store", required=True, type=pathlib.Path, metavar="DIR", help="its edits are judged")
+    add(
+        "--store",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="store with the edits to judge",
+    )
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--endpoint", metavar="URL", help="server to ask")
     way.add_argument("--export", type=pathlib.Path, metavar="FILE", help="write requests (JSONL)")
     way.add_argument(
-        "--import", dest="answers", type=pathlib.Path, metavar="FILE", help="read their responses"
+        "--import", dest="answers", type=pathlib.Path, metavar="FILE", help="read responses (JSONL)"
     )
-    add("--model", default="", metavar="NAME", help="the server's name of the model")
+    add("--model", default="", metavar="NAME", help="name of the model on the server")
     add(
         "--options",
         type=_options,
@@ -79,7 +85,10 @@ def _run(args: argparse.Namespace, key: str) -> int:
     from jaxedit.datasets.vlm_filter.filter import Model, ask_all, export, import_
     from jaxedit.datasets.vlm_filter.question import NO, UNCLEAR, YES
 
-    require(bool(args.model or args.answers), "--model is missing: the server's name of the model")
+    require(
+        bool(args.model or args.answers),
+        "--model is missing: expected a model's name on the server",
+    )
     require(args.threads > 0, f"--threads={args.threads}: expected a positive number")
     store, model = Store(args.store, keeps_dropped=True), Model(args.model, args.options)
     answers = Answers(store)

@@ -1,4 +1,4 @@
-"""The answers so far, in a file of the store that a stopped run leaves whole."""
+"""The answers so far, stored in a file of the store that survives an interruption."""
 
 import json
 import threading
@@ -13,10 +13,10 @@ _NAMES = ("row", "id", "answer", "model")
 
 
 class Answers:
-    """Yes, no or unclear by row, kept in `vlm_filter.jsonl`; safe in threads."""
+    """Yes, no or unclear by row, stored in `vlm_filter.jsonl`; safe to share between threads."""
 
     def __init__(self, store: Store) -> None:
-        """Read what earlier runs left.
+        """Read the answers of earlier runs.
 
         Raises:
           ConfigError: the file is damaged, or of another conversion.
@@ -28,19 +28,19 @@ class Answers:
             self._by_row[row] = key, answer
 
     def __len__(self) -> int:
-        """Number of rows that are answered."""
+        """Return the number of rows with an answer."""
         return len(self._by_row)
 
     def __contains__(self, row: int) -> bool:
-        """Whether a row is answered."""
+        """Tell whether a row has an answer."""
         return row in self._by_row
 
     def count(self, answer: str) -> int:
-        """Number of rows with this answer."""
+        """Return the number of rows with this answer."""
         return sum(found == answer for _, found in self._by_row.values())
 
     def add(self, row: int, key: str, answer: str, model: str) -> None:
-        """Write an answer down.
+        """Append an answer to the file.
 
         Raises:
           OSError: the file cannot be written.
@@ -51,7 +51,7 @@ class Answers:
             self._by_row[row] = key, answer
 
     def dropped(self) -> list[Dropped]:
-        """The rows with a no, in order."""
+        """Return the rows with the answer no, in order."""
         rows = sorted((row, key) for row, (key, answer) in self._by_row.items() if answer == NO)
         return [Dropped(row, key, "the model says no") for row, key in rows]
 
@@ -60,7 +60,7 @@ class Answers:
             return
         text = self.path.read_text("utf-8")
         whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # killed while writing
+        if whole != text:  # the process was killed while writing a line
             self.path.write_text(whole, "utf-8")
         last = None
         for number, line in enumerate(whole.splitlines(), 1):

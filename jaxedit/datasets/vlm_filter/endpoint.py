@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server of a vision-language model, reached with the standard library."""
+"""An OpenAI-compatible server of a vision-language model, accessed by the standard library."""
 
 import http.client
 import json
@@ -13,30 +13,30 @@ from typing import Any
 from jaxedit.config import require
 
 _PATH = "/chat/completions"
-_REFUSALS = (400, 413, 422)  # of this request, maybe not of others
-_BUSY = (408, 409, 425, 429)  # and all from 500 on: the same request may work later
-_LONGEST = 60.0  # seconds between attempts
-_TIMEOUT = 600.0  # seconds for one answer
+_REFUSALS = (400, 413, 422)  # the server refuses this request, but may accept others
+_BUSY = (408, 409, 425, 429)  # the same request may work later, as with all codes from 500 on
+_LONGEST = 60.0  # most seconds between attempts
+_TIMEOUT = 600.0  # seconds for an answer
 
 
 class Refused(OSError):
-    """The server does not answer this request, but may answer others."""
+    """The server refuses this request, but may answer others."""
 
 
 class Endpoint:
-    """Asks one question at a time; safe in threads."""
+    """A client of the server; safe to share between threads."""
 
     def __init__(self, url: str, *, key: str = "", retries: int = 6, delay: float = 1.0) -> None:
         """Check the address.
 
         Args:
-          url: of the server, of its /v1, or of its /v1/chat/completions.
+          url: address of the server, or the same with /v1 or with /v1/chat/completions.
           key: bearer token.
           retries: attempts after the first, while the server is busy or cannot be reached.
-          delay: seconds before the first of them; doubled each time.
+          delay: seconds before the first retry; doubled each time.
 
         Raises:
-          ConfigError: not an address.
+          ConfigError: the address is not an http(s) URL.
         """
         parts = urllib.parse.urlsplit(url)
         require(
@@ -52,11 +52,11 @@ class Endpoint:
         self._retries, self._delay = retries, delay
 
     def ask(self, body: Mapping[str, Any]) -> str:
-        """The text that the model answers.
+        """Send a request, and return the text of the model's answer.
 
         Raises:
           Refused: the server rejects this request.
-          OSError: the server rejects all, or cannot be reached; one line.
+          OSError: the server rejects all requests, or cannot be reached; one line.
         """
         data = json.dumps(body).encode()
         for attempt in range(self._retries + 1):
@@ -87,10 +87,10 @@ class Endpoint:
 
 
 def content_of(response: Any) -> str:
-    """The text in a response.
+    """Return the text in a response.
 
     Raises:
-      ValueError: there is none.
+      ValueError: the response has no text.
     """
     try:
         content = response["choices"][0]["message"]["content"]

@@ -1,4 +1,4 @@
-"""Answers for the rows of a store: from a server, or by way of two files of OpenAI's batch form."""
+"""Judging the rows of a store: by a server, or through two files in OpenAI's batch format."""
 
 import concurrent.futures
 import json
@@ -17,7 +17,7 @@ from jaxedit.progress import progress_bar
 
 
 class Model(NamedTuple):
-    """The name of a model, and further fields of each request to it."""
+    """The name of a model, and further fields of each request."""
 
     name: str
     options: Mapping[str, Any]
@@ -32,9 +32,9 @@ def ask_all(
     model: Model,
     threads: int,
 ) -> None:
-    """Ask about the edits among these rows, and keep each answer at once.
+    """Ask about the edits among these rows, and store each answer at once.
 
-    A request that the server refuses, when it has answered others, makes its row unclear.
+    If the server refuses a request after it has answered others, the row's answer is unclear.
 
     Raises:
       OSError: the server cannot be used any more, a row is damaged, or an answer cannot be written.
@@ -66,10 +66,10 @@ def ask_all(
 
 
 def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) -> int:
-    """Write the requests about the edits among these rows, in OpenAI's batch form.
+    """Write the requests about the edits among these rows, in OpenAI's batch format.
 
     Returns:
-      How many.
+      The number of requests.
 
     Raises:
       OSError: a row is damaged, or the file cannot be written.
@@ -96,13 +96,14 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
 
 
 def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
-    """Read a file of responses, in OpenAI's batch form or with an "answer" beside the "custom_id".
+    """Read a file of responses, in OpenAI's batch format or with "custom_id" and "answer".
 
     Returns:
-      How many lines have no response; their rows stay open.
+      The number of lines without a response, whose rows remain unanswered.
 
-    Raises:
-      ConfigError: there is no file, or it is damaged or of another store; no answer of it counts.
+    Raises: ConfigError: the file does not exist, is damaged or of another store; then none of its
+      answers is
+        stored.
       OSError: the file cannot be read.
     """
     require(path.is_file(), f"--import={path}: expected a file of responses")
@@ -122,7 +123,7 @@ def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
 
 
 def _parse(line: str, where: str) -> tuple[int, str, str | None, str]:
-    """(row, id, what the model answered, its name) of a line of responses."""
+    """Return (row, id, text of the answer or None, name of the model) of a line of responses."""
     try:
         values = json.loads(line)
         row, _, key = values["custom_id"].partition(":")

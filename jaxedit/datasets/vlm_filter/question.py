@@ -1,4 +1,4 @@
-"""What a vision-language model is asked about a pair, and how its answer is read."""
+"""The question to a vision-language model about a pair, and the parsing of its answer."""
 
 import base64
 import re
@@ -16,15 +16,15 @@ Answer yes if both of these hold, else no:
 2. Both pictures are clear and undistorted.
 
 Answer with one word, yes or no."""
-_THOUGHTS = re.compile(r".*(</think>|◁/think▷)", re.DOTALL)  # what precedes an answer
+_THOUGHTS = re.compile(r".*(</think>|◁/think▷)", re.DOTALL)  # reasoning before an answer
 
 
 def body_of(record: Record, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a request to /v1/chat/completions.
+    """Return the body of a request to /v1/chat/completions.
 
     Args:
       record: an edit.
-      model: the endpoint's name of it.
+      model: name of the model on the server.
       options: further fields, for example temperature.
 
     Source: the filter of VAREdit's training data, whose exact words are not published.
@@ -40,7 +40,10 @@ def body_of(record: Record, model: str, options: Mapping[str, Any]) -> dict[str,
 
 
 def read_answer(text: str) -> str:
-    """Yes, no or unclear: the word that an answer begins with, or the only one of both in it."""
+    """Return yes, no or unclear.
+
+    The answer counts if it begins with yes or no, or contains only one of the two words.
+    """
     words = re.findall(r"[a-z]+", _THOUGHTS.sub("", text).lower())
     found = {word for word in words if word in (YES, NO)}
     if words[:1] and words[0] in found:

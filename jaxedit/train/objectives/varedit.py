@@ -138,7 +138,7 @@ class VAREditObjective(Objective):
 
     def tokens(
         self, bsq: Tree, batch: EditBatch, key: jax.Array, *, is_training: bool = True
-    ) -> tuple[jax.Array, quantize.Labels]:
+    ) -> tuple[jax.Array, quantize.ScaleLabels]:
         """Encode source tokens f32[B,Ls,Q] and labels, disturbed by bitwise self-correction.
 
         Args:

@@ -165,7 +165,7 @@ class VQObjective(Objective):
         is_dead = (idle >= cfg.restart_after) & (cfg.restart_after > 0) & ~is_start
 
         def start() -> jax.Array:
-            apart = ops.spread(key, latents, self.model.codes)
+            apart = ops.kmeans_plus_plus(key, latents, self.model.codes)
             centres = jnp.where(step == 0, apart, codebook)
             return ops.kmeans(latents, centres, unit_norm=norm, iterations=_LLOYD)
 
@@ -222,7 +222,7 @@ def quantize(
     Source: van den Oord et al. 2017, equation 3.
     """
     stop = jax.lax.stop_gradient
-    z = ops.as_compared(latent, unit_norm)
+    z = ops.maybe_normalize(latent, unit_norm)
     codes = stop(ops.nearest_code(z, codebook, unit_norm))
     vectors = ops.look_up(codebook, codes, unit_norm)
     return Quantized(

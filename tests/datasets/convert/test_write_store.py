@@ -80,11 +80,11 @@ def test_it_goes_on_where_it_was_stopped(src, out, capsys, monkeypatch):
     assert shards(out) == whole and len(Store(out)) == 401
     assert "converted before" not in capsys.readouterr().err
     assert main(order) == 0
-    assert f"{out}: converted before; --overwrite begins again" in capsys.readouterr().err
+    assert f"{out}: converted before; use --overwrite to start again" in capsys.readouterr().err
 
     monkeypatch.setattr("jaxedit.datasets.convert.write_store.write_shards", interrupt)
     assert main([*order, "--overwrite"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "run the same command to continue" in capsys.readouterr().err
     assert not (out / "dataset_info.json").exists()
 
 

@@ -102,7 +102,9 @@ def test_maps_are_kept_without_loss_in_their_own_store(tmp_path):
     pairs = Pairs(table(tmp_path, labels))
     assert pairs.keeps_labels and rows(pairs)[0].task == "segmentation"
     assert not Pairs(table(tmp_path, json.dumps({**LINE, "task": "depth"}))).keeps_labels
-    with pytest.raises(ConfigError, match=r"expected maps \(segmentation\) and other pairs in two"):
+    with pytest.raises(
+        ConfigError, match=r"expected maps \(segmentation\) and other pairs in separate"
+    ):
         Pairs(table(tmp_path, f"{labels}\n{json.dumps(LINE)}"))
 
 

@@ -167,7 +167,7 @@ def test_missing_columns_are_refused_at_once(tmp_path):
 def test_no_readable_file_is_refused_at_once(tmp_path):
     (tmp_path / "train-00000-of-00002.parquet").write_bytes(b"version https://git-lfs")
     with pytest.raises(
-        ConfigError, match="a whole parquet file .*LFS pointers.*train-00000"
+        ConfigError, match="a complete parquet file .*LFS pointers.*train-00000"
     ) as error:
         MultiGenDepth(tmp_path)
     assert "\n" not in str(error.value)

@@ -72,9 +72,7 @@ def test_masks_that_are_not_whole_are_refused(tmp_path):
     write_pipe(tmp_path / "PIPE", [[pipe_row()]], [[pipe_mask(DOG)], [pipe_mask(CAT)]])
     shard = tmp_path / "PIPE_Masks/data/train-00001-of-00002.parquet"
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(
-        ConfigError, match="00001-of-00002.*expected all masks; to do without, move"
-    ):
+    with pytest.raises(ConfigError, match="00001-of-00002.*all masks; to convert without masks"):
         Pipe(tmp_path / "PIPE")
     shard.unlink()
     with pytest.raises(ConfigError, match="00001-of-00002.*expected all masks"):

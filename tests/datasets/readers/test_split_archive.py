@@ -209,5 +209,5 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gzip.GzipFile, "read1", full)
-    with pytest.raises(OSError, match="partial: No space left on device: run again to go on"):
+    with pytest.raises(OSError, match="partial: No space left on device: run again to continue"):
         only(tmp_path).prepare()

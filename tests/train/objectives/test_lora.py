@@ -146,7 +146,7 @@ def test_sampling_reads_sums(case):
     params = case.params()
     joined = case.objective.joined(params, case.frozen)["transformer"]
     flat = tree.flatten(joined)
-    plain = tree.unflatten({path: low_rank.plain(x) for path, x in flat.items()})
+    plain = tree.unflatten({path: low_rank.to_dense(x) for path, x in flat.items()})
     settings = case.config.model.editar
     null = case.frozen["null"]
     found, wanted = (unstack(settings, x, null, jnp.float32) for x in (joined, plain))

@@ -16,7 +16,7 @@ from jaxedit.config import (
     VQTrainConfig,
 )
 from jaxedit.data.batch import EditBatch
-from jaxedit.ops.codebook import as_compared
+from jaxedit.ops.codebook import maybe_normalize
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train.objectives.vq import VQObjective, draw_latents, drift, quantize
@@ -117,7 +117,7 @@ def hook(objective, params, average, step, *, codes=(0, 1), latents=None):
 
 def test_codes_start_by_kmeans(objective, params):
     """In the first two steps only, from latents drawn of the batch; the average follows."""
-    latents = as_compared(jax.random.normal(rng.key_for(0, "test"), (64, 4)), True)
+    latents = maybe_normalize(jax.random.normal(rng.key_for(0, "test"), (64, 4)), True)
     average = jax.tree.map(lambda x: x + 1, params)
     seen = {"latents": latents, "codes": (0,) * 64}
     new, average, metrics = hook(objective, params, average, 0, **seen)
