@@ -64,7 +64,7 @@ def test_panel_of_a_result():
     wide.paste(source, (16, 0))
     np.testing.assert_array_equal(panel_of(wide, result), expected)
     result.diagnostics, result.settings["method"] = {"seconds": 1.0}, "editar"
-    with pytest.raises(ValueError, match="an edit by editar: expected"):
+    with pytest.raises(ValueError, match="method='editar': expected an edit"):
         panel_of(source, result)
 
 
