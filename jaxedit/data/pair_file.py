@@ -2,7 +2,6 @@
 
 import copy
 import os
-from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -90,7 +89,7 @@ class PairFile:
         pictures = (sorted({texts.get("source", ""), texts["target"]}) for _, texts in self._rows)
         return np.array([key_of("\0".join(names)) for names in pictures], np.uint64)
 
-    def select(self, rows: np.ndarray) -> Self:
+    def select(self, rows: np.ndarray) -> "PairFile":
         """See `FiniteSource`: damaged rows are replaced by others of these."""
         part = copy.copy(self)
         part._rows = [self._rows[i] for i in rows]

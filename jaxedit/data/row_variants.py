@@ -4,7 +4,6 @@ import bisect
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -108,7 +107,7 @@ class RowVariant:
         keys = np.repeat(keys, 2) if self._variant == "add_remove" else keys
         return keys if self._selected is None else keys[self._selected]
 
-    def select(self, rows: np.ndarray) -> Self:
+    def select(self, rows: np.ndarray) -> "RowVariant":
         """See `FiniteSource`."""
         part = copy.copy(self)
         part._selected = rows if self._selected is None else self._selected[rows]

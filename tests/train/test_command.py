@@ -54,7 +54,10 @@ def test_config_as_two_arguments():
         (["--config.unroll=0"], "unroll=0: expected a positive whole number"),
         (["--config.eval_every=-1"], "eval_every=-1: expected a whole number of 0 or more"),
         (["--config.eval_batches=0"], "eval_batches=0: expected a positive whole number"),
-        (["--config.data.source=mine"], "eval_every=500: expected data.validation, a share of"),
+        (
+            ["--config.data.source=mine", "--config.export=best"],
+            "export='best': expected eval_every and data.validation, a share of",
+        ),
         (["--config.data.validation=1.5"], "data.validation=1.5: expected a share above 0 and"),
         (["--config.data.validation=0.1"], "data.validation=0.1: expected 'toy', the toybox's"),
         (["--config.export=first"], "export='first': expected last or best"),

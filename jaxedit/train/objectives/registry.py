@@ -1,5 +1,6 @@
 """Which objective a config trains, and the batches that it sees."""
 
+import logging
 from collections.abc import Iterator
 
 from jaxedit.checkpoints import hub
@@ -15,6 +16,8 @@ from jaxedit.data.validation import ValidationRows
 from jaxedit.train.objectives.lora import LoRAObjective, adapt, trained_by
 from jaxedit.train.objectives.objective import Objective
 from jaxedit.train.training_data import TrainingData
+
+log = logging.getLogger(__name__)
 
 
 def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
@@ -34,7 +37,9 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
 
     rows = example_rows(config.data, config.sample_rows, fit)
     data = TrainingData(batches_from, collate(rows, tokenizer, config.data.text_tokens))
-    if config.eval_every:
+    if config.eval_every and not config.has_validation:
+        log.info("no validation loss: data.validation names no rows, such as the share 0.01")
+    if config.has_validation:
         validation = ValidationRows(config.data, tokenizer, config.eval_batches, fit)
         data = data._replace(validation=validation)
         if config.data.source != "toy":  # its examples are of the test split already

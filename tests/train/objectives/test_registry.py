@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from jaxedit.config import EDITAR_PRESETS, PRESETS, DataConfig, TrainConfig
+from jaxedit.data import toybox
 from jaxedit.data.transforms import Fit, fit_of, to_square
 from jaxedit.train.objectives import registry
 
@@ -61,6 +62,21 @@ def test_validation_costs_nothing_when_off(monkeypatch):
     _, data = registry.build(config)
     assert len(data.validation) == config.eval_batches * config.data.batch_size
     assert data.validation_examples is None  # the other sheet has rows of the test split already
+
+
+def test_a_source_without_rows_of_validation_trains_without(monkeypatch, caplog):
+    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    monkeypatch.setattr(registry, "make_loader", None)
+    monkeypatch.setattr(registry, "example_rows", lambda *_: toybox_rows(2))
+    config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), sample_rows=2, eval_every=5)
+    config.data.source = "stores/mine"
+    with caplog.at_level("INFO"):
+        _, data = registry.build(config)
+    assert data.validation is None and "data.validation names no rows" in caplog.text
+
+
+def toybox_rows(count):
+    return [toybox.make(0, i, 0) for i in range(count)]
 
 
 def test_rows_of_validation_are_drawn(tmp_path, monkeypatch):
