@@ -220,5 +220,6 @@ def bucket(monkeypatch):
     files.cache_clear()
     monkeypatch.setitem(_registry, "gcs", Bucket)
     monkeypatch.setattr(Bucket, "store", {})
+    monkeypatch.setattr(Bucket, "pseudo_dirs", [""])
     yield Bucket.store
     files.cache_clear()

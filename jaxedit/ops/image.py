@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Float32, UInt8
 
 
-def to_float(pixels: UInt8[ArrayLike, "*n"]) -> Float32[Array, "*n"]:
+def to_float(pixels: UInt8[ArrayLike, "*n"]) -> Float32[ArrayLike, "*n"]:
     """Convert pixels from 0..255 to [-1,1]."""
     unit = pixels.astype(jnp.float32) / 255
     return unit + unit - 1

@@ -49,7 +49,7 @@ def merge(
     return kernel.astype("float32") + scale * (a.astype("float32") @ b.astype("float32"))
 
 
-def to_dense(kernel: Any) -> Float[ArrayLike, "*stack in out"]:
+def to_dense(kernel: Any) -> Float[ArrayLike, "*shape"]:
     """Return a kernel as an array; a `LowRank` is merged in f32."""
     if not isinstance(kernel, LowRank):
         return jnp.asarray(kernel)
