@@ -48,6 +48,9 @@ def test_training_and_a_resume(config, tmp_path):
         assert train.main([*arguments, *settings]) == 0
     lines = (tmp_path / "run/metrics.jsonl").read_text("utf-8").splitlines()
     reports = [json.loads(line) for line in lines]
+    validated = [report["step"] for report in reports if "val/loss" in report]
+    assert validated == ([] if config == "finetune" else [4, 6])
+    reports = [report for report in reports if "loss" in report]
     assert [report["step"] for report in reports] == [1, 2, 3, 4, 5, 6]
     assert all(np.isfinite(report["loss"]) for report in reports)
     assert "resuming after step 4" in (tmp_path / "run/log.txt").read_text("utf-8")

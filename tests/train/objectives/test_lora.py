@@ -151,7 +151,8 @@ def test_sampling_reads_sums(case):
     null = case.frozen["null"]
     found, wanted = (unstack(settings, x, null, jnp.float32) for x in (joined, plain))
     assert not np.array_equal(
-        found.layers[1].qkv, case.base["transformer"]["blocks"]["attn"]["qkv"]["kernel"][1]
+        found.layers[1]["attn"]["qkv"]["kernel"],
+        case.base["transformer"]["blocks"]["attn"]["qkv"]["kernel"][1],
     )
     jax.tree.map(np.testing.assert_allclose, found, wanted)
 
