@@ -1,4 +1,4 @@
-"""Where a model's name leads: bundled, a directory, gs://, an official release, or the Hub.
+"""Names of models looked up: bundled, a directory, gs://, an official release, or the Hub.
 
 Names are looked up here and nothing is converted: `convert.ensure_converted` does that first.
 """
@@ -155,7 +155,7 @@ def _partial(text: str) -> str:
 
 
 def _released(name: str) -> pathlib.Path:
-    """Where an official release lies that was converted before."""
+    """Return the directory of an official release that was converted before."""
     directory = converted(name)
     if not (directory / CONFIG).is_file():
         raise FileNotFoundError(f"{name!r}: not converted yet; {how_to_bring(name)}")

@@ -25,7 +25,7 @@ Box = tuple[slice, ...]  # one slice an axis, with both ends and a step of one
 
 
 class ArrayLike(Protocol):
-    """What can be viewed: numpy and JAX arrays, lazy tensors."""
+    """An array with a shape and a dtype that can be sliced: of numpy or JAX, or a lazy tensor."""
 
     shape: tuple[int, ...]
     dtype: Any

@@ -224,7 +224,7 @@ class Checkpoints:
 
 
 class _NewestAndBest:
-    """Which checkpoints Orbax keeps: its `PreservationPolicy`."""
+    """The checkpoints that Orbax keeps, as a `PreservationPolicy`."""
 
     def __init__(self, keep: int, best: Callable[[], Best | None]) -> None:
         self._keep, self._best = keep, best

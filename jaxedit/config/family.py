@@ -1,4 +1,4 @@
-"""What the registry knows of a model family. Code is named as "module:attribute", see `load`."""
+"""The fields of a model family's entry. Code is named as "module:attribute", see `load`."""
 
 import dataclasses
 import importlib
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReleasedWeights:
-    """How a network lies in a PyTorch file, and what its shapes do not tell.
+    """The layout of a network in a PyTorch file, and settings that its shapes do not tell.
 
     Attributes:
       about: in words.

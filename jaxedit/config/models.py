@@ -178,7 +178,7 @@ class PretrainedConfig:
         family_of(self).check(self)
 
     def limits_of(self, part: str) -> tuple[int, ...]:
-        """What `validate` of a part is told of the model: how many scales or codes it has."""
+        """Return the arguments of a part's `validate`: the number of scales or of codes."""
         if part == "sample":
             return (len(self.varedit.scales),)
         return (self.editar.codes,) if part == "token_sample" else ()

@@ -1,4 +1,4 @@
-"""Which parameters have 16 bits when a model runs, as in the scripts of its release.
+"""The parameters that have 16 bits when a model runs, as in the scripts of its release.
 
 | what | in the releases | here, with dtype=bfloat16 |
 | --- | --- | --- |

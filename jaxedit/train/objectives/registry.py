@@ -1,4 +1,4 @@
-"""Which objective a config trains, and the batches that it sees."""
+"""The choice of the objective that a config trains, and of the batches that it sees."""
 
 import logging
 from collections.abc import Iterator
