@@ -199,7 +199,8 @@ def _unwrap(
     shown = ", ".join(ascii(str(key)[:50])[1:-1] for key in list(inner)[:20]) or "nothing"
     inside = f" under {'/'.join(way)}" if way else ""
     reason = f"; {refusal(values)}" if values else ""
-    there = shown if isinstance(content, dict) else type(content).__name__
+    kind = "a single tensor" if isinstance(content, LazyTensor) else type(content).__name__
+    there = shown if isinstance(content, dict) else kind
     raise ValueError(f"{file}: found no weights{inside}, but {there}{reason}")
 
 

@@ -96,7 +96,7 @@ def test_only_tensors_are_weights(save):
         ({"epoch": 3, "weights": {"w": ONE}}, "found no weights, but epoch, weights"),
         ({"model": {"encoder": {"w": ONE}}}, "found no weights under model, but encoder"),
         ([ONE], "found no weights, but list"),
-        (ONE, "found no weights, but LazyTensor"),
+        (ONE, "found no weights, but a single tensor"),
         ({"a\nb": 1}, r"found no weights, but a\\nb"),
         ({"w\x1b[2J": ONE}, r"'w\\x1b\[2J' is no name of weights"),
     ],

@@ -130,7 +130,7 @@ PROGRAMS = {
     "no end": (b"\x80\x02}", "."),
     "only an end": (b"\x80\x02.", "damaged pickle: IndexError"),
     "unknown instruction": (b"\x80\x02\xff.", "."),
-    "not nested": (b"\x80\x02" + tensor() + b".", "found no weights, but LazyTensor"),
+    "not nested": (b"\x80\x02" + tensor() + b".", "found no weights, but a single tensor"),
     "a list": (b"\x80\x02](" + tensor() + b"e.", "found no weights, but list"),
     "nothing": (b"\x80\x02}.", "found no weights, but nothing"),
 }
