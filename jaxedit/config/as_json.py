@@ -17,8 +17,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
     """Rebuild the dataclass `cls` from `to_dict`'s form.
 
-    Only some fields may be left out: those that are empty by default (parts that a model does not
-    have, and settings that follow from others), and rules of sampling, which are then off.
+    Two kinds of fields may be missing: fields that are None or "" by default (parts that a model
+    does not have, and settings that follow from other settings), and sampling rules, which are then
+    off.
 
     Raises:
       ConfigError: a key is unknown or missing; the message lists all of them.
@@ -45,7 +46,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if isinstance(value, list):
         return tuple(_value(None, v, name) for v in value)
     if choices_of(hint):
-        return value  # `validate` says which there are
+        return value  # `validate` checks the choice
     allowed = get_args(hint) if get_origin(hint) is not tuple and get_args(hint) else (hint,)
     if value is None or isinstance(value, str | bool):
         ok = hint is None or type(value) in allowed

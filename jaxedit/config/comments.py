@@ -23,7 +23,7 @@ def comments_of(cls: type) -> dict[str, str]:
 
 
 def _own_comments(cls: type) -> dict[str, str]:
-    """The comments of the fields that a dataclass does not inherit."""
+    """Return the comments of the fields that a dataclass does not inherit."""
     source = textwrap.dedent(inspect.getsource(cls))
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}

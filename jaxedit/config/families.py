@@ -14,7 +14,7 @@ _KEYMAPS, _SIZES = "jaxedit.convert.keymaps", "jaxedit.convert.sizes"
 
 
 def _trained(use: str) -> str:
-    """Return the command that trains with weights: `use` is the config file and a setting."""
+    """Return the command that trains with weights; `use`: a config file and the setting to use."""
     return f"python -m jaxedit.train --workdir=run --config=configs/{use}={{name}}"
 
 
@@ -102,7 +102,7 @@ _NEXT_TOKEN = {
         read=f"{_SIZES}:editar",
         tell=f"{_SIZES}:tell_editar",
         same=("layers", "width", "mlp_hidden", "codes", "prefix", "classes", "text_width")
-        + ("text_tokens", "edited_grid"),  # heads are no shape
+        + ("text_tokens", "edited_grid"),  # not the heads, which no shape shows
         kept=("distill_width",),
     ),
     "check": _check_next_token_and_text,
@@ -115,8 +115,28 @@ _NEXT_TOKEN = {
 }
 
 
-def _alone(name: str, weights: ReleasedWeights, **fields: Any) -> Family:
-    """Return the family of a network that is a model by itself."""
+def _alone(
+    name: str, about: str, mark: str, *, brought_by: str = "", is_told: bool = True, **fields: Any
+) -> Family:
+    """Return the family of a network that is a model by itself.
+
+    Args:
+      name: of the network, in parameter paths too, and of its key map and its functions in
+        `convert.sizes`.
+      about, mark, brought_by: see `ReleasedWeights`.
+      is_told: whether a file's shapes lack settings, which `convert.sizes` then tells.
+      **fields: further fields of `Family`.
+    """
+    weights = ReleasedWeights(
+        about=about,
+        mark=mark,
+        keymap=f"{_KEYMAPS}.keymap_{name}:KEYMAP",
+        prefix=f"{name}/",
+        networks=(name,),
+        read=f"{_SIZES}:{name}",
+        tell=f"{_SIZES}:tell_{name}" if is_told else "",
+        brought_by=brought_by,
+    )
     return Family(
         name=name, model_type=name, parts=(name,), networks=(name,), weights=weights, **fields
     )
@@ -178,75 +198,38 @@ FAMILIES = (
     ),
     _alone(
         "bsq",
-        ReleasedWeights(
-            about="an image tokenizer of Infinity",
-            mark=r"encoder\.down\.0\.block\.0\.conv1(\.conv)?\.weight",
-            keymap=f"{_KEYMAPS}.keymap_bsq:KEYMAP",
-            prefix="bsq/",
-            networks=("bsq",),
-            read=f"{_SIZES}:bsq",
-            brought_by="infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
-        ),
+        "an image tokenizer of Infinity",
+        r"encoder\.down\.0\.block\.0\.conv1(\.conv)?\.weight",
+        brought_by="infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
+        is_told=False,
         crop="varedit",
         objective="jaxedit.train.objectives.bsq:BSQObjective",
         use=_trained("var_sar.py:2b --config.varedit.tokenizer"),
     ),
     _alone(
         "vq",
-        ReleasedWeights(
-            about="an image tokenizer of LlamaGen",
-            mark=r"encoder\.conv_blocks\.0\.res\.0\.conv1\.weight",
-            keymap=f"{_KEYMAPS}.keymap_vq:KEYMAP",
-            prefix="vq/",
-            networks=("vq",),
-            read=f"{_SIZES}:vq",
-            tell=f"{_SIZES}:tell_vq",
-            brought_by="llamagen-vq16-t2i or llamagen-vq16-c2i",
-        ),
+        "an image tokenizer of LlamaGen",
+        r"encoder\.conv_blocks\.0\.res\.0\.conv1\.weight",
+        brought_by="llamagen-vq16-t2i or llamagen-vq16-c2i",
         objective="jaxedit.train.objectives.vq:VQObjective",
         use=_trained("editar.py:xl --config.editar.tokenizer"),
     ),
     _alone(
         "t5",
-        ReleasedWeights(
-            about="a T5 text encoder",
-            mark=r"encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight",
-            keymap=f"{_KEYMAPS}.keymap_t5:KEYMAP",
-            prefix="t5/",
-            networks=("t5",),
-            read=f"{_SIZES}:t5",
-            tell=f"{_SIZES}:tell_t5",
-            brought_by="flan-t5-xl",
-        ),
+        "a T5 text encoder",
+        r"encoder\.block\.0\.layer\.0\.SelfAttention\.q\.weight",
+        brought_by="flan-t5-xl",
         use=_trained("var_sar.py:2b --config.varedit.text_encoder"),
     ),
     _alone(
         "vit",
-        ReleasedWeights(
-            about="a vision transformer of DINO or DINOv2",
-            mark=r"(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
-            keymap=f"{_KEYMAPS}.keymap_vit:KEYMAP",
-            prefix="vit/",
-            networks=("vit",),
-            read=f"{_SIZES}:vit",
-            tell=f"{_SIZES}:tell_vit",
-        ),
+        "a vision transformer of DINO or DINOv2",
+        r"(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
         use=_trained("editar.py:xl --config.editar.teacher"),
     ),
-    _alone(
-        "clip",
-        ReleasedWeights(
-            about="CLIP",
-            mark=r"vision_model\.embeddings\.patch_embedding\.weight",
-            keymap=f"{_KEYMAPS}.keymap_clip:KEYMAP",
-            prefix="clip/",
-            networks=("clip",),
-            read=f"{_SIZES}:clip",
-            tell=f"{_SIZES}:tell_clip",
-        ),
-    ),
+    _alone("clip", "CLIP", r"vision_model\.embeddings\.patch_embedding\.weight"),
 )
-# model_type -> its first family: what all families of an architecture share can be read there
+# model_type -> its first family, for fields that all families of an architecture share
 BY_TYPE: dict[str, Family] = {}
 for _family in FAMILIES:
     BY_TYPE.setdefault(_family.model_type, _family)
@@ -272,7 +255,7 @@ def require_type(model_type: str) -> None:
 
 
 def sizes_of(config: Any) -> Any:
-    """Return the sizes of the network that a config is named after: its transformer's, mostly."""
+    """Return the settings of the main network, the first part of the config's family."""
     return getattr(config, family_of(config).parts[0])
 
 
@@ -300,7 +283,12 @@ def methods_of(purpose: str) -> list[str]:
 
 
 def bundled(method: str | None, *, has_task: bool) -> str:
-    """Return the bundled editor of a method, or of all tasks; the first one for neither."""
+    """Return the name of the first bundled editor that fits.
+
+    Args:
+      method: sampling method that the editor must have, if any.
+      has_task: whether the source is a map, which not every editor reads.
+    """
     editors = [family for family in FAMILIES if family.bundled]
     fitting = [
         family

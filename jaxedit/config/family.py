@@ -8,91 +8,60 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReleasedWeights:
-    """The layout of a network in a PyTorch file, and settings that its shapes do not tell.
+    """The layout of a network in a PyTorch file, and settings that its shapes do not tell."""
 
-    Attributes:
-      about: in words.
-      mark: regex of a key that every state dict of this kind has, and no other.
-      keymap: its `KeyMap`.
-      prefix: what comes before the key map's paths in a pretrained directory.
-      networks: that a file holds, by their names in parameter paths.
-      read: (shapes by path, the file's own settings) to the config dataclass.
-      tell: a `PretrainedConfig` to the file's own settings, as `read` takes them.
-      same: the sizes in which two networks of the same shapes agree.
-      kept: settings that come from the file, whatever release it is like.
-      brought_by: the official names that bring it, for messages; empty: it is no part of another.
-    """
-
-    about: str
-    mark: str
-    keymap: str
-    prefix: str
-    networks: tuple[str, ...]
+    about: str  # the network in words, for messages
+    mark: str  # regex of a key that every state dict of this network has, and no other has
+    keymap: str  # the `KeyMap` of the network
+    prefix: str  # path in a pretrained directory before the paths of the key map
+    networks: tuple[str, ...]  # networks in a file, by their names in parameter paths
+    # function from (shapes by path, settings in the file) to the config dataclass
     read: str
+    # function from a `PretrainedConfig` to the settings that `read` takes
     tell: str = ""
-    same: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()  # sizes that are equal in all networks of the same shapes
+    kept: tuple[str, ...] = ()  # settings taken from the file, not from the release it is like
+    # official names whose weights contain this network, for messages; empty: none
     brought_by: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
-    """A kind of model.
-
-    Attributes:
-      name: of the family.
-      model_type: of config.json. Families of one architecture share it, and the first one of them
-        stands for all where a config is not complete.
-      is_member: whether a config of this `model_type` belongs to the family.
-      parts: of `PretrainedConfig` that a config must have, the network's own sizes first.
-      networks: of a pretrained directory.
-      weights: of the network in PyTorch files.
-      check: (config) raises ConfigError unless its parts fit each other.
-      defaults: (sizes) to the parts that no file of weights tells.
-      fit: how pictures become squares, as released.
-      crop: the release's rule by which they are cropped, see `data.transforms`.
-      half: regex of the parameters that are 16 bits wide on an accelerator, see `precision`.
-      init: (sizes, key) to fresh parameters of the transformer.
-      purpose: "edit" (reads a picture and a text), "draw" (reads a text or a class), or "" for a
-        network alone.
-      reads: what it is told what to make by: "text", "class", or "".
-      methods: name of each sampling method, the default first, to the parts of `PretrainedConfig`
-        whose fields are its options.
-      translates: whether the transformer also makes pictures from maps, see `data.prompts`.
-      condition: the class that turns texts into what the transformer reads.
-      cleaning: what is done to each text first: a function from str to str.
-      reads_padding: whether the transformer also sees the text encoder's output at padding.
-      pipeline: the class behind `Editor` and `Generator`.
-      memory: returns the phases of making a picture, for `--dry_run`.
-      objective: the class that trains it.
-      use: a command that trains with the weights, with {name} for their directory.
-      bundled: name of a small model that comes with the package.
-    """
+    """A kind of model."""
 
     name: str
+    # of config.json; families of one architecture share it, and the first of them stands for all
+    # where a config is not complete
     model_type: str
+    # whether a config of this `model_type` belongs to the family
     is_member: Callable[[Any], bool] = lambda config: True
-    parts: tuple[str, ...]
-    networks: tuple[str, ...]
-    weights: ReleasedWeights
+    parts: tuple[str, ...]  # required parts of `PretrainedConfig`; the network's own sizes first
+    networks: tuple[str, ...]  # networks in a pretrained directory
+    weights: ReleasedWeights  # the network in PyTorch files
+    # raises ConfigError unless the parts of a config fit each other
     check: Callable[[Any], None] = lambda config: None
+    # (sizes) -> the parts that a file of weights does not hold
     defaults: Callable[[Any], dict[str, Any]] = lambda sizes: {}
-    fit: Literal["pad", "crop"] = "crop"
-    crop: Literal["varedit", "editar", "llamagen"] = "llamagen"
-    half: str = r"(?!bsq/|vq/)"
-    init: str = ""
+    fit: Literal["pad", "crop"] = "crop"  # how the release makes pictures square
+    crop: Literal["varedit", "editar", "llamagen"] = "llamagen"  # see `data.transforms.CROPS`
+    half: str = r"(?!bsq/|vq/)"  # regex of parameters with 16 bits on accelerators; `precision`
+    init: str = ""  # function from (sizes, key) to new parameters of the transformer
+    # edit: reads a picture and a text | draw: reads a text or a class | empty: no model by itself
     purpose: Literal["edit", "draw", ""] = ""
-    reads: Literal["text", "class", ""] = ""
+    reads: Literal["text", "class", ""] = ""  # the condition of the picture
+    # sampling method -> the parts of `PretrainedConfig` whose fields are its options; the first
+    # method is the default
     methods: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    translates: bool = False
+    translates: bool = False  # whether maps can be sources, see `data.prompts`
+    # class that turns texts into the transformer's input
     condition: str = "jaxedit.editor.text_features:TextFeatures"
-    cleaning: str = ""
-    reads_padding: bool = False
-    pipeline: str = ""
-    memory: str = ""
-    objective: str = ""
-    use: str = ""
-    bundled: str = ""
+    cleaning: str = ""  # function from str to str, applied to each text first
+    reads_padding: bool = False  # whether the transformer sees the encoder's output at padding
+    pipeline: str = ""  # class behind `Editor` and `Generator`
+    memory: str = ""  # function that returns the phases of making a picture, for `--dry_run`
+    objective: str = ""  # class that trains the model
+    use: str = ""  # command that trains with the weights; {name} stands for their directory
+    bundled: str = ""  # name of a small model in the package
 
 
 def load(place: str) -> Any:

@@ -23,7 +23,10 @@ def options_of(method: str) -> list[str]:
 
 
 def options_by_method(methods: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
-    """Return all options of these methods, by the methods that take them; the most takers first."""
+    """Return the options of these methods, grouped by the methods that take them.
+
+    Options of many methods come first.
+    """
     taken = {method: options_of(method) for method in methods}
     groups: dict[tuple[str, ...], list[str]] = {}
     for name in PART_OF:
@@ -97,7 +100,7 @@ def _misplaced(name: str, method: str, methods: Sequence[str]) -> str:
 
 
 def as_options(settings: tuple[Any, ...]) -> dict[str, Any]:
-    """The settings as one flat dict of option names and JSON values."""
+    """Return the settings as a dict from option names to JSON values."""
     options: dict[str, Any] = {}
     for part in settings:
         options |= dataclasses.asdict(part)

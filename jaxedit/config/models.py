@@ -7,12 +7,7 @@ from typing import Literal
 from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
 from jaxedit.config.families import BY_TYPE, family_of, require_type
-from jaxedit.config.fields import (
-    Positive,
-    PositiveInt,
-    Share,
-    check_fields,
-)
+from jaxedit.config.fields import Positive, PositiveInt, Share, check_fields
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 
@@ -93,7 +88,7 @@ class VAREditConfig:
 
     @property
     def text_tokens(self) -> int:
-        """T, tokens of the longest text."""
+        """Return T, the tokens of the longest text."""
         return self.max_text_tokens
 
     @property
@@ -117,7 +112,7 @@ class VAREditConfig:
         return tuple((f * h, f * w) for h, w in self.scales)
 
     def source_scales(self, scales: Scales) -> Scales:
-        """Grids of the source tokens before `scales`: none, all (`full`), or the last one."""
+        """Return the grids of the source tokens: no grid, all of `scales` (full), or the last."""
         return {"none": (), "full": scales}.get(self.conditioning, scales[-1:])
 
     def validate(self) -> None:

@@ -1,4 +1,4 @@
-"""The official names: the locations of released weights, and the settings that belong to them.
+"""The releases by their official names: the locations of their weights, and their settings.
 
 A release is a file of weights without settings. Its schedule, rotary positions and sampling are
 flags of the release's own scripts. They are recorded here, and stored with the weights after
@@ -18,21 +18,13 @@ from jaxedit.config.tokens import ViTConfig, VQConfig
 
 
 class WeightSource(NamedTuple):
-    """The location of a file, or folder of files, of a release.
+    """The location of a file, or folder of files, of a release."""
 
-    Attributes:
-      kind: network in the file: varedit, editar, bsq, vq, t5, vit or clip.
-      repo: repository of the Hugging Face Hub; empty if the file is not known to be on the Hub.
-      file: file or folder in the repository; empty: the whole repository.
-      licence: licence of these weights.
-      home: where to get the file if there is no `repo`.
-    """
-
-    kind: str
-    repo: str
-    file: str
+    kind: str  # network in the file: varedit, editar, bsq, vq, t5, vit or clip
+    repo: str  # repository of the Hugging Face Hub; empty if the file is not known to be there
+    file: str  # file or folder in the repository; empty: the whole repository
     licence: str
-    home: str = ""
+    home: str = ""  # where to get the file if there is no `repo`
 
     @property
     def place(self) -> str:
@@ -43,7 +35,7 @@ class WeightSource(NamedTuple):
 
 
 class Release(NamedTuple):
-    """A release: every setting that inference needs, its files, and what to know about it."""
+    """A release: every setting that inference needs, its files, and a remark about it."""
 
     config: PretrainedConfig
     sources: tuple[WeightSource, ...]

@@ -3,16 +3,11 @@
 from typing import Any
 
 from jaxedit.config.checks import require
-from jaxedit.config.models import (
-    BSQConfig,
-    PretrainedConfig,
-    T5Config,
-    VAREditConfig,
-)
+from jaxedit.config.models import BSQConfig, PretrainedConfig, T5Config, VAREditConfig
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 from jaxedit.config.tokens import EditARConfig, VQConfig
 
-# The two published transformers (spec: Infinity 2B and 8B) and the one that is bundled.
+# The two published transformers (Infinity 2B and 8B), and the bundled transformer.
 PRESETS: dict[str, PretrainedConfig] = {
     "2b": PretrainedConfig(
         varedit=VAREditConfig(), bsq=BSQConfig(), t5=T5Config(), sample=SampleConfig()
@@ -45,7 +40,7 @@ PRESETS: dict[str, PretrainedConfig] = {
     ),
 }
 
-# EditAR: as released, and the one that is bundled.
+# EditAR as released, and the bundled model.
 EDITAR_PRESETS: dict[str, PretrainedConfig] = {
     "xl": PretrainedConfig(
         model_type="editar",
@@ -73,11 +68,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             token_dropout=0.0,
         ),
         vq=VQConfig(
-            codes=512,
-            base_channels=24,
-            channel_mult=(1, 1, 2, 4),
-            res_blocks=1,
-            latent_width=96,
+            codes=512, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1, latent_width=96
         ),
         t5=T5Config(vocab_size=256, width=128, head_width=32, mlp_hidden=256, layers=2, heads=4),
         token_sample=TokenSampleConfig(guidance=1.5, top_k=32),

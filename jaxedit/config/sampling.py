@@ -9,14 +9,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from jaxedit.config.checks import require
-from jaxedit.config.fields import (
-    Finite,
-    Interval,
-    Positive,
-    PositiveInt,
-    Threshold,
-    check_fields,
-)
+from jaxedit.config.fields import Finite, Interval, Positive, PositiveInt, Threshold, check_fields
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -42,7 +35,7 @@ class TopPConfig(RuleConfig):
 class MinPConfig(RuleConfig):
     """Keep candidates whose probability is at least a share of the most likely candidate's."""
 
-    # drop candidates below this share of the likeliest one's probability, 0 = off
+    # drop candidates below this share of the highest probability, 0 = off
     min_p: Annotated[float, Interval("[0, 1]")] = 0.0
 
 
@@ -78,12 +71,12 @@ class SampleConfig(TopPConfig, MinPConfig):
 class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
     """Settings for drawing the next token. Defaults: EditAR's inference."""
 
-    # strength of the instruction; 1 or less = none, as released; of `dual` any number counts
+    # strength of the instruction; 1 or less = none, as released, except in the mode `dual`
     guidance: Finite = 3.0
-    # what the unguided row lacks: the text | joint: text and image | dual: each in turn
+    # the unguided row is without: text | joint: text and image | dual: each in turn
     guidance_mode: Literal["text", "joint", "dual"] = "text"
     image_guidance: Finite = 1.5  # strength of the source picture, of `dual` only
-    # the last token (0 is the second one) that is guided, -1 = all
+    # number of the last guided token, where 0 is the second token; -1 = all are guided
     guidance_until: Annotated[int, Interval("[-1, inf)")] = -1
     temperature: Positive = 1.0  # below 1 draws likelier tokens
     greedy: bool = False  # always take the likeliest token
@@ -113,7 +106,7 @@ class ERecConfig:
     gumbel_key: Literal["row", "batch"] = "row"  # noise of each row's own seed | one for all rows
     # of JS and NLL: guided | cond: before guidance | truncated to the candidates
     probabilities: Literal["guided", "cond", "truncated"] = "guided"
-    # unguided row of the reconstruction: its own | shared: the edit's | none
+    # unguided row of the reconstruction path: own | shared: the edit's | none
     recon_guidance: Literal["own", "shared", "none"] = "own"
     direct_replacement: bool = False  # ablation: take the source token wherever JS < tau_replace
     tau_replace: Threshold = 0.3  # bits, of direct_replacement
@@ -121,7 +114,7 @@ class ERecConfig:
     pixel_align: bool = True  # add the tokenizer's residual outside the mask
     upsampling: Literal["nearest", "bilinear"] = "nearest"  # of the mask
     clip_decoded: bool = False  # clip decoded pictures before the residual is added
-    hard_paste: bool = False  # ours: the source's own pixels outside the mask
+    hard_paste: bool = False  # ours: copy the source's pixels outside the mask
 
     def validate(self) -> None:
         """Raise ConfigError for thresholds that are not numbers and for unknown choices."""

@@ -72,17 +72,14 @@ class EditARConfig:
 
     @property
     def edited_grid(self) -> int:
-        """The grid if it is a shape: only editors store embeddings of all image positions."""
+        """Return the grid of an editor, whose position embeddings have its shape; else 0."""
         return self.grid if self.prefix == "edit" else 0
 
     @property
     def prefix_tokens(self) -> int:
         """Return the number of positions before the first image token that is generated."""
-        return {
-            "edit": self.image_tokens + self.text_tokens,
-            "text": self.text_tokens,
-            "class": 1,
-        }[self.prefix]
+        lengths = {"edit": self.image_tokens + self.text_tokens, "text": self.text_tokens}
+        return lengths.get(self.prefix, 1)
 
     def validate(self) -> None:
         """Raise ConfigError for sizes that do not divide and for unknown prefixes."""

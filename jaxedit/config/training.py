@@ -46,20 +46,20 @@ class DataConfig:
     image_size: PositiveInt = 64  # pixels, square
     batch_size: PositiveInt = 32  # global, before gradient accumulation splits it
     text_tokens: PositiveInt = 32  # instructions are padded to this
-    text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the one of init_from
+    text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the tokenizer of init_from
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
     # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: variants,
     # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
-    # stores, "pipe", or several by their rows, "pipe+imgedit"; as they are or a variant, "pipe:add"
+    # stores, "pipe", or several together, "pipe+imgedit"; rows as stored, or a variant, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     # stratified: exact shares | iid: drawn row by row, as in EditAR
     order: Literal["stratified", "iid"] = "stratified"
     prompts: PromptStyle = "code"  # of depth, canny and segmentation rows: code | paper | toy
-    # rows of the validation loss: a share of the training rows, such as 0.01, fixed by a hash, that
-    # training then never sees; or another source: a file, a store, a directory of stores; toy or
+    # rows of the validation loss: a share of the training rows, such as 0.01, chosen by a hash and
+    # left out of training; or another source: a file, a store or a directory of stores; toy or
     # empty: the toybox's test split
     validation: str = ""
-    # of another source of validation; empty: mixture if it fits, else all rows as they are
+    # mixture of another source of validation; empty: `mixture` if it fits, else all rows as stored
     validation_mixture: tuple[tuple[str, float], ...] = ()
     seed: int = 0  # of the order of rows
     threads: PositiveInt = 2  # that read and decode rows
@@ -67,7 +67,7 @@ class DataConfig:
 
     @property
     def held_out_share(self) -> float:
-        """Share of the training rows that only the validation loss sees; 0 = none."""
+        """Return the share of the training rows that only the validation loss sees."""
         return float(self.validation) if _NUMBER.fullmatch(self.validation) else 0.0
 
     def validate(self) -> None:
@@ -95,7 +95,7 @@ class OptimConfig:
     beta1: Share = 0.9  # decay of the mean gradient
     beta2: Share = 0.97  # decay of the mean squared gradient
     eps: Positive = 1e-8  # added to the root of the mean squared gradient
-    weight_decay: NonNegative = 0.005  # share of the kernels taken away, times the rate
+    weight_decay: NonNegative = 0.005  # of kernels; times the learning rate, as in AdamW
     clip_norm: Positive = 5.0  # gradients of a larger norm are scaled down to it
     accumulate: PositiveInt = 1  # micro-batches per step
 
@@ -131,7 +131,7 @@ class BSQTrainConfig:
     mse_weight: NonNegative = 0.0  # paper 0
     quantizer_weight: NonNegative = 4.0  # of the next two together
     commit_weight: NonNegative = 0.25  # of the distance from the latents to their bits
-    entropy_weight: NonNegative = 0.1  # of bits that are sure, and of codes that are used alike
+    entropy_weight: NonNegative = 0.1  # rewards certain bits and codes that are used equally often
     inv_temperature: Positive = 100.0  # sharpness of the bits' probabilities in the entropy
     lpips_weight: NonNegative = 0.0  # paper 1.0; needs lpips_weights
     lpips_weights: str = ""  # file of the VGG16 LPIPS network
@@ -151,7 +151,7 @@ class EditARTrainConfig:
     text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
     drop: Probability = 0.05  # share of rows without text, without image, and without either (each)
     random_share: Probability = 0.0  # ours: share of rows with random codes to be copied; paper 0
-    spoilt_share: Probability = 0.0  # ours: share of rows that see a spoilt target; paper 0
+    spoilt_share: Probability = 0.0  # ours: share of rows that see a corrupted target; paper 0
     distill_weight: NonNegative = 0.5  # of the teacher's features; 0 = no teacher
     teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: seeded random ones
     # what the teacher sees: the middle | resize224: the whole picture
@@ -218,22 +218,22 @@ class TrainConfig:
     # of the products in the image tokenizer where it makes labels: highest: float32 | high: three
     # of bfloat16 instead of six on TPU, TF32 on NVIDIA cards; benchmarks/label_precision.py
     label_precision: Literal["highest", "high"] = "highest"
-    # activations of each block that the backward pass computes again:
-    # all | cheap: all but products with weights: a fifth less work, 3 to 4 times the memory | none
+    # activations that the backward pass computes again (rematerialisation): all | none | cheap: all
+    # except products with weights, which needs a fifth less work and 3 to 4 times the memory
     remat: Literal["all", "cheap", "none"] = "all"
-    unroll: PositiveInt = 1  # blocks that one turn of the loop over all blocks holds
+    unroll: PositiveInt = 1  # blocks in an iteration of the loop over all blocks
     ema_decay: Share = 0.0  # of the moving average of the parameters, 0 = off
-    # auto: from the newest checkpoint, if there is one
+    # auto: continue from the newest checkpoint, if there is any
     resume: Literal["auto", "never"] = "auto"
     log_every: PositiveInt = 20  # steps between two lines of the log
     sample_every: NonNegativeInt = 500  # steps between sample sheets, 0 = off
     sample_rows: PositiveInt = 8  # rows of a sample sheet
     checkpoint_every: PositiveInt = 500  # steps between two checkpoints
-    keep_checkpoints: PositiveInt = 2  # the newest so many stay, and the best
+    keep_checkpoints: PositiveInt = 2  # number of newest checkpoints to keep, besides the best
     # steps between validation losses (val/...: data.validation, with the averaged parameters if
     # ema_decay is on), 0 = off; the checkpoint of the lowest loss is the best
     eval_every: NonNegativeInt = 0
-    eval_batches: PositiveInt = 8  # of data.batch_size rows at most, the same ones every time
+    eval_batches: PositiveInt = 8  # of data.batch_size rows; the same rows every time
     # of the weights in WORKDIR/export; 16 bits are half the size
     export_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     # weights in WORKDIR/export: last | best: of the lowest validation loss
@@ -254,7 +254,7 @@ class TrainConfig:
 
     @property
     def has_validation(self) -> bool:
-        """Whether there is a validation loss; the toybox has rows for it without being asked."""
+        """Tell whether there is a validation loss; the toybox always has rows for it."""
         return self.eval_every > 0 and (self.data.source == "toy" or self.data.validation != "")
 
     def validate(self) -> None:
