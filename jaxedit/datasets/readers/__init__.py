@@ -1,10 +1,10 @@
 """Readers of published data sets in their own layouts on a local disk, by name."""
 
-import importlib
 import inspect
 import os
 
 from jaxedit.config import require
+from jaxedit.config.family import load
 from jaxedit.datasets.readers.example import Published
 
 DATASETS: dict[str, str] = {
@@ -16,13 +16,13 @@ DATASETS: dict[str, str] = {
     "imgedit": "imgedit:ImgEdit",
     "instructpix2pix": "instructpix2pix:open_instructpix2pix",
     "pipe": "pipe:Pipe",
-    "multigen-depth": "multigen:MultiGenDepth",
-    "multigen-canny": "multigen:MultiGenCanny",
-    "cocostuff": "cocostuff:CocoStuff",
-    "magicbrush": "magicbrush:MagicBrush",
-    "omniedit": "omniedit:OmniEdit",
-    "ultraedit": "ultraedit:UltraEdit",
-    "anyedit": "anyedit:AnyEdit",
+    "multigen-depth": "parquet_maps:MultiGenDepth",
+    "multigen-canny": "parquet_maps:MultiGenCanny",
+    "cocostuff": "parquet_maps:CocoStuff",
+    "magicbrush": "parquet_edits:MagicBrush",
+    "omniedit": "parquet_edits:OmniEdit",
+    "ultraedit": "parquet_edits:UltraEdit",
+    "anyedit": "parquet_edits:AnyEdit",
 }
 
 
@@ -36,13 +36,12 @@ def open_published(
       directory: the downloaded data set.
       scratch: where archives are unpacked or indexed; default: in the directory.
 
-    Raises: ConfigError: the name is unknown, the directory does not have the published layout, or
-      `scratch`
-        is given for a data set without archives.
+    Raises:
+      ConfigError: the name is unknown, the directory does not have the published layout, or
+        `scratch` is given for a data set without archives.
     """
     require(name in DATASETS, f"--dataset={name}: expected one of {', '.join(DATASETS)}")
-    module, opener = DATASETS[name].split(":")
-    reader = getattr(importlib.import_module(f"{__name__}.{module}"), opener)
+    reader = load(f"{__name__}.{DATASETS[name]}")
     if scratch is None:
         return reader(directory)
     unpacks = "scratch" in inspect.signature(reader).parameters

@@ -5,34 +5,23 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 class Example(NamedTuple):
-    """A published pair.
+    """A published pair; pictures are encoded, as published."""
 
-    Attributes: key: unique in the data set, stable from run to run. source, target: encoded
-      pictures, as published. instruction: the edit instruction; for maps the caption of the target.
-      mask: encoded picture, white where the edit may change pixels; None if not published. group:
-      name shared by pairs that must stay in one split, for example a conversation; default: the
-        pair is a group by itself.
-      task: edit, depth, canny, segmentation, hed or recon.
-      edit_type: PIE-Bench's 0 ... 9, or -1.
-      edit_type_raw: the edit type in the data set's own words.
-      turn: 1, 2, ... in a conversation, 0 otherwise.
-      source_caption, target_caption: what the pictures show, or "".
-      score: the data set's own quality score, or -1.
-    """
-
-    key: str
+    key: str  # unique in the data set, stable from run to run
     source: bytes
     target: bytes
-    instruction: str
-    mask: bytes | None = None
+    instruction: str  # for maps the caption of the target
+    mask: bytes | None = None  # white where the edit may change pixels; None if not published
+    # name shared by pairs that must stay in one split, for example by the turns of a conversation;
+    # empty: the pair is a group by itself
     group: str = ""
-    task: str = "edit"
-    edit_type: int = -1
-    edit_type_raw: str = ""
-    turn: int = 0
-    source_caption: str = ""
-    target_caption: str = ""
-    score: float = -1.0
+    task: str = "edit"  # edit, depth, canny, segmentation, hed or recon
+    edit_type: int = -1  # PIE-Bench's 0 ... 9, or -1
+    edit_type_raw: str = ""  # the edit type in the data set's own words
+    turn: int = 0  # 1, 2, ... in a conversation, 0 otherwise
+    source_caption: str = ""  # what the source shows
+    target_caption: str = ""  # what the target shows
+    score: float = -1.0  # the data set's own quality score, or -1
 
 
 class Drop(NamedTuple):

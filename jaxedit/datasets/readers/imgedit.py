@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from jaxedit.config import require
 from jaxedit.datasets.readers.example import Drop, Example
-from jaxedit.datasets.readers.parquet_files import ERRORS, open_parquet
+from jaxedit.datasets.readers.parquet_files import open_parquet
 from jaxedit.datasets.readers.picture_archive import Pictures, pair
 from jaxedit.datasets.readers.split_archive import Archive, archives_in
 
@@ -33,19 +33,12 @@ _EDIT_TYPES = {
 
 
 class Rows(NamedTuple):
-    """Consecutive rows of a parquet file; none for a damaged file.
+    """Consecutive rows of a parquet file; none for a damaged file."""
 
-    Attributes:
-      stem: the file's name without .parquet.
-      first: number of the first row, from 0.
-      count: number of rows.
-      pictures: version of the archive; empty if the archive is missing.
-    """
-
-    stem: str
-    first: int
-    count: int
-    pictures: str
+    stem: str  # the file's name without .parquet
+    first: int  # number of the first row, from 0
+    count: int  # number of rows
+    pictures: str  # version of the archive; empty if the archive is missing
 
 
 class ImgEdit:
@@ -179,22 +172,19 @@ def archive_names(stem: str) -> list[str]:
 
 def _table(path: pathlib.Path) -> pa.Table | None:
     """Return paths and instructions of a parquet file, or None if it contains conversations."""
-    try:
-        with open_parquet(path) as file:
-            names = file.schema_arrow.names
-            if "data" in names:
-                return None
-            require(set(_COLUMNS) <= set(names), f"expected columns {', '.join(_COLUMNS)}")
-            return file.read(_COLUMNS)
-    except ERRORS as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}") from error
+    with open_parquet(path) as file:
+        names = file.schema_arrow.names
+        if "data" in names:
+            return None
+        require(set(_COLUMNS) <= set(names), f"expected columns {', '.join(_COLUMNS)}")
+        return file.read(_COLUMNS)
 
 
 def _cut(folder: pathlib.Path, stem: str, version: str) -> list[Rows]:
     try:
         with open_parquet(folder / f"{stem}.parquet") as file:
             count = file.metadata.num_rows
-    except ERRORS:
+    except ValueError:
         return [Rows(stem, 0, 0, version)]  # reading this part reports the error
     return [
         Rows(stem, first, min(_ROWS, count - first), version) for first in range(0, count, _ROWS)

@@ -50,17 +50,11 @@ class HubFiles(ParquetSet):
 
 
 class Prompts(NamedTuple):
-    """Consecutive entries of seeds.json.
+    """Consecutive entries of seeds.json."""
 
-    Attributes:
-      first: index of the first entry.
-      entries: each [folder, [seed, ...]].
-      is_held_out: whether the entries are in the published validation or test split.
-    """
-
-    first: int
-    entries: list[Any]
-    is_held_out: bool
+    first: int  # index of the first entry
+    entries: list[Any]  # each [folder, [seed, ...]]
+    is_held_out: bool  # whether the entries are in the published validation or test split
 
 
 class Folders:

@@ -41,7 +41,8 @@ class Pairs:
         path = pathlib.Path(directory)
         if path.is_dir():
             tables = sorted(p for p in path.iterdir() if p.suffix in _TABLES)
-            require(len(tables) < 2, f"--src={path}: expected one list, found {_names(tables)}")
+            names = ", ".join(table.name for table in tables)
+            require(len(tables) < 2, f"--src={path}: expected one list, found {names}")
             path = tables[0] if tables else path
         require(path.exists(), f"--src={path}: no such file or directory")
         is_table = path.suffix in _TABLES and path.is_file()
@@ -174,10 +175,6 @@ def _text(path: pathlib.Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: expected a readable text file of pairs: {error}") from error
-
-
-def _names(paths: list[pathlib.Path]) -> str:
-    return ", ".join(path.name for path in paths)
 
 
 _TABLES = {".jsonl": _jsonl, ".csv": _csv}

@@ -1,5 +1,6 @@
 """Data sets published on the Hub as parquet files, with a pair and its pictures in each row."""
 
+import contextlib
 import math
 import os
 import pathlib
@@ -16,7 +17,7 @@ from jaxedit.datasets.readers.example import Drop, Example
 # Older file names end in a hash: train-00000-of-00002-5d1a9c0f4e3b2a17.parquet
 _SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-f]+)?\.parquet")
 _BATCH = 16  # rows in memory at a time; a row may have three pictures of several megabytes
-ERRORS = (pa.ArrowException, OSError, ValueError)  # raised by pyarrow for damaged files
+_ERRORS = (pa.ArrowException, OSError, ValueError)  # raised by pyarrow for damaged files
 
 Columns = Mapping[str, tuple[str, ...]]  # role of a column -> the names that it may have
 
@@ -35,20 +36,17 @@ class ParquetSet:
     Missing shards (such as `train-00003-of-00162.parquet` of 162) are not an error, because large
     sets are often downloaded in part: each gives a `Drop` with the reason "file missing".
 
-    Attributes:
-      name, keeps_labels: see `Published`.
-      task: task of every row.
-      splits: published splits to read; empty: all.
-      needs: required roles and their column names: source, target, instruction.
-      extras: optional roles, named as the fields of `Example` or for the subclass's own `example`.
+    A role is a field of `Example`, or a name that the subclass's own `example` reads.
     """
 
-    name: ClassVar[str]
-    keeps_labels: ClassVar[bool] = False
-    task: ClassVar[str] = "edit"
-    splits: ClassVar[tuple[str, ...]] = ("train",)
-    needs: ClassVar[Columns]
-    extras: ClassVar[Columns] = {}
+    name: ClassVar[str]  # see `Published`
+    keeps_labels: ClassVar[bool] = False  # see `Published`
+    task: ClassVar[str] = "edit"  # task of every row
+    splits: ClassVar[tuple[str, ...]] = ("train",)  # published splits to read; empty: all
+    needs: ClassVar[Columns]  # required roles: source, target and instruction
+    extras: ClassVar[Columns] = {}  # optional roles
+    # the data set's edit type -> PIE-Bench's type; others have no counterpart, or several
+    edit_types: ClassVar[Mapping[str, int]] = {}
 
     def __init__(self, directory: str | os.PathLike) -> None:
         """Find the files and the columns.
@@ -82,9 +80,21 @@ class ParquetSet:
         if not path.exists():
             yield Drop(stem, "file missing")
             return
-        for number, row in read_rows(path, part.row_group, self.needs, self.extras):
+        for number, row in self._rows(path, part.row_group):
             key = f"{stem}/{number}"
             yield Drop(key, "unreadable row") if row is None else self.example(key, row)
+
+    def _rows(
+        self, path: pathlib.Path, row_group: int
+    ) -> Iterator[tuple[int, dict[str, Any] | None]]:
+        """Yield each row's number in the file and its values by role, or None for invalid text."""
+        with open_parquet(path, row_group) as file:
+            columns = choose_columns(file.schema_arrow.names, self.needs, self.extras)
+            number = sum(file.metadata.row_group(i).num_rows for i in range(row_group))
+            for batch in file.iter_batches(_BATCH, [row_group], list(columns.values())):
+                for i in range(len(batch)):
+                    yield number + i, _row(batch.slice(i, 1), columns)
+                number += len(batch)
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
         """Return a row, given as a value for each role, as a pair."""
@@ -107,7 +117,8 @@ class ParquetSet:
             mask=picture(row.get("mask")),
             group=str(row.get("group") or ""),
             task=self.task,
-            edit_type_raw=text(row.get("edit_type_raw")),
+            edit_type=self.edit_types.get(kind := text(row.get("edit_type_raw")), -1),
+            edit_type_raw=kind,
             turn=turn,
             source_caption=text(row.get("source_caption")),
             target_caption=text(row.get("target_caption")),
@@ -181,36 +192,24 @@ def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> d
     return chosen
 
 
-def read_rows(
-    path: pathlib.Path, row_group: int, needs: Columns, extras: Columns
-) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield (number in the file, values by role) for a row group; None for a row with invalid text.
+@contextlib.contextmanager
+def open_parquet(path: pathlib.Path, row_group: int | None = None) -> Iterator[pq.ParquetFile]:
+    """Open a file with a small read buffer, because a row group may have a gigabyte of pictures.
 
     Args:
-      path: a parquet file.
-      row_group: index of the row group.
-      needs, extras: see `ParquetSet`.
+      path: path of the file.
+      row_group: the row group to be read, for messages.
 
     Raises:
-      ValueError: the file is damaged or lacks a column.
+      ValueError: the file is damaged or missing, or the code that uses it found an error; the
+        message names the file.
     """
     try:
-        with open_parquet(path) as file:
-            columns = choose_columns(file.schema_arrow.names, needs, extras)
-            metadata = file.metadata
-            number = sum(metadata.row_group(i).num_rows for i in range(row_group))
-            for batch in file.iter_batches(_BATCH, [row_group], list(columns.values())):
-                for i in range(len(batch)):
-                    yield number + i, _row(batch.slice(i, 1), columns)
-                number += len(batch)
-    except ERRORS as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}, row group {row_group}: {reason}") from error
-
-
-def open_parquet(path: pathlib.Path) -> pq.ParquetFile:
-    """Open a file with a small read buffer, because a row group may have a gigabyte of pictures."""
-    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            yield file
+    except _ERRORS as error:
+        where = path if row_group is None else f"{path}, row group {row_group}"
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}") from error
 
 
 def _row(row: pa.RecordBatch, columns: Mapping[str, str]) -> dict[str, Any] | None:
@@ -225,7 +224,7 @@ def _count_row_groups(path: pathlib.Path) -> int:
     try:
         with open_parquet(path) as file:
             return file.num_row_groups
-    except ERRORS:
+    except ValueError:
         return 1  # reading this row group reports the error
 
 
@@ -233,13 +232,12 @@ def _first_schema(directory: pathlib.Path, files: list[str]) -> tuple[pathlib.Pa
     """Return the first readable file and its column names."""
     reason = ""
     for path in (directory / file for file in files):
-        try:
-            with open_parquet(path) as file:
-                return path, file.schema_arrow.names
-        except FileNotFoundError:
-            continue
-        except ERRORS as error:
-            reason = reason or f"{path.name}: {str(error).splitlines()[0]}"
+        if path.exists():
+            try:
+                with open_parquet(path) as file:
+                    return path, file.schema_arrow.names
+            except ValueError as error:
+                reason = reason or str(error)
     raise ConfigError(
         f"{directory}: expected a complete parquet file (an incomplete download, or Git LFS "
         f"pointers?), found {reason}"

@@ -38,31 +38,19 @@ class Pictures:
         path = posixpath.normpath(path)
         if path.startswith(("/", "..")) or "\0" in path:
             return None
-        for place in (*map(_Folder, self._folders), *self._archives):
-            content = place.read(path)
-            if content is not None:
-                return content
-        return None
+        for folder in self._folders:
+            try:
+                return (folder / path).read_bytes()
+            except OSError as error:
+                if error.errno not in _ABSENT:
+                    raise
+        contents = (archive.read(path) for archive in self._archives)
+        return next((content for content in contents if content is not None), None)
 
     def why_absent(self, role: str) -> str:
         """Return the reason to report for a picture that is missing."""
         is_whole = all(archive.is_whole() for archive in self._archives)
         return f"{role} not found" if is_whole else f"{role} not in what is left of an archive"
-
-
-class _Folder:
-    """A folder with the interface of an archive."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self._folder = folder
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            return (self._folder / path).read_bytes()
-        except OSError as error:
-            if error.errno in _ABSENT:
-                return None
-            raise
 
 
 def pictures_of(folder: pathlib.Path, scratch: pathlib.Path) -> Pictures:

@@ -21,25 +21,17 @@ _CORRUPT = tuple(f"20240330_315P_1323turns/Data/{number}/" for number in range(2
 
 
 class Lines(NamedTuple):
-    """Consecutive lines of an annotation file.
+    """Consecutive lines of an annotation file."""
 
-    Attributes:
-      file: name of the file.
-      first: number of the first line, from 1.
-      offset: position of the first line in bytes.
-      count: number of lines.
-      pictures: version of the archives; a part with another version is a different part.
-    """
-
-    file: str
-    first: int
-    offset: int
-    count: int
-    pictures: str
+    file: str  # name of the file
+    first: int  # number of the first line, from 1
+    offset: int  # position of the first line in bytes
+    count: int  # number of lines
+    pictures: str  # version of the archives; a part with another version is a different part
 
 
 class _Seed:
-    """What all parts share: `<part>/annotations/*.jsonl` and `<part>/images/`.
+    """A part of SEED-Data-Edit: `<part>/annotations/*.jsonl` and `<part>/images/`.
 
     The folder `annotations_GPT4V` has other instructions for some of the same pairs and is not
     read.
@@ -55,9 +47,10 @@ class _Seed:
     ) -> None:
         """Check the layout.
 
-        Args: directory: the downloaded repository. scratch: directory for decompressed archives,
-          tens to hundreds of gigabytes; default: `unpacked`
-            in the directory.
+        Args:
+          directory: the downloaded repository.
+          scratch: directory for decompressed archives, tens to hundreds of gigabytes; default:
+            `unpacked` in the directory.
 
         Raises:
           ConfigError: a folder, the annotations, or a piece of an archive is missing.

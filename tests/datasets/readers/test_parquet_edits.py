@@ -18,10 +18,13 @@ from fabricate_parquet import (
 from PIL import Image
 
 from jaxedit.config import ConfigError
-from jaxedit.datasets.readers.anyedit import AnyEdit
-from jaxedit.datasets.readers.magicbrush import MagicBrush, white_mask
-from jaxedit.datasets.readers.omniedit import OmniEdit
-from jaxedit.datasets.readers.ultraedit import UltraEdit
+from jaxedit.datasets.readers.parquet_edits import (
+    AnyEdit,
+    MagicBrush,
+    OmniEdit,
+    UltraEdit,
+    white_mask,
+)
 
 SHARD = "data/train-00000-of-00001.parquet"
 

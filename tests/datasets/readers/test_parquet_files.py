@@ -7,9 +7,9 @@ from fabricate_parquet import GREEN, PICTURE, RED, image, omniedit_row, write
 
 from jaxedit.config import ConfigError
 from jaxedit.datasets.readers.example import Drop, Example
-from jaxedit.datasets.readers.multigen import MultiGenDepth
-from jaxedit.datasets.readers.omniedit import OmniEdit
+from jaxedit.datasets.readers.parquet_edits import OmniEdit
 from jaxedit.datasets.readers.parquet_files import ParquetSet, Piece, find_files, picture, text
+from jaxedit.datasets.readers.parquet_maps import MultiGenDepth
 
 PICTURES = ("image", "control_depth")
 

@@ -3,8 +3,7 @@
 from fabricate_parquet import GREEN, RED, WHITE, image, write
 
 from jaxedit.datasets.readers import DATASETS, open_published
-from jaxedit.datasets.readers.cocostuff import CocoStuff
-from jaxedit.datasets.readers.multigen import MultiGenCanny, MultiGenDepth
+from jaxedit.datasets.readers.parquet_maps import CocoStuff, MultiGenCanny, MultiGenDepth
 
 SHARD = "data/train-00000-of-00001.parquet"
 
