@@ -19,9 +19,12 @@ import os
 import pathlib
 import textwrap
 from collections.abc import Sequence
+from typing import Any, get_type_hints
 
 from jaxedit import console
+from jaxedit.config.comments import comments_of
 from jaxedit.console import DONE, Parser, exit_code
+from jaxedit.datasets.convert.write_store import StoreConfig, convert
 from jaxedit.datasets.readers import DATASETS
 
 
@@ -34,15 +37,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from jaxedit.datasets.convert.write_store import StoreConfig, convert
-
     report = convert(StoreConfig(**vars(args)))
     print(f"{args.out}: {report.summary()}")
     return DONE
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all arguments of the command."""
+    """Return the parser of the command, with an option for each field of `StoreConfig`."""
     parser = Parser(
         prog="python -m jaxedit.datasets.convert",
         usage="python -m jaxedit.datasets.convert --dataset=NAME --src=DIR --out=DIR [options]",
@@ -51,52 +52,17 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add = parser.add_argument
-    add(
-        "--dataset",
-        required=True,
-        metavar="NAME",
-        choices=list(DATASETS),
-        help="pairs, or a published data set (named below)",
-    )
-    add(
-        "--src",
-        required=True,
-        type=pathlib.Path,
-        metavar="DIR",
-        help="the published data set; for pairs a directory, .jsonl or .csv",
-    )
-    add(
-        "--out",
-        required=True,
-        type=pathlib.Path,
-        metavar="DIR",
-        help="the store's directory, local",
-    )
-    add("--shards", type=int, default=0, help="files of the store (default: by the data set)")
-    add(
-        "--workers",
-        type=int,
-        default=os.cpu_count(),
-        help="shards written at a time (default: one per CPU)",
-    )
-    add("--store_px", type=int, default=512, help="short side of stored pictures (default 512)")
-    add(
-        "--scratch",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="directory to unpack or index archives in (default: --src)",
-    )
-    add(
-        "--overwrite",
-        action="store_true",
-        help="start again, even over a finished store, whose files and drop lists are deleted",
-    )
-    add(
-        "--skip_unreadable",
-        action="store_true",
-        help="leave out published files that cannot be read, instead of stopping with an error",
-    )
+    for name, hint in get_type_hints(StoreConfig).items():
+        default, about = getattr(StoreConfig, name, None), comments_of(StoreConfig)[name]
+        option: dict[str, Any] = {"type": hint, "default": default}
+        if name == "dataset":
+            option = {"choices": list(DATASETS), "metavar": "NAME", "required": True}
+        elif hint is bool:
+            option = {"action": "store_true"}
+        elif hint is not int:
+            option = {"type": pathlib.Path, "metavar": "DIR", "required": name in ("src", "out")}
+        parser.add_argument(f"--{name}", **option, help=about)
+    parser.set_defaults(workers=os.cpu_count())
     return parser
 
 

@@ -27,17 +27,11 @@ from jaxedit.datasets.convert.report import Report, write_json
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """The directory of a store that is being written.
-
-    Attributes:
-      path: the store's directory.
-      dataset: name of the data set.
-      shards: number of shards when complete.
-    """
+    """The directory of a store that is being written."""
 
     path: pathlib.Path
-    dataset: str
-    shards: int
+    dataset: str  # name of the data set
+    shards: int  # number of shards of the finished store
 
     @property
     def work(self) -> pathlib.Path:

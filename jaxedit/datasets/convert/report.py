@@ -14,26 +14,19 @@ _NAMED = 3  # number of example rows for each reason
 
 @dataclasses.dataclass
 class Report:
-    """Counts for a shard, or for a store.
+    """Counts for a shard, or for a store."""
 
-    Attributes:
-      pairs: number of pairs written.
-      dropped: number of dropped rows by reason.
-      examples: by reason, the keys of the first few dropped rows.
-      tasks: number of pairs by task.
-      masks: number of pairs with a mask.
-      reshaped: number of pairs whose target had other proportions than its source and was resized.
-      bytes: size of the shards.
-      unreadable: a line for each published piece that could not be read to its end.
-    """
-
-    pairs: int = 0
+    pairs: int = 0  # pairs written
+    # dropped rows by reason
     dropped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    # by reason, the keys of the first few dropped rows
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # pairs by task
     tasks: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    masks: int = 0
-    reshaped: int = 0
-    bytes: int = 0
+    masks: int = 0  # pairs with a mask
+    reshaped: int = 0  # pairs whose target was resized to other proportions, of its source
+    bytes: int = 0  # size of the shards
+    # a line for each published piece that could not be read to its end
     unreadable: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -62,13 +55,8 @@ class Report:
         """Add up reports; the sum names the first rows."""
         whole = cls()
         for report in reports:
-            whole.pairs += report.pairs
-            whole.masks += report.masks
-            whole.reshaped += report.reshaped
-            whole.bytes += report.bytes
-            whole.dropped += report.dropped
-            whole.tasks += report.tasks
-            whole.unreadable += report.unreadable
+            for name in vars(whole).keys() - {"examples"}:  # numbers, counters and lists
+                setattr(whole, name, getattr(whole, name) + getattr(report, name))
             for reason, keys in report.examples.items():
                 whole.examples[reason] = [*whole.examples.get(reason, ()), *keys][:_NAMED]
         return whole

@@ -17,21 +17,13 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Job(NamedTuple):
-    """What a process needs to write a shard.
+    """The task of writing a shard."""
 
-    Attributes:
-      published: the data set.
-      parts: the published pieces that go into the shard.
-      folder: directory of the store.
-      index: number of the shard.
-      store_px: see `store_pictures.convert`.
-    """
-
-    published: Published
-    parts: Sequence[Any]
-    folder: Folder
-    index: int
-    store_px: int
+    published: Published  # the data set
+    parts: Sequence[Any]  # the published pieces that go into the shard
+    folder: Folder  # the store's directory
+    index: int  # number of the shard
+    store_px: int  # see `store_pictures.convert`
 
 
 def write_shard(job: Job, seen: Callable[[], object]) -> None:
@@ -112,22 +104,12 @@ def _rows(published: Published, piece: Any, report: Report) -> Iterator[Example 
 
 
 def _record(job: Job, example: Example, made: store_pictures.Pictures) -> record.Record:
-    name = job.published.name
+    name, fields = job.published.name, example._asdict() | made._asdict()
+    key, group, _ = (fields.pop(field) for field in ("key", "group", "is_reshaped"))
     return record.Record(
-        id=f"{name}/{record.SPLIT}/{example.key}",
-        group_id=f"{name}/{example.group or example.key}",
+        id=f"{name}/{record.SPLIT}/{key}",
+        group_id=f"{name}/{group or key}",
         dataset=name,
-        task=example.task,
-        edit_type=example.edit_type,
-        edit_type_raw=example.edit_type_raw,
-        turn=example.turn,
-        instruction=example.instruction,
-        source_caption=example.source_caption,
-        target_caption=example.target_caption,
-        score=example.score,
         target_sha256=hashlib.sha256(example.target).hexdigest(),
-        source=made.source,
-        target=made.target,
-        mask=made.mask,
-        orig_hw=made.orig_hw,
+        **fields,
     )

@@ -21,21 +21,13 @@ class Unusable(ValueError):
 
 
 class Pictures(NamedTuple):
-    """Encoded pictures of equal height and width.
+    """Encoded pictures of equal height and width."""
 
-    Attributes:
-      source: JPEG, or PNG for a label map.
-      target: JPEG.
-      mask: one-channel PNG of 0 and 255, or None.
-      orig_hw: (H, W) of the published source, upright.
-      is_reshaped: whether source and target were published with different proportions.
-    """
-
-    source: bytes
-    target: bytes
-    mask: bytes | None
-    orig_hw: tuple[int, int]
-    is_reshaped: bool
+    source: bytes  # JPEG, or PNG for a label map
+    target: bytes  # JPEG
+    mask: bytes | None  # one-channel PNG of 0 and 255, or None
+    orig_hw: tuple[int, int]  # (H, W) of the published source, upright
+    is_reshaped: bool  # whether source and target were published with different proportions
 
 
 def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
@@ -57,20 +49,16 @@ def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
     if example.mask is not None:
         mask = _decode(example.mask, "mask", mask_picture.decode)
         mask = _encode(mask.resize(size, _NEAREST), format="PNG")
+    # How much wider the source is than the target at equal heights.
+    ratio = source.width * target.height / (source.height * target.width)
     resized = source.resize(size, _NEAREST if keeps_labels else _LANCZOS)
     return Pictures(
         source=_encode(resized, format="PNG") if keeps_labels else _encode(resized, **_JPEG),
         target=_encode(target.resize(size, _LANCZOS), **_JPEG),
         mask=mask,
         orig_hw=(source.height, source.width),
-        is_reshaped=_proportions_differ(source.size, target.size),
+        is_reshaped=not 0.98 < ratio < 1 / 0.98,
     )
-
-
-def _proportions_differ(one: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Tell whether a picture is at least 2 % wider or narrower than another, at equal heights."""
-    ratio = one[0] * other[1] / (one[1] * other[0])
-    return not 0.98 < ratio < 1 / 0.98
 
 
 def stored_size(size: tuple[int, int], store_px: int) -> tuple[int, int]:

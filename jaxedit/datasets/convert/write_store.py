@@ -27,29 +27,17 @@ MAX_SHARDS = 99_999  # five digits in the file names
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreConfig:
-    """Settings of a conversion.
+    """Settings of a conversion, which are also the options of the command."""
 
-    Attributes:
-      dataset: name of a published data set.
-      src: directory of the data set.
-      out: directory of the store.
-      shards: number of shards; 0: chosen by the size of the data set.
-      workers: number of processes.
-      store_px: largest short side of stored pictures.
-      scratch: where archives are unpacked; default: in `src`.
-      overwrite: start again, even if there is a store.
-      skip_unreadable: write a store without the published pieces that cannot be read.
-    """
-
-    dataset: str
-    src: pathlib.Path
-    out: pathlib.Path
-    shards: int = 0
-    workers: int = 1
-    store_px: int = 512
-    scratch: pathlib.Path | None = None
-    overwrite: bool = False
-    skip_unreadable: bool = False
+    dataset: str  # pairs, or the name of a published data set
+    src: pathlib.Path  # the published data set; for pairs a directory, .jsonl or .csv
+    out: pathlib.Path  # the store's directory, local
+    shards: int = 0  # files of the store (default: by the size of the data set)
+    workers: int = 1  # shards written at a time (default: one per CPU)
+    store_px: int = 512  # longest short side of stored pictures, in pixels (default 512)
+    scratch: pathlib.Path | None = None  # to unpack or index archives in (default: in --src)
+    overwrite: bool = False  # start again; deletes a store there and its drop lists
+    skip_unreadable: bool = False  # leave out published files that cannot be read
 
     def validate(self) -> None:
         """Raise ConfigError for settings that cannot work."""
@@ -78,7 +66,8 @@ def convert(config: StoreConfig) -> Report:
     published = open_published(config.dataset, config.src, config.scratch)
     parts = list(published.parts())
     require(bool(parts), f"--src={config.src}: expected rows of {config.dataset}, found none")
-    shards = min(config.shards or _default_shards(len(parts)), len(parts))
+    default = max(math.ceil(len(parts) / _PARTS), min(len(parts), _SPREAD))
+    shards = min(config.shards or default, len(parts))
     folder = Folder(config.out, published.name, shards)
     with folder.locked():
         folder.begin(_settings(config, parts, shards), overwrite=config.overwrite)
@@ -95,10 +84,6 @@ def convert(config: StoreConfig) -> Report:
             bar.update(len(parts) - sum(len(job.parts) for job in jobs))
             write_shards(jobs, min(config.workers, max(len(jobs), 1)), bar.update)
         return _finish(config, folder, published)
-
-
-def _default_shards(parts: int) -> int:
-    return max(math.ceil(parts / _PARTS), min(parts, _SPREAD))
 
 
 def _settings(config: StoreConfig, parts: Sequence[Any], shards: int) -> dict[str, Any]:

@@ -4,15 +4,14 @@ import concurrent.futures
 import json
 import pathlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data.store import Store
-from jaxedit.datasets.vlm_filter.answers import Answers
+from jaxedit.datasets.vlm_filter.answers import UNCLEAR, Answers, body_of, read_answer
 from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
-from jaxedit.datasets.vlm_filter.question import UNCLEAR, body_of, read_answer
 from jaxedit.progress import progress_bar
 
 
@@ -58,8 +57,9 @@ def ask_all(
         concurrent.futures.ThreadPoolExecutor(threads) as pool,
     ):
         try:
-            for block in _blocks(rows, 64 * threads):
-                for _ in pool.map(ask, block):
+            # In blocks, because `map` makes a task of every row at once.
+            for start in range(0, len(rows), 64 * threads):
+                for _ in pool.map(ask, rows[start : start + 64 * threads]):
                     bar.update()
         finally:
             stop.set()
@@ -101,9 +101,9 @@ def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
     Returns:
       The number of lines without a response, whose rows remain unanswered.
 
-    Raises: ConfigError: the file does not exist, is damaged or of another store; then none of its
-      answers is
-        stored.
+    Raises:
+      ConfigError: the file does not exist, is damaged or of another store. None of its answers is
+        stored then.
       OSError: the file cannot be read.
     """
     require(path.is_file(), f"--import={path}: expected a file of responses")
@@ -134,7 +134,3 @@ def _parse(line: str, where: str) -> tuple[int, str, str | None, str]:
         return int(row), key, text, str(body.get("model", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{where}: expected custom_id and response: {error}") from error
-
-
-def _blocks(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (rows[i : i + size] for i in range(0, len(rows), size))

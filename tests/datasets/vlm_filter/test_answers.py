@@ -3,7 +3,7 @@ import base64
 import pytest
 from fabricate_store import make_record
 
-from jaxedit.datasets.vlm_filter.question import body_of, read_answer
+from jaxedit.datasets.vlm_filter.answers import body_of, read_answer
 
 
 def test_a_request_shows_both_pictures():
