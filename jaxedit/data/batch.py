@@ -17,21 +17,14 @@ from jaxedit.data.toybox import ToyPair
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EditBatch:
-    """B pairs of images with their tokenised instructions; numpy on the host, jax inside a step.
-
-    Attributes:
-      source, target: the images.
-      text_ids: token ids, padded on the right.
-      text_mask: True at tokens, False at padding.
-      mask: True where the edit may change pixels; None if not known.
-      valid: rows that count; None: all. Only a last batch of validation has others.
-    """
+    """B pairs of images with their tokenised instructions; numpy on the host, jax inside a step."""
 
     source: UInt8[ArrayLike, "B H W 3"]
     target: UInt8[ArrayLike, "B H W 3"]
-    text_ids: Int32[ArrayLike, "B T"]
-    text_mask: Bool[ArrayLike, "B T"]
-    mask: Bool[ArrayLike, "B H W"] | None
+    text_ids: Int32[ArrayLike, "B T"]  # padded on the right
+    text_mask: Bool[ArrayLike, "B T"]  # True at tokens, False at padding
+    mask: Bool[ArrayLike, "B H W"] | None  # True where the edit may change pixels; None: unknown
+    # False at rows that only fill the last batch of a validation; None: all rows count
     valid: Bool[ArrayLike, " B"] | None = None
 
 

@@ -1,7 +1,8 @@
-"""Rows that training never sees: a share of all, fixed by a hash of what a row shows and the seed.
+"""The choice of held-out rows, a share that training never sees, by a hash of each row's key.
 
-The hash knows neither the order of the rows nor their number: a row stays on its side when others
-are added or dropped, in every entry of a mixture that shows it, and on any number of hosts.
+The choice depends only on the key and the seed. A row therefore stays held out, or in training,
+when other rows are added or dropped, in every mixture entry that shows it, and on any number of
+hosts.
 """
 
 import hashlib
@@ -10,12 +11,12 @@ import numpy as np
 
 
 def key_of(text: str) -> int:
-    """Return a number below 2**64 that stands for a text."""
+    """Return a hash of a text, below 2**64."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
 
 
 def hash_keys(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Return u64[n] numbers that look random, from u64[n] keys and a seed.
+    """Return hashes, u64[n], of keys, u64[n], that depend on the seed.
 
     Source: Steele et al. 2014, the finaliser of SplitMix64.
     """
@@ -31,7 +32,7 @@ def is_held_out(keys: np.ndarray, share: float, seed: int) -> np.ndarray:
 
     Args:
       keys: u64[n], equal for rows that show the same pair.
-      share: above 0, below 1; of many rows about so many are held out.
-      seed: another one holds other rows out.
+      share: expected share of rows that are held out, above 0 and below 1.
+      seed: with another seed, other rows are held out.
     """
     return hash_keys(keys, seed) < np.uint64(int(share * 2**64))

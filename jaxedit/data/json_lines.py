@@ -29,17 +29,12 @@ _UNUSABLE = re.compile("[\0\ud800-\udfff]")  # not allowed in file names or not 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line that is not blank.
+    """A line that is not blank."""
 
-    Attributes:
-      number: number of the line in the file, from 1.
-      values: the JSON object; empty if there is an error.
-      error: why the line is not a JSON object, or empty.
-    """
-
-    number: int
+    number: int  # number of the line in the file, from 1
+    # the JSON object; empty if there is an error
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
-    error: str = ""
+    error: str = ""  # why the line is not a JSON object, or empty
 
 
 def read(path: str | os.PathLike) -> list[Line]:

@@ -34,10 +34,12 @@ def make_loader(
 
     In a run of several processes, all processes must call this function.
 
-    Args: config: what to read. tokenizer: tokenizer of the instructions. start_step: number of
-      batches to skip. rows: consecutive rows of each batch of `config.batch_size` that this process
-      reads, the rows of
-        its devices. Default: all rows.
+    Args:
+      config: what to read.
+      tokenizer: tokenizer of the instructions.
+      start_step: number of batches to skip.
+      rows: consecutive rows of each batch of `config.batch_size` that this process reads, which are
+        the rows of its devices. Default: all rows.
       fit: how pictures become squares, see `transforms.fit_of`.
 
     Raises:

@@ -7,14 +7,12 @@ from fractions import Fraction
 import numpy as np
 
 from jaxedit.config import ConfigError, DataConfig, require
-from jaxedit.data import toybox
-from jaxedit.data.held_out import hash_keys, is_held_out
-from jaxedit.data.local_path import require_local
+from jaxedit.data import held_out, toybox
 from jaxedit.data.pair_file import PairFile
 from jaxedit.data.pair_list import PairList
 from jaxedit.data.row_variants import VARIANTS, RowVariant
 from jaxedit.data.sources import FiniteSource, RowSource, ToySource
-from jaxedit.data.store import Store, is_store
+from jaxedit.data.store import Store, is_store, require_local
 from jaxedit.data.transforms import CROP, Fit
 
 _SOURCES = "'toy', a .jsonl file of pairs, a store or a directory of stores"
@@ -45,69 +43,58 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
 
 
 def has_tasks(source: str) -> bool:
-    """Whether the entries of a source's mixture are tasks: those of the toybox or of a file."""
+    """Tell whether the entries of a source's mixture are tasks, of the toybox or of a file."""
     return source == "toy" or source.endswith(".jsonl")
 
 
 def components(
-    config: DataConfig, fit: Fit = CROP, setting: str = "data.source"
+    config: DataConfig,
+    fit: Fit = CROP,
+    *,
+    setting: str = "data.source",
+    is_held_out: bool = False,
 ) -> list[tuple[RowSource, Fraction]]:
-    """Return the parts of the mixture with their shares, without the rows of the validation.
+    """Return the parts of the mixture with their shares: training rows, or held-out rows.
 
     Args:
       config: what to read.
       fit: how pictures become squares.
-      setting: that names the source, for messages.
+      setting: name of the setting that names the source, for messages.
+      is_held_out: return the rows of the validation, each part in the order of their hashes,
+        instead of the rows of the training.
 
     Raises:
-      ConfigError: a part does not exist or does not fit.
+      ConfigError: a part does not exist, does not fit, or has no rows.
       OSError: a first row is damaged.
     """
-    parts = open_parts(config, fit, setting)
-    if share := config.held_out_share:
-        parts = [
-            part.select(np.flatnonzero(~is_held_out(part.keys(), share, config.seed)))
-            for part in parts
+    parts = _open_parts(config, fit, setting)
+    if config.held_out_share:
+        parts = [_side(part, config, is_held_out) for part in parts]
+        empty = [
+            entry for (entry, _), part in zip(config.mixture, parts, strict=True) if not len(part)
         ]
-        _require_rows(config, parts, "leaves none of its rows for training: a smaller")
-    return list(zip(parts, shares_of(config), strict=True))
-
-
-def held_out_components(config: DataConfig, fit: Fit = CROP) -> list[tuple[RowSource, Fraction]]:
-    """Return what `components` leaves out, each part in an order that only the hash knows.
-
-    Raises:
-      ConfigError, OSError: as `components`; or nothing is held out.
-    """
-
-    def select(part: FiniteSource) -> FiniteSource:
-        keys = part.keys()
-        rows = np.flatnonzero(is_held_out(keys, config.held_out_share, config.seed))
-        return part.select(rows[np.argsort(hash_keys(keys[rows], config.seed), kind="stable")])
-
-    parts = [select(part) for part in open_parts(config, fit)]
-    _require_rows(config, parts, "holds out none of its rows: a larger")
-    return list(zip(parts, shares_of(config), strict=True))
-
-
-def _require_rows(config: DataConfig, parts: list[RowSource], wrong: str) -> None:
-    for (entry, _), part in zip(config.mixture, parts, strict=True):
+        wrong = "holds out no row" if is_held_out else "leaves no row for training"
+        expected = "larger" if is_held_out else "smaller"
         require(
-            len(part) > 0,
-            f"data.validation={config.validation}: of {entry!r} in {config.source} it {wrong} "
-            "share",
+            not empty,
+            f"data.validation={config.validation}: {wrong} of {empty} in {config.source}: expected "
+            f"a {expected} share",
         )
+    return list(zip(parts, shares_of(config), strict=True))
 
 
-def open_parts(
-    config: DataConfig, fit: Fit = CROP, setting: str = "data.source"
-) -> list[RowSource]:
-    """Return the parts of the mixture, with all their rows; arguments as of `components`.
+def _side(part: FiniteSource, config: DataConfig, is_held_out: bool) -> FiniteSource:
+    """Return the held-out rows of a part, in the order of their hashes, or all other rows."""
+    keys = part.keys()
+    is_chosen = held_out.is_held_out(keys, config.held_out_share, config.seed)
+    if not is_held_out:
+        return part.select(np.flatnonzero(~is_chosen))
+    rows = np.flatnonzero(is_chosen)
+    return part.select(rows[np.argsort(held_out.hash_keys(keys[rows], config.seed), kind="stable")])
 
-    Raises:
-      ConfigError: a part does not exist or does not fit.
-      OSError: a first row is damaged.
-    """
+
+def _open_parts(config: DataConfig, fit: Fit, setting: str) -> list[RowSource]:
+    """Return the parts of the mixture, with all their rows; see `components`."""
     entries = [entry for entry, _ in config.mixture]
     if config.source == "toy":
         return [ToySource(config.seed, config.level, config.split, entry) for entry in entries]

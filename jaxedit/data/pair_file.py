@@ -11,10 +11,9 @@ from jaxedit.data import prompts
 from jaxedit.data.held_out import key_of
 from jaxedit.data.pair_list import PairList
 from jaxedit.data.pictures import mask_picture, photo
-from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.sources import Row
+from jaxedit.data.sources import Row, square_row
 from jaxedit.data.toybox.language import RECON_PROMPT
-from jaxedit.data.transforms import CROP, Fit, square_pair
+from jaxedit.data.transforms import CROP, Fit
 
 
 class PairFile:
@@ -85,38 +84,34 @@ class PairFile:
         raise ConfigError(f"{self._list.path}: no row can be read")
 
     def keys(self) -> np.ndarray:
-        """See `FiniteSource`: lines with the same pictures, in any order, have one key."""
+        """See `FiniteSource`; lines with the same two pictures have the same key."""
         pictures = (sorted({texts.get("source", ""), texts["target"]}) for _, texts in self._rows)
         return np.array([key_of("\0".join(names)) for names in pictures], np.uint64)
 
     def select(self, rows: np.ndarray) -> "PairFile":
-        """See `FiniteSource`: damaged rows are replaced by others of these."""
+        """See `FiniteSource`; only selected rows replace damaged rows."""
         part = copy.copy(self)
         part._rows = [self._rows[i] for i in rows]
         return part
 
     def _decoded(self, row: dict[str, str]) -> Row:
         target = photo.read(self._directory / row["source" if self._task == "recon" else "target"])
-        source = target
+        source, text = None, row["instruction"]
         if "source" in row:
             place = self._directory / row["source"]
             source = photo.read(place, is_depth=self._task == "depth")
-        mask = self._mask(row, source.size) if self._has_masks else None
-        source, target, mask = square_pair(source, target, mask, self._size, self._fit)
-        pixels = np.asarray(target)
-        return Row(
-            source=np.asarray(source) if "source" in row else edge_map(pixels),
-            target=pixels,
-            instruction=self._instruction(row["instruction"]),
-            mask=None if mask is None else np.asarray(mask) > 127,
+        if self._task in prompts.TASKS:
+            text = prompts.prompt(self._task, text, self._style)
+        return square_row(
+            source,
+            target,
+            self._mask(row, (source or target).size) if self._has_masks else None,
+            size=self._size,
+            fit=self._fit,
+            instruction=RECON_PROMPT if self._task == "recon" else text,
             task=self._task,
             edit_type=-1,
         )
-
-    def _instruction(self, text: str) -> str:
-        if self._task in prompts.TASKS:
-            return prompts.prompt(self._task, text, self._style)
-        return RECON_PROMPT if self._task == "recon" else text
 
     def _mask(self, row: dict[str, str], size: tuple[int, int]) -> Image.Image:
         if self._task == "recon":

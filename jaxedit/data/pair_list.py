@@ -5,17 +5,19 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data import json_lines, prompts
-from jaxedit.data.bad_rows import BadRows
 
 log = logging.getLogger(__name__)
 
 _REQUIRED = ("source", "target", "instruction")
 _OPTIONAL = ("mask", "task")
+_MOST_BAD = 0.01  # largest share of bad rows that a run accepts
+_NAMED = 20  # number of rows that an error message lists
 _LABELS = ("edit", "add_remove", "other", *prompts.TASKS)  # of a line
 
 
@@ -28,7 +30,7 @@ class PairList:
     Attributes:
       path: path of the file; pictures are looked up in its directory.
       rows: (line number, texts) of each good row.
-      bad: the bad rows.
+      bad: the bad rows, with their reasons.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
@@ -122,3 +124,60 @@ def _require_files(texts: dict[str, str], path: pathlib.Path) -> None:
     for name in sorted(set(texts) - {"instruction", "task"}):
         is_there = (path.parent / texts[name]).is_file()
         require(is_there, f"{name} {texts[name]!r} is not a file beside {path.name}")
+
+
+class BadRows:
+    """The rows of a list that cannot be trained on, each with its reason.
+
+    Threads may share an instance: a row that two threads find is counted once.
+    """
+
+    def __init__(self, name: str, total: int) -> None:
+        """Start without bad rows.
+
+        Args:
+          name: name of the list, for messages.
+          total: number of rows, including bad rows.
+        """
+        self._name, self._total = name, total
+        self._reasons: dict[int, str] = {}
+
+    def drop(self, reasons: Mapping[int, str]) -> None:
+        """Count and log rows that are left out.
+
+        Args:
+          reasons: line number of a row -> what is wrong with the row.
+
+        Raises:
+          ConfigError: more than 1 % of the rows are bad; the message lists them.
+        """
+        self._reasons |= reasons
+        self._require_few()
+        for line, reason in sorted(reasons.items())[:_NAMED]:
+            log.warning("%s, line %d: %s: dropped", self._name, line, reason)
+        if reasons:
+            log.warning("%s: %d of %d rows dropped", self._name, len(reasons), self._total)
+
+    def replace(self, line: int, reason: str) -> None:
+        """Count a row that another row replaces, and log it once.
+
+        Raises:
+          ConfigError: more than 1 % of the rows are bad; the message lists them.
+        """
+        if line in self._reasons:
+            return
+        self._reasons[line] = reason
+        self._require_few()
+        count = f"{len(self._reasons)} of {self._total} rows are bad so far"
+        log.warning(
+            "%s, line %d: %s: the next row takes its place (%s)", self._name, line, reason, count
+        )
+
+    def _require_few(self) -> None:
+        found = sorted(self._reasons.items())
+        if len(found) <= _MOST_BAD * self._total:
+            return
+        lines = [f"{self._name}, line {line}: {reason}" for line, reason in found[:_NAMED]]
+        more = [f"and {len(found) - _NAMED} more"] if len(found) > _NAMED else []
+        many = f"({len(found)} of {self._total} rows are bad: expected at most {_MOST_BAD:.0%})"
+        raise ConfigError("\n".join([*lines, *more]) + f" {many}")

@@ -17,56 +17,30 @@ VERSION = "1.0.0"  # version of the fields below
 SPLIT = "train"
 WRITER = "group_size:1,zstd:3"  # ArrayRecord's options
 TASKS = ("edit", "depth", "canny", "segmentation", "hed", "recon")
-_TEXTS = (
-    "id",
-    "group_id",
-    "dataset",
-    "edit_type_raw",
-    "instruction",
-    "source_caption",
-    "target_caption",
-    "target_sha256",
-)
+_TEXTS = ("id", "group_id", "dataset", "edit_type_raw", "instruction")
+_TEXTS += ("source_caption", "target_caption", "target_sha256")
 _PICTURES = ("source", "target", "mask")
 
 
 class Record(NamedTuple):
-    """A stored pair; source, target and mask have the same height and width.
+    """A stored pair; source, target and mask have the same height and width."""
 
-    Attributes:
-      id: <dataset>/<split>/<key>, unique.
-      group_id: <dataset>/<group> of pairs that must stay in one split, for example a conversation.
-      dataset: name of the data set.
-      task: one of `TASKS`.
-      edit_type: PIE-Bench's 0 ... 9, or -1.
-      edit_type_raw: the edit type in the data set's own words.
-      turn: 1, 2, ... in a conversation, 0 otherwise.
-      source: JPEG file; PNG where sources are label maps.
-      target: JPEG file.
-      mask: one-channel PNG file, 255 where the edit may change pixels; None if not known.
-      instruction: the edit instruction; for maps the caption of the target.
-      source_caption, target_caption: what the pictures show, or "".
-      score: the data set's own quality score, or -1.
-      orig_hw: (H, W) of the published source, upright.
-      target_sha256: hexadecimal, of the published target file.
-    """
-
-    id: str
-    group_id: str
-    dataset: str
-    task: str
-    edit_type: int
-    edit_type_raw: str
-    turn: int
-    source: bytes
-    target: bytes
-    mask: bytes | None
-    instruction: str
-    source_caption: str
-    target_caption: str
-    score: float
-    orig_hw: tuple[int, int]
-    target_sha256: str
+    id: str  # <dataset>/<split>/<key>, unique
+    group_id: str  # <dataset>/<group> of pairs that must stay in one split, such as turns
+    dataset: str  # name of the data set
+    task: str  # one of `TASKS`
+    edit_type: int  # PIE-Bench's 0 ... 9, or -1
+    edit_type_raw: str  # the edit type in the data set's own words
+    turn: int  # 1, 2, ... in a conversation, 0 otherwise
+    source: bytes  # JPEG file; PNG where sources are label maps
+    target: bytes  # JPEG file
+    mask: bytes | None  # one-channel PNG file, 255 where the edit may change pixels; None: unknown
+    instruction: str  # for maps the caption of the target
+    source_caption: str  # what the source shows, or ""
+    target_caption: str  # what the target shows, or ""
+    score: float  # the data set's own quality score, or -1
+    orig_hw: tuple[int, int]  # (H, W) of the published source, upright
+    target_sha256: str  # hexadecimal, of the published target file
 
 
 def features(*, keeps_labels: bool) -> Any:
@@ -97,11 +71,7 @@ def features(*, keeps_labels: bool) -> Any:
 
 
 def encode(record: Record, features: Any) -> bytes:
-    """Encode a record as the bytes that a shard stores.
-
-    Args:
-      record: the pair.
-      features: features of the store.
+    """Encode a record as the bytes that a shard of a store with these features holds.
 
     Raises:
       ValueError: the task is unknown.

@@ -11,12 +11,11 @@ from PIL import Image
 from jaxedit.config import require
 from jaxedit.data import prompts
 from jaxedit.data.pictures import mask_picture, photo
-from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.record import TASKS, Record
-from jaxedit.data.sources import Row
+from jaxedit.data.sources import Row, square_row
 from jaxedit.data.store import Store, damaged
 from jaxedit.data.toybox.language import RECON_PROMPT
-from jaxedit.data.transforms import CROP, Fit, square_pair
+from jaxedit.data.transforms import CROP, Fit
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 # variant -> tasks of the rows that it can be made of
@@ -24,7 +23,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as stored, maps with their prompt
     "add": ("edit",),
     "remove": ("edit",),  # the pictures swapped where the text begins with "Add"
-    "add_remove": ("edit",),  # every row as "add" and as "remove"
+    "add_remove": ("edit",),  # every row twice, as "add" and as "remove"
     "depth": ("depth",),
     "canny": _CAPTIONED,  # the edges of the target, or the row's own edge map
     "segmentation": ("segmentation",),
@@ -102,7 +101,7 @@ class RowVariant:
             raise damaged(store.directory, store.number_of(index), error) from error
 
     def keys(self) -> np.ndarray:
-        """See `FiniteSource`: both ways of a pair have one key."""
+        """See `FiniteSource`; the two rows of a pair in "add_remove" have the same key."""
         keys = np.concatenate([store.keys() for store in self._stores])
         keys = np.repeat(keys, 2) if self._variant == "add_remove" else keys
         return keys if self._selected is None else keys[self._selected]
@@ -158,18 +157,18 @@ def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
     The mask of an edit without a known mask covers the whole picture.
     """
     target = photo.decode(record.target, "target")
-    source = photo.decode(record.source, "source") if record.source else target
-    mask = Image.new("L", source.size, 0 if record.task == "recon" else 255)
+    source = photo.decode(record.source, "source") if record.source else None
+    mask = Image.new("L", (source or target).size, 0 if record.task == "recon" else 255)
     if record.mask is not None and record.task == "edit":
         mask = mask_picture.decode(record.mask, "mask")
-    source, target, mask = square_pair(source, target, mask, size, fit)
-    pixels = np.asarray(target)
     is_map, text = record.task in prompts.TASKS, record.instruction
-    return Row(
-        source=np.asarray(source) if record.source else edge_map(pixels),
-        target=pixels,
+    return square_row(
+        source,
+        target,
+        mask,
+        size=size,
+        fit=fit,
         instruction=prompts.prompt(record.task, text, style) if is_map else text,
-        mask=np.asarray(mask) > 127,
         task=record.task,
         edit_type=record.edit_type,
     )

@@ -1,30 +1,57 @@
 """Sources of training rows: objects with a length and an index."""
 
 import dataclasses
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from PIL import Image
 
 from jaxedit.data import toybox
+from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.transforms import Fit, square_pair
 
 
 class Row(NamedTuple):
-    """A pair before batching.
-
-    Attributes: source, target: the pictures. instruction: plain text. mask: True where the edit may
-      change pixels. If not known: None in rows of a list of pairs; True
-        everywhere in rows of a store, whose other rows may have a mask.
-      task: what the row teaches, for example edit or recon.
-      edit_type: PIE-Bench's 0 ... 9, or -1.
-    """
+    """A pair before batching."""
 
     source: UInt8[np.ndarray, "H W 3"]
     target: UInt8[np.ndarray, "H W 3"]
     instruction: str
+    # True where the edit may change pixels. Unknown masks are None in rows of a list of pairs, and
+    # True everywhere in rows of a store, whose other rows may have masks.
     mask: Bool[np.ndarray, "H W"] | None
-    task: str
-    edit_type: int
+    task: str  # what the row teaches, for example edit or recon
+    edit_type: int  # PIE-Bench's 0 ... 9, or -1
+
+
+def square_row(
+    source: Image.Image | None,
+    target: Image.Image,
+    mask: Image.Image | None,
+    *,
+    size: int,
+    fit: Fit,
+    **texts: Any,
+) -> Row:
+    """Return a row of pictures of any shape.
+
+    Args:
+      source: the source; None: the edges of the target.
+      target: the target.
+      mask: mode L, lighter than 127 where the edit may change pixels; None if not known.
+      size: side of the square pictures in pixels.
+      fit: how pictures become squares.
+      **texts: further fields of `Row`.
+    """
+    square, target, mask = square_pair(source or target, target, mask, size, fit)
+    pixels = np.asarray(target)
+    return Row(
+        source=np.asarray(square) if source else edge_map(pixels),
+        target=pixels,
+        mask=None if mask is None else np.asarray(mask) > 127,
+        **texts,
+    )
 
 
 @runtime_checkable

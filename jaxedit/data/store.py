@@ -4,17 +4,18 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 
 from jaxedit.config import ConfigError, require
 from jaxedit.data import drop_list, held_out, record
-from jaxedit.data.local_path import require_local
 from jaxedit.data.record import Record
 
 METADATA = "dataset_info.json"  # written last
 _BEGUN = ("conversion", "*.array_record*")  # files of an unfinished conversion
+_ADDRESS = re.compile(r"\w{2,}:/")  # one slash: pathlib removes the other
 _OPENED = 16  # shards that are checked at a time
 
 
@@ -55,9 +56,9 @@ class Store:
         return self._read(self.number_of(index))
 
     def keys(self) -> np.ndarray:
-        """Return u64[rows]: a number for each row that is not dropped, from its number and store.
+        """Return u64[rows], for each row that is not dropped a hash of its number and its store.
 
-        Turns of one conversation have different ones, as only records know their group.
+        Turns of a conversation have different keys, because their group is known only from records.
         """
         numbers = np.arange(len(self._rows)) if self._numbers is None else self._numbers
         return held_out.hash_keys(numbers, held_out.key_of(self.name))
@@ -91,6 +92,21 @@ def is_store(directory: str | os.PathLike) -> bool:
     """Tell whether the directory is a store, even if damaged or unfinished."""
     directory = pathlib.Path(directory)
     return any(next(directory.glob(name), None) for name in (METADATA, *_BEGUN))
+
+
+def require_local(path: str | os.PathLike, option: str) -> None:
+    """Raise ConfigError if a path is an address such as gs://bucket/stores.
+
+    Data must be on a local disk, because they are read at random positions.
+
+    Args:
+      path: path of a file or directory, which need not exist.
+      option: name of the option, for the message.
+    """
+    require(
+        not _ADDRESS.match(os.fspath(path)),
+        f"{option}={path}: expected a local path; copy it here, or mount the bucket (gcsfuse)",
+    )
 
 
 def damaged(directory: pathlib.Path, number: int, error: Exception) -> OSError:

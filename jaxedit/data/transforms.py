@@ -23,17 +23,11 @@ _STRIP = 64  # rows or columns processed at a time, to bound memory
 
 
 class Fit(NamedTuple):
-    """How pictures become squares, and squares become pictures.
+    """How pictures become squares, and squares become pictures."""
 
-    Attributes:
-      kind: pad or crop.
-      rule: for crop, a key of `CROPS`.
-      keep_size: for crop, whether an edited square is pasted back into its picture.
-    """
-
-    kind: str
-    rule: str
-    keep_size: bool = False
+    kind: str  # pad or crop
+    rule: str  # for crop, a key of `CROPS`
+    keep_size: bool = False  # for crop, whether an edited square is pasted back into its picture
 
 
 CROP = Fit("crop", "varedit")
@@ -121,7 +115,7 @@ def cover_crop(
 
     Args:
       image: any mode that Pillow resizes.
-      size: S, pixels.
+      size: pixels.
       is_mask: take the nearest pixel instead of a mean.
       rounds: round the long side to whole pixels (half to even) instead of truncating it.
 

@@ -1,4 +1,4 @@
-"""The rows of the validation loss: which they are, and their batches, the same at every time."""
+"""The rows of the validation loss and their batches, which are equal at every validation."""
 
 import dataclasses
 import logging
@@ -11,7 +11,7 @@ import numpy as np
 from jaxedit.config import DataConfig, require
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import validate
-from jaxedit.data.mixture import components, has_tasks, held_out_components
+from jaxedit.data.mixture import components, has_tasks
 from jaxedit.data.sources import Row
 from jaxedit.data.store import is_store
 from jaxedit.data.text_tokenizer import TextTokenizer
@@ -22,32 +22,32 @@ log = logging.getLogger(__name__)
 
 
 class ValidationRows:
-    """Some held-out rows, in the shares of their mixture, each of them once.
+    """Rows for the validation loss, in the shares of their mixture; each row occurs once.
 
     Attributes:
-      name: where they come from.
+      name: origin of the rows, for logs.
     """
 
     def __init__(
         self, config: DataConfig, tokenizer: TextTokenizer, batches: int, fit: Fit = CROP
     ) -> None:
-        """Open the data that `config.validation` names. In a run of several processes all call it.
+        """Open the data that `config.validation` names; all processes of a run must call this.
 
         Args:
-          config: the training data; see `validation` there.
-          tokenizer: of the instructions.
-          batches: at most so many of `config.batch_size` rows; fewer if no more rows are there.
+          config: the training data, with the setting `validation`.
+          tokenizer: tokenizer of the instructions.
+          batches: largest number of batches, of `config.batch_size` rows each.
           fit: how pictures become squares, see `transforms.fit_of`.
 
         Raises:
-          ConfigError: a setting cannot work, or what it names does not exist or is not the same on
-            every host.
+          ConfigError: a setting cannot work, or the data it names do not exist or differ between
+            hosts.
           OSError: data are damaged.
         """
         self._config, self._tokenizer = config, tokenizer
         if config.held_out_share:
             self.name = f"{config.validation} of {config.source}"
-            parts = held_out_components(config, fit)
+            parts = components(config, fit, is_held_out=True)
         else:
             other = validation_config(config)
             validate(other)
@@ -63,11 +63,11 @@ class ValidationRows:
         distributed.assert_same_on_all_hosts({self.name: f"{len(self)} rows, the last {last!r}"})
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Return the number of rows."""
         return len(self._order)
 
     def __getitem__(self, index: int) -> Row:
-        """Row `index`.
+        """Return row `index`.
 
         Raises:
           OSError: data are damaged.
@@ -76,17 +76,15 @@ class ValidationRows:
         return self._parts[part][row]
 
     def examples(self, n: int) -> EditBatch:
-        """Return the first `n` rows as a batch to look at; they begin anew if there are fewer."""
+        """Return the first `n` rows as a batch, for sample sheets; fewer rows are repeated."""
         rows = [self[i % len(self)] for i in range(n)]
         return collate(rows, self._tokenizer, self._config.text_tokens)
 
     def batches(self, rows: range) -> Iterator[EditBatch]:
-        """Return all batches, of `config.batch_size` rows each; `valid` marks those that count.
-
-        What the last batch lacks is filled up with the last row, which does not count again.
+        """Return all batches; copies of the last row, which are not `valid`, fill the last batch.
 
         Args:
-          rows: which rows of each batch: those of this process's devices.
+          rows: rows of each batch of `config.batch_size` that this process's devices hold.
 
         Raises:
           OSError: data are damaged; raised by the iterator.
@@ -94,9 +92,7 @@ class ValidationRows:
         import grain  # slow to import, and only training needs it
 
         config, size = self._config, self._config.batch_size
-        indices = [
-            begin + row for begin in range(0, len(self), size) for row in rows
-        ]  # of all batches, one after the other
+        indices = [start + row for start in range(0, len(self), size) for row in rows]
 
         def stack(found: Sequence[tuple[Row, bool]]) -> EditBatch:
             batch = collate([row for row, _ in found], self._tokenizer, config.text_tokens)
@@ -111,7 +107,7 @@ class ValidationRows:
 
 @dataclasses.dataclass(frozen=True)
 class _Padded:
-    """The rows with these indices, the last one in place of those that there are not."""
+    """Rows by their indices, and whether the index exists; if not, the last row stands for it."""
 
     rows: ValidationRows
     indices: Sequence[int]
@@ -129,7 +125,7 @@ def validation_config(config: DataConfig) -> DataConfig:
     """Return the data config of a validation on another source than the training rows.
 
     Raises:
-      ConfigError: training sees the toybox's test split itself.
+      ConfigError: the training rows are the toybox's test split.
     """
     source = config.validation or "toy"
     require(
@@ -144,7 +140,7 @@ def validation_config(config: DataConfig) -> DataConfig:
 
 
 def kind_of(source: str) -> str:
-    """Return what the entries of a source's mixture are: tasks, variants or stores."""
+    """Return the kind of the entries of a source's mixture: tasks, variants or stores."""
     if has_tasks(source):
         return "tasks"
     return "variants" if is_store(pathlib.Path(source)) else "stores"
@@ -153,12 +149,12 @@ def kind_of(source: str) -> str:
 def interleave(
     shares: Sequence[Fraction], lengths: Sequence[int], most: int
 ) -> list[tuple[int, int]]:
-    """Return (part, its row) of rows whose parts keep to their shares as closely as can be.
+    """Return (part, row of the part) of rows that keep as closely as possible to the shares.
 
     Args:
-      shares: of the parts; they add up to 1.
-      lengths: rows of the parts. The list ends where a row would come a second time.
-      most: length of the list if there are enough rows.
+      shares: shares of the parts, which add up to 1.
+      lengths: number of rows of each part; the list ends before a row would be repeated.
+      most: largest length of the list.
     """
     taken, order = [0] * len(shares), []
     for n in range(1, most + 1):

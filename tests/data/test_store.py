@@ -1,3 +1,4 @@
+import pathlib
 import pickle
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from fabricate_store import make_record, write_store
 from jaxedit.config import ConfigError
 from jaxedit.data import drop_list
 from jaxedit.data.drop_list import Dropped
-from jaxedit.data.store import Store, is_store
+from jaxedit.data.store import Store, is_store, require_local
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +121,15 @@ def test_tensorflow_is_not_imported(written):
         "print([m for m in ('tensorflow', 'torch') if m in sys.modules])"
     )
     assert "[]" in subprocess.check_output([sys.executable, "-c", code], text=True)
+
+
+@pytest.mark.parametrize("path", ["stores/mine", "/data/a:b/c", "C:/stores", pathlib.Path("x:y")])
+def test_local_paths(path):
+    require_local(path, "--src")
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/x", "s3://b", "hf://datasets/a/b"])
+@pytest.mark.parametrize("kind", [str, pathlib.Path])
+def test_addresses(path, kind):
+    with pytest.raises(ConfigError, match="--src=.*: expected a local path; copy it here, or mou"):
+        require_local(kind(path), "--src")

@@ -52,9 +52,11 @@ def load(file: io.BufferedIOBase, name: str, *, any_samples: bool = False) -> Im
     Returns:
       A decoded image. Its `info` holds only "icc_profile" and "transparency", if the file has them.
 
-    Raises: TooLarge: the picture has too many pixels; raised before they are decoded.
+    Raises:
+      TooLarge: the picture has too many pixels; raised before they are decoded.
       UnknownFormat: Pillow does not read the file; the message says its format and how to convert
-      it. ValueError: the pixels are damaged or cut short. All messages are one line.
+        the file.
+      ValueError: the pixels are damaged or cut short. All messages are one line.
     """
     head = file.read(picture_formats.HEAD)
     file.seek(0)

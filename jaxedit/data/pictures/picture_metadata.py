@@ -23,17 +23,11 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 class Parts(NamedTuple):
-    """The parts of a picture file that are needed to show it.
+    """The parts of a picture file that are needed to show it."""
 
-    Attributes:
-      pixels: a file of the same format without other parts.
-      orientation: EXIF's 1 ... 8.
-      profile: ICC profile of its colours, or None.
-    """
-
-    pixels: bytes
-    orientation: int
-    profile: bytes | None
+    pixels: bytes  # a file of the same format without other parts
+    orientation: int  # EXIF's 1 ... 8
+    profile: bytes | None  # ICC profile of its colours, or None
 
 
 def of_png(data: bytes) -> Parts:

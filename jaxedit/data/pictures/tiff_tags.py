@@ -27,21 +27,13 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 16: 8}  # bytes, of ty
 
 
 class Tags(NamedTuple):
-    """The first directory of a file.
+    """The first directory of a file."""
 
-    Attributes:
-      data: content of the file.
-      order: byte order, "<" or ">" as in `struct`.
-      is_big: whether the file is a BigTIFF.
-      start: position of the directory.
-      entries: the bytes of each tag, by the tag's number.
-    """
-
-    data: bytes
-    order: str
-    is_big: bool
-    start: int
-    entries: dict[int, bytes]
+    data: bytes  # content of the file
+    order: str  # byte order, "<" or ">" as in `struct`
+    is_big: bool  # whether the file is a BigTIFF
+    start: int  # position of the directory
+    entries: dict[int, bytes]  # the bytes of each tag, by the tag's number
 
     def content(self, number: int) -> tuple[int, bytes]:
         """Return a tag's type and its value's bytes, or (0, b"") if it is missing or damaged."""

@@ -18,24 +18,17 @@ _MAX_PSNR = 100.0  # dB, reported for equal pictures
 
 @dataclasses.dataclass(frozen=True)
 class CheckResult:
-    """The content of an edited picture, compared with the only right answer.
+    """The content of an edited picture, compared with the only right answer."""
 
-    Attributes: success: is_edited and is_kept. is_edited: everything that the instruction changes
-      is as requested. is_kept: everything else is as in the source. errors: a line for each wrong
-      fact: "top left colour: red instead of blue". scene: the scene that was recognised.
-      psnr_outside: PSNR against the target outside the edit mask, in dB, at most 100; None if the
-      mask
-        covers everything.
-      ssim_outside: structural similarity of the brightness outside the edit mask, in [-1,1], or
-        None.
-    """
-
-    success: bool
-    is_edited: bool
-    is_kept: bool
-    errors: tuple[str, ...]
-    scene: Scene
+    success: bool  # is_edited and is_kept
+    is_edited: bool  # everything that the instruction changes is as requested
+    is_kept: bool  # everything else is as in the source
+    errors: tuple[str, ...]  # a line for each wrong fact: "top left colour: red instead of blue"
+    scene: Scene  # the recognised scene
+    # PSNR against the target outside the edit mask, in dB, at most 100; None if the mask covers
+    # everything
     psnr_outside: float | None
+    # structural similarity of the brightness outside the edit mask, in [-1,1], or None
     ssim_outside: float | None
 
 

@@ -25,27 +25,17 @@ _UINT64_MAX = 2**64 - 1
 
 @dataclasses.dataclass(frozen=True)
 class ToyPair:
-    """A row and the truth about its pictures.
-
-    Attributes:
-      source, target: the pictures.
-      mask: True where an edit may change pixels (all True for translations).
-      instruction: words of `VOCABULARY`, separated by spaces.
-      edit_type: PIE-Bench's 0 ... 9; -1 for other tasks.
-      task: one of `TASKS`.
-      level: 0, 1 or 2.
-      scene, target_scene: what the pictures show.
-    """
+    """A row and the truth about its pictures."""
 
     source: UInt8[np.ndarray, "H W 3"]
     target: UInt8[np.ndarray, "H W 3"]
-    mask: Bool[np.ndarray, "H W"]
-    instruction: str
-    edit_type: int
-    task: str
-    level: int
-    scene: Scene
-    target_scene: Scene
+    mask: Bool[np.ndarray, "H W"]  # True where an edit may change pixels; translations: everywhere
+    instruction: str  # words of `VOCABULARY`, separated by spaces
+    edit_type: int  # PIE-Bench's 0 ... 9; -1 for other tasks
+    task: str  # one of `TASKS`
+    level: int  # 0, 1 or 2
+    scene: Scene  # what the source shows
+    target_scene: Scene  # what the target shows
 
 
 def make(
@@ -59,10 +49,12 @@ def make(
 ) -> ToyPair:
     """Return row `index` of the endless toybox data set.
 
-    Args: seed: any integer. index: 0, 1, ... level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2
-      (everything, 128 px). split: "train", "test", or "test_compositional", whose targets all
-      contain a (kind, colour) pair
-        that the other two splits never show.
+    Args:
+      seed: any integer.
+      index: 0, 1, ...
+      level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2 (everything, 128 px).
+      split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
+        pair that the other two splits never show.
       task: "edit", or a subset of its types: "add_remove" or "other"; "recon" (nothing changes);
         "depth", "canny" or "segmentation" (a map becomes an image).
       edit_type: 0 ... 9 requests that edit type; None draws one of the task's types.

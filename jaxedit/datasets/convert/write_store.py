@@ -10,8 +10,7 @@ from typing import Any
 
 from jaxedit.config import require
 from jaxedit.data import record
-from jaxedit.data.local_path import require_local
-from jaxedit.data.store import METADATA
+from jaxedit.data.store import METADATA, require_local
 from jaxedit.datasets.convert.folder import Folder
 from jaxedit.datasets.convert.processes import write_shards
 from jaxedit.datasets.convert.report import Report, write_json

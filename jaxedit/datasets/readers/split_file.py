@@ -16,15 +16,10 @@ _NAME = re.compile(r"(?P<stem>.+?)(\.tar|\.tar\.gz|\.tgz)(\.(split|part)[.\-_](?
 
 
 class Piece(NamedTuple):
-    """A piece of an archive.
-
-    Attributes:
-      path: path of the file.
-      size: its size in bytes.
-    """
+    """A piece of an archive."""
 
     path: pathlib.Path
-    size: int
+    size: int  # bytes
 
 
 class SplitFile(io.RawIOBase):
