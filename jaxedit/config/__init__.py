@@ -26,13 +26,7 @@ from jaxedit.config.models import (
     VAREditConfig,
 )
 from jaxedit.config.official import OFFICIAL, Release, WeightSource, official
-from jaxedit.config.presets import (
-    EDITAR_PRESETS,
-    LLAMAGEN_SIZES,
-    PRESETS,
-    llamagen,
-    pick_preset,
-)
+from jaxedit.config.presets import EDITAR_PRESETS, LLAMAGEN_SIZES, PRESETS, llamagen, pick_preset
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 from jaxedit.config.training import (

@@ -85,7 +85,6 @@ def check_fields(settings: Any, name: str = "") -> None:
     """Check every field of a dataclass against its annotation; nested dataclasses are not checked.
 
     Args:
-      settings: the dataclass.
       name: name of the settings in messages, for example "sample"; empty: only fields are named.
 
     Raises:

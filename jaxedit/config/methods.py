@@ -57,7 +57,6 @@ def settings_of(
     """Return the settings of a method: the settings stored with the weights, changed by `options`.
 
     Args:
-      config: the model.
       method: None for the model's default.
       options: fields of the method's settings; None keeps the value stored with the weights.
 

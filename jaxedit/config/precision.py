@@ -48,8 +48,6 @@ def dtype_of(path: str, model_type: str, dtype: str, t5_dtype: str | None = None
 
     Args:
       path: path of the parameter, which begins with the network's name.
-      model_type: type of the model.
-      dtype: dtype of the transformer.
       t5_dtype: dtype of the text encoder; None: see `t5_dtype_for`.
     """
     if path.startswith("t5/"):

@@ -93,7 +93,6 @@ def llamagen(size: str, *, prefix: str = "text", grid: int = 16) -> EditARConfig
     """Return LlamaGen's transformer of a published size, a key of `LLAMAGEN_SIZES`.
 
     Args:
-      size: name of the size.
       prefix: "text" (text to image) or "class" (ImageNet's 1000 classes).
       grid: side of the image in tokens; 16 is 256 px, 32 is 512 px with VQ-16.
 

@@ -73,9 +73,6 @@ def clean_caption(caption: str) -> str:
 
     The result is lower case, without addresses, markup, Chinese characters, file names and article
     numbers, and with plain dashes and quotes.
-
-    Args:
-      caption: any text.
     """
     return _clean_once(_clean_once(caption))
 

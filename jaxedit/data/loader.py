@@ -35,12 +35,9 @@ def make_loader(
     In a run of several processes, all processes must call this function.
 
     Args:
-      config: what to read.
-      tokenizer: tokenizer of the instructions.
       start_step: number of batches to skip.
       rows: consecutive rows of each batch of `config.batch_size` that this process reads, which are
         the rows of its devices. Default: all rows.
-      fit: how pictures become squares, see `transforms.fit_of`.
 
     Raises:
       ConfigError: a setting cannot work, or what it names does not exist or differs between hosts.
@@ -60,9 +57,7 @@ def make_loader(
     order = ORDERS[config.order](tuple(share for _, share in parts), config.seed)
     mine = RowsOf(order, rows, config.batch_size)
     batches = grain.MapDataset.select_from_datasets(streams, mine).batch(
-        len(rows),
-        drop_remainder=True,
-        batch_fn=_Collate(tokenizer, config.text_tokens),
+        len(rows), drop_remainder=True, batch_fn=_Collate(tokenizer, config.text_tokens)
     )
     options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
     iterator = iter(batches.to_iter_dataset(options))

@@ -48,17 +48,11 @@ def has_tasks(source: str) -> bool:
 
 
 def components(
-    config: DataConfig,
-    fit: Fit = CROP,
-    *,
-    setting: str = "data.source",
-    is_held_out: bool = False,
+    config: DataConfig, fit: Fit = CROP, *, setting: str = "data.source", is_held_out: bool = False
 ) -> list[tuple[RowSource, Fraction]]:
     """Return the parts of the mixture with their shares: training rows, or held-out rows.
 
     Args:
-      config: what to read.
-      fit: how pictures become squares.
       setting: name of the setting that names the source, for messages.
       is_held_out: return the rows of the validation, each part in the order of their hashes,
         instead of the rows of the training.

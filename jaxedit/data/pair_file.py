@@ -42,11 +42,8 @@ class PairFile:
 
         Args:
           path: the .jsonl file, or a `PairList` of it that several tasks share.
-          size: side of the square pictures in pixels.
           task: the task whose lines are rows. "edit" takes all lines except maps; "recon" takes the
             sources of the edits, each as source and target.
-          style: wording of the instructions for maps.
-          fit: how pictures become squares.
 
         Raises:
           ConfigError: see `PairList`, or the task has no lines.
@@ -65,7 +62,7 @@ class PairFile:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Row:
-        """Return row `index`, decoded and cropped or padded to squares.
+        """Return row `index`, its pictures as squares of `size` pixels.
 
         A row with a damaged picture is replaced by the next good row, which is always the same.
 

@@ -136,7 +136,6 @@ class BadRows:
         """Start without bad rows.
 
         Args:
-          name: name of the list, for messages.
           total: number of rows, including bad rows.
         """
         self._name, self._total = name, total

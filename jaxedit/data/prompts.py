@@ -28,9 +28,7 @@ def prompt(task: str, caption: str, style: str = "code") -> str:
     """Return the instruction to turn a map into the picture that a caption describes.
 
     Args:
-      task: depth, canny or segmentation.
       caption: what the picture shows; not changed.
-      style: code, paper or toy.
 
     Raises:
       ConfigError: the task or the style is unknown.

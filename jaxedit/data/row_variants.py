@@ -34,7 +34,7 @@ _PHOTOS = ("edit", "recon")  # tasks whose source is a photo, not a map
 
 
 class RowVariant:
-    """Rows of several stores, store after store, decoded and cropped or padded to squares."""
+    """Rows of several stores, store after store, as squares of `size` pixels."""
 
     def __init__(
         self,
@@ -48,11 +48,7 @@ class RowVariant:
         """Check the first row of each store.
 
         Args:
-          stores: at least one store.
           variant: a key of `VARIANTS`.
-          size: side of the square pictures in pixels.
-          style: wording of the instructions for maps.
-          fit: how pictures become squares.
 
         Raises:
           ConfigError: the variant is unknown or does not fit a store's rows, or stored pictures are

@@ -38,10 +38,7 @@ def square_row(
 
     Args:
       source: the source; None: the edges of the target.
-      target: the target.
       mask: mode L, lighter than 127 where the edit may change pixels; None if not known.
-      size: side of the square pictures in pixels.
-      fit: how pictures become squares.
       **texts: further fields of `Row`.
     """
     square, target, mask = square_pair(source or target, target, mask, size, fit)

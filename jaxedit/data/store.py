@@ -26,7 +26,6 @@ class Store:
         """Check the metadata and the length of every shard.
 
         Args:
-          directory: directory of the store.
           keeps_dropped: also return the rows on the drop lists; an index is then a row's number.
 
         Raises:
@@ -98,10 +97,6 @@ def require_local(path: str | os.PathLike, option: str) -> None:
     """Raise ConfigError if a path is an address such as gs://bucket/stores.
 
     Data must be on a local disk, because they are read at random positions.
-
-    Args:
-      path: path of a file or directory, which need not exist.
-      option: name of the option, for the message.
     """
     require(
         not _ADDRESS.match(os.fspath(path)),

@@ -77,7 +77,6 @@ class TextTokenizer:
         """Return token ids, padded on the right or truncated before the closing </s>, and a mask.
 
         Args:
-          texts: B instructions.
           length: T, tokens per instruction.
 
         Returns:

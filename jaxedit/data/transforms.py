@@ -39,7 +39,6 @@ def fit_of(model: PretrainedConfig, kind: object = None, *, keep_size: bool = Fa
     Args:
       model: its `fit` says whether pictures are padded or cropped, its type how they are resized.
       kind: pad or crop, instead of the model's choice.
-      keep_size: see `Fit`.
 
     Raises:
       ConfigError: `kind` is neither pad nor crop.
@@ -54,8 +53,6 @@ def to_square(image: Image.Image, size: int, fit: Fit, *, is_mask: bool = False)
 
     Args:
       image: RGB, or L for a mask.
-      size: S, pixels.
-      fit: pad or crop.
       is_mask: take the nearest pixel instead of a mean, and pad with 0 instead of white.
     """
     if fit.kind == "pad":
@@ -71,9 +68,7 @@ def from_square(pixels: UInt8[np.ndarray, "S S 3"], picture: Image.Image, fit: F
     that it shows and pasted into the picture, whose other pixels are not changed.
 
     Args:
-      pixels: the edited square.
       picture: the picture that the square was made from, RGB.
-      fit: how the square was made.
 
     Returns:
       RGB, of the picture's size unless it was cropped without `keep_size`.
@@ -91,11 +86,7 @@ def from_square(pixels: UInt8[np.ndarray, "S S 3"], picture: Image.Image, fit: F
 
 
 def square_pair(
-    source: Image.Image,
-    target: Image.Image,
-    mask: Image.Image | None,
-    size: int,
-    fit: Fit,
+    source: Image.Image, target: Image.Image, mask: Image.Image | None, size: int, fit: Fit
 ) -> tuple[Image.Image, Image.Image, Image.Image | None]:
     """Return both pictures and the mask as squares of `size` pixels that show the same region.
 
@@ -114,8 +105,6 @@ def cover_crop(
     """Resize (Lanczos) so that the short side is `size` pixels, then crop the middle square.
 
     Args:
-      image: any mode that Pillow resizes.
-      size: pixels.
       is_mask: take the nearest pixel instead of a mean.
       rounds: round the long side to whole pixels (half to even) instead of truncating it.
 
@@ -128,8 +117,6 @@ def adm_crop(image: Image.Image, size: int, *, is_mask: bool = False) -> Image.I
     """Halve (box) while the short side is at least 2 `size`, then `cover_crop`, but bicubic.
 
     Args:
-      image: any mode that Pillow resizes.
-      size: S, pixels.
       is_mask: take the nearest pixel instead of a mean.
 
     Source: the training data of LlamaGen, after ADM (Dhariwal and Nichol 2021).

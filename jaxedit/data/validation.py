@@ -31,13 +31,9 @@ class ValidationRows:
     def __init__(
         self, config: DataConfig, tokenizer: TextTokenizer, batches: int, fit: Fit = CROP
     ) -> None:
-        """Open the data that `config.validation` names; all processes of a run must call this.
+        """Open the data that `config.validation` names, and choose rows for up to `batches` batches.
 
-        Args:
-          config: the training data, with the setting `validation`.
-          tokenizer: tokenizer of the instructions.
-          batches: largest number of batches, of `config.batch_size` rows each.
-          fit: how pictures become squares, see `transforms.fit_of`.
+        All processes of a run must call this.
 
         Raises:
           ConfigError: a setting cannot work, or the data it names do not exist or differ between

@@ -80,8 +80,6 @@ def kmeans(
     """Improve centres by Lloyd's algorithm; a centre without points keeps its position.
 
     Args:
-      points: the points to cluster.
-      centres: the initial centres.
       unit_norm: scale points and means to unit length (spherical k-means).
       iterations: rounds of assigning and averaging.
     """

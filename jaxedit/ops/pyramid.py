@@ -127,9 +127,7 @@ def nearest_double(x: Shaped[ArrayLike, "B H W C"]) -> Shaped[Array, "B 2*H 2*W 
 
 
 def _resize(
-    x: Float[ArrayLike, "B H W C"],
-    size: tuple[int, int],
-    matrix: Callable[[int, int], np.ndarray],
+    x: Float[ArrayLike, "B H W C"], size: tuple[int, int], matrix: Callable[[int, int], np.ndarray]
 ) -> Float[ArrayLike, "B h w C"]:
     """Resize both axes of `x` by the matrices that `matrix(n_in, n_out)` returns."""
     _, H, W, _ = x.shape

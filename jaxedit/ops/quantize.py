@@ -120,7 +120,6 @@ def accumulate(
 
     Args:
       cum: sum of all coarser scales.
-      bits: tokens of the scale.
       size: (h, w) of the scale, in latent positions.
       full: (H, W), the finest grid.
       patchify: whether 2x2 positions are one token.
@@ -136,7 +135,6 @@ def encode_scales(
     """Quantise features scale by scale, each scale the residual that the coarser scales leave.
 
     Args:
-      raw: features from the encoder.
       latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
       flip: per scale, the bits to invert after they are recorded, or None.
 
@@ -176,7 +174,6 @@ def encode_labels(
     the errors that the transformer sees (bitwise self-correction).
 
     Args:
-      raw: features from the encoder.
       latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
       patchify: whether 2x2 positions are one token.
       flip: per scale, the bits to invert, or None.
@@ -201,8 +198,6 @@ def draw_flips(
     """Draw the bits to invert, at a rate in {0, .01, ..., strength} drawn per scale and batch.
 
     Args:
-      key: random key.
-      batch: B.
       bits: d, bits per latent position.
       latent_scales: (h, w) of each scale in latent positions.
       strength: highest rate.
@@ -244,7 +239,6 @@ def bits_to_feature(
     """Sum the codes of all scales to the feature that the decoder takes.
 
     Args:
-      bits: tokens of each scale.
       latent_scales: (h, w) of each scale in latent positions; the last is (H, W).
       patchify: whether 2x2 positions are one token.
     """

@@ -24,8 +24,6 @@ def cubic_matrix(
     """Return the matrix of bicubic interpolation along one axis, without antialiasing.
 
     Args:
-      n_in: positions before.
-      n_out: positions after.
       step: distance of new positions in old positions, by default n_in / n_out.
     """
     at = (np.arange(n_out) + 0.5) * (step or n_in / n_out) - 0.5

@@ -37,7 +37,6 @@ def sequence_positions(
     `scales` is `rope_scales`.
 
     Args:
-      scales: target schedule.
       rope_scales: schedule of the largest resolution; its last entry is the finest grid.
       source_scales: grids of the source tokens: the last scale, all scales (`full`), or none.
       mode: "grid" or "release".
@@ -93,9 +92,6 @@ def sequence_table(config: EditARConfig) -> Float32[np.ndarray, "2 S half"]:
     source's; without a source they are not shifted. The rows of text and class tokens are zero,
     which makes their queries and keys zero, so that attention averages their values with equal
     weights.
-
-    Args:
-      config: sizes and the kind of prefix.
 
     Returns:
       Cosine and sine at the S positions of prefix and image, for half = E/2 pairs of channels.

@@ -18,11 +18,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0,1
 def teacher_pixels(
     pixels: Float[ArrayLike, "B S S 3"], view: str, size: int
 ) -> Float[Array, "B {size} {size} 3"]:
-    """Resize (bicubic, antialiased), crop the middle and normalise images for the teacher.
+    """Resize (bicubic, antialiased), crop the middle and normalise images in [-1,1].
 
     Args:
-      pixels: images in [-1,1].
-      view: one of `VIEWS`.
       size: side of the result in pixels: pixels per patch times patches per side.
 
     Returns:

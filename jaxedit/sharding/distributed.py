@@ -46,7 +46,6 @@ def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> No
 
     Args:
       mode: "on", "off", or "auto": only if `environment` says that there are other processes.
-      environment: the environment variables.
       timeout: seconds to wait for the other processes; jax ends this process (exit code 134) if
         some do not come.
 

@@ -101,10 +101,7 @@ def partition_spec(
 
     Args:
       path: name of the array in the warning about such an axis; without a name there is no warning.
-      shape: of the array.
       axes: names of its last axes; the axes before stay whole.
-      mesh: the device mesh.
-      rules: axis name to mesh axes.
     """
     names = (None,) * (len(shape) - len(axes)) + axes
     parts: list[tuple[str, ...] | None] = []
@@ -126,7 +123,6 @@ def state_shardings(abstract: Any, mesh: AnyMesh) -> Any:
 
     Args:
       abstract: pytree of arrays or ShapeDtypeStructs.
-      mesh: the device mesh.
 
     Raises:
       ValueError: no rule matches a leaf.
@@ -163,7 +159,6 @@ def constrain(x: Shaped[Array, "..."], *axes: str | None) -> Shaped[Array, "..."
     """Ask the compiler to shard the activation `x` by its axis names; no effect without a mesh.
 
     Args:
-      x: any array inside a jitted function.
       *axes: for each axis of `x` a name of `AXIS_RULES`, or None.
     """
     return _constrain_by(ACTIVATION_RULES, x, axes, name="activation")
@@ -177,7 +172,6 @@ def gather(param: Shaped[Array, "..."], axes: AxisNames) -> Shaped[Array, "..."]
     whole gradient (all-reduce) to keep a piece of it, instead of that piece only (reduce-scatter).
 
     Args:
-      param: any array inside a jitted function.
       axes: for each axis of `param` a name of `AXIS_RULES`, or None.
     """
     return _constrain_by(ACTIVATION_RULES, param, axes)
@@ -230,7 +224,6 @@ def to_global(batch: Any, mesh: Mesh, size: int | None = None) -> Any:
 
     Args:
       batch: pytree of numpy arrays [rows, ...] with the rows `local_rows(mesh, size)`.
-      mesh: the device mesh.
       size: rows B of all processes together; default: the rows of `batch`.
 
     Returns:
@@ -297,10 +290,6 @@ def read_slices(x: Any, parts: Collection[Slices]) -> Callable[[Slices], np.ndar
     """Read blocks of an array, each once, and return a function from a block to its numbers.
 
     Blocks that together fill a larger block without gaps are read as that larger block.
-
-    Args:
-      x: as for `put`.
-      parts: the blocks.
     """
     ours = {_bounds(part, x.shape) for part in parts}
     around = _bounds(bounding_block(parts, x.shape), x.shape)

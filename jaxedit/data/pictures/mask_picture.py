@@ -22,16 +22,12 @@ def read(path: str | os.PathLike) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Decode the mask in the bytes of a file.
+    """Decode the mask in the bytes of the file `name`.
 
     A pixel is marked if it is lighter than half of the range. If a mask has only one or two values,
     both darker than that (such as 0 and 1, or two colours of a palette), the lighter value is
     marked unless it is 0. Transparent pixels are not marked. If all opaque pixels have the same
     colour, they are marked, whatever the colour.
-
-    Args:
-      data: content of the file.
-      name: name of the file, for messages.
 
     Returns:
       Mode L, 255 where marked, 0 elsewhere.

@@ -22,7 +22,6 @@ def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
 
     Args:
       path: path of a file in any format that Pillow decodes; of a depth map also a NumPy file.
-      is_depth: see `to_rgb`.
 
     Raises:
       ValueError: the file is not a picture, is cut short, or is too large; one line.
@@ -39,11 +38,7 @@ def read(path: str | os.PathLike, *, is_depth: bool = False) -> Image.Image:
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """Decode the picture in the bytes of a file, upright and as RGB.
-
-    Args:
-      data: content of the file.
-      name: name of the file, for messages.
+    """Decode the picture in the bytes of the file `name`, upright and as RGB.
 
     Raises:
       TooLarge, UnknownFormat: see `picture_file.load`.

@@ -45,8 +45,6 @@ def load(file: io.BufferedIOBase, name: str, *, any_samples: bool = False) -> Im
     """Load the picture in a file, upright and in any mode; the first if there are several.
 
     Args:
-      file: an open file, at its beginning.
-      name: name of the file, for messages.
       any_samples: also read TIFF files whose samples have no known range, such as floats.
 
     Returns:

@@ -94,7 +94,6 @@ def require_photo(tags: Tags, *, any_samples: bool) -> None:
     """Check that the first picture is not a preview, and that the range of its samples is known.
 
     Args:
-      tags: tags of the file.
       any_samples: skip the second check.
 
     Raises:

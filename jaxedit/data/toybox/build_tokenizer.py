@@ -46,12 +46,7 @@ def build(directory: pathlib.Path, words: Sequence[str]) -> None:
 
 
 def _tokenizer(vocabulary: list[tuple[str, float]]) -> dict:
-    space = {
-        "type": "Metaspace",
-        "replacement": "▁",
-        "prepend_scheme": "always",
-        "split": True,
-    }
+    space = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     flags = {"single_word": False, "lstrip": False, "rstrip": False}
     return {
         "version": "1.0",

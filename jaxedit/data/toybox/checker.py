@@ -37,7 +37,6 @@ def check(image: Shaped[np.ndarray, "..."], pair: ToyPair) -> CheckResult:
 
     Args:
       image: u8[H,W,3], the edited picture.
-      pair: the row that the picture was made from.
 
     Raises:
       ValueError: the picture has another shape or type than the pair's pictures.

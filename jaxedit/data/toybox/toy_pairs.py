@@ -50,8 +50,6 @@ def make(
     """Return row `index` of the endless toybox data set.
 
     Args:
-      seed: any integer.
-      index: 0, 1, ...
       level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2 (everything, 128 px).
       split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
         pair that the other two splits never show.

@@ -16,7 +16,6 @@ def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) 
     """Write all shards; the first failure ends all processes.
 
     Args:
-      jobs: a job for each shard.
       workers: number of processes; with 1, the calling process writes the shards.
       seen: called after each published piece.
 

@@ -30,7 +30,6 @@ def write_shard(job: Job, seen: Callable[[], object]) -> None:
     """Write a shard and its report; a failure leaves no files behind.
 
     Args:
-      job: the shard to write.
       seen: called after each piece, for the last piece when the shard is complete.
 
     Raises:

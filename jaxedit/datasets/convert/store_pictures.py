@@ -34,7 +34,6 @@ def convert(example: Example, *, store_px: int, keeps_labels: bool) -> Pictures:
     """Decode, resize and encode the published pictures; the source is never enlarged.
 
     Args:
-      example: a published pair.
       store_px: largest short side of the source; larger sources are reduced (Lanczos). Target and
         mask are resized to the source's size, whatever their proportions.
       keeps_labels: whether sources are label maps: resized by nearest pixels, encoded without loss.

@@ -61,7 +61,6 @@ class Pictures:
         """Say which of these pictures a record shows, or return "".
 
         Args:
-          record: a record of a store.
           distance: number of bits, of 64, that may differ.
         """
         same = self._of_file.get(record.target_sha256)

@@ -32,8 +32,6 @@ def open_published(
     """Open a data set of `DATASETS`.
 
     Args:
-      name: name of the data set.
-      directory: the downloaded data set.
       scratch: where archives are unpacked or indexed; default: in the directory.
 
     Raises:

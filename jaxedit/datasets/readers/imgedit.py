@@ -57,7 +57,6 @@ class ImgEdit:
         """Check the layout.
 
         Args:
-          directory: the downloaded repository.
           scratch: for the archives' indices; default: `unpacked` in the directory.
 
         Raises:

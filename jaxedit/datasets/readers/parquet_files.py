@@ -144,7 +144,6 @@ def find_files(
     """Return the directory of the shards, and the names of all shards in order.
 
     Args:
-      directory: the downloaded repository.
       splits: first parts of the shards' names; empty: any.
 
     Returns:
@@ -197,7 +196,6 @@ def open_parquet(path: pathlib.Path, row_group: int | None = None) -> Iterator[p
     """Open a file with a small read buffer, because a row group may have a gigabyte of pictures.
 
     Args:
-      path: path of the file.
       row_group: the row group to be read, for messages.
 
     Raises:

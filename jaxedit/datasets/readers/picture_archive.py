@@ -58,7 +58,6 @@ def pictures_of(folder: pathlib.Path, scratch: pathlib.Path) -> Pictures:
 
     Args:
       folder: the folder that paths are relative to.
-      scratch: see `Archive`.
 
     Raises:
       ConfigError: a piece of an archive is missing.
@@ -82,8 +81,6 @@ def pair(
     """Return the pair for two paths, or a `Drop` with the reason why there is none.
 
     Args:
-      key: key of the example.
-      pictures: where to look up the paths.
       source, target: paths, unchecked values of the row.
       instruction: text, an unchecked value of the row.
       captions: of source and target, unchecked values of the row.

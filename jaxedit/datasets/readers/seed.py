@@ -48,7 +48,6 @@ class _Seed:
         """Check the layout.
 
         Args:
-          directory: the downloaded repository.
           scratch: directory for decompressed archives, tens to hundreds of gigabytes; default:
             `unpacked` in the directory.
 

@@ -46,7 +46,6 @@ class Archive:
 
         Args:
           name: name of the archive, for messages and for files in the scratch folder.
-          paths: its pieces in order.
           scratch: folder for the index and, if the archive is compressed, the plain tar.
         """
         self.name = name

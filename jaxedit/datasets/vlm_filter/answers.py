@@ -29,8 +29,6 @@ def body_of(record: Record, model: str, options: Mapping[str, Any]) -> dict[str,
     """Return the body of a request to /v1/chat/completions.
 
     Args:
-      record: an edit.
-      model: name of the model on the server.
       options: further fields, for example temperature.
 
     Source: the filter of VAREdit's training data, whose exact words are not published.

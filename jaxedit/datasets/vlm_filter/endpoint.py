@@ -30,8 +30,6 @@ class Endpoint:
         """Check the address.
 
         Args:
-          url: address of the server, or the same with /v1 or with /v1/chat/completions.
-          key: bearer token.
           retries: attempts after the first, while the server is busy or cannot be reached.
           delay: seconds before the first retry; doubled each time.
 
