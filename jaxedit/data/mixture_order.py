@@ -10,7 +10,6 @@ import functools
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64
@@ -19,30 +18,23 @@ _ENDLESS = 2**62  # rows of the mixture
 _UINT64_MAX = 2**64 - 1
 
 
-@runtime_checkable
-class MixtureOrder(Protocol):
-    """An endless order of rows; a Grain selection map."""
-
-    def __len__(self) -> int:
-        """Return the number of positions."""
-
-    def __getitem__(self, position: int) -> tuple[int, int]:
-        """Return (component, row of the component) at `position`."""
-
-
 @dataclasses.dataclass(frozen=True)
-class _Mixture:
-    """What all orders share: components with exact shares that add up to 1, and a seed."""
+class MixtureOrder:
+    """An endless order of the rows of components with exact shares; a Grain selection map."""
 
-    shares: tuple[Fraction, ...]
+    shares: tuple[Fraction, ...]  # of the components; they add up to 1
     seed: int
 
     def __len__(self) -> int:
         """Return the number of positions."""
         return _ENDLESS
 
+    def __getitem__(self, position: int) -> tuple[int, int]:
+        """Return (component, row of the component) at `position`."""
+        raise NotImplementedError
 
-class Stratified(_Mixture):
+
+class Stratified(MixtureOrder):
     """An order with exact shares.
 
     The mixture consists of periods whose length is the least common denominator of the shares. Each
@@ -59,7 +51,7 @@ class Stratified(_Mixture):
         return component, period * (ends[component] - begin) + rank - begin
 
 
-class Independent(_Mixture):
+class Independent(MixtureOrder):
     """An order that draws the component of each position independently: shares hold on average.
 
     Position p takes row p of the component that is drawn, so that a component's rows come in order,

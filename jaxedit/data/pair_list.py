@@ -50,10 +50,10 @@ class PairList:
         checked = _Checked(path)
         reasons: dict[int, str] = {}
         for line in lines:
-            is_known = checked.is_current and line.number not in checked.bad
+            is_known = checked.bad is not None and str(line.number) not in checked.bad
             try:
-                is_object = line.error != json_lines.NO_OBJECT
-                require(not line.error or not is_object, f"expected a JSON object: {line.error}")
+                is_json = line.error in ("", json_lines.NO_OBJECT)
+                require(is_json, f"expected a JSON object: {line.error}")
                 texts = _texts(line.values)
                 if not is_known:
                     _require_files(texts, path)
@@ -65,33 +65,28 @@ class PairList:
 
 
 class _Checked:
-    """The result of an earlier check of a list, stored beside it."""
+    """The result of an earlier check of a list, stored beside it.
+
+    Attributes:
+      bad: number of each bad line -> its reason; None if the list has changed since, or was never
+        checked.
+    """
 
     def __init__(self, path: pathlib.Path) -> None:
         self._path = path.with_name(f".{path.name}.checked")
         self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self._bad: dict[str, str] | None = None
+        self.bad: dict[str, str] | None = None
         try:
             found = json.loads(self._path.read_text("utf-8"))
             if found["sha256"] == self._sha256:
-                self._bad = dict(found["bad"])
+                self.bad = dict(found["bad"])
         except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged
             pass
-
-    @property
-    def is_current(self) -> bool:
-        """Tell whether the stored result is of the list as it is now."""
-        return self._bad is not None
-
-    @property
-    def bad(self) -> set[int]:
-        """Return the numbers of the lines that were bad."""
-        return {int(number) for number in self._bad or ()}
 
     def write(self, bad: dict[int, str]) -> None:
         """Store the bad lines if the directory is writable."""
         now = {str(number): reason for number, reason in bad.items()}
-        if now == self._bad:
+        if now == self.bad:
             return
         try:
             with atomic_write(self._path) as part:

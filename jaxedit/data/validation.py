@@ -31,9 +31,9 @@ class ValidationRows:
     def __init__(
         self, config: DataConfig, tokenizer: TextTokenizer, batches: int, fit: Fit = CROP
     ) -> None:
-        """Open the data that `config.validation` names, and choose rows for up to `batches` batches.
+        """Open the data that `config.validation` names, and choose rows for `batches` batches.
 
-        All processes of a run must call this.
+        There are fewer batches if there are not enough rows. All processes of a run must call this.
 
         Raises:
           ConfigError: a setting cannot work, or the data it names do not exist or differ between

@@ -37,16 +37,23 @@ def build(directory: pathlib.Path, words: Sequence[str]) -> None:
     if len(vocabulary) > MAX_SIZE:
         raise ValueError(f"{len(vocabulary)} pieces: expected at most {MAX_SIZE}")
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("tokenizer.json", _tokenizer(vocabulary)),
-        ("tokenizer_config.json", _config()),
-    ):
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",  # T5Tokenizer would drop Lowercase
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "model_max_length": 512,
+    }
+    contents = {"tokenizer.json": _tokenizer(vocabulary), "tokenizer_config.json": config}
+    for name, content in contents.items():
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         (directory / name).write_text(text, encoding="utf-8")
 
 
 def _tokenizer(vocabulary: list[tuple[str, float]]) -> dict:
     space = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    end = {"SpecialToken": {"id": "</s>", "type_id": 0}}
+    first, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     flags = {"single_word": False, "lstrip": False, "rstrip": False}
     return {
         "version": "1.0",
@@ -68,30 +75,12 @@ def _tokenizer(vocabulary: list[tuple[str, float]]) -> dict:
         "pre_tokenizer": space,
         "post_processor": {
             "type": "TemplateProcessing",
-            "single": [_sequence("A"), _end()],
-            "pair": [_sequence("A"), _end(), _sequence("B"), _end()],
+            "single": [first, end],
+            "pair": [first, end, second, end],
             "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}},
         },
         "decoder": space,
         "model": {"type": "Unigram", "unk_id": 2, "vocab": vocabulary, "byte_fallback": False},
-    }
-
-
-def _sequence(name: str) -> dict:
-    return {"Sequence": {"id": name, "type_id": 0}}
-
-
-def _end() -> dict:
-    return {"SpecialToken": {"id": "</s>", "type_id": 0}}
-
-
-def _config() -> dict:
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # T5Tokenizer would drop Lowercase
-        "pad_token": "<pad>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "model_max_length": 512,
     }
 
 

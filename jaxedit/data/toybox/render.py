@@ -1,12 +1,18 @@
-"""Pictures of scenes, and the exact mask of an edit."""
+"""Pictures and maps of scenes, and the exact mask of an edit."""
 
 import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
-from jaxedit.data.toybox.backgrounds import backdrop
-from jaxedit.data.toybox.scene import CELL, Scene, Toy
+from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.toybox.backgrounds import HORIZON, backdrop
+from jaxedit.data.toybox.scene import CELL, KINDS, Scene, Toy
 from jaxedit.data.toybox.sprites import sprite
 
+_SKY, _GROUND = (70, 130, 180), (80, 0, 80)  # in segmentation maps
+_KIND_COLOURS = (
+    (220, 20, 60), (120, 12, 30), (255, 140, 0), (255, 215, 90),
+    (107, 142, 35), (0, 200, 120), (230, 230, 230), (0, 220, 230),
+)  # fmt: skip
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 TONES = {  # grey styles: the colour of the brightest grey, as a share of white
     "black and white": np.ones(3, np.float32),
@@ -66,3 +72,34 @@ def edit_mask(source: Scene, target: Scene) -> Bool[np.ndarray, "H W"]:
         elif before and is_new_background:
             cell &= sprite(before)[1][..., 0] < 1
     return mask
+
+
+def translate(scene: Scene, name: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the map `name` ("depth", "canny" or "segmentation") of a scene."""
+    if name == "canny":
+        return edge_map(render(scene))  # the edges, computed as for any photo
+    return {"depth": _depth, "segmentation": _segmentation}[name](scene)
+
+
+def _depth(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the depth map; near is bright: toys in lower rows are nearer, the sky is far."""
+    side = scene.grid * CELL
+    horizon = int(HORIZON * side)
+    picture = np.full((side, side, 3), 20, np.uint8)
+    ground = np.linspace(20, 140, side - horizon).astype(np.uint8)
+    picture[horizon:] = ground[:, None, None]
+    for slot, toy in scene.filled:
+        near = 150 + 90 * (slot // scene.grid) // (scene.grid - 1)
+        cell_of(picture, slot, scene.grid)[silhouette(toy)] = near
+    return picture
+
+
+def _segmentation(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a colour for each kind, for the sky and for the ground."""
+    side = scene.grid * CELL
+    picture = np.empty((side, side, 3), np.uint8)
+    picture[:] = _SKY
+    picture[int(HORIZON * side) :] = _GROUND
+    for slot, toy in scene.filled:
+        cell_of(picture, slot, scene.grid)[silhouette(toy)] = _KIND_COLOURS[KINDS.index(toy.kind)]
+    return picture

@@ -7,9 +7,8 @@ from jaxtyping import Bool, UInt8
 
 from jaxedit.data.toybox.edits import Edit, draw_edit
 from jaxedit.data.toybox.language import MAPS, RECON_PROMPT, caption, translation
-from jaxedit.data.toybox.render import edit_mask, render
+from jaxedit.data.toybox.render import edit_mask, render, translate
 from jaxedit.data.toybox.scene import HELD_OUT, LEVELS, Dice, Rules, Scene, draw_scene
-from jaxedit.data.toybox.translate import translate
 
 SPLITS = ("train", "test", "test_compositional")
 ADD_REMOVE = (2, 3)  # indices of the edit types

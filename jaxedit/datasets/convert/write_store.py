@@ -6,9 +6,10 @@ import math
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from jaxedit.config import require
+from jaxedit.config.fields import Interval, PositiveInt, check_fields
 from jaxedit.data import record
 from jaxedit.data.store import METADATA, require_local
 from jaxedit.datasets.convert.folder import Folder
@@ -21,7 +22,6 @@ from jaxedit.progress import progress_bar
 
 _PARTS = 20  # published pieces per shard, a few thousand pairs
 _SPREAD = 16  # shards of a small data set, so that several processes share the work
-MAX_SHARDS = 99_999  # five digits in the file names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,12 @@ class StoreConfig:
     dataset: str  # pairs, or the name of a published data set
     src: pathlib.Path  # the published data set; for pairs a directory, .jsonl or .csv
     out: pathlib.Path  # the store's directory, local
-    shards: int = 0  # files of the store (default: by the size of the data set)
-    workers: int = 1  # shards written at a time (default: one per CPU)
-    store_px: int = 512  # longest short side of stored pictures, in pixels (default 512)
+    shards: Annotated[int, Interval("[0, 99999]")] = (
+        0  # files of the store (default: by the size of the data set)
+    )
+    workers: PositiveInt = 1  # shards written at a time (default: one per CPU)
+    # longest short side of stored pictures, in pixels (default 512)
+    store_px: Annotated[int, Interval("[16, 8192]")] = 512
     scratch: pathlib.Path | None = None  # to unpack or index archives in (default: in --src)
     overwrite: bool = False  # start again; deletes a store there and its drop lists
     skip_unreadable: bool = False  # leave out published files that cannot be read
@@ -42,13 +45,7 @@ class StoreConfig:
         """Raise ConfigError for settings that cannot work."""
         for option, path in (("src", self.src), ("out", self.out), ("scratch", self.scratch)):
             require_local(path or "", f"--{option}")
-        require(
-            0 <= self.shards <= MAX_SHARDS, f"--shards={self.shards}: expected 0 to {MAX_SHARDS}"
-        )
-        require(self.workers > 0, f"--workers={self.workers}: expected a positive number")
-        require(
-            16 <= self.store_px <= 8192, f"--store_px={self.store_px}: expected 16 to 8192 pixels"
-        )
+        check_fields(self)
 
 
 def convert(config: StoreConfig) -> Report:

@@ -5,7 +5,9 @@ tar is read in place, through an index of its members. A compressed tar has no r
 decompressed once, to a plain tar in a scratch folder.
 """
 
+import dataclasses
 import fcntl
+import functools
 import glob
 import gzip
 import hashlib
@@ -33,32 +35,27 @@ _CHUNK = 1 << 20
 _BLOCK = tarfile.BLOCKSIZE
 
 
+@dataclasses.dataclass
 class Archive:
-    """The members of an archive by name; picklable.
+    """The members of an archive by name; picklable."""
 
-    Attributes:
-      name: name of the archive, without ".tar" and what follows.
-      version: hash of the names and sizes of the pieces, which changes as a download continues.
-    """
-
-    def __init__(self, name: str, paths: Sequence[pathlib.Path], scratch: pathlib.Path) -> None:
-        """Read only the sizes of the pieces.
-
-        Args:
-          name: name of the archive, for messages and for files in the scratch folder.
-          scratch: folder for the index and, if the archive is compressed, the plain tar.
-        """
-        self.name = name
-        self._arguments = name, paths, scratch
-        self._pieces = [Piece(path, path.stat().st_size) for path in paths]
-        self._scratch = scratch
-        facts = repr([(piece.path.name, piece.size) for piece in self._pieces])
-        self.version = hashlib.sha256(facts.encode()).hexdigest()[:8]
-        self._facts: dict[str, Any] = {}
+    name: str  # without ".tar" and what follows; begins the names of files in the scratch folder
+    paths: Sequence[pathlib.Path]  # pieces in order
+    scratch: pathlib.Path  # folder for the index and, if the archive is compressed, the plain tar
 
     def __reduce__(self) -> tuple:
-        """Pickle only the arguments; each process memory-maps the index itself."""
-        return Archive, self._arguments
+        """Pickle only the fields; each process memory-maps the index itself."""
+        return Archive, (self.name, self.paths, self.scratch)
+
+    @functools.cached_property
+    def version(self) -> str:
+        """Return a hash of names and sizes of the pieces, which changes as a download continues."""
+        facts = repr([(piece.path.name, piece.size) for piece in self._pieces])
+        return hashlib.sha256(facts.encode()).hexdigest()[:8]
+
+    @functools.cached_property
+    def _pieces(self) -> list[Piece]:
+        return [Piece(path, path.stat().st_size) for path in self.paths]
 
     def prepare(self) -> None:
         """Index the members once, after decompression if necessary; resumes after an interruption.
@@ -68,15 +65,17 @@ class Archive:
         """
         if self._path("json").exists():
             return
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with open(self._scratch / f"{self.name}.lock", "w", encoding="utf-8") as lock:
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with open(self.scratch / f"{self.name}.lock", "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be preparing it
             if self._path("json").exists():
                 return
-            for path in self._scratch.glob(f"{glob.escape(self.name)}-????????.*"):
+            for path in self.scratch.glob(f"{glob.escape(self.name)}-????????.*"):
                 if not path.name.startswith(f"{self.name}-{self.version}."):
                     path.unlink()  # made from an earlier, partial download
-            if self._is_compressed() and not self._path("tar").exists():
+            with open_pieces(self._pieces) as file:
+                is_compressed = file.read(2) == b"\x1f\x8b"
+            if is_compressed and not self._path("tar").exists():
                 self._decompress()
             self._write_index()
 
@@ -88,7 +87,6 @@ class Archive:
         Raises:
           OSError: the archive is not prepared or cannot be read.
         """
-        self._load()
         for name in (member, posixpath.join(self._facts["folder"], member)):
             row = int(np.searchsorted(self._index["name"], np.uint64(_key(name)), "right")) - 1
             if row >= 0 and self._index["name"][row] == _key(name):
@@ -99,22 +97,22 @@ class Archive:
 
     def is_whole(self) -> bool:
         """Tell whether the archive has its end; otherwise members at the end are missing."""
-        self._load()
         return self._facts["is_whole"]
 
-    def _load(self) -> None:
-        if not self._facts:
-            self._facts = json.loads(self._path("json").read_text("utf-8"))
-            mode = "r" if self._facts["files"] else None
-            self._index = np.load(self._path("npy"), mmap_mode=mode)
-            self._tar = self._tar_pieces()
+    @functools.cached_property
+    def _facts(self) -> dict[str, Any]:
+        return json.loads(self._path("json").read_text("utf-8"))
+
+    @functools.cached_property
+    def _index(self) -> np.ndarray:
+        return np.load(self._path("npy"), mmap_mode="r" if self._facts["files"] else None)
+
+    @functools.cached_property
+    def _tar(self) -> list[Piece]:
+        return self._tar_pieces()
 
     def _path(self, kind: str) -> pathlib.Path:
-        return self._scratch / f"{self.name}-{self.version}.{kind}"
-
-    def _is_compressed(self) -> bool:
-        with open_pieces(self._pieces) as file:
-            return file.read(2) == b"\x1f\x8b"
+        return self.scratch / f"{self.name}-{self.version}.{kind}"
 
     def _tar_pieces(self) -> list[Piece]:
         tar = self._path("tar")
@@ -127,14 +125,12 @@ class Archive:
             open_pieces(self._pieces) as packed,
             gzip.GzipFile(fileobj=packed) as stream,
             open(partial, "ab") as out,
-            progress_bar(
-                f"{self.name}: decompressing into {self._scratch}", total, unit="B"
-            ) as bar,
+            progress_bar(f"{self.name}: decompressing into {self.scratch}", total, unit="B") as bar,
         ):
-            free = shutil.disk_usage(self._scratch).free + out.tell()
+            free = shutil.disk_usage(self.scratch).free + out.tell()
             if free < total:
                 sizes = f"{free / 1e9:.1f} GB free: {self.name} needs {total / 1e9:.1f} GB"
-                raise OSError(f"{self._scratch}: {sizes}")
+                raise OSError(f"{self.scratch}: {sizes}")
             try:
                 stream.seek(out.tell())  # skip what an earlier run has written
                 while chunk := stream.read1(_CHUNK):

@@ -138,9 +138,9 @@ def read_half(self, part):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--shards=-1", "--shards=-1: expected 0 to"),
-        ("--workers=0", "--workers=0: expected a positive number"),
-        ("--store_px=8", "--store_px=8: expected 16 to 8192"),
+        ("--shards=-1", "shards=-1: expected a whole number in [0, 99999]"),
+        ("--workers=0", "workers=0: expected a positive whole number"),
+        ("--store_px=8", "store_px=8: expected a whole number in [16, 8192]"),
         ("--dataset=pears", "invalid choice: 'pears'"),
         ("--src=/none", "/none: no such file"),
         ("--src=gs://bucket/x", "bucket/x: expected a local path; copy it here"),
