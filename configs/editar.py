@@ -7,11 +7,11 @@ Presets:
          your own: --config.editar.tokenizer=runs/tokenizer_vq-tiny/export
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
-The tiny one logs the loss of held-out scenes (val/loss) every 500 steps; the large one does with
+The preset tiny logs the loss of held-out scenes (val/loss) every 500 steps; xl does so with
 --config.eval_every=500 --config.data.validation=0.001, a share of its rows.
 
-The large one starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
-and needs DINOv2's in TEACHER. Its pairs are the stores multigen-depth, cocostuff, pipe and
+The preset xl starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
+and needs DINOv2's weights in TEACHER. Its pairs are the stores multigen-depth, cocostuff, pipe and
 seed-unsplash in the directory STORES, written by python -m jaxedit.datasets.convert.
 """
 

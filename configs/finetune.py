@@ -7,19 +7,19 @@
 
 Presets:
   tiny         the bundled toy-varedit at 64 px, on toy scenes unless --config.data.source names
-               pairs of yours; minutes on two CPU cores.
+               your own pairs; minutes on two CPU cores.
   varedit      VAREdit 2B at 512 px.
   varedit-256  the same weights at 256 px.
   editar       EditAR at 512 px.
 
-To see when to stop: --config.data.validation=0.05 --config.eval_every=50 keeps a share of the pairs
-out of training and logs its loss (val/loss); with --config.export=best the weights of the lowest
-one are exported.
+To see when to stop, --config.data.validation=0.05 --config.eval_every=50 keeps a share of the pairs
+out of training and logs its loss (val/loss); --config.export=best exports the weights with the
+lowest loss.
 
-The weights are fetched and converted when they are first asked for; --config.init_from names others
-of the same sizes. Which kernels learn: --config.lora.targets, e.g. "attn|cross"; how much they can:
---config.lora.rank. More rows at once, where there is room or more than one device: a smaller
---config.optim.accumulate.
+The weights are downloaded and converted when they are first used; --config.init_from names other
+weights of the same sizes. --config.lora.targets chooses the kernels that are trained, for example
+"attn|cross", and --config.lora.rank the size of their additions. With more memory or several
+devices, a smaller --config.optim.accumulate trains on more rows at once.
 """
 
 import copy

@@ -7,10 +7,11 @@ Presets:
   d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
   d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
 
-The tiny one logs loss and PSNR of held-out scenes (val/...) every 250 steps; the large ones do with
---config.eval_every=5000 --config.data.validation=0.001, a share of their rows.
+The preset tiny logs loss and PSNR of held-out scenes (val/...) every 250 steps. The large
+presets do so with --config.eval_every=5000 --config.data.validation=0.001, a share of their
+rows.
 
-The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
+The large presets see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
 writes.
 """
 
@@ -30,7 +31,7 @@ STORE = "stores/seed-openimages"
 
 
 def tiny() -> TrainConfig:
-    """A tokenizer for toy scenes, trained on a laptop."""
+    """Return the run of a tokenizer for toy scenes, which a laptop can train."""
     return TrainConfig(
         model=_tokenizer("tiny"),
         bsq=BSQTrainConfig(scales=PRESETS["tiny"].varedit.scales, scale_drop=0.1, mse_weight=1.0),
@@ -51,7 +52,7 @@ def _tokenizer(size: str) -> PretrainedConfig:
 
 
 def _bitvae(size: str) -> TrainConfig:
-    """BitVAE stage 1; with lpips_weights and gan_weight=0.3 its full loss."""
+    """Return BitVAE's stage 1; with lpips_weights and gan_weight=0.3 its full loss."""
     patchify = PRESETS[size].varedit.patchify
     scales = PRESETS[size].varedit.scales[:7]
     if patchify:
@@ -73,12 +74,12 @@ def _bitvae(size: str) -> TrainConfig:
 
 
 def d32() -> TrainConfig:
-    """The tokenizer of the 2.2B model."""
+    """Return the run of the tokenizer of the 2.2B model."""
     return _bitvae("2b")
 
 
 def d14() -> TrainConfig:
-    """The tokenizer of the 8.4B model."""
+    """Return the run of the tokenizer of the 8.4B model."""
     return _bitvae("8b")
 
 

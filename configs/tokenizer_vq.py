@@ -9,10 +9,11 @@ Presets:
   vq16   16,384 codes, stride 16, 256 px: LlamaGen's VQ-16. 8 TPU chips or GPUs.
   vq8    16,384 codes, stride 8, 256 px: LlamaGen's VQ-8. 8 TPU chips or GPUs.
 
-The tiny one logs loss and PSNR of held-out scenes (val/...) every 300 steps; the large ones do with
---config.eval_every=5000 --config.data.validation=0.001, a share of their rows.
+The preset tiny logs loss and PSNR of held-out scenes (val/...) every 300 steps. The large
+presets do so with --config.eval_every=5000 --config.data.validation=0.001, a share of their
+rows.
 
-The large ones see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
+The large presets see both pictures of the pairs in STORE, which python -m jaxedit.datasets.convert
 writes.
 """
 
@@ -41,7 +42,7 @@ _MIXTURE = (
 
 
 def tiny() -> TrainConfig:
-    """A tokenizer for toy scenes, trained on a laptop."""
+    """Return the run of a tokenizer for toy scenes, which a laptop can train."""
     return TrainConfig(
         model=_tokenizer(dataclasses.replace(EDITAR_PRESETS["tiny"].vq)),
         vq=VQTrainConfig(l1_weight=1.0, drift_weight=10.0, restart_after=100),
@@ -70,7 +71,7 @@ def _tokenizer(config: VQConfig) -> PretrainedConfig:
 
 
 def _llamagen(config: VQConfig) -> TrainConfig:
-    """LlamaGen's tokenizer; with lpips_weights and gan_weight=0.5 its full loss."""
+    """Return LlamaGen's run; with lpips_weights and gan_weight=0.5 its full loss."""
     return TrainConfig(
         model=_tokenizer(config),
         vq=VQTrainConfig(kmeans_batches=0, restart_after=0),
@@ -87,12 +88,12 @@ def _llamagen(config: VQConfig) -> TrainConfig:
 
 
 def vq16() -> TrainConfig:
-    """The tokenizer of EditAR."""
+    """Return the run of EditAR's tokenizer."""
     return _llamagen(VQConfig())
 
 
 def vq8() -> TrainConfig:
-    """LlamaGen's tokenizer of stride 8."""
+    """Return the run of LlamaGen's tokenizer of stride 8."""
     return _llamagen(VQConfig(channel_mult=(1, 2, 2, 4)))
 
 

@@ -1,4 +1,4 @@
-"""VAREdit with scale-aligned reference (SAR), the paper's method: 2.2B and 8.4B, and a tiny one.
+"""VAREdit with scale-aligned reference (SAR), the paper's method: 2.2B, 8.4B and tiny.
 
     python -m jaxedit.train --config=configs/var_sar.py
 
@@ -8,14 +8,14 @@ Presets:
   2b       2.2B, stage 2: 7k steps at 512 px, batch 960, from stage 1.
   8b       8.4B: 60k steps at 512 px, batch 1536. TPU v5p-256 or 256 x 80 GB.
 
-On devices of 16 GB (TPU v5e-256) 2b and 8b want --config.optim.accumulate=3. A batch of 960 does
-not divide over 256 devices, which then share rows (tensor): one of 1024 sends a quarter of what it
-sends (docs/dry_run.md).
+On devices of 16 GB (TPU v5e-256), 2b and 8b need --config.optim.accumulate=3. A batch of 960 does
+not divide over 256 devices, which then also cut the width (tensor). A batch of 1024 needs only a
+quarter of the communication (docs/dry_run.md).
 
-The tiny one logs the loss of held-out scenes (val/loss) every 500 steps; the large ones do with
---config.eval_every=500 --config.data.validation=0.001, a share of their rows.
+The preset tiny logs the loss of held-out scenes (val/loss) every 500 steps. The large presets do so
+with --config.eval_every=500 --config.data.validation=0.001, a share of their rows.
 
-The large ones start from Infinity's weights, converted into the directory WEIGHTS names; stage 2
+The large presets start from Infinity's weights, converted into the directory WEIGHTS; stage 2
 continues with the export of stage 1. Their pairs are the stores seed-unsplash, seed-openimages,
 seed-real, seed-multiturn and imgedit in the directory STORES, written by
 python -m jaxedit.datasets.convert and passed through python -m jaxedit.datasets.vlm_filter.
@@ -41,7 +41,7 @@ MIXTURE = (("seed-unsplash+seed-openimages+seed-real+seed-multiturn+imgedit", 1.
 
 
 def with_conditioning(preset: str, conditioning: str) -> TrainConfig:
-    """The same run with another way to show the source image to the transformer."""
+    """Return the run called `preset` with another conditioning on the source image."""
     config = get_config(preset)
     config.model.varedit.conditioning = conditioning
     if conditioning == "full":  # the released weights' positions have no place for every scale

@@ -1,4 +1,4 @@
-"""The model families: one entry each, with everything that differs from family to family.
+"""The model families: an entry for each, with everything that differs between families.
 
 A new family is a model, a pipeline, an objective, a key map, and an entry here. Code elsewhere
 asks `family_of(config)`; it compares neither model types nor names of families.

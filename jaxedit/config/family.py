@@ -30,8 +30,8 @@ class Family:
     """A kind of model."""
 
     name: str
-    # of config.json; families of one architecture share it, and the first of them stands for all
-    # where a config is not complete
+    # in config.json; families of the same architecture share it, and the first of these families
+    # is used where a config is not complete
     model_type: str
     # whether a config of this `model_type` belongs to the family
     is_member: Callable[[Any], bool] = lambda config: True
@@ -65,6 +65,6 @@ class Family:
 
 
 def load(place: str) -> Any:
-    """Import what a field of a `Family` names as "module:attribute"."""
+    """Import the object that a field names as "module:attribute"."""
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)

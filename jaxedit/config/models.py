@@ -28,7 +28,7 @@ class T5Config:
     layers: PositiveInt = 24  # blocks
     heads: PositiveInt = 32  # of attention
     position_buckets: PositiveInt = 32  # of relative positions
-    position_max_distance: PositiveInt = 128  # tokens; farther ones share a bucket
+    position_max_distance: PositiveInt = 128  # tokens; larger distances share a bucket
     norm_eps: Positive = 1e-6  # added to the variance in norms
 
     def validate(self) -> None:

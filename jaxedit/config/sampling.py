@@ -103,7 +103,7 @@ class ERecConfig:
     use_nll_low: bool = True  # apply tau_low
     use_nll_high: bool = True  # apply tau_high
     noise: Literal["shared", "independent"] = "shared"  # Gumbel noise of the two paths
-    gumbel_key: Literal["row", "batch"] = "row"  # noise of each row's own seed | one for all rows
+    gumbel_key: Literal["row", "batch"] = "row"  # noise by each row's seed | equal for all rows
     # of JS and NLL: guided | cond: before guidance | truncated to the candidates
     probabilities: Literal["guided", "cond", "truncated"] = "guided"
     # unguided row of the reconstruction path: own | shared: the edit's | none

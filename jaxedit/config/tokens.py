@@ -17,7 +17,7 @@ class VQConfig:
     code_width: PositiveInt = 8  # channels of an entry
     base_channels: PositiveInt = 128  # channels of the first level
     channel_mult: tuple[PositiveInt, ...] = (1, 1, 2, 2, 4)  # VQ-8: (1, 2, 2, 4)
-    res_blocks: PositiveInt = 2  # per level of the encoder; the decoder has one more
+    res_blocks: PositiveInt = 2  # per level of the encoder; decoder levels have one block more
     latent_width: PositiveInt = 256  # channels between encoder and quantiser
     unit_norm: bool = True  # latents and entries are compared as unit vectors
 

@@ -108,15 +108,15 @@ class OptimConfig:
 class VAREditTrainConfig:
     """Settings of VAREdit's training besides its model. Defaults: Infinity's training script."""
 
-    # weights of the frozen image tokenizer: name or directory; empty: those of init_from
+    # weights of the frozen image tokenizer: name or directory; empty: the tokenizer of init_from
     tokenizer: str = "toy-varedit"
     # weights of the frozen text encoder: name or directory; empty: train it with the transformer
     text_encoder: str = ""
     # of training pairs, pad | crop (as the release trains); empty: the model's, as they are edited
     fit: Literal["pad", "crop", ""] = ""
-    text_drop: Probability = 0.1  # probability that a row's text becomes the unconditional one
+    text_drop: Probability = 0.1  # probability that a row's text becomes unconditional
     bit_noise: NonNegative = 0.3  # strength of bitwise self-correction, 0 = off
-    bit_noise_scales: NonNegativeInt = 13  # only scales before this one are disturbed
+    bit_noise_scales: NonNegativeInt = 13  # only scales before this number are corrupted
     # sqrt_area: a scale weighs sqrt(h*w) | uniform: every token weighs 1
     scale_weights: Literal["sqrt_area", "uniform"] = "sqrt_area"
 
@@ -146,15 +146,15 @@ class BSQTrainConfig:
 class EditARTrainConfig:
     """Settings of EditAR's training besides its model. Defaults: EditAR."""
 
-    # weights of the frozen image tokenizer: name or directory; empty: those of init_from
+    # weights of the frozen image tokenizer: name or directory; empty: the tokenizer of init_from
     tokenizer: str = "toy-editar"
     text_encoder: str = ""  # weights of the frozen text encoder; empty: train it as well
     drop: Probability = 0.05  # share of rows without text, without image, and without either (each)
     random_share: Probability = 0.0  # ours: share of rows with random codes to be copied; paper 0
     spoilt_share: Probability = 0.0  # ours: share of rows that see a corrupted target; paper 0
     distill_weight: NonNegative = 0.5  # of the teacher's features; 0 = no teacher
-    teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: seeded random ones
-    # what the teacher sees: the middle | resize224: the whole picture
+    teacher: str = ""  # weights of the frozen DINOv2: name or directory; empty: random weights
+    # the teacher's view: resize256_crop224: the middle | resize224: the whole picture
     teacher_view: Literal["resize256_crop224", "resize224"] = "resize256_crop224"
 
 
@@ -210,8 +210,8 @@ class TrainConfig:
     optim: OptimConfig = dataclasses.field(default_factory=OptimConfig)
     mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
     lora: LoRAConfig = dataclasses.field(default_factory=LoRAConfig)
-    init_from: str = ""  # start from these weights (name or directory) instead of random ones
-    steps: PositiveInt = 1000  # of the whole run, resumed ones included
+    init_from: str = ""  # weights to start from: name or directory; empty: random weights
+    steps: PositiveInt = 1000  # of the whole run, including steps before it was resumed
     seed: int = 0  # of new parameters, noise and dropout; data.seed is the data's
     # of computation; parameters stay float32
     dtype: Literal["float32", "bfloat16"] = "bfloat16"

@@ -16,7 +16,6 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
-from jaxtyping import UInt32
 
 from jaxedit import __version__
 from jaxedit.config import require
@@ -142,7 +141,8 @@ def check_is_shared(directory: epath.Path) -> None:
 
 def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
     """Return, for each process that differs from process 0, the names of the differing values."""
-    mine = np.stack([_digest(value) for value in values.values()])
+    digests = [hashlib.sha256(repr(value).encode()).digest()[:8] for value in values.values()]
+    mine = np.stack([np.frombuffer(digest, np.uint32) for digest in digests])
     everyone = np.asarray(multihost_utils.process_allgather(mine))  # u32[processes, names, 2]
     is_other = (everyone != everyone[:1]).any(-1)
     names = list(values)
@@ -151,11 +151,6 @@ def _differences(values: Mapping[str, object]) -> dict[int, list[str]]:
         for process, row in enumerate(is_other)
         if row.any()
     }
-
-
-def _digest(value: object) -> UInt32[np.ndarray, "2"]:
-    """Return the first 64 bits of a value's hash."""
-    return np.frombuffer(hashlib.sha256(repr(value).encode()).digest()[:8], np.uint32)
 
 
 def _listed(differences: dict[int, list[str]]) -> str:

@@ -128,14 +128,14 @@ def state_shardings(abstract: Any, mesh: AnyMesh) -> Any:
       ValueError: no rule matches a leaf.
     """
 
-    def one(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
+    def sharding_of(keys: tuple[Any, ...], leaf: Any) -> NamedSharding:
         path = _path(keys)
         name = _COPY.sub("", path)  # warn once for a parameter, its moments and its average
         return NamedSharding(
             mesh, partition_spec(name, leaf.shape, axes_of(path), mesh, AXIS_RULES)
         )
 
-    return jax.tree_util.tree_map_with_path(one, abstract)
+    return jax.tree_util.tree_map_with_path(sharding_of, abstract)
 
 
 def with_shardings(abstract: Any, layout: Any) -> Any:
@@ -231,7 +231,7 @@ def to_global(batch: Any, mesh: Mesh, size: int | None = None) -> Any:
     """
     sharding = batch_sharding(mesh)
 
-    def one(x: np.ndarray) -> jax.Array:
+    def combine(x: np.ndarray) -> jax.Array:
         shape = (size or len(x), *x.shape[1:])
         begin = local_rows(mesh, shape[0]).start
 
@@ -241,7 +241,7 @@ def to_global(batch: Any, mesh: Mesh, size: int | None = None) -> Any:
 
         return jax.make_array_from_callback(shape, sharding, part)
 
-    return jax.tree.map(one, batch)
+    return jax.tree.map(combine, batch)
 
 
 def place(
@@ -262,12 +262,12 @@ def place(
       The pytree of jax arrays, or of the results of `finish`.
     """
 
-    def one(keys: tuple[Any, ...], x: Any, layout: Sharding | None = where) -> Any:
+    def put_leaf(keys: tuple[Any, ...], x: Any, layout: Sharding | None = where) -> Any:
         array = put(x, layout)
         return finish(_path(keys), array) if finish else array
 
     layouts = (state_shardings(values, where),) if isinstance(where, Mesh) else ()
-    return jax.tree_util.tree_map_with_path(one, values, *layouts)
+    return jax.tree_util.tree_map_with_path(put_leaf, values, *layouts)
 
 
 def put(x: Any, layout: Sharding | None) -> Shaped[Array, "..."]:

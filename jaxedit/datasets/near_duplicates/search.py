@@ -33,7 +33,7 @@ class Pictures:
     """The hashes of evaluation pictures."""
 
     def __init__(self, places: Sequence[pathlib.Path]) -> None:
-        """Hash all pictures; those that cannot be read are named on stderr.
+        """Hash all pictures; name pictures that cannot be read on stderr.
 
         Args:
           places: directories of pictures, searched to any depth, or stores.
