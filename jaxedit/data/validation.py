@@ -90,31 +90,18 @@ class ValidationRows:
         config, size = self._config, self._config.batch_size
         indices = [start + row for start in range(0, len(self), size) for row in rows]
 
+        def take(index: int) -> tuple[Row, bool]:
+            return self[min(index, len(self) - 1)], index < len(self)
+
         def stack(found: Sequence[tuple[Row, bool]]) -> EditBatch:
             batch = collate([row for row, _ in found], self._tokenizer, config.text_tokens)
             return dataclasses.replace(batch, valid=np.array([valid for _, valid in found]))
 
-        batches = grain.MapDataset.source(_Padded(self, indices)).batch(len(rows), batch_fn=stack)
+        batches = grain.MapDataset.source(indices).map(take).batch(len(rows), batch_fn=stack)
         options = grain.ReadOptions(
             num_threads=config.threads, prefetch_buffer_size=config.prefetch
         )
         return iter(batches.to_iter_dataset(options))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Padded:
-    """Rows by their indices, and whether the index exists; if not, the last row stands for it."""
-
-    rows: ValidationRows
-    indices: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> tuple[Row, bool]:
-        index = self.indices[position]
-        last = len(self.rows) - 1
-        return self.rows[min(index, last)], index <= last
 
 
 def validation_config(config: DataConfig) -> DataConfig:

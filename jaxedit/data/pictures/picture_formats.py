@@ -1,7 +1,6 @@
 """Formats that Pillow does not read, recognised by their first bytes, and how to convert them."""
 
 import re
-from typing import NamedTuple
 
 HEAD = 4096  # bytes that suffice to recognise a file
 
@@ -10,55 +9,55 @@ class UnknownFormat(ValueError):
     """A file has a format that is not read; the message names it and says how to convert it."""
 
 
-class _Format(NamedTuple):
-    what: str
-    advice: str
-
-
 MAGICK = "convert it first, as by: magick FILE OUT.png"
 STRETCH = "convert it to 8 bits first, as by: magick FILE -auto-level -depth 8 OUT.png"
+RAW = "a camera's raw file: develop it first, as by: darktable-cli FILE OUT.png"
 _AGAIN = "download it again"
-_HEIC = _Format("HEIC, as iPhones make", "convert it first, as by: heif-convert FILE OUT.png")
-_AVIF = _Format("AVIF, for which this Pillow has no decoder", f"{MAGICK}, or update Pillow")
-_RAW = _Format("a camera's raw file", "develop it first, as by: darktable-cli FILE OUT.png")
-_VIDEO = _Format("a video", "take a picture out of it: ffmpeg -i FILE -frames:v 1 OUT.png")
-_DRAWING = _Format("a vector drawing", "draw it as pixels: inkscape FILE -o OUT.png")
-_PDF = _Format("a PDF document", "draw a page as pixels: pdftoppm -png -r 150 FILE OUT")
-_PRINT = _Format("PostScript", "draw it as pixels: gs -sDEVICE=png16m -r150 -o OUT.png FILE")
-_PAINTING = _Format("a painting program's own file", "export it there as PNG")
-_PAGE = _Format("a web page", f"did a download fail? {_AGAIN}")
-_MANGLED = _Format("a file whose bytes were changed as if they were text", _AGAIN)
-_SHADOW = _Format("macOS's metadata of a file", "use the file without ._ before its name")
-RAW = f"{_RAW.what}: {_RAW.advice}"
+_HEIC = "HEIC, as iPhones make: convert it first, as by: heif-convert FILE OUT.png"
+_AVIF = f"AVIF, for which this Pillow has no decoder: {MAGICK}, or update Pillow"
+_VIDEO = "a video: take a picture out of it: ffmpeg -i FILE -frames:v 1 OUT.png"
+_DRAWING = "drawing: draw it as pixels: inkscape FILE -o OUT.png"
+_PAGE = f"did a download fail? {_AGAIN}"
 
+# pattern of the first bytes -> the format, and how to convert it
 _BEGINNINGS = (
-    (rb"\xff\n|\0\0\0\x0cJXL", _Format("JPEG XL", "convert it first: djxl FILE OUT.png")),
-    (rb"II\xbc", _Format("JPEG XR", "convert it first: JxrDecApp -i FILE -o OUT.bmp")),
-    (rb"BPG\xfb", _Format("BPG", "convert it first: bpgdec -o OUT.png FILE")),
-    (rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|.{6}HEAPCCDR", _RAW),
-    (rb"v/1\x01", _Format("OpenEXR, whose samples are floats", STRETCH)),
-    (rb"#\?RADIANCE|#\?RGBE", _Format("Radiance HDR, whose samples are floats", STRETCH)),
-    (rb".{128}DICM", _Format("DICOM", "convert it first: dcmj2pnm +on FILE OUT.png")),
+    (rb"\xff\n|\0\0\0\x0cJXL", "JPEG XL: convert it first: djxl FILE OUT.png"),
+    (rb"II\xbc", "JPEG XR: convert it first: JxrDecApp -i FILE -o OUT.bmp"),
+    (rb"BPG\xfb", "BPG: convert it first: bpgdec -o OUT.png FILE"),
+    (rb"FUJIFILMCCD-RAW|IIRO|IIRS|MMOR|IIU\0|FOVb|\0MRM|.{6}HEAPCCDR", RAW),
+    (rb"v/1\x01", f"OpenEXR, whose samples are floats: {STRETCH}"),
+    (rb"#\?RADIANCE|#\?RGBE", f"Radiance HDR, whose samples are floats: {STRETCH}"),
+    (rb".{128}DICM", "DICOM: convert it first: dcmj2pnm +on FILE OUT.png"),
     (rb"\x1aE\xdf\xa3|FLV\x01|\0\0\x01[\xba\xb3]|.{4}(moov|mdat|wide)|.{8}AVI LIST", _VIDEO),
-    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0l\0\0\0", _DRAWING),  # Windows metafiles
-    (rb"%PDF", _PDF),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", _PRINT),
-    (rb"AT&TFORM", _Format("a DjVu document", "convert it first: ddjvu -format=tiff FILE OUT")),
-    (rb"gimp xcf|SQLite format 3|Paint Shop Pro", _PAINTING),
+    (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0l\0\0\0", f"a vector {_DRAWING}"),  # Windows metafiles
+    (rb"%PDF", "a PDF document: draw a page as pixels: pdftoppm -png -r 150 FILE OUT"),
+    (
+        rb"%!PS|\xc5\xd0\xd3\xc6",
+        "PostScript: draw it as pixels: gs -sDEVICE=png16m -r150 -o OUT.png FILE",
+    ),
+    (rb"AT&TFORM", "a DjVu document: convert it first: ddjvu -format=tiff FILE OUT"),
+    (
+        rb"gimp xcf|SQLite format 3|Paint Shop Pro",
+        "a painting program's own file: export it there as PNG",
+    ),
     (
         rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|.{257}ustar",
-        _Format("an archive", "unpack it"),
+        "an archive: unpack it",
     ),
-    (rb"\x89PNG\n|\xc2\x89PNG|\xef\xbf\xbd(PNG|\xef\xbf\xbd)|\xc3\xbf\xc3\x98", _MANGLED),
-    (rb"\0\x05\x16[\0\x07]", _SHADOW),
-    (rb"\x93NUMPY", _Format("a NumPy array", "save it as PNG, or give it to Editor.edit")),
-    (rb"\x89HDF", _Format("HDF5", "save the picture in it as PNG")),
+    (
+        rb"\x89PNG\n|\xc2\x89PNG|\xef\xbf\xbd(PNG|\xef\xbf\xbd)|\xc3\xbf\xc3\x98",
+        f"a file whose bytes were changed as if they were text: {_AGAIN}",
+    ),
+    (rb"\0\x05\x16[\0\x07]", "macOS's metadata of a file: use the file without ._ before its name"),
+    (rb"\x93NUMPY", "a NumPy array: save it as PNG, or give it to Editor.edit"),
+    (rb"\x89HDF", "HDF5: save the picture in it as PNG"),
 )
 _BRANDS = {  # brands of files in the container format of MP4
     **dict.fromkeys((b"avif", b"avis"), _AVIF),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), _HEIC),
-    **dict.fromkeys((b"mif1", b"msf1"), _HEIC),
-    b"crx ": _RAW,
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), _HEIC
+    ),
+    b"crx ": RAW,
 }
 
 
@@ -72,11 +71,10 @@ def described(head: bytes) -> str | None:
         return "the file is empty"
     if not head.strip(b"\0"):
         return f"nothing but zero bytes: {_AGAIN}"
-    found = _text(head) if (is_text := _is_text(head)) else _binary(head)
-    return f"{found.what}: {found.advice}" if found else "text, no picture" if is_text else None
+    return (_text(head) or "text, no picture") if _is_text(head) else _binary(head)
 
 
-def _binary(head: bytes) -> _Format | None:
+def _binary(head: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         size = min(int.from_bytes(head[:4], "big"), 64)
         brands = [head[at : at + 4] for at in (8, *range(16, size, 4))]
@@ -85,26 +83,23 @@ def _binary(head: bytes) -> _Format | None:
     return next((x for start, x in _BEGINNINGS if re.match(start, head, re.DOTALL)), None)
 
 
-def _text(head: bytes) -> _Format | None:
+def _text(head: bytes) -> str | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if re.search(rb"<svg[\s>:]", start) and start.startswith(b"<"):
-        return _DRAWING._replace(what="an SVG drawing")
+        return f"an SVG {_DRAWING}"
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<script", b"<body")):
-        return _PAGE
+        return f"a web page: {_PAGE}"
     if start.startswith(b"version https://git-lfs"):
-        return _Format("a Git LFS pointer, not the file itself", "run: git lfs pull")
+        return "a Git LFS pointer, not the file itself: run: git lfs pull"
     if start.startswith((b"<?xml", b"{", b"[")):
-        return _PAGE._replace(what="a server's answer or data, no picture")
+        return f"a server's answer or data, no picture: {_PAGE}"
     return _binary(head)
 
 
 def _is_text(head: bytes) -> bool:
-    return re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head) is None and _decodes(head)
-
-
-def _decodes(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        return error.start > len(head) - 4  # a character cut by the end
-    return True
+        if error.start <= len(head) - 4:  # else it may be a character cut by the end
+            return False
+    return re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", head) is None
