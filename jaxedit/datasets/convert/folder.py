@@ -1,4 +1,4 @@
-"""The files of a store, and of the conversion that writes them.
+"""The files of a store, and of the conversion that writes them, with reports of its counts.
 
 <dataset>-train.array_record-00000-of-00016 ...   the shards, renamed to this when complete
 dataset_info.json, features.json ...              TFDS's metadata, written last
@@ -7,6 +7,7 @@ conversion/settings.json                          settings, which a resumed conv
 conversion/00000.json, 00000.npy ...              report and target hashes of complete shards
 """
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
@@ -14,15 +15,76 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data.record import SPLIT
 from jaxedit.data.store import METADATA
-from jaxedit.datasets.convert.report import Report, write_json
+
+_NAMED = 3  # number of example rows for each reason
+_COUNTERS = ("dropped", "tasks")
+
+
+@dataclasses.dataclass
+class Report:
+    """Counts of rows for a shard, or for a store, to which the counts of its shards add up."""
+
+    pairs: int = 0  # pairs written
+    # dropped rows by reason
+    dropped: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    # by reason, the keys of the first few dropped rows
+    examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    # pairs by task
+    tasks: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    masks: int = 0  # pairs with a mask
+    reshaped: int = 0  # pairs whose target was resized to other proportions, of its source
+    bytes: int = 0  # size of the shards
+    # a line for each published piece that could not be read to its end
+    unreadable: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Return the number of published rows that were read."""
+        return self.pairs + self.dropped.total()
+
+    def drop(self, key: str, reason: str) -> None:
+        """Count a row that is not a pair for training."""
+        self.dropped[reason] += 1
+        named = self.examples.setdefault(reason, [])
+        if len(named) < _NAMED:
+            named.append(key)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON values; most frequent reasons and tasks first."""
+        return vars(self) | {name: dict(getattr(self, name).most_common()) for name in _COUNTERS}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Report":
+        """Return the report that `as_json` converted."""
+        return cls(**values | {name: collections.Counter(values[name]) for name in _COUNTERS})
+
+    @classmethod
+    def total(cls, reports: Iterable["Report"]) -> "Report":
+        """Add up reports; the sum names the first rows."""
+        whole = cls()
+        for report in reports:
+            for name in vars(whole).keys() - {"examples"}:  # numbers, counters and lists
+                setattr(whole, name, getattr(whole, name) + getattr(report, name))
+            for reason, keys in report.examples.items():
+                whole.examples[reason] = [*whole.examples.get(reason, ()), *keys][:_NAMED]
+        return whole
+
+    def summary(self) -> str:
+        """Return the counts as a line of text."""
+        text = f"{self.pairs} pairs of {self.rows} rows, {self.bytes / 1e6:.1f} MB"
+        reasons = (f"{count} {reason}" for reason, count in self.dropped.most_common())
+        if self.reshaped:
+            text += f"; {self.reshaped} targets took the shape of their sources"
+        return f"{text}; dropped: {', '.join(reasons)}" if self.dropped else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,3 +210,13 @@ def _read_settings(path: pathlib.Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: damaged: expected JSON; remove the directory") from error
     require(isinstance(settings, dict), f"{path}: expected an object; remove the directory")
     return settings
+
+
+def write_json(path: pathlib.Path, values: Any) -> None:
+    """Write a JSON file atomically.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")

@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxedit.data import record
 from jaxedit.datasets.convert import store_pictures
-from jaxedit.datasets.convert.folder import Folder
-from jaxedit.datasets.convert.report import Report
+from jaxedit.datasets.convert.folder import Folder, Report
 from jaxedit.datasets.readers.example import Drop, Example, Published
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)

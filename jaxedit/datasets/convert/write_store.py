@@ -12,9 +12,8 @@ from jaxedit.config import require
 from jaxedit.config.fields import Interval, PositiveInt, check_fields
 from jaxedit.data import record
 from jaxedit.data.store import METADATA, require_local
-from jaxedit.datasets.convert.folder import Folder
+from jaxedit.datasets.convert.folder import Folder, Report, write_json
 from jaxedit.datasets.convert.processes import write_shards
-from jaxedit.datasets.convert.report import Report, write_json
 from jaxedit.datasets.convert.shard import Job
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
