@@ -54,8 +54,8 @@ class Stratified(MixtureOrder):
 class Independent(MixtureOrder):
     """An order that draws the component of each position independently: shares hold on average.
 
-    Position p takes row p of the component that is drawn, so that a component's rows come in order,
-    without the rows at positions of other components.
+    Position p takes row p of the drawn component. A component's rows therefore come in order, and
+    its rows at the positions of other components are skipped.
 
     Source: EditAR's training, which also draws the row, with replacement.
     """

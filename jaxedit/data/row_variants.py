@@ -18,7 +18,7 @@ from jaxedit.data.toybox.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit
 
 _CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
-# variant -> tasks of the rows that it can be made of
+# variant -> tasks of the rows that it applies to
 VARIANTS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as stored, maps with their prompt
     "add": ("edit",),

@@ -30,9 +30,9 @@ AXIS_RULES: dict[str, tuple[str, ...]] = {
     "heads": ("tensor",),
     "mlp": ("tensor",),
     "vocab": ("tensor",),
-    # Rows that both axes cut: of kernels that `tensor` cuts by rows anyway, of tables, and of fused
-    # projections (qkv), whose columns, if cut, would put different projections on different
-    # devices; `nn.layers.dense` moves their cut from rows to columns.
+    # Rows of tables, of kernels that `tensor` cuts by rows, and of fused projections (qkv). Columns
+    # of fused projections are not cut, because different projections would then be on different
+    # devices; `nn.layers.dense` moves the cut from their rows to the columns of each projection.
     "rows": ("tensor", "fsdp"),
 }
 # Activations: `fsdp` already cuts the batch.
@@ -101,7 +101,7 @@ def partition_spec(
 
     Args:
       path: name of the array in the warning about such an axis; without a name there is no warning.
-      axes: names of its last axes; the axes before stay whole.
+      axes: names of the last axes; the axes before them stay whole.
     """
     names = (None,) * (len(shape) - len(axes)) + axes
     parts: list[tuple[str, ...] | None] = []
