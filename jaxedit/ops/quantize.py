@@ -12,7 +12,7 @@ Source: Han et al. 2024 (Infinity), sections 3.2 and 3.4; Zhao et al. 2024 (BSQ)
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,10 +45,10 @@ def bits_of(r: Float[ArrayLike, "*n d"]) -> Bool[ArrayLike, "*n d"]:
     return r > 0
 
 
-def codes_of(bits: Bool[ArrayLike, "*n d"], dtype: Any = jnp.float32) -> Float[Array, "*n d"]:
+def codes_of(bits: Bool[ArrayLike, "*n d"]) -> Float32[Array, "*n d"]:
     """Return the unit vectors +-1/sqrt(d) of bits; d must be all bits of a latent position."""
     s = bits.shape[-1] ** -0.5
-    return jnp.where(bits, s, -s).astype(dtype)
+    return jnp.where(bits, s, -s).astype(jnp.float32)
 
 
 def quantize_ste(r: Float[ArrayLike, "*n d"]) -> tuple[Float[Array, "*n d"], Bool[Array, "*n d"]]:

@@ -40,13 +40,13 @@ _GRACE = 3.0  # seconds
 log = logging.getLogger(__name__)
 
 
-def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> None:
+def join(mode: str, environment: Mapping[str, str]) -> None:
     """Join the other processes of the run; call before anything else uses a device.
+
+    If a process does not come within five minutes, jax ends this process (exit code 134).
 
     Args:
       mode: "on", "off", or "auto": only if `environment` says that there are other processes.
-      timeout: seconds to wait for the other processes; jax ends this process (exit code 134) if
-        some do not come.
 
     Raises:
       OSError: no cluster was found.
@@ -54,7 +54,7 @@ def join(mode: str, environment: Mapping[str, str], *, timeout: int = 300) -> No
     """
     if mode == "on" or (mode == "auto" and in_cluster(environment)):
         try:
-            jax.distributed.initialize(*cluster_of(environment), initialization_timeout=timeout)
+            jax.distributed.initialize(*cluster_of(environment))
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise OSError(
