@@ -21,13 +21,13 @@ Path = TypeVar("Path", pathlib.Path, epath.Path)
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside a file; it takes the file's place when the block ends well.
+    """Yield a temporary path; the file written there replaces `path` when the block ends well.
 
     Args:
       path: the file to write, local or gs://; need not exist.
 
     Raises:
-      OSError: it cannot be written, or the block raises one; the message names `path`.
+      OSError: the file cannot be written, or the block raises OSError; the message names `path`.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_write_directory(target: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield an empty directory that takes the place of `target` when the block ends well.
+    """Yield an empty directory that replaces `target` when the block ends well.
 
     When the block fails, the new directory is removed and an earlier `target` is untouched. A
     process that is killed leaves its new directory behind; the next process that writes the same

@@ -5,18 +5,18 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-SECONDS = 60  # between two lines where stderr is no terminal; short work says nothing there
+SECONDS = 60  # between two lines if stderr is no terminal; shorter work prints nothing
 LINE = "{desc}: {n_fmt} of {total_fmt} after {elapsed}, {remaining} to go\n"
 
 
 def progress_bar(
     name: str = "", total: int | None = None, *, unit: str = "rows", disable: bool = False
 ) -> tqdm:
-    """Return a bar that is redrawn in place on a terminal; elsewhere it is a line a minute.
+    """Return a bar that is redrawn in place on a terminal; elsewhere it prints a line per minute.
 
     Args:
-      name: of the work; changed by `bar.set_description_str`.
-      total: of units, if it is known.
+      name: name of the work; `bar.set_description_str` changes it.
+      total: number of units, if it is known.
       unit: what `bar.update` counts; bytes, "B", are shown in powers of ten, as in 1.2G.
       disable: show nothing.
     """
@@ -34,7 +34,7 @@ def progress_bar(
 
 
 def follow(bar: tqdm) -> Callable[[int, int], None]:
-    """Return a report of (done, total) that moves the bar there."""
+    """Return a function of (done, total) that moves the bar to that place."""
 
     def report(done: int, total: int) -> None:
         bar.total = total

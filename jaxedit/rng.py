@@ -18,9 +18,6 @@ def key_for(
       stream: name of what is drawn ("init", "bits", ...); different streams are independent.
       step: position in the stream.
     """
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), _stream_id(stream))
+    stream_id = zlib.crc32(stream.encode()) & 0x7FFFFFFF
+    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream_id)
     return jax.random.fold_in(key, step)
-
-
-def _stream_id(stream: str) -> int:
-    return zlib.crc32(stream.encode()) & 0x7FFFFFFF
