@@ -11,9 +11,9 @@ __all__ = ["EditResult", "Editor", "GenerateResult", "Generator", "__version__"]
 
 _PLACES = {
     "Editor": "jaxedit.editor.editor",
-    "EditResult": "jaxedit.editor.pipeline",
+    "EditResult": "jaxedit.editor.editor",
     "Generator": "jaxedit.editor.generator",
-    "GenerateResult": "jaxedit.editor.pipeline",
+    "GenerateResult": "jaxedit.editor.generator",
 }
 
 

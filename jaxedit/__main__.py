@@ -14,105 +14,154 @@ Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does no
 """
 
 import argparse
+import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from jaxedit import console
-from jaxedit.config import require, require_int8, require_seed
-from jaxedit.console import DONE, exit_code
-from jaxedit.editor import dry_run, preparation, replay
-from jaxedit.editor.arguments import make_parser
-from jaxedit.editor.batch_edit import edit_list
-from jaxedit.progress import follow, progress_bar
+from jaxedit.config import FITS, methods_of, require
+from jaxedit.config.families import bundled
+from jaxedit.console import exit_code, words
+from jaxedit.editor import command_run, list_file
+from jaxedit.editor.arguments import MODEL, add_shared, new_parser
+from jaxedit.editor.command import Command
+from jaxedit.editor.list_file import Row
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from jaxedit.editor.editor import EditResult
+    from jaxedit.editor.loaded_model import LoadedModel
+
+TASKS = ("depth", "canny", "segmentation")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
-    return exit_code(lambda: _run(make_parser(__doc__).parse_args(argv)))
+    """Run the command; return the exit code."""
+    return exit_code(lambda: command_run.run(EditCommand(make_parser().parse_args(argv))))
 
 
-def _run(args: argparse.Namespace) -> int:
-    require_int8(args.int8 or ())
-    require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
-    if args.dry_run:
-        dry_run.check(args)
-        return dry_run.show(args, *preparation.checked_edit(args))
-    if args.batch:
-        return edit_list(args)
-    if args.from_png:
-        return replay_edit(args)
-    return edit_photo(args)
-
-
-def edit_photo(args: argparse.Namespace) -> int:
-    """One photo, one instruction."""
-    from jaxedit.data.pictures import photo
-    from jaxedit.editor import provenance
-
-    task = f"--task={args.task}: " if args.task else ""
-    require(
-        args.photo is not None,
-        f"{task}expected a photo and an instruction (--help lists all options)",
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all arguments."""
+    parser = new_parser("python -m jaxedit", "[photo] [instruction]", __doc__)
+    add, methods = parser.add_argument, methods_of("edit")
+    add("photo", nargs="?", help="picture to edit, or the map of a --task")
+    add(
+        "instruction",
+        nargs="?",
+        type=words,
+        help="the change, in words; with --task a description of the picture",
     )
-    require(
-        args.instruction is not None,
-        f"{task}photo={args.photo!r}: expected an instruction after it",
+    add("--model", help=f"{MODEL} (default toy-varedit)")
+    add("--method", help=f"{', '.join(methods)} (default: the first that fits the weights)")
+    add("--task", choices=TASKS, help="make a picture from a map; for canny, from a photo's edges")
+    add(
+        "--fit",
+        choices=FITS,
+        help="pad: edit the whole picture, on a white square; crop: its middle square "
+        "(default: what is stored with the weights)",
     )
-    seed = args.seed or 0
-    require_seed(seed)
-    outputs = [args.output or "edited.png", *([args.diagnostics] if args.diagnostics else [])]
-    output, *panel = map(provenance.require_writable, outputs)
-    for path in (output, *panel):
-        provenance.require_other(path, args.photo)
-    picture = photo.read(args.photo, is_depth=args.task == "depth")
-    name, _, options = preparation.checked_edit(args)
-    editor = preparation.load_editor(name, **preparation.placement(args))
-    editor.check_instruction(args.instruction, args.task, strict=args.strict)
-    preparation.compile(editor, options)
-    with progress_bar("steps") as bar:
-        result = editor.edit(
-            *(picture, args.instruction),
-            seed=seed,
-            task=args.task,
-            progress=follow(bar),
-            **preparation.shape(args),
-            **options,
+    add(
+        "--keep_size",
+        action="store_true",
+        default=None,
+        help="paste a cropped square back into its picture; padded pictures always keep their size",
+    )
+    add("--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as a picture")
+    add_shared(parser, EditCommand)
+    return parser
+
+
+class EditCommand(Command):
+    """Edits photos by instructions."""
+
+    purpose, model_class = "edit", "jaxedit.editor.editor:Editor"
+    done, folder, keys = "edited", "edits", list_file.EDIT
+    recorded = ("instruction", "fit", "keep_size", "method", "task", "diagnostics")
+    single = ("photo", "diagnostics", "task")
+
+    @property
+    def name(self) -> str:
+        """Return the given name, or the bundled model for the method or the task."""
+        return self.args.model or bundled(self.args.method, has_task=bool(self.args.task))
+
+    def row(self) -> Row:
+        """See `Command`: both pictures that are written can be, and neither is the photo."""
+        from jaxedit.editor import provenance
+
+        args = self.args
+        task = f"--task={args.task}: " if args.task else ""
+        require(
+            args.photo is not None,
+            f"{task}expected a photo and an instruction (--help lists all options)",
         )
-    provenance.save_png(
-        output, result.image, result.settings | preparation.origin(editor, args.photo)
-    )
-    print(f"{output}: edited in {result.diagnostics['seconds']:.2f} s")
-    if panel:
-        from jaxedit.erec.panel import panel_of
+        require(
+            args.instruction is not None,
+            f"{task}photo={args.photo!r}: expected an instruction after it",
+        )
+        require(
+            args.diagnostics is None or args.method == "editar+erec",
+            f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
+        )
+        output = args.output or "edited.png"
+        for path in (output, *([args.diagnostics] if args.diagnostics else [])):
+            provenance.require_other(provenance.require_writable(path), args.photo)
+        return Row(image=args.photo, text=args.instruction, seed=args.seed or 0, output=output)
 
-        settings = result.settings | preparation.origin(editor, args.photo)
-        provenance.save_png(panel[0], panel_of(picture, result), settings)
-        print(f"{panel[0]}: maps, mask and paths of the edit")
-    return DONE
+    def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
+        """See `Command`: the photo's bytes are the same."""
+        from jaxedit.editor import provenance
 
+        super().recall(settings, earlier)
+        args = self.args
+        args.photo = args.photo or provenance.find_source(settings, earlier)
+        digest = provenance.sha256(args.photo)
+        provenance.require_same(f"{args.photo}: the photo", digest, settings["source_sha256"])
+        args.instruction, args.task = settings["instruction"], settings.get("task")
+        args.fit = settings.get("fit", "pad")  # older pictures record no fit: all were padded
+        args.keep_size = settings.get("keep_size")
 
-def replay_edit(args: argparse.Namespace) -> int:
-    """An edited picture again, from the settings in it."""
-    from jaxedit.editor import provenance
-    from jaxedit.editor.editor import Editor
+    def input_options(self) -> dict[str, Any]:
+        """See `Command`."""
+        args = self.args
+        return {"fit": args.fit, "keep_size": bool(args.keep_size), **super().input_options()}
 
-    fixed = ("instruction", "fit", "keep_size", "method", "task", "diagnostics")
-    earlier, settings, output = replay.read(args, fixed, provenance.EDITED)
-    source = args.photo or provenance.find_source(settings, earlier)
-    replay.require_same(
-        f"{source}: the photo", provenance.sha256(source), settings["source_sha256"]
-    )
-    provenance.require_other(output, source)
-    editor, options = replay.load(Editor, args, settings)
-    words, seed, task = settings["instruction"], settings["seed"], settings.get("task")
-    # Earlier files do not say how, because every picture was padded.
-    options |= {"fit": settings.get("fit", "pad"), "keep_size": settings.get("keep_size", False)}
-    result = editor.edit(source, words, seed=seed, task=task, **options)
-    provenance.save_png(output, result.image, result.settings | preparation.origin(editor, source))
-    return replay.compare(result.image, output, earlier, settings, result.settings)
+    def digests(self, row: Row) -> dict[str, str]:
+        """See `Command`."""
+        from jaxedit.editor import provenance
+
+        return {"source_sha256": provenance.sha256(row.image)}
+
+    def settings(self, model: "LoadedModel", row: Row, result: "EditResult") -> dict[str, Any]:
+        """See `Command`: the name of the photo, but not its folder."""
+        return super().settings(model, row, result) | {"source": pathlib.Path(row.image).name}
+
+    def read(self, row: Row) -> "Image.Image":
+        """See `Command`."""
+        from jaxedit.data.pictures import photo
+
+        return photo.read(row.image, is_depth=self.args.task == "depth")
+
+    def make(
+        self, model: Any, inputs: Sequence[Any], rows: Sequence[Row], **options: Any
+    ) -> "list[EditResult]":
+        """See `Command`."""
+        texts, seeds = [row.text for row in rows], [row.seed for row in rows]
+        return model.edit_batch(inputs, texts, seeds=seeds, task=self.args.task, **options)
+
+    def write(self, row: Row, source: Any, result: Any, settings: dict[str, Any]) -> None:
+        """See `Command`; also write the picture of `--diagnostics`."""
+        super().write(row, source, result, settings)
+        if self.args.diagnostics:
+            from jaxedit.editor import provenance
+            from jaxedit.erec.panel import panel_of
+
+            provenance.save_png(self.args.diagnostics, panel_of(source, result), settings)
+            print(f"{self.args.diagnostics}: maps, mask and paths of the edit")
 
 
 def run() -> None:
-    """Entry point of `jaxedit`."""
+    """Run the command `jaxedit`."""
     console.run(main)
 
 

@@ -9,10 +9,10 @@ import sys
 import pytest
 from PIL import Image
 
+from jaxedit.__main__ import make_parser
 from jaxedit.config import OFFICIAL
 from jaxedit.convert import __main__ as convert
 from jaxedit.data import toybox
-from jaxedit.editor.arguments import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -85,7 +85,7 @@ def test_commands_run(line, folder):
 def test_commands_that_need_released_weights_are_well_formed(line):
     _, _, module, *arguments = shlex.split(line, comments=True)
     is_convert = module == "jaxedit.convert"
-    parsed = (convert.make_parser() if is_convert else make_parser("")).parse_args(arguments)
+    parsed = (convert.make_parser() if is_convert else make_parser()).parse_args(arguments)
     names = {parsed.settings, *parsed.src} if is_convert else {parsed.model}
     for name in names - {None}:
         assert name in OFFICIAL or re.search(r"[./]", name), name

@@ -86,7 +86,7 @@ _NEXT_SCALE = {
     "init": "jaxedit.models.varedit:init_params",
     "reads": "text",
     "pipeline": "jaxedit.editor.pipeline_varedit:VAREditPipeline",
-    "memory": "jaxedit.editor.memory_varedit:phases",
+    "memory": "jaxedit.editor.memory_phases:varedit_phases",
     "objective": "jaxedit.train.objectives.varedit:VAREditObjective",
 }
 _NEXT_TOKEN = {
@@ -110,7 +110,8 @@ _NEXT_TOKEN = {
     "half": r"transformer/",
     "init": "jaxedit.models.editar:init_params",
     "reads": "text",
-    "memory": "jaxedit.editor.memory_editar:phases",
+    "pipeline": "jaxedit.editor.pipeline_editar:EditARPipeline",
+    "memory": "jaxedit.editor.memory_phases:editar_phases",
     "objective": "jaxedit.train.objectives.editar:EditARObjective",
 }
 
@@ -168,7 +169,6 @@ FAMILIES = (
         methods={"editar": ("token_sample",), "editar+erec": ("token_sample", "erec")},
         translates=True,
         reads_padding=True,
-        pipeline="jaxedit.editor.pipeline_editar:EditARPipeline",
         bundled="toy-editar",
     ),
     Family(
@@ -178,7 +178,6 @@ FAMILIES = (
         purpose="draw",
         methods={"llamagen": ("token_sample",)},
         cleaning="jaxedit.data.caption_cleaning:clean_caption",
-        pipeline="jaxedit.editor.pipeline_llamagen:LlamaGenPipeline",
         use=_trained("editar.py:xl --config.init_from"),
     ),
     Family(
@@ -193,8 +192,7 @@ FAMILIES = (
         is_member=lambda config: _prefix(config) == "class",
         purpose="draw",
         methods={"llamagen": ("token_sample",)},
-        condition="jaxedit.editor.class_labels:ClassLabels",
-        pipeline="jaxedit.editor.pipeline_llamagen:LlamaGenPipeline",
+        condition="jaxedit.editor.text_features:ClassLabels",
     ),
     _alone(
         "bsq",

@@ -1,1 +1,1 @@
-"""The front door: pictures and instructions in, edited pictures out, for every kind of model."""
+"""Loaded models that edit or draw pictures, and the work of the commands that run them."""

@@ -1,98 +1,48 @@
 """The arguments of the commands that make pictures; nothing here imports jax."""
 
 import argparse
-from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 from jaxedit import __version__
-from jaxedit.config import FITS, methods_of
+from jaxedit.config import methods_of
 from jaxedit.config.comments import comments_of
 from jaxedit.config.fields import choices_of
 from jaxedit.config.methods import PART_OF, options_by_method
 from jaxedit.config.precision import DTYPES, T5_DTYPES
-from jaxedit.console import Parser, words
+from jaxedit.console import Parser
+from jaxedit.editor.command import Command
 
 MODEL = "bundled or official name, folder, gs://, org/name of the Hub"
-TASKS = ("depth", "canny", "segmentation")
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """All arguments of `python -m jaxedit`."""
-    parser = new_parser("python -m jaxedit", "[photo] [instruction]", description)
-    add, methods = parser.add_argument, methods_of("edit")
-    add("photo", nargs="?", help="picture to edit, or the map of a --task")
-    add(
-        "instruction",
-        nargs="?",
-        type=words,
-        help="what to change, in words; with --task a description",
-    )
-    add("--model", help=f"{MODEL} (default toy-varedit)")
-    add("--method", help=f"{', '.join(methods)} (default: the first that fits the weights)")
-    add("--task", choices=TASKS, help="make a picture from a map; canny takes a photo's edges")
-    add(
-        "--fit",
-        choices=FITS,
-        help="pad: edit the whole picture, on a white square; crop: its middle square "
-        "(default: what came with the weights)",
-    )
-    add(
-        "--keep_size",
-        action="store_true",
-        default=None,
-        help="put a cropped square back into its picture; padded ones keep their size anyway",
-    )
-    add(
-        "--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as one picture"
-    )
-    add_shared(
-        parser, verb="edit", done="edited", folder="edits", words="instruction", methods=methods
-    )
-    return parser
-
-
-def new_parser(command: str, rest: str, description: str) -> argparse.ArgumentParser:
-    """A parser without any arguments yet."""
+def new_parser(program: str, positional: str, description: str) -> argparse.ArgumentParser:
+    """Return a parser without arguments; `positional` is a part of its usage line."""
     return Parser(
-        prog=command,
-        usage=f"{command} [options] {rest}",
+        prog=program,
+        usage=f"{program} [options] {positional}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
 
 
-def add_shared(
-    parser: argparse.ArgumentParser,
-    *,
-    verb: str,
-    done: str,
-    folder: str,
-    words: str,
-    methods: Sequence[str],
-) -> None:
-    """Add what every command has that makes pictures.
-
-    Args:
-      parser: of the command.
-      verb: what it does with a picture, for the help: edit.
-      done: the same, done: edited.
-      folder: where the pictures of a list are written by default.
-      words: what a text is called: instruction.
-      methods: whose options it takes.
-    """
-    add = parser.add_argument
+def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
+    """Add the arguments that all commands have, and the options of their sampling methods."""
+    add, verb, done, text = parser.add_argument, command.purpose, command.done, [*command.keys][-1]
     add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
-    add("--output", help=f"file (default {done}.png), or folder of a list (default {folder})")
-    add("--strict", action="store_true", help=f"refuse a {words} too long to be read in full")
+    add(
+        "--output",
+        help=f"file (default {done}.png), or folder of a list (default {command.folder})",
+    )
+    add("--strict", action="store_true", help=f"refuse {text}s too long to be read in full")
     add(
         "--batch",
         metavar="LIST",
-        help=f"{verb} every row of a JSONL list that is not done yet; its paths are relative to it",
+        help=f"{verb} every row of a JSONL list that is not done yet; paths are relative to it",
     )
     add("--overwrite", action="store_true", help=f"{verb} all rows of a list again")
-    add("--from_png", metavar="PNG", help=f"make a picture that was {done} again, bit for bit")
-    add("--rows_per_device", type=int, default=1, help=f"pictures of a list {done} at once")
+    add("--from_png", metavar="PNG", help="make an earlier picture again, bit for bit")
+    add("--rows_per_device", type=int, default=1, help=f"pictures of a list to {verb} at once")
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
     add(
         "--t5_dtype",
@@ -100,9 +50,13 @@ def add_shared(
         help="of the text encoder (default float16, or float32 with --dtype=float32)",
     )
     add("--text_on_host", action="store_true", help="keep the text encoder on the host's CPU")
-    add("--text_features", metavar="FILE", help=f"read {words}s' features; add those it lacks")
-    add("--dry_run", action="store_true", help=f"tell how much memory it takes, and {verb} nothing")
-    add("--memory_gb", type=float, help="of another device than this one, for --dry_run")
+    add(
+        "--text_features",
+        metavar="FILE",
+        help=f"read the features of {text}s from a file; add those that are missing",
+    )
+    add("--dry_run", action="store_true", help=f"print how much memory it takes; {verb} nothing")
+    add("--memory_gb", type=float, help="for --dry_run: memory of a device; default: of this one")
     add(
         "--int8",
         type=lambda names: tuple(names.split(",")),
@@ -110,15 +64,16 @@ def add_shared(
         help="keep the large kernels of t5, transformer or t5,transformer as 8-bit integers",
     )
     add("--version", action="version", version=f"jaxedit {__version__}")
+    methods = methods_of(command.purpose)
     for takers, names in options_by_method(methods).items():
         title = f"options of {' and '.join(takers)}" if len(takers) < len(methods) else "sampling"
-        group = parser.add_argument_group(title, "default: what came with the weights")
+        group = parser.add_argument_group(title, "default: what is stored with the weights")
         for name in names:
             _add_option(group, name, PART_OF[name])
 
 
 def _add_option(group: Any, name: str, part: type) -> None:
-    """Add the option of a field of `part`, as its annotation and its comment say."""
+    """Add the option of a field of `part`: type and help are its annotation and its comment."""
     hint, comment = get_type_hints(part)[name], comments_of(part)[name].replace("%", "%%")
     if hint is bool:
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=comment)

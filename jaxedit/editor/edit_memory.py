@@ -1,7 +1,7 @@
-"""What an edit, or drawing a picture, will hold in each device's memory, told from settings alone.
+"""The memory of each device while a picture is edited or drawn, computed from settings alone.
 
-Weights and caches are exact: the shapes of what the programs allocate. What is computed on the way
-is an estimate, see `activations`: the largest of the phases, each with what is kept beside it.
+Weights and caches are exact: the shapes of what the programs allocate. Activations are an estimate,
+see `planning.activations`: those of the largest phase, with the caches that are kept meanwhile.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from jaxedit.planning import activations
 from jaxedit.planning.device_memory import MemoryItem, MemorySaving, bytes_per_device, total
 
 READING = "reading the text"
+_NAMES = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Plan:
       dtype: of the transformer.
       t5_dtype: of the text encoder; None: see `t5_dtype_for`.
       rows: pictures at once on each device.
-      text: where the text encoder is: "device", "host", or "file" where its features are read.
+      text: where the text encoder is: "device", "host", or "file" if features are read from one.
       int8: networks whose kernels are integers: t5, transformer.
     """
 
@@ -46,14 +47,14 @@ class Plan:
 def memory_items(
     config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
 ) -> list[MemoryItem]:
-    """Everything that is in the memory of a device; each one holds all weights.
+    """List everything in the memory of a device; each device holds all weights.
 
     Args:
       config: of a model that edits or draws.
-      settings: of its method, see `config.settings_of`.
+      settings: of its method, see `settings_of`.
       plan: how it will be run.
     """
-    of_picture, phases = _phases(config, settings, plan.dtype, plan.t5_dtype, plan.rows)
+    rows_per_picture, phases = _phases(config, settings, plan.dtype, plan.t5_dtype, plan.rows)
     if plan.text != "device":
         phases = [phase for phase in phases if phase.name != READING]
     caches = max(phase.kept for phase in phases)
@@ -61,7 +62,7 @@ def memory_items(
     beside = heaviest.kept + heaviest.needs - caches
     return [
         *_weights(config, plan),
-        MemoryItem("keys and values", caches, f"{plan.rows} x {of_picture} rows"),
+        MemoryItem("keys and values", caches, f"{plan.rows} x {rows_per_picture} rows"),
         MemoryItem("activations", beside, f"estimate; at most while {heaviest.name}"),
     ]
 
@@ -69,7 +70,7 @@ def memory_items(
 def memory_savings(
     config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
 ) -> list[MemorySaving]:
-    """What saves memory, the cheapest first, each with the bytes that are needed from then on."""
+    """List the changes of settings that save memory, the cheapest first."""
     changes: list[tuple[str, dict[str, Any]]] = []
     if plan.text == "device" and family_of(config).reads == "text":
         changes.append(("--text_on_host or --text_features=FILE", {"text": "host"}))
@@ -80,35 +81,32 @@ def memory_savings(
     if "transformer" not in plan.int8:
         networks = tuple(sorted({*plan.int8, "transformer"}))
         changes.append((f"--int8={','.join(networks)}", {"int8": networks}))
+    changes.append(("a device with more memory, or weights cut over several", {}))
     found = []
     for change, fields in changes:
         plan = dataclasses.replace(plan, **fields)
         found.append(MemorySaving(change, total(memory_items(config, settings, plan))))
-    least = found[-1].nbytes if found else total(memory_items(config, settings, plan))
-    return [*found, MemorySaving("a device with more memory, or weights cut over several", least)]
+    return found
 
 
 def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
-    names = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder"}
     found = []
     for network, shapes in shapes_of(config).items():
         params = in_memory({network: shapes}, config, plan.dtype, plan.t5_dtype)
         kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
         if network in plan.int8:
-            params, kinds = tree.map_with_path(_compressed, params), ["int8"]
-        size, remark = (
-            bytes_per_device(params, None),
-            f"{tree.count(shapes):,} in {' and '.join(kinds)}",
-        )
+            params, kinds = tree.map_with_path(_quantized, params), ["int8"]
+        size = bytes_per_device(params, None)
+        remark = f"{tree.count(shapes):,} in {' and '.join(kinds)}"
         if network == "t5" and plan.text != "device":
             size, remark = 0, f"on the host, {size / 1e9:.2f} GB"
             if plan.text == "file":
                 remark = "not loaded while the file has all features"
-        found.append(MemoryItem(names.get(network, network), size, remark))
+        found.append(MemoryItem(_NAMES.get(network, network), size, remark))
     return found
 
 
-def _compressed(path: str, leaf: Shape) -> Any:
+def _quantized(path: str, leaf: Shape) -> Any:
     return jax.eval_shape(int8.quantize, leaf) if int8.KERNELS.search(path) else leaf
 
 
@@ -120,12 +118,11 @@ def _phases(
     t5_dtype: str | None,
     rows: int,
 ) -> Phases:
-    """The phases of the family, after reading the text if it reads one."""
+    """Return the phases of the model's architecture, after reading the text if it reads one."""
     family = family_of(config)
     phases = load(family.memory)(config, settings, dtype, rows)
     if family.reads != "text":
         return phases
-    t5_dtype = t5_dtype or t5_dtype_for(dtype)
-    tokens = sizes_of(config).text_tokens
-    needs = activations.t5(config.t5, tokens, jnp.dtype(t5_dtype).itemsize)
+    itemsize = jnp.dtype(t5_dtype or t5_dtype_for(dtype)).itemsize
+    needs = activations.t5(config.t5, sizes_of(config).text_tokens, itemsize)
     return phases._replace(parts=[Phase(READING, 0, needs), *phases.parts])

@@ -1,48 +1,68 @@
 """Editor: a loaded model that edits pictures."""
 
 import collections
+import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from jaxedit.config import ERecConfig, as_options, method_of, require
 from jaxedit.data.pictures import photo
 from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.transforms import Fit, fit_of, to_square
+from jaxedit.data.transforms import Fit, fit_of, from_square, to_square
 from jaxedit.editor.loaded_model import LoadedModel, seeds_of
-from jaxedit.editor.pipeline import Batch, EditResult, Progress, result_of
-from jaxedit.editor.text_features import prompt_of, require_words
+from jaxedit.editor.pipeline import Output, Progress, Tokens
+from jaxedit.editor.text_features import prompt_of
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 
 
-class Editor(LoadedModel):
-    """A loaded model that edits pictures: `edit` and `edit_batch` are all there is to it."""
+@dataclasses.dataclass(frozen=True)
+class EditResult:
+    """An edited picture, and how it was made.
 
-    purpose = "edit"
+    Attributes:
+      image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
+      mask: on the token grid of the square that the model read, True = edited; None for methods
+        without a mask.
+      diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and "nll_edit" (nats),
+        f32[h,w], and the pictures "reconstruction" and "raw_edit".
+      tokens: the bits of each scale; of next-token models one array of token ids.
+      settings: all that reproduces the edit, as JSON values.
+    """
+
+    image: Image.Image
+    mask: Bool[np.ndarray, "h w"] | None
+    diagnostics: dict[str, Any]
+    tokens: Tokens
+    settings: dict[str, Any]
+
+
+class Editor(LoadedModel):
+    """A loaded model that edits pictures: call `edit` or `edit_batch`."""
+
+    purpose, text_name = "edit", "instruction"
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike = "toy-varedit", **options: Any) -> Self:
+    def from_pretrained(cls, name: str | os.PathLike = "toy-varedit", **options: Any) -> "Editor":
         """Load a model; see `LoadedModel.from_pretrained`."""
         return super().from_pretrained(name, **options)
 
     def edit(
         self, image: Picture, instruction: str, *, seed: int = 0, **options: Any
     ) -> EditResult:
-        """Edit one picture.
+        """Edit a picture.
 
         Args:
           image: path, PIL image, or array; see `photo.to_rgb`.
-          instruction: what to change, in words.
+          instruction: the change, in words.
           seed: another seed gives another edit; equal seeds give equal bits.
           **options: method, task, fit, keep_size, progress, and the method's settings; see
             `edit_batch`.
-
-        Returns:
-          The edit.
 
         Raises:
           ValueError: the picture cannot be read, or an argument is out of its range.
@@ -69,26 +89,26 @@ class Editor(LoadedModel):
 
         Args:
           images: as for `edit`.
-          instructions: one per image.
+          instructions: an instruction for each image.
           seed: row i has the seed `seed + i`.
-          seeds: one per image, instead of `seed`.
+          seeds: a seed for each image, instead of `seed`.
           method: "varedit" with VAREdit's weights; "editar", the default, or "editar+erec" with
-            EditAR's.
-          task: "depth", "canny" or "segmentation" makes pictures from maps, whose descriptions are
-            the instructions; for canny the images are photos, whose edges are taken.
+            EditAR's weights.
+          task: "depth", "canny" or "segmentation": make pictures from maps; the instructions
+            describe the pictures. For canny the images are photos, whose edges are taken.
           fit: "pad" edits whole pictures, on a white square, and returns them at their own size;
-            "crop" edits and returns their middle squares, at the model's size. None: what came with
-            the weights, see `PretrainedConfig`.
-          keep_size: return a cropped picture at its own size: the edited square is put into the
-            picture, whose borders stay as they are. Padded ones always keep their size.
+            "crop" edits and returns their middle squares, at the model's size. None: the choice
+            stored with the weights, see `PretrainedConfig`.
+          keep_size: return a cropped picture at its own size: the edited square is pasted into the
+            picture, whose borders do not change. Padded pictures always keep their size.
           strict: refuse an instruction that is too long, instead of reading its beginning.
-          progress: called with (steps done, steps in all); a step is a part of the sampling.
-          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and beside it
-            ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Those left out
-            or None are what came with the weights.
+          progress: called with (steps done, steps in total); a step is a part of the sampling.
+          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and also
+            ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Options that
+            are left out or None have the values stored with the weights.
 
         Returns:
-          One result per image.
+          The edits, in the order of the images.
 
         Raises:
           ValueError: a picture cannot be read, or an argument is unknown or out of its range.
@@ -102,73 +122,47 @@ class Editor(LoadedModel):
             count == len(instructions) and count > 0,
             f"{count} images and {len(instructions)} instructions: expected one for each",
         )
-        for words in instructions:
-            self.check_instruction(words, task, strict=strict)
-        for words in (part.recon_prompt for part in settings if isinstance(part, ERecConfig)):
-            self.check_instruction(words, strict=strict)
+        for instruction in instructions:
+            self.check_text(instruction, task, strict=strict)
+        for part in settings:
+            if isinstance(part, ERecConfig):
+                self.check_text(part.recon_prompt, strict=strict)
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
-        self.compile(method, **options)
-        self.read_texts(instructions, task)
-        method = method_of(self.config, method)
-        photos: collections.deque[Image.Image] = collections.deque()
+        texts = [prompt_of(self.config, instruction, task) for instruction in instructions]
+        photos: collections.deque[Image.Image] = collections.deque()  # read, and not edited yet
 
-        def batch_of(part: slice) -> Batch:
-            read = [photo.to_rgb(x, is_depth=task == "depth") for x in images[part]]
+        def squares_of(part: slice) -> UInt8[np.ndarray, "n S S 3"]:
+            read = [photo.to_rgb(image, is_depth=task == "depth") for image in images[part]]
             photos.extend(read)
-            return self._batch(read, shape, instructions[part], seeds[part], task)
+            squares = [np.asarray(to_square(image, self.size, shape)) for image in read]
+            return np.stack([edge_map(s) for s in squares] if task == "canny" else squares)
 
-        results: list[EditResult] = []
-        for i, (edited, seconds) in enumerate(self._run(count, batch_of, settings, progress)):
-            record = self._record(method, instructions[i], seeds[i], task, shape, settings)
-            results.append(result_of(edited, photos.popleft(), shape, seconds, record))
+        made = self._make(texts, seeds, settings, progress, squares_of)
+        method, results = method_of(self.config, method), []
+        for (output, seconds), instruction, seed in zip(made, instructions, seeds, strict=True):
+            record = self._record(
+                method,
+                settings,
+                instruction=instruction,
+                task=task,
+                seed=int(seed),
+                fit=shape.kind,
+                keep_size=shape.keep_size,
+            )
+            results.append(_result(output, photos.popleft(), shape, seconds, record))
         return results
 
-    def read_texts(self, instructions: Sequence[str], task: str | None = None) -> None:
-        """Add to the file of text features what it lacks of them, all at once."""
-        self.text.prepare([prompt_of(self.config, words, task) for words in instructions])
 
-    def check_instruction(
-        self, instruction: str, task: str | None = None, *, strict: bool = False
-    ) -> None:
-        """Raise ConfigError unless the model can read `instruction`, in full if `strict`."""
-        require_words(instruction)
-        self.text.check(prompt_of(self.config, instruction, task), strict=strict)
-
-    def _batch(
-        self,
-        photos: Sequence[Image.Image],
-        fit: Fit,
-        instructions: Sequence[str],
-        seeds: Sequence[int],
-        task: str | None,
-    ) -> Batch:
-        """At most B edits as a batch of B."""
-        words = [prompt_of(self.config, instruction, task) for instruction in instructions]
-        squares = [np.asarray(to_square(p, self.size, fit)) for p in photos]
-        if task == "canny":
-            squares = [edge_map(square) for square in squares]
-        squares, words, seeds = map(self._filled, (squares, words, list(seeds)))
-        return Batch(np.stack(squares), words, np.asarray(seeds, np.int32))
-
-    def _record(
-        self,
-        method: str,
-        instruction: str,
-        seed: int,
-        task: str | None,
-        fit: Fit,
-        settings: tuple[Any, ...],
-    ) -> dict[str, Any]:
-        """All that reproduces an edit, as JSON values."""
-        return {
-            "model": self.name,
-            "method": method,
-            "instruction": instruction,
-            **({"task": task} if task else {}),
-            "seed": int(seed),
-            "fit": fit.kind,
-            **({"keep_size": True} if fit.keep_size else {}),
-            **as_options(settings),
-            **self._placement(),
-        }
+def _result(
+    output: Output, source: Image.Image, fit: Fit, seconds: float, settings: dict[str, Any]
+) -> EditResult:
+    """Return the edit of a picture that became a square by `fit`."""
+    pictures = {name: from_square(pixels, source, fit) for name, pixels in output.pictures.items()}
+    return EditResult(
+        image=from_square(output.pixels, source, fit),
+        mask=output.mask,
+        diagnostics={"seconds": seconds, **output.maps, **pictures},
+        tokens=output.tokens,
+        settings=settings,
+    )

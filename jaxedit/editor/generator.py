@@ -1,33 +1,62 @@
 """Generator: a loaded model that draws pictures from texts or classes."""
 
-from collections.abc import Sequence
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from jaxedit.config import as_options, method_of, require
+from jaxedit.config import method_of, require
+from jaxedit.editor import provenance
 from jaxedit.editor.loaded_model import LoadedModel, seeds_of
-from jaxedit.editor.pipeline import Batch, GenerateResult, Progress
-from jaxedit.editor.text_features import require_words
+from jaxedit.editor.pipeline import Progress, Tokens
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerateResult:
+    """A picture drawn from a text or a class, and how it was made.
+
+    Attributes:
+      image: RGB, of the model's size.
+      diagnostics: "seconds".
+      tokens: the bits of each scale; of next-token models one array of token ids.
+      settings: all that reproduces the picture, as JSON values, except the weights' SHA-256.
+      fingerprint: computes the weights' SHA-256, which takes a while for the first picture.
+    """
+
+    image: Image.Image
+    diagnostics: dict[str, Any]
+    tokens: Tokens
+    settings: dict[str, Any]
+    fingerprint: Callable[[], str] = dataclasses.field(repr=False)
+
+    def save(self, path: str | os.PathLike) -> dict[str, Any]:
+        """Write a PNG file that carries all settings, and return them.
+
+        Raises:
+          ValueError: the name does not end in .png.
+          OSError: the file cannot be written.
+        """
+        settings = self.settings | {"weights_sha256": self.fingerprint()}
+        provenance.save_png(provenance.require_writable(path), self.image, settings)
+        return settings
 
 
 class Generator(LoadedModel):
-    """A loaded base model, Infinity or LlamaGen: `generate` and `generate_batch`."""
+    """A loaded base model, Infinity or LlamaGen: call `generate` or `generate_batch`."""
 
-    purpose = "draw"
+    purpose, text_name = "draw", "prompt"
 
     def generate(self, prompt: str | int, *, seed: int = 0, **options: Any) -> GenerateResult:
-        """Draw one picture.
+        """Draw a picture.
 
         Args:
-          prompt: what it shows, in words; or the number of a class, for models of classes.
+          prompt: what the picture shows, in words; for models of classes, the number of a class.
           seed: another seed gives another picture; equal seeds give equal bits.
           **options: strict, progress, and the settings of the model's sampling method; see
             `generate_batch`.
-
-        Returns:
-          The picture.
 
         Raises:
           ValueError: an argument is unknown or out of its range.
@@ -50,58 +79,41 @@ class Generator(LoadedModel):
         Args:
           prompts: as for `generate`.
           seed: row i has the seed `seed + i`.
-          seeds: one per prompt, instead of `seed`.
-          method: of sampling; a base model has one.
+          seeds: a seed for each prompt, instead of `seed`.
+          method: of sampling; a base model has only one.
           strict: refuse a prompt that is too long, instead of reading its beginning.
-          progress: called with (steps done, steps in all); a step is a part of the sampling.
+          progress: called with (steps done, steps in total); a step is a part of the sampling.
           **options: fields of SampleConfig (Infinity) or TokenSampleConfig (LlamaGen), such as
-            guidance, temperature, top_p, greedy. Those left out or None are what came with the
-            weights.
+            guidance, temperature, top_p, greedy. Options that are left out or None have the values
+            stored with the weights.
 
         Returns:
-          One result per prompt.
+          The pictures, in the order of the prompts.
 
         Raises:
           ValueError: an argument is unknown or out of its range.
         """
         settings = self.settings(method, **options)
-        prompts, count = [self.words_of(prompt) for prompt in prompts], len(prompts)
-        require(count > 0, "no prompts: expected at least one")
-        seeds = seeds_of(count, seed, seeds)
-        for prompt in prompts:
-            self.check_prompt(prompt, strict=strict)
-        self.compile(method, **options)
-        self.text.prepare(prompts)
-        record = {"model": self.name, "method": method_of(self.config, method)}
-        common = as_options(settings) | self._placement()
-
-        def batch_of(part: slice) -> Batch:
-            words, numbers = self._filled(prompts[part]), self._filled(seeds[part])
-            return Batch(None, words, np.asarray(numbers, np.int32))
-
-        made = self._run(count, batch_of, settings, progress)
+        require(len(prompts) > 0, "no prompts: expected at least one")
+        texts = [_text_of(prompt) for prompt in prompts]
+        seeds = seeds_of(len(texts), seed, seeds)
+        for text in texts:
+            self.check_text(text, strict=strict)
+        method = method_of(self.config, method)
+        made = self._make(texts, seeds, settings, progress)
         return [
             GenerateResult(
-                image=Image.fromarray(drawn.pixels),
+                image=Image.fromarray(output.pixels),
                 diagnostics={"seconds": seconds},
-                tokens=drawn.tokens,
-                settings=record | {"prompt": prompt, "seed": int(seed)} | common,
+                tokens=output.tokens,
+                settings=self._record(method, settings, prompt=text, seed=int(seed)),
                 fingerprint=self._fingerprint,
             )
-            for (drawn, seconds), prompt, seed in zip(made, prompts, seeds, strict=True)
+            for (output, seconds), text, seed in zip(made, texts, seeds, strict=True)
         ]
 
-    def read_texts(self, prompts: Sequence[str]) -> None:
-        """Add to the file of text features what it lacks of them, all at once."""
-        self.text.prepare(prompts)
 
-    def check_prompt(self, prompt: str, *, strict: bool = False) -> None:
-        """Raise ConfigError unless the model can read `prompt`, in full if `strict`."""
-        require_words(prompt, "prompt")
-        self.text.check(prompt, strict=strict)
-
-    @staticmethod
-    def words_of(prompt: str | int) -> str:
-        """Return a prompt as text: the number of a class may be an int."""
-        is_number = isinstance(prompt, int | np.integer) and not isinstance(prompt, bool)
-        return str(prompt) if is_number else prompt
+def _text_of(prompt: str | int) -> str:
+    """Return a prompt as text: the number of a class may be an int."""
+    is_number = isinstance(prompt, int | np.integer) and not isinstance(prompt, bool)
+    return str(prompt) if is_number else prompt

@@ -1,37 +1,50 @@
-"""What `Editor` and `Generator` share: a model on the devices, with its text encoder."""
+"""The base of `Editor` and `Generator`: a model on the devices, with its text encoder."""
 
 import functools
 import hashlib
 import os
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, TypeVar
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import UInt8
 
 from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.checkpoints import shards
+from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.pretrained import open_params
-from jaxedit.config import PretrainedConfig, require, require_int8, require_seed, settings_of
+from jaxedit.config import (
+    PretrainedConfig,
+    as_options,
+    require,
+    require_int8,
+    require_seed,
+    settings_of,
+)
 from jaxedit.config.families import family_of, require_purpose
 from jaxedit.config.family import load
 from jaxedit.config.precision import checked
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import provenance
-from jaxedit.editor.pipeline import Batch, Edited, Progress, part_of
+from jaxedit.editor.pipeline import Batch, Output, Progress
+from jaxedit.editor.text_features import prompt_of, require_words
+
+Model = TypeVar("Model", bound="LoadedModel")
 
 
 class LoadedModel:
     """A loaded model with its text tokenizer.
 
     Every call runs the same compiled programs, on `rows_per_device` rows per device. A picture is
-    therefore the same bit for bit alone, in any batch, and at any place in it.
+    therefore the same bit for bit alone, in any batch, and at any place in the batch.
     """
 
     purpose: ClassVar[Literal["edit", "draw"]]
+    text_name: ClassVar[str]  # of a text, in messages
 
     def __init__(
         self,
@@ -39,7 +52,7 @@ class LoadedModel:
         params: tree.Tree,
         tokenizer: TextTokenizer | None,
         *,
-        directory: pathlib.Path,
+        directory: Directory,
         name: str | None = None,
         dtype: str | None = None,
         t5_dtype: str | None = None,
@@ -52,22 +65,22 @@ class LoadedModel:
         """Put the weights on the devices; `from_pretrained` is the usual way.
 
         Args:
-          config: the model, of a family of this class's purpose.
-          params: its networks, see `checkpoints.pretrained`, in memory or still in their files;
-            without the text encoder, this is loaded from `directory` when it is needed.
-          tokenizer: the text tokenizer of the model; None for models that read none.
-          directory: of the model's files.
+          config: the model, of a family for this class's purpose.
+          params: the networks, see `checkpoints.pretrained`, in memory or still in their files;
+            without the text encoder, which is then loaded from `directory` when needed.
+          tokenizer: the model's text tokenizer; None for models that read no text.
+          directory: the model's files.
           name: recorded in the settings of each picture; None: the directory.
-          dtype: float32, or bfloat16 where the release has it, see `config.precision`; None:
-            float32 on CPU, bfloat16 elsewhere.
-          t5_dtype: of the text encoder, float32, bfloat16 or float16; None: float32, or
-            float16 where `dtype` is bfloat16.
+          dtype: of the transformer, float32 or bfloat16, see `config.precision`; None: float32 on
+            CPU, bfloat16 elsewhere.
+          t5_dtype: of the text encoder, float32, bfloat16 or float16; None: float32, or float16
+            if `dtype` is bfloat16.
           mesh: devices to spread rows (and weights) over; None: one device.
-          rows_per_device: more make a batch faster on an accelerator, but one picture no faster;
+          rows_per_device: more rows make a batch faster on an accelerator, but not a picture alone;
             rounding, and with it an occasional token, differs between values.
-          text_on_host: the text encoder stays on the host's CPU, out of the devices' memory.
-          text_features: file of the texts' features; those that it lacks are computed and
-            added. The text encoder is not even loaded while it lacks none.
+          text_on_host: keep the text encoder on the host's CPU, out of the devices' memory.
+          text_features: file of the texts' features; missing features are computed and added. The
+            text encoder is not loaded while no features are missing.
           int8: networks, "t5" and "transformer", whose large kernels are kept as 8-bit integers.
         """
         require_purpose(config, self.purpose)
@@ -79,46 +92,27 @@ class LoadedModel:
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
         require_int8(int8)
         self.rows_per_device, self.int8 = rows_per_device, tuple(int8)
-        placed = {"dtype": self.dtype, "mesh": mesh}
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
-        self.rows = slices * rows_per_device  # B, how many pictures are made at once
-        family = family_of(config)
-        self.text = load(family.condition)(
-            *(config, params.get("t5"), tokenizer),
-            directory=directory,
-            on_host=text_on_host,
-            file=text_features,
-            int8="t5" in int8,
-            **placed | {"dtype": self.t5_dtype},
-        )
-        self.pipeline = load(family.pipeline)(
-            *(config, params, self.text), rows=self.rows, int8="transformer" in int8, **placed
-        )
+        self.rows = slices * rows_per_device  # B, the pictures made at once
+        self._place(params, mesh, on_host=text_on_host, file=text_features)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        name: str | os.PathLike,
-        *,
-        text_on_host: bool = False,
-        text_features: str | os.PathLike | None = None,
-        **options: Any,
-    ) -> Self:
-        """Load a model, straight onto the devices, and keep its compiled programs on disk.
+    def from_pretrained(cls: type[Model], name: str | os.PathLike, **options: Any) -> Model:
+        """Load a model straight onto the devices; keep its compiled programs on disk.
 
         Args:
           name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
-          text_on_host, text_features, **options: see `__init__`.
+          **options: see `__init__`.
 
         Raises:
-          ConfigError: the config cannot work, does not fit the weights, or is for something else.
+          ConfigError: the config cannot work, does not fit the weights, or has another purpose.
           ValueError: a file is damaged.
-          OSError: no such model; says what was expected, or what to fetch from where.
+          OSError: there is no such model; the message says what to fetch from where.
         """
         config, params, directory = open_params(ensure_converted(name))
         require_purpose(config, cls.purpose)
-        if text_on_host or text_features:
-            params.pop("t5", None)  # loaded when it is needed
+        if options.get("text_on_host") or options.get("text_features"):
+            params.pop("t5", None)  # loaded when needed
         compile_cache.enable()
         is_path = os.path.isdir(name) and directory.parent != assets.ROOT
         return cls(
@@ -127,94 +121,159 @@ class LoadedModel:
             tokenizer_of(config, directory),
             directory=directory,
             name=str(directory.absolute()) if is_path else os.fspath(name),
-            text_on_host=text_on_host,
-            text_features=text_features,
             **options,
+        )
+
+    def _place(
+        self,
+        params: tree.Tree,
+        mesh: Mesh | None,
+        *,
+        on_host: bool,
+        file: str | os.PathLike | None,
+    ) -> None:
+        """Put the text encoder and the networks on their devices."""
+        family = family_of(self.config)
+        self.text = load(family.condition)(
+            self.config,
+            params.get("t5"),
+            self.tokenizer,
+            directory=self.directory,
+            dtype=self.t5_dtype,
+            mesh=mesh,
+            on_host=on_host,
+            file=file,
+            int8="t5" in self.int8,
+        )
+        self.pipeline = load(family.pipeline)(
+            self.config,
+            params,
+            self.text,
+            dtype=self.dtype,
+            mesh=mesh,
+            rows=self.rows,
+            int8="transformer" in self.int8,
         )
 
     @property
     def size(self) -> int:
-        """S, the side of the square that the model sees or draws, in pixels."""
+        """Return S, the side of the square that the model reads or draws, in pixels."""
         return self.pipeline.size
 
     @property
     def params(self) -> Any:
-        """The weights as they lie on the devices, without the text encoder."""
+        """Return the weights on the devices, without the text encoder."""
         return self.pipeline.params
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the weights' file, or of those of its shards; when first asked for."""
+        """Return the SHA-256 of the weights' files; the first call takes a while."""
         return self._fingerprint()
 
     def settings(self, method: str | None = None, **options: Any) -> tuple[Any, ...]:
-        """The given options, completed by those that came with the weights, and checked.
-
-        Returns:
-          The method's config dataclasses.
-
-        Raises:
-          ConfigError: no such method or option, or a value is out of its range.
-        """
+        """Return a method's settings, changed by the given options; see `config.settings_of`."""
         return settings_of(self.config, method, options)
 
     def compile(self, method: str | None = None, **options: Any) -> float:
-        """Prepare the programs of a method and its options, or find them ready.
+        """Compile the programs for a method and its options, unless they are ready.
 
         Returns:
-          Seconds that it took.
+          The seconds that this took.
         """
         start = time.perf_counter()
-        self.text.compile()
-        self.pipeline.compile(self.settings(method, **options))
+        self._compile(self.settings(method, **options))
         return time.perf_counter() - start
 
-    def _run(
+    def check_text(self, text: str, task: str | None = None, *, strict: bool = False) -> None:
+        """Raise ConfigError unless the model can read a text, in full if `strict`."""
+        require_words(text, self.text_name)
+        self.text.check(prompt_of(self.config, text, task), strict=strict)
+
+    def _compile(self, settings: tuple[Any, ...]) -> None:
+        self.text.compile()
+        self.pipeline.compile(settings)
+
+    def _make(
         self,
-        count: int,
-        batch_of: Callable[[slice], Batch],
+        texts: Sequence[str],
+        seeds: Sequence[int],
         settings: tuple[Any, ...],
         progress: Progress | None,
-    ) -> Iterator[tuple[Edited, float]]:
-        """Make `count` pictures, B at a time.
+        squares_of: Callable[[slice], UInt8[np.ndarray, "n S S 3"] | None] = lambda part: None,
+    ) -> Iterator[tuple[Output, float]]:
+        """Make a picture for each text, B at a time.
+
+        Args:
+          texts: for the text encoder.
+          seeds: of the pictures.
+          settings: of the method.
+          progress: called with (steps done, steps in total).
+          squares_of: returns the source pictures of some texts.
 
         Yields:
           Each picture, and the seconds that its batch took.
         """
+        self._compile(settings)
+        self.text.prepare(texts)
+        count = len(texts)
         for start in range(0, count, self.rows):
-            part = slice(start, min(start + self.rows, count))
-            batch = batch_of(part)
-            report = progress and part_of(progress, part.start, part.stop, count)
+            stop = min(start + self.rows, count)
+            part = slice(start, stop)
+            batch = Batch(squares_of(part), texts[part], np.asarray(seeds[part], np.int32))
+            report = progress and _progress_of_part(progress, start, stop, count)
             begin = time.perf_counter()
-            made = self.pipeline.run(batch, settings, report)
+            made = self.pipeline.run(_filled(batch, self.rows), settings, report)
             seconds = time.perf_counter() - begin
-            yield from ((picture, seconds) for picture in made[: part.stop - part.start])
+            yield from ((output, seconds) for output in made[: stop - start])
 
-    def _filled(self, rows: Sequence[Any]) -> list[Any]:
-        """At most B rows as exactly B: places left over repeat the last one."""
-        return [*rows, *rows[-1:] * (self.rows - len(rows))]
-
-    def _placement(self) -> dict[str, Any]:
-        """How the weights are kept, as the JSON values that each picture records."""
+    def _record(self, method: str, settings: tuple[Any, ...], **inputs: Any) -> dict[str, Any]:
+        """Return all that reproduces a picture, as JSON values; None and False are left out."""
+        kept = {"text_on_host": self.text_on_host, "int8": list(self.int8)}
         return {
+            "model": self.name,
+            "method": method,
+            **{
+                name: value
+                for name, value in inputs.items()
+                if value is not None and value is not False
+            },
+            **as_options(settings),
             "dtype": self.dtype,
             "t5_dtype": self.t5_dtype,
-            **({"text_on_host": True} if self.text_on_host else {}),
-            **({"int8": list(self.int8)} if self.int8 else {}),
+            **{name: value for name, value in kept.items() if value},
             "rows_per_device": self.rows_per_device,
             "backend": jax.default_backend(),
             "versions": {"jaxedit": __version__, "jax": jax.__version__},
         }
 
 
-def fingerprint_of(directory: pathlib.Path) -> str:
-    """Return the SHA-256 of a model's weights, see `LoadedModel.fingerprint`."""
+def _filled(batch: Batch, rows: int) -> Batch:
+    """Repeat the last row of a batch until there are B rows."""
+    places = np.minimum(np.arange(rows), len(batch.texts) - 1)
+    return Batch(
+        pixels=None if batch.pixels is None else batch.pixels[places],
+        texts=[batch.texts[i] for i in places],
+        seeds=batch.seeds[places],
+    )
+
+
+def _progress_of_part(progress: Progress, start: int, stop: int, count: int) -> Progress:
+    """Return a report of the pictures from `start` to `stop`, which tells that of all `count`."""
+
+    def report(done: int, steps: int) -> None:
+        progress(start * steps + (stop - start) * done, count * steps)
+
+    return report
+
+
+def fingerprint_of(directory: Directory) -> str:
+    """Return the SHA-256 of a model's file of weights, or of its shards' SHA-256 together."""
     digests = [provenance.sha256(file) for file in shards.files_of(directory)]
     return digests[0] if len(digests) == 1 else hashlib.sha256(str(digests).encode()).hexdigest()
 
 
-def tokenizer_of(config: PretrainedConfig, directory: pathlib.Path) -> TextTokenizer | None:
-    """Return the tokenizer that lies beside a model's weights, if its family reads text."""
+def tokenizer_of(config: PretrainedConfig, directory: Directory) -> TextTokenizer | None:
+    """Return the tokenizer beside a model's weights; None if the model reads no text."""
     family = family_of(config)
     if family.reads != "text":
         return None
@@ -222,13 +281,13 @@ def tokenizer_of(config: PretrainedConfig, directory: pathlib.Path) -> TextToken
 
 
 def seeds_of(count: int, seed: int, seeds: Sequence[int] | None) -> list[int]:
-    """Return one seed for each of `count` rows: the given ones, or `seed` and those after it.
+    """Return the seed of each of `count` pictures: the given seeds, or seed, seed + 1, ...
 
     Raises:
-      ConfigError: their number or one of them is wrong.
+      ConfigError: the number of seeds, or a seed, is wrong.
     """
     seeds = [seed + i for i in range(count)] if seeds is None else list(seeds)
-    require(len(seeds) == count, f"{len(seeds)} seeds for {count} images: expected one for each")
+    require(len(seeds) == count, f"{len(seeds)} seeds for {count} pictures: expected one for each")
     for value in seeds:
         require_seed(value)
     return seeds

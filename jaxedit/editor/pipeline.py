@@ -1,128 +1,129 @@
-"""What `Editor` and `Generator` need of a kind of model, and what they return."""
+"""The base of all pipelines: a model family's programs, which make B pictures at a time."""
 
-import dataclasses
-import os
+import abc
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from PIL import Image
+from jax.sharding import Mesh
+from jaxtyping import Bool, Float32, Int32, UInt8
 
-from jaxedit.data.transforms import Fit, from_square
-from jaxedit.editor import provenance
+from jaxedit import tree
+from jaxedit.config import PretrainedConfig, family_of
+from jaxedit.sharding import rules
 
-Progress = Callable[[int, int], None]  # (done, in all)
-
-
-@dataclasses.dataclass(frozen=True)
-class EditResult:
-    """One edited picture and how it came about.
-
-    Attributes:
-      image: the edit, RGB, at the source's size, or at the model's if the source was cropped.
-      mask: bool[h,w] on the token grid of the square that the model saw, True = edited; None for
-        methods that make none.
-      diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and
-        "nll_edit" (nats), f32[h,w], and the pictures "reconstruction" and "raw_edit".
-      tokens: per scale bool[n_k,Q], or (i32[h,w],) of next-token models.
-      settings: all that reproduces the edit, as JSON values.
-    """
-
-    image: Image.Image
-    mask: np.ndarray | None
-    diagnostics: dict[str, Any]
-    tokens: tuple[np.ndarray, ...]
-    settings: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerateResult:
-    """One picture that was made from a text or a class, and how it came about.
-
-    Attributes:
-      image: RGB, at the model's size.
-      diagnostics: "seconds".
-      tokens: per scale bool[n_k,Q], or (i32[h,w],) of next-token models.
-      settings: all that reproduces the picture, as JSON values, but for the weights' SHA-256.
-      fingerprint: computes the weights' SHA-256, which takes a while for the first picture.
-    """
-
-    image: Image.Image
-    diagnostics: dict[str, Any]
-    tokens: tuple[np.ndarray, ...]
-    settings: dict[str, Any]
-    fingerprint: Callable[[], str] = dataclasses.field(repr=False)
-
-    def save(self, path: str | os.PathLike) -> dict[str, Any]:
-        """Write a PNG file that carries all settings, and return them.
-
-        Raises:
-          ValueError: the name does not end in .png.
-          OSError: the file cannot be written.
-        """
-        settings = self.settings | {"weights_sha256": self.fingerprint()}
-        provenance.save_png(provenance.require_writable(path), self.image, settings)
-        return settings
+Progress = Callable[[int, int], None]  # called with (steps done, steps in total)
+# The bits of each scale, or one array of token ids.
+Tokens = tuple[Bool[np.ndarray, "_ Q"] | Int32[np.ndarray, "h w"], ...]
 
 
 class Batch(NamedTuple):
-    """What is made together: pixels u8[B,S,S,3] or None, B instructions, seeds i32[B]."""
+    """The inputs of pictures that are made together.
 
-    pixels: np.ndarray | None
-    instructions: Sequence[str]
-    seeds: np.ndarray
-
-
-class Edited(NamedTuple):
-    """One row that a pipeline has made: a result before it gets its size and settings.
-
-    pixels: u8[S,S,3]; tokens, mask: as in `EditResult`; maps: f32[h,w] by name; pictures: u8[S,S,3]
-    by name.
+    Attributes:
+      pixels: the source pictures; None if a picture is drawn from its text alone.
+      texts: B instructions, prompts or class numbers.
+      seeds: random seed of each picture.
     """
 
-    pixels: np.ndarray
-    tokens: tuple[np.ndarray, ...]
-    mask: np.ndarray | None = None
-    maps: dict[str, np.ndarray] = {}
-    pictures: dict[str, np.ndarray] = {}
+    pixels: UInt8[np.ndarray, "B S S 3"] | None
+    texts: Sequence[str]
+    seeds: Int32[np.ndarray, " B"]
 
 
-def result_of(
-    edited: Edited, picture: Image.Image, fit: Fit, seconds: float, settings: dict[str, Any]
-) -> EditResult:
-    """Return the edit of a picture that became a square by `fit`."""
-    pictures = {name: from_square(pixels, picture, fit) for name, pixels in edited.pictures.items()}
-    return EditResult(
-        image=from_square(edited.pixels, picture, fit),
-        mask=edited.mask,
-        diagnostics={"seconds": seconds, **edited.maps, **pictures},
-        tokens=edited.tokens,
-        settings=settings,
-    )
+class Output(NamedTuple):
+    """A picture as a pipeline returns it: a square of the model's size.
 
-
-class Pipeline(Protocol):
-    """A kind of model behind `Editor` or `Generator`: compiled programs for B rows at a time.
-
-    Settings are what `config.settings_of` makes.
+    Attributes:
+      pixels: of the picture.
+      tokens: of the picture.
+      mask: edit mask, True = edited; None for methods without one.
+      maps: measurements of each token, by name.
+      pictures: intermediate pictures, by name.
     """
 
-    size: int  # S, side of the square that the model sees or draws, in pixels
-    params: Any  # on the devices
+    pixels: UInt8[np.ndarray, "S S 3"]
+    tokens: Tokens
+    mask: Bool[np.ndarray, "h w"] | None = None
+    maps: dict[str, Float32[np.ndarray, "h w"]] = {}
+    pictures: dict[str, UInt8[np.ndarray, "S S 3"]] = {}
+
+
+class Pipeline(abc.ABC):
+    """The model behind an `Editor` or a `Generator`; settings are what `settings_of` returns.
+
+    Attributes:
+      size: S, side of the square that the model reads or draws, in pixels.
+      params: the networks on the devices, without the text encoder.
+    """
+
+    size: int
+    params: Any
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        params: tree.Tree,
+        text: Any,
+        *,
+        dtype: str,
+        mesh: Mesh | None,
+        rows: int,
+        int8: bool = False,
+    ) -> None:
+        """Put the networks on the devices.
+
+        Args:
+          config: the model.
+          params: parameters of the networks.
+          text: the model's `TextFeatures` or `ClassLabels`.
+          dtype: of the transformer, see `config.precision`.
+          mesh: devices to spread rows (and weights) over; None: one device.
+          rows: B.
+          int8: keep the transformer's large kernels as `Int8`.
+        """
+        self.config, self.text, self.dtype = config, text, dtype
+        self.mesh, self.rows = mesh, rows
+        self._programs: dict[Any, Any] = {}
+        self._load(params, int8=int8)
+
+    @abc.abstractmethod
+    def _load(self, params: tree.Tree, *, int8: bool) -> None:
+        """Set `size` and `params`."""
 
     def compile(self, settings: tuple[Any, ...]) -> None:
-        """Prepare the programs for these settings, or find them ready."""
+        """Compile the programs for these settings, unless they are ready."""
+        key = self._structure(settings)
+        if key not in self._programs:
+            self._programs[key] = self._compile(settings)
 
+    @abc.abstractmethod
+    def _structure(self, settings: tuple[Any, ...]) -> Any:
+        """Return the part of the settings that programs depend on, hashable."""
+
+    @abc.abstractmethod
+    def _compile(self, settings: tuple[Any, ...]) -> Any:
+        """Compile the programs; return what `run` needs of them."""
+
+    @abc.abstractmethod
     def run(
         self, batch: Batch, settings: tuple[Any, ...], progress: Progress | None
-    ) -> list[Edited]:
-        """Edit or draw B pictures."""
+    ) -> list[Output]:
+        """Make B pictures, with programs that are compiled already."""
 
+    def _blank_pixels(self) -> UInt8[np.ndarray, "B S S 3"] | None:
+        """Return black source pictures to compile with, or None if the model reads none."""
+        if family_of(self.config).purpose != "edit":
+            return None
+        return np.zeros((self.rows, self.size, self.size, 3), np.uint8)
 
-def part_of(progress: Progress, start: int, stop: int, count: int) -> Progress:
-    """`progress` of `count` pictures, told from the progress of those from `start` to `stop`."""
+    def _place(self, arrays: Any) -> Any:
+        """Put arrays [B,...] on the devices, their rows spread over the mesh."""
+        return jax.device_put(arrays, self.mesh and rules.batch_sharding(self.mesh))
 
-    def report(done: int, steps: int) -> None:
-        progress(start * steps + (stop - start) * done, count * steps)
-
-    return report
+    def _split(self, outputs: Any) -> list[Output]:
+        """Fetch an `Output` whose arrays have an axis B in front; return each picture's part."""
+        fetched = jax.device_get(outputs)
+        return [jax.tree.map(operator.itemgetter(i), fetched) for i in range(self.rows)]

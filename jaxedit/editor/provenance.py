@@ -1,30 +1,31 @@
-"""Pictures that we make carry, in a text chunk of the PNG file, all that makes them again."""
+"""The settings that a picture carries, in a text chunk of its PNG file, to be made again."""
 
 import hashlib
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from etils import epath
 from PIL import Image, PngImagePlugin
 
 from jaxedit.atomic_write import atomic_write
+from jaxedit.config import require
 from jaxedit.data.pictures import png_chunks
 
 CHUNK = "jaxedit"
-_NEEDED = (  # to make any picture again
-    *("model", "method", "dtype", "rows_per_device", "seed"),
-    *("weights_sha256", "backend", "versions"),
-)
-EDITED = (*_NEEDED, "instruction", "source", "source_sha256")
-DRAWN = (*_NEEDED, "prompt")
+_COMMON = ("model", "method", "dtype", "rows_per_device", "seed", "weights_sha256")
+_COMMON += ("backend", "versions")
+NEEDED = {  # to make a picture again
+    "edit": (*_COMMON, "instruction", "source", "source_sha256"),
+    "draw": (*_COMMON, "prompt"),
+}
+_COMMANDS = {"instruction": "jaxedit", "prompt": "jaxedit.generate"}  # by a setting of theirs alone
 
 
 def sha256(*paths: str | os.PathLike) -> str:
-    """Hexadecimal SHA-256 of the bytes of files, local or on gs://, one after another."""
+    """Return the hexadecimal SHA-256 of the bytes of files, local or gs://, one after another."""
     digest = hashlib.sha256()
     for path in paths:
         with epath.Path(path).open("rb") as file:
@@ -33,15 +34,17 @@ def sha256(*paths: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
-def require_writable(path: str | os.PathLike) -> pathlib.Path:
-    """Check, before any work is done, that a PNG file can be written at `path`.
+def require_same(name: str, found: str, expected: str) -> None:
+    """Raise ConfigError, which names the files, unless two SHA-256 are equal."""
+    require(found == expected, f"{name} changed: sha256 {found[:12]}, expected {expected[:12]}")
 
-    Returns:
-      The path.
+
+def require_writable(path: str | os.PathLike) -> pathlib.Path:
+    """Return the path, once it is sure that a PNG file can be written there.
 
     Raises:
       ValueError: the name does not end in .png.
-      OSError: the folder is missing or may not be written, or a folder has that name.
+      OSError: the folder is missing or is not writable, or `path` is a folder.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png":
@@ -56,23 +59,23 @@ def require_writable(path: str | os.PathLike) -> pathlib.Path:
 
 
 def require_other(output: pathlib.Path, source: str | os.PathLike) -> None:
-    """Raise ValueError if `output` is the picture that is edited, however it is spelled."""
+    """Raise ValueError if `output` is the picture that is edited, under any spelling."""
     if output.exists() and os.path.exists(source) and output.samefile(source):
         raise ValueError(f"{output}: the picture itself: expected another name for its edit")
 
 
 def find_source(settings: dict[str, Any], edited: pathlib.Path) -> str:
-    """Return where the picture lies that an edit was made from.
+    """Return the path of the picture that an edit was made from.
 
-    It is looked for under its own name beside the edited picture and in the current folder, and
-    told by its bytes; if none has the right ones, another file of its name is returned.
+    Files of its name beside the edited picture and in the current folder are compared by their
+    bytes. If no file has the right bytes, the first file of its name is returned.
 
     Args:
-      settings: of the edit. Those of older versions hold the whole path of the picture.
+      settings: settings of the edit; older versions recorded the whole path of the picture.
       edited: the edited picture.
 
     Raises:
-      OSError: no such file is there.
+      OSError: there is no file of its name.
     """
     name = pathlib.Path(settings["source"])
     places = (name, edited.parent / name.name, pathlib.Path(name.name))
@@ -86,10 +89,10 @@ def find_source(settings: dict[str, Any], edited: pathlib.Path) -> str:
 
 
 def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, Any]) -> None:
-    """Write a picture and its settings, first under a temporary name.
+    """Write a picture and its settings.
 
     Args:
-      path: ends in .png; replaced only once the new file is complete.
+      path: ends in .png; a file there is replaced only when the new file is complete.
       image: any mode that PNG holds.
       settings: JSON values.
 
@@ -98,22 +101,25 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     """
     path = pathlib.Path(path)
     chunks = PngImagePlugin.PngInfo()
-    chunks.add(b"sRGB", b"\0")  # the colours of its pixels
+    chunks.add(b"sRGB", b"\0")  # the colour space of the pixels
     chunks.add_text(CHUNK, json.dumps(settings))
     with atomic_write(path) as part:
         image.save(part, format="PNG", pnginfo=chunks)
 
 
-def read_settings(path: str | os.PathLike, needed: Sequence[str] = EDITED) -> dict[str, Any]:
-    """The settings that `save_png` wrote.
+def read_settings(
+    path: str | os.PathLike, purpose: Literal["edit", "draw"] = "edit"
+) -> dict[str, Any]:
+    """Read the settings that `save_png` wrote.
 
     Args:
       path: of the picture.
-      needed: settings that it must have, `EDITED` or `DRAWN`.
+      purpose: of the model that made the picture.
 
     Raises:
-      ValueError: not a picture that jaxedit wrote, or it lacks a needed setting; one line.
-      OSError: no such file.
+      ValueError: the file is no picture that jaxedit wrote for this purpose, or lacks a setting
+        that is needed to make it again; one line.
+      OSError: there is no such file.
     """
     try:
         found = png_chunks.texts(pathlib.Path(path).read_bytes(), CHUNK)
@@ -123,9 +129,9 @@ def read_settings(path: str | os.PathLike, needed: Sequence[str] = EDITED) -> di
     except (StopIteration, ValueError, OSError) as error:
         raise ValueError(f"{path}: expected a PNG file that jaxedit wrote") from error
     settings = settings if isinstance(settings, dict) else {}
-    missing = [name for name in needed if name not in settings]
-    for mark, command in (("prompt", "jaxedit.generate"), ("instruction", "jaxedit")):
-        if missing and mark in settings and mark not in needed:
+    missing = [name for name in NEEDED[purpose] if name not in settings]
+    for name, command in _COMMANDS.items():
+        if missing and name in settings and name not in NEEDED[purpose]:
             raise ValueError(f"{path}: made by python -m {command}, which also makes it again")
     if missing:
         raise ValueError(f"{path}: the settings in it lack {', '.join(missing)}")

@@ -1,13 +1,15 @@
-"""Features of instructions: computed once each, on the devices or the host, or read from a file."""
+"""What a transformer reads of a text: features by the text encoder, or the number of a class."""
 
 import functools
 import logging
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float32, Int32
 
 from jaxedit import tree
 from jaxedit.checkpoints.hub import Directory
@@ -16,23 +18,26 @@ from jaxedit.config import ConfigError, PretrainedConfig, require
 from jaxedit.config.families import family_of, sizes_of
 from jaxedit.data import prompts
 from jaxedit.data.text_tokenizer import TextTokenizer
-from jaxedit.editor.text_features_file import TextFile, origin_of
+from jaxedit.editor.text_features_file import TextFeaturesFile, origin_of
 from jaxedit.ops.int8 import quantize_if_kernel
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding import rules
 
 log = logging.getLogger(__name__)
 
-KEPT = 32  # features that are kept in memory, of the texts used last; 4 MB each with T5-XL
+KEPT = 32  # texts, those used last, whose features stay in memory; 4 MB each with T5-XL
 ADDED = 256  # texts whose features are added to a file at once
+
+Features = Float32[np.ndarray, "B T D"]
+Mask = Bool[np.ndarray, "B T"]
 
 
 class TextFeatures:
-    """The text encoder behind `Editor`, with a memory.
+    """The text encoder of a model, with a memory.
 
-    A text is encoded alone and by the same program every time: its features are the same bit for
-    bit in any batch. They wait in the host's memory. With a file, the encoder's weights are loaded
-    only when a text is not in it.
+    Each text is encoded alone, by the same program: its features are equal bit for bit in every
+    batch. They are kept in the host's memory. With a file of features, the encoder's weights are
+    loaded only for a text that the file lacks.
     """
 
     def __init__(
@@ -51,18 +56,18 @@ class TextFeatures:
         """Put the weights where they will be used.
 
         Args:
-          config: of an editor.
-          params: of the text encoder; None: they are loaded from `directory` when needed.
-          tokenizer: of the text encoder.
-          directory: of the model's files.
+          config: the model.
+          params: of the text encoder; None: loaded from `directory` when needed.
+          tokenizer: the text encoder's tokenizer.
+          directory: the model's files.
           dtype: of weights and matrix products, see `config.precision`.
           mesh: devices to spread the weights over; None: one device.
-          on_host: weights and program stay on the host's CPU instead.
-          file: features of earlier runs, to which new ones are added; need not exist.
-          int8: the kernels of the blocks become `Int8`.
+          on_host: keep weights and program on the host's CPU instead.
+          file: features of earlier runs, to which new features are added; need not exist.
+          int8: keep the kernels of the blocks as `Int8`.
 
         Raises:
-          ConfigError: there is no CPU backend, or the file is of another text encoder.
+          ConfigError: there is no CPU backend, or the file belongs to another text encoder.
           ValueError: the file is damaged.
         """
         self.tokenizer, self.length = tokenizer, sizes_of(config).text_tokens
@@ -71,113 +76,154 @@ class TextFeatures:
         self._finish = quantize_if_kernel if int8 else None
         self._params = None if params is None else self._place(params)
         self._program: jax.stages.Compiled | None = None
-        # EditAR attends to padding; where it is never read it is zero, and not in the file.
-        self._family = family_of(config)
         self._file = None
         if file is not None:
-            origin = origin_of(config, directory, tokenizer, tokens=self.length, dtype=dtype)
-            origin["kernels"] = "int8" if int8 else dtype
-            if self._family.cleaning:
-                origin["cleaning"] = self._family.name
-            self._file = TextFile(file, origin)
+            origin = origin_of(config, directory, tokenizer, dtype=dtype, int8=int8)
+            self._file = TextFeaturesFile(file, origin)
         self._features = functools.lru_cache(KEPT)(self._find)
-        self._said_cut: set[str] = set()
+        self._warned: set[str] = set()
 
-    def __call__(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Features f32[B,T,D] and mask bool[B,T] of B texts; new ones are added to the file."""
+    def __call__(self, texts: Sequence[str]) -> tuple[Features, Mask]:
+        """Return the features and the mask (True at tokens) of texts; add new ones to the file."""
         self.prepare(texts)
         _, mask = self.tokenizer(texts, self.length)
-        return np.stack([self._features(words) for words in texts]), mask
+        return np.stack([self._features(text) for text in texts]), mask
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Add to the file what it lacks of these texts; without a file do nothing.
+        """Add the features that are missing to the file, if there is one.
 
         Raises:
           OSError: the file cannot be written.
         """
         if self._file is None:
             return
-        missing = [words for words in dict.fromkeys(texts) if words not in self._file]
+        missing = [text for text in dict.fromkeys(texts) if text not in self._file]
         for start in range(0, len(missing), ADDED):
             part = missing[start : start + ADDED]
-            self._file.add({words: self._encode(words) for words in part})
+            self._file.add({text: self._encode(text) for text in part})
 
-    def check(self, words: str, *, strict: bool) -> None:
-        """Say, once for each text, how much of a text that is too long is read.
+    def check(self, text: str, *, strict: bool) -> None:
+        """Warn, once for each text, if only the beginning of a text is read.
 
-        Like the releases, the tokenizer cuts its end and puts </s> there.
+        Like the releases, the tokenizer truncates the text before its closing </s>.
 
         Raises:
           ConfigError: the text is too long, and `strict`.
         """
-        tokens = len(self.tokenizer.encode(words))
+        tokens = len(self.tokenizer.encode(text))
         if tokens <= self.length:
             return
-        said = f"instruction {words[:40]!r}... has {tokens} tokens"
-        require(not strict, f"{said}: expected at most {self.length}")
-        if words not in self._said_cut:
-            self._said_cut.add(words)
-            log.warning("%s: only the first %d are read", said, self.length - 1)
+        message = f"text {text[:40]!r}... has {tokens} tokens"
+        require(not strict, f"{message}: expected at most {self.length}")
+        if text not in self._warned:
+            self._warned.add(text)
+            log.warning("%s: only the first %d are read", message, self.length - 1)
 
     def compile(self) -> None:
-        """Load the weights and compile, unless a file may make both needless."""
+        """Load the weights and compile, unless there is a file, which may make both needless."""
         if self._file is None:
             self._ready()
 
-    def zeros(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """What `__call__` returns, for no text at all."""
-        width = self._config.t5.width
-        features = np.zeros((rows, self.length, width), np.float32)
+    def zeros(self, rows: int) -> tuple[Features, Mask]:
+        """Return features and mask of empty texts, to compile with."""
+        features = np.zeros((rows, self.length, self._config.t5.width), np.float32)
         return features, np.zeros((rows, self.length), bool)
 
-    def _find(self, words: str) -> np.ndarray:
-        """Features f32[T,D] of one text, from the file if they are there."""
-        if self._file is None or words not in self._file:
-            return self._encode(words)
-        found = self._file.read(words)
+    def _find(self, text: str) -> Float32[np.ndarray, "T D"]:
+        """Return the features of a text, from the file if they are there."""
+        if self._file is None or text not in self._file:
+            return self._encode(text)
+        found = self._file.read(text)
         return np.pad(found, ((0, self.length - len(found)), (0, 0)))
 
-    def _encode(self, words: str) -> np.ndarray:
-        ids, mask = self.tokenizer([words], self.length)
+    def _encode(self, text: str) -> Float32[np.ndarray, "T D"]:
+        ids, mask = self.tokenizer([text], self.length)
         features = np.array(self._ready()(self._params, ids, mask)[0])
-        if not self._family.reads_padding:
+        # EditAR attends to padding. Elsewhere the padding is zero, and not written to files.
+        if not family_of(self._config).reads_padding:
             features[~mask[0]] = 0
         return features
 
     def _ready(self) -> jax.stages.Compiled:
-        """The compiled program, its weights loaded."""
+        """Return the compiled program, once the weights are loaded."""
         if self._params is None:
             self._params = self._place(open_params(self._directory, ["t5"])[1]["t5"])
         if self._program is None:
-            blank = np.zeros((1, self.length), np.int32)
-            self._program = encode_text.lower(
-                *(self._params, blank, blank > 0), config=self._config.t5, dtype=self._dtype
-            ).compile()
+            ids = np.zeros((1, self.length), np.int32)
+            lowered = encode_text.lower(
+                self._params, ids, ids > 0, config=self._config.t5, dtype=self._dtype
+            )
+            self._program = lowered.compile()
         return self._program
 
     def _place(self, params: tree.Tree) -> tree.Tree:
-        params = {"t5": tree.cast(params, self._dtype)}
+        params = {"t5": tree.cast(params, self._dtype)}  # sharding rules read the whole path
         host = self._host and jax.sharding.SingleDeviceSharding(self._host)
         return rules.place(params, host or self._mesh, self._finish)["t5"]
 
 
-def require_words(instruction: str, name: str = "instruction") -> None:
-    """Raise ConfigError, which calls the text `name`, unless something can be seen in it."""
-    is_seen = isinstance(instruction, str) and any(
-        letter.isprintable() and not letter.isspace() for letter in instruction
-    )
-    require(is_seen, f"{name}={instruction!r}: expected some words")
+class ClassLabels:
+    """The numbers of classes, in place of `TextFeatures`, for models that draw classes."""
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        params: tree.Tree | None,
+        tokenizer: TextTokenizer | None,
+        *,
+        on_host: bool = False,
+        file: str | os.PathLike | None = None,
+        int8: bool = False,
+        **unused: Any,
+    ) -> None:
+        """Take the arguments of `TextFeatures`.
+
+        Raises:
+          ConfigError: an argument is about the text encoder, which such a model lacks.
+        """
+        given = {"text_on_host": on_host, "text_features": file is not None, "int8=t5": int8}
+        for name, is_given in given.items():
+            require(not is_given, f"{name}: a model that draws classes has no text encoder")
+        self._classes = config.editar.classes
+
+    def __call__(
+        self, texts: Sequence[str]
+    ) -> tuple[Int32[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return the classes that texts name, and a mask that is True."""
+        return np.array([int(text) for text in texts], np.int32), np.ones(len(texts), bool)
+
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Do nothing: there are no features to keep."""
+
+    def check(self, text: str, *, strict: bool) -> None:
+        """Raise ConfigError unless `text` is the number of a class."""
+        is_class = text.isascii() and text.isdigit() and int(text) < self._classes
+        last = self._classes - 1
+        require(is_class, f"prompt={text[:40]!r}: expected the number of a class, 0 to {last}")
+
+    def compile(self) -> None:
+        """Do nothing: there is no program."""
+
+    def zeros(self, rows: int) -> tuple[Int32[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """Return the first class and its mask, to compile with."""
+        return np.zeros(rows, np.int32), np.ones(rows, bool)
+
+
+def require_words(text: object, name: str) -> None:
+    """Raise ConfigError, which calls the text `name`, unless something in it can be seen."""
+    is_seen = isinstance(text, str) and any(c.isprintable() and not c.isspace() for c in text)
+    require(is_seen, f"{name}={text!r}: expected some words")
     try:
-        instruction.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ConfigError(f"{name}={instruction!r}: half a surrogate pair in it") from error
+        raise ConfigError(f"{name}={text!r}: half a surrogate pair in it") from error
 
 
 def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> str:
-    """What the text encoder reads: the instruction, or the prompt of a translation task.
+    """Return the text for the text encoder: the instruction, or the prompt of a task.
 
     Raises:
-      ConfigError: no such task, or the model has none.
+      ConfigError: there is no such task, or the model has no tasks.
     """
     if task is None:
         return instruction
@@ -189,7 +235,7 @@ def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> s
 
 
 def host_device() -> jax.Device:
-    """The host's CPU as a device.
+    """Return the host's CPU as a device.
 
     Raises:
       ConfigError: JAX_PLATFORMS hides it.

@@ -1,7 +1,7 @@
-"""A file of text features: what one run has computed, every later one reads.
+"""A file of text features: what one run has computed, every later run reads.
 
-A safetensors file with an array f32[n,D] for each instruction, without zeros at its end. Its header
-says which text encoder made them, so that the features of another one are refused.
+A safetensors file with an array [n,D] for each text, without the zeros at its end. The header says
+which text encoder computed them; the features of another encoder are refused.
 """
 
 import hashlib
@@ -11,30 +11,31 @@ from collections.abc import Mapping
 
 import numpy as np
 from etils import epath
+from jaxtyping import Float32
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
-from jaxedit.config import PretrainedConfig, require, to_dict
+from jaxedit.config import PretrainedConfig, family_of, require, sizes_of, to_dict
 from jaxedit.data.text_tokenizer import TextTokenizer
 
 ORIGIN = "text_encoder"  # key of the header
-PREFIX = "text/"  # of an instruction, as the name of its array
+PREFIX = "text/"  # before a text, in the name of its array
 
 
-class TextFile:
-    """Features by instruction, in a file that grows."""
+class TextFeaturesFile:
+    """Features by text, in a file that grows."""
 
     def __init__(self, path: str | os.PathLike, origin: dict[str, str]) -> None:
-        """Open a file, or the place for a new one.
+        """Open a file, or the place for a new file.
 
         Args:
-          path: of the file, local or gs://; need not exist.
+          path: local or gs://; need not exist.
           origin: of the features, see `origin_of`.
 
         Raises:
-          ConfigError: the features are those of another text encoder; says what differs.
+          ConfigError: the file's features have another origin; the message says what differs.
           ValueError: the file is damaged.
           OSError: the folder is missing.
         """
@@ -44,31 +45,31 @@ class TextFile:
             raise FileNotFoundError(f"{self._path}: there is no folder {folder}")
         self._stored = self._read()
 
-    def __contains__(self, words: str) -> bool:
-        """Whether the features of an instruction are there."""
-        return PREFIX + words in self._stored
+    def __contains__(self, text: str) -> bool:
+        """Tell whether the file has the features of a text."""
+        return PREFIX + text in self._stored
 
-    def read(self, words: str) -> np.ndarray:
-        """Features f32[n,D] of an instruction that is there; beyond n tokens they are zero."""
-        return self._stored[PREFIX + words][...]
+    def read(self, text: str) -> Float32[np.ndarray, "n D"]:
+        """Return the features of a text that is there; beyond n tokens they are zero."""
+        return self._stored[PREFIX + text][...]
 
-    def add(self, features: Mapping[str, np.ndarray]) -> None:
-        """Write the file anew with more in it; a reader finds the old file or the new one.
+    def add(self, features: Mapping[str, Float32[np.ndarray, "T D"]]) -> None:
+        """Write the file anew with more features; a reader finds the old file or the new file.
 
         Args:
-          features: by instruction, f32[T,D].
+          features: by text.
 
         Raises:
           OSError: the file cannot be written.
         """
-        new = {PREFIX + words: array[: _end(array)] for words, array in features.items()}
-        arrays = self._read() | new  # of another process too, if it has added some meanwhile
+        new = {PREFIX + text: array[: _length(array)] for text, array in features.items()}
+        arrays = self._read() | new  # also what another process has added meanwhile
         with atomic_write(self._path) as part:
             safetensors_file.write(part, arrays, metadata={ORIGIN: json.dumps(self._origin)})
         self._stored = self._read()
 
     def _read(self) -> dict[str, LazyTensor]:
-        """The arrays of the file, not read yet; none if there is no file."""
+        """Return the arrays of the file, not read yet; none if there is no file."""
         if not self._path.exists():
             return {}
         stored = safetensors_file.read_stored(self._path)
@@ -89,20 +90,20 @@ def origin_of(
     directory: Directory,
     tokenizer: TextTokenizer,
     *,
-    tokens: int,
     dtype: str,
+    int8: bool,
 ) -> dict[str, str]:
-    """What features depend on, without loading the text encoder.
+    """Return what features depend on, without loading the text encoder.
 
     Args:
       config: the model.
       directory: of its weights, of which the first row of each array is read.
       tokenizer: of the text encoder.
-      tokens: T.
       dtype: of the matrix products.
+      int8: whether the kernels are `Int8`.
 
     Returns:
-      Names and short values, ready for a header.
+      Names and short values, for a header.
     """
     weights = hashlib.sha256(json.dumps(to_dict(config.t5)).encode())
     for name, array in sorted(shards.read(epath.Path(directory)).items()):
@@ -110,14 +111,17 @@ def origin_of(
             row = array[(0,) * (len(array.shape) - 1)]
             weights.update(f"{name} {array.shape} {array.dtype}".encode() + row.tobytes())
     words = hashlib.sha256(b"".join(file.read_bytes() for file in tokenizer.files))
+    family = family_of(config)
     return {
         "weights": weights.hexdigest()[:16],
         "tokenizer": words.hexdigest()[:16],
-        "tokens": str(tokens),
+        "tokens": str(sizes_of(config).text_tokens),
         "dtype": dtype,
+        "kernels": "int8" if int8 else dtype,
+        **({"cleaning": family.name} if family.cleaning else {}),
     }
 
 
-def _end(features: np.ndarray) -> int:
-    """How many rows of f32[T,D] there are up to the last that is not zero."""
+def _length(features: Float32[np.ndarray, "T D"]) -> int:
+    """Return the number of rows up to the last row that is not zero."""
     return int(np.flatnonzero(features.any(axis=1)).max(initial=-1)) + 1

@@ -13,97 +13,77 @@ Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does no
 """
 
 import argparse
+import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxedit import console
-from jaxedit.config import methods_of, require, require_int8, require_seed
-from jaxedit.console import DONE, exit_code, words
-from jaxedit.editor import dry_run, preparation, replay
+from jaxedit.config import require
+from jaxedit.console import exit_code, words
+from jaxedit.editor import command_run, list_file
 from jaxedit.editor.arguments import MODEL, add_shared, new_parser
-from jaxedit.editor.batch_generate import generate_list
-from jaxedit.progress import follow, progress_bar
+from jaxedit.editor.command import Command
+from jaxedit.editor.list_file import Row
+
+if TYPE_CHECKING:
+    from jaxedit.editor.generator import GenerateResult
 
 EXAMPLES = "infinity-2b, llamagen-t2i-xl-512, llamagen-c2i-b-256"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
-    return exit_code(lambda: _run(make_parser().parse_args(argv)))
+    """Run the command; return the exit code."""
+    return exit_code(lambda: command_run.run(GenerateCommand(make_parser().parse_args(argv))))
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
+    """Return the parser of all arguments."""
     parser = new_parser("python -m jaxedit.generate", "[prompt]", __doc__)
     add = parser.add_argument
-    add("prompt", nargs="?", type=words, help="what to draw, in words, or the number of a class")
+    add("prompt", nargs="?", type=words, help="the picture, in words, or the number of a class")
     add("--model", help=f"{MODEL}, such as {EXAMPLES}")
-    methods = methods_of("draw")
-    add_shared(
-        parser, verb="draw", done="generated", folder="generated", words="prompt", methods=methods
-    )
+    add_shared(parser, GenerateCommand)
     return parser
 
 
-def _run(args: argparse.Namespace) -> int:
-    require_int8(args.int8 or ())
-    require(not (args.batch and args.from_png), "--batch and --from_png: expected one of them")
-    if args.dry_run:
-        dry_run.check(args)
-    if args.from_png:
-        return replay_picture(args)
-    require(args.model is not None, f"--model is missing: expected one that draws ({EXAMPLES})")
-    is_complete = args.prompt is not None or args.batch or args.dry_run
-    require(bool(is_complete), "expected a prompt (--help lists all options)")
-    require(
-        args.prompt is None or not args.batch,
-        f"--batch: expected no prompt beside it, found {args.prompt!r}",
-    )
-    config, options = preparation.checked(args.model, args, "draw")
-    if args.dry_run:
-        return dry_run.show(args, args.model, config, options)
-    if args.batch:
-        return generate_list(args, args.model, options)
-    return draw_picture(args, options)
+class GenerateCommand(Command):
+    """Draws pictures from prompts."""
 
+    purpose, model_class = "draw", "jaxedit.editor.generator:Generator"
+    done, folder, keys = "generated", "generated", list_file.DRAW
+    recorded = single = ("prompt",)
 
-def draw_picture(args: argparse.Namespace, options: dict[str, Any]) -> int:
-    """One prompt, one picture."""
-    from jaxedit.editor import provenance
+    @property
+    def name(self) -> str:
+        """Return the given name; there is no default."""
+        name = self.args.model
+        require(name is not None, f"--model is missing: expected one that draws ({EXAMPLES})")
+        return name
 
-    seed = args.seed or 0
-    require_seed(seed)
-    output = provenance.require_writable(args.output or "generated.png")
-    generator = preparation.load_generator(args.model, **preparation.placement(args))
-    generator.check_prompt(args.prompt, strict=args.strict)
-    preparation.compile(generator, options)
-    with progress_bar("steps") as bar:
-        result = generator.generate(
-            args.prompt,
-            seed=seed,
-            strict=args.strict,
-            progress=follow(bar),
-            **options,
-        )
-    result.save(output)
-    print(f"{output}: generated in {result.diagnostics['seconds']:.2f} s")
-    return DONE
+    def row(self) -> Row:
+        """See `Command`."""
+        from jaxedit.editor import provenance
 
+        args = self.args
+        require(args.prompt is not None, "expected a prompt (--help lists all options)")
+        output = args.output or "generated.png"
+        provenance.require_writable(output)
+        return Row(text=args.prompt, seed=args.seed or 0, output=output)
 
-def replay_picture(args: argparse.Namespace) -> int:
-    """A generated picture again, from the settings in it."""
-    from jaxedit.editor import provenance
-    from jaxedit.editor.generator import Generator
+    def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
+        """See `Command`."""
+        super().recall(settings, earlier)
+        self.args.prompt = settings["prompt"]
 
-    earlier, settings, output = replay.read(args, ("prompt",), provenance.DRAWN)
-    generator, options = replay.load(Generator, args, settings)
-    result = generator.generate(settings["prompt"], seed=settings["seed"], **options)
-    again = result.save(output)
-    return replay.compare(result.image, output, earlier, settings, again)
+    def make(
+        self, model: Any, inputs: Sequence[Any], rows: Sequence[Row], **options: Any
+    ) -> "list[GenerateResult]":
+        """See `Command`."""
+        return model.generate_batch(inputs, seeds=[row.seed for row in rows], **options)
 
 
 def run() -> None:
-    """Entry point of `jaxedit-generate`."""
+    """Run the command `jaxedit-generate`."""
     console.run(main)
 
 

@@ -108,7 +108,7 @@ def test_a_base_model_draws_a_picture(kind, options, prompt, request, tmp_path, 
     assert code == 0 and f"model-check-drawn.png: drawn from {prompt!r} in" in out
     assert out.splitlines()[-1] == f"{model}: sound"
     assert photo.read(tmp_path / "model-check-drawn.png").width in (16, 32)
-    settings = provenance.read_settings(tmp_path / "model-check-drawn.png", provenance.DRAWN)
+    settings = provenance.read_settings(tmp_path / "model-check-drawn.png", "draw")
     assert settings["prompt"] == prompt and settings["seed"] == 0
 
 

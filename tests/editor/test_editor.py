@@ -170,7 +170,7 @@ def test_lengths_must_agree(editor):
         editor.edit_batch([picture()], ["a", "b"])
     with pytest.raises(ConfigError, match="0 images"):
         editor.edit_batch([], [])
-    with pytest.raises(ConfigError, match="2 seeds for 1 images"):
+    with pytest.raises(ConfigError, match="2 seeds for 1 pictures"):
         editor.edit_batch([picture()], ["a"], seeds=[1, 2])
 
 

@@ -49,7 +49,7 @@ def test_a_picture_says_how_it_was_made_and_is_saved_so(generator, tmp_path):
     assert (settings["prompt"], settings["seed"], settings["guidance"]) == (str(prompt), 7, 2.0)
     assert "instruction" not in settings and result.diagnostics["seconds"] > 0
     written = result.save(tmp_path / "a.png")
-    assert written == provenance.read_settings(tmp_path / "a.png", provenance.DRAWN)
+    assert written == provenance.read_settings(tmp_path / "a.png", "draw")
     assert written["weights_sha256"] == generator.fingerprint
     assert Image.open(tmp_path / "a.png").tobytes() == result.image.tobytes()
     with pytest.raises(ValueError, match="expected a name ending in .png"):
@@ -111,7 +111,7 @@ def test_classes_are_numbers(classes):
     ("arguments", "options", "message"),
     [
         (([],), {}, "no prompts: expected at least one"),
-        (([WORDS],), {"seeds": [1, 2]}, "2 seeds for 1 images"),
+        (([WORDS],), {"seeds": [1, 2]}, "2 seeds for 1 pictures"),
         (([" "],), {}, "prompt=' ': expected some words"),
         (([None],), {}, "prompt=None: expected some words"),
         (([WORDS],), {"seed": -1}, "seed=-1: expected 0 to"),

@@ -7,7 +7,10 @@ from PIL import Image
 
 from jaxedit.editor import provenance
 
-SETTINGS = dict.fromkeys(provenance.EDITED, 1) | {"instruction": "größer ☃", "guidance": [1.5, 2]}
+SETTINGS = dict.fromkeys(provenance.NEEDED["edit"], 1) | {
+    "instruction": "größer ☃",
+    "guidance": [1.5, 2],
+}
 
 
 def test_settings_return_from_the_file(tmp_path):

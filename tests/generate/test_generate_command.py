@@ -32,7 +32,7 @@ def run(here, tiny_infinity, capsys):
 
 
 def settings_in(path):
-    return provenance.read_settings(path, provenance.DRAWN)
+    return provenance.read_settings(path, "draw")
 
 
 def test_a_picture_is_written_and_replayed(run, here):

@@ -1,7 +1,7 @@
-import json
+"""One picture by `python -m jaxedit`: edited, made again, or only planned."""
+
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -10,40 +10,9 @@ from PIL import Image
 from jaxedit import __main__ as command
 from jaxedit.config.methods import PART_OF
 from jaxedit.data.pictures import photo
-from jaxedit.editor import arguments, provenance
+from jaxedit.editor import provenance
 
 WORDS = "make the ball blue"
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty working directory with one photo in it."""
-    monkeypatch.chdir(tmp_path)
-    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save("photo.png")
-    return tmp_path
-
-
-@pytest.fixture
-def run(here, tiny_model, capsys):
-    """Run the command; returns (exit code, stdout, stderr)."""
-
-    def call(*arguments):
-        model = [] if "--from_png" in arguments else ["--model", str(tiny_model)]
-        return command.main([*arguments, *model]), *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def run_editar(here, tiny_editar, capsys):
-    """The same with an EditAR model."""
-
-    def call(*arguments):
-        model = [] if "--from_png" in arguments else ["--model", str(tiny_editar)]
-        return command.main([*arguments, *model]), *capsys.readouterr()
-
-    return call
 
 
 def test_an_edit_is_written_and_replayed(run, here):
@@ -79,80 +48,6 @@ def test_a_replay_that_differs_says_so(run):
     provenance.save_png("edited.png", Image.new("RGB", (40, 24)), settings)
     code, _, err = run("--from_png", "edited.png")
     assert code == 1 and "edited-again.png: differs from edited.png" in err
-
-
-def test_a_list_finishes_its_good_rows(run, here):
-    rows = [
-        {"image": "photo.png", "instruction": WORDS, "seed": 3},
-        {"image": "absent.png", "instruction": WORDS},
-        {"image": "photo.png", "instruction": "remove the star", "output": "sub/star.png"},
-        {"image": "photo.png"},
-        {"image": "photo.png", "instruction": " "},
-    ]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    code, out, err = run("--batch", "list.jsonl", "--output", "out", "--guidance", "1.5")
-    assert code == 2 and "out: 2 of 5 edited" in out
-    assert len(err.splitlines()) == 3 and "list.jsonl:2: absent.png: No such file" in err
-    entries = [json.loads(line) for line in (here / "out/manifest.jsonl").read_text().splitlines()]
-    assert [e["status"] for e in entries] == ["ok", "failed", "ok", "failed", "failed"]
-    assert entries[0]["seed"] == 3 and entries[2]["seed"] == 2
-    assert entries[2]["output"] == "sub/star.png" and (here / "out/sub/star.png").is_file()
-    run("photo.png", WORDS, "--seed", "3", "--guidance", "1.5")
-    assert (here / "edited.png").read_bytes() == (here / "out/0000-photo.png").read_bytes()
-    assert run("--from_png", "out/sub/star.png")[0] == 0
-
-
-def outputs_in(manifest):
-    """The output of each whole line, None of a row that failed."""
-    lines = manifest.read_text().splitlines()
-    return [json.loads(line).get("output") for line in lines if line.endswith("}")]
-
-
-def test_a_list_goes_on_where_it_was_stopped(run, here):
-    rows = [{"image": "photo.png", "instruction": WORDS, "output": f"{i}.png"} for i in range(3)]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    batch, manifest = ("--batch", "list.jsonl", "--output", "out"), here / "out/manifest.jsonl"
-    assert run(*batch)[0] == 0
-    first = [(here / f"out/{i}.png").read_bytes() for i in range(3)]
-    code, out, _ = run(*batch)
-    assert code == 0 and "3 of 3 rows were done before" in out and "loaded" not in out
-
-    (here / "out/1.png").unlink()  # a picture is lost, and the end of the manifest too
-    manifest.write_text(manifest.read_text()[:-40])
-    code, out, _ = run(*batch)
-    assert code == 0 and "1 of 3 rows were done before" in out and "2 of 2 edited" in out
-    assert [(here / f"out/{i}.png").read_bytes() for i in range(3)] == first
-    assert outputs_in(manifest)[-2:] == ["1.png", "2.png"]
-
-    assert "3 of 3 edited" in run(*batch, "--guidance=2")[1]  # another request
-    assert (here / "out/0.png").read_bytes() != first[0]
-    assert "3 of 3 edited" in run(*batch, "--overwrite")[1]
-    assert outputs_in(manifest) == ["0.png", "1.png", "2.png"]
-    Image.new("RGB", (40, 24)).save("photo.png")  # another picture of the same name
-    assert "3 of 3 edited" in run(*batch)[1]
-
-
-def test_failed_rows_are_tried_again(run, here):
-    rows = [{"image": name, "instruction": WORDS} for name in ("photo.png", "late.png")]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert run("--batch", "list.jsonl")[0] == 2
-    (here / "late.png").write_bytes((here / "photo.png").read_bytes())
-    code, out, _ = run("--batch", "list.jsonl")
-    assert code == 0 and "1 of 2 rows were done before" in out and "1 of 1 edited" in out
-
-
-def test_a_killed_list_keeps_its_rows(here, tiny_model):
-    rows = [{"image": "photo.png", "instruction": WORDS, "output": f"{i}.png"} for i in range(999)]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    command_line = [sys.executable, "-m", "jaxedit", "--batch=list.jsonl", "--output=out"]
-    process = subprocess.Popen([*command_line, f"--model={tiny_model}"], stdout=subprocess.DEVNULL)
-    manifest = here / "out/manifest.jsonl"
-    while process.poll() is None and not (manifest.exists() and len(outputs_in(manifest)) > 3):
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -9
-    noted, there = set(outputs_in(manifest)), {path.name for path in here.glob("out/*.png")}
-    assert noted <= there and len(there) <= len(noted) + 1 < 999
 
 
 @pytest.mark.parametrize("spelling", ["photo.png", "./photo.png", "link.png"])
@@ -221,17 +116,6 @@ def test_how_a_picture_became_a_square_is_recorded_and_replayed(run_editar):
     assert code == 2 and "invalid choice: 'cover'" in err and "pad" in err
 
 
-def test_lists_keep_the_size_of_their_pictures_if_asked(run_editar, here):
-    Image.new("RGB", (10, 30), "blue").save(here / "tall.png")
-    rows = [{"image": name, "instruction": WORDS} for name in ("photo.png", "tall.png")]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    for given, sizes in (((), [(16, 16)] * 2), (("--keep_size",), [(40, 24), (10, 30)])):
-        output = f"out{len(given)}"
-        assert run_editar("--batch", "list.jsonl", "--output", output, *given)[0] == 0
-        names = ("0000-photo.png", "0001-tall.png")
-        assert [photo.read(f"{output}/{name}").size for name in names] == sizes
-
-
 def test_a_deep_depth_map_is_edited_and_replayed(run_editar):
     Image.fromarray(np.linspace(0.5, 80, 24 * 40, dtype=np.float32).reshape(24, 40)).save("d.tif")
     assert run_editar("d.tif", "a ball", "--task", "depth")[0] == 0
@@ -262,7 +146,7 @@ def test_a_task_is_recorded_and_replayed(run_editar):
         (["photo.png", WORDS, "--method", "editar+erec", "--tau_low", "nan"], "tau_low=nan"),
         (["photo.png", WORDS, "--method", "varedit"], "expected one of editar, editar+erec for"),
         (["photo.png", WORDS, "--diagnostics", "a.png"], "expected --method=editar+erec"),
-        (["--batch", "photo.png", "--task", "canny"], "--task: expected one photo, not a list"),
+        (["--batch", "photo.png", "--task", "canny"], "--batch: expected no task beside it"),
     ],
 )
 def test_bad_input_of_editar(run_editar, arguments, message):
@@ -358,7 +242,7 @@ def test_text_features_are_written_and_recorded_settings_replayed(run, here):
 
 
 def test_every_setting_has_an_option():
-    parser = arguments.make_parser("")
+    parser = command.make_parser()
     assert {action.dest for action in parser._actions} >= set(PART_OF)
 
 

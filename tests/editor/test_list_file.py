@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from jaxedit.editor import edit_list
+from jaxedit.editor import list_file
 
 
 def write(tmp_path, *rows):
@@ -15,7 +15,7 @@ def write(tmp_path, *rows):
 def test_rows_get_seeds_names_and_the_lists_folder(tmp_path):
     row = {"image": "a/b.jpg", "instruction": "make it blue"}
     path = write(tmp_path, row, "", row | {"seed": 99, "output": "sub/c.png"}, row)
-    first, second, third = edit_list.read(path, 5)
+    first, second, third = list_file.read(path, 5)
     assert first.image == str(tmp_path / "a/b.jpg") and first.output == "0000-b.png"
     assert (first.place, third.place) == ("list.jsonl:1", "list.jsonl:4")
     assert [first.seed, second.seed, third.seed] == [5, 99, 7] and second.output == "sub/c.png"
@@ -37,23 +37,23 @@ def test_rows_get_seeds_names_and_the_lists_folder(tmp_path):
 )
 def test_a_bad_row_says_why_and_leaves_the_others(tmp_path, row, error):
     good = {"image": "a.png", "instruction": "x"}
-    rows = edit_list.read(write(tmp_path, good, row, good), 0)
+    rows = list_file.read(write(tmp_path, good, row, good), 0)
     assert error in rows[1].error and not rows[0].error and not rows[2].error
 
 
 def test_two_rows_may_not_share_an_output(tmp_path):
     row = {"image": "a.png", "instruction": "x", "output": "b.png"}
-    assert "an earlier row" in edit_list.read(write(tmp_path, row, row), 0)[1].error
+    assert "an earlier row" in list_file.read(write(tmp_path, row, row), 0)[1].error
 
 
 def test_lists_that_cannot_be_read(tmp_path):
     with pytest.raises(OSError, match="No such file"):
-        edit_list.read(tmp_path / "absent.jsonl", 0)
+        list_file.read(tmp_path / "absent.jsonl", 0)
     with pytest.raises(ValueError, match="found none"):
-        edit_list.read(write(tmp_path, ""), 0)
+        list_file.read(write(tmp_path, ""), 0)
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="expected lines of JSON"):
-        edit_list.read(tmp_path / "binary.jsonl", 0)
+        list_file.read(tmp_path / "binary.jsonl", 0)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_lists_that_cannot_be_read(tmp_path):
 def test_two_spellings_of_an_output_are_one(tmp_path, one, other):
     row = {"image": "a.png", "instruction": "x"}
     path = write(tmp_path, row | {"output": one}, row | {"output": other})
-    assert "an earlier row has it too (list.jsonl:1)" in edit_list.read(path, 0)[1].error
+    assert "an earlier row has it too (list.jsonl:1)" in list_file.read(path, 0)[1].error
 
 
 @pytest.mark.parametrize("ignores_case", [True, False])
@@ -70,12 +70,12 @@ def test_case_counts_where_the_file_system_says_so(tmp_path, monkeypatch, ignore
     row = {"image": "a.png", "instruction": "x"}
     path = write(tmp_path, row | {"output": "b.png"}, row | {"output": "B.png"})
     monkeypatch.setattr(os.path, "exists", lambda path: ignores_case)
-    assert bool(edit_list.read(path, 0, tmp_path)[1].error) == ignores_case
+    assert bool(list_file.read(path, 0, tmp_path)[1].error) == ignores_case
 
 
 def test_no_output_replaces_a_picture_of_the_list(tmp_path):
     row = {"image": "a.png", "instruction": "x"}
     path = write(tmp_path, row | {"output": "c.png"}, {**row, "image": "./c.png"})
-    first, second = edit_list.read(path, 0)
+    first, second = list_file.read(path, 0)
     assert "would replace the picture of list.jsonl:2" in first.error and not second.error
-    assert not edit_list.read(path, 0, tmp_path / "elsewhere")[0].error
+    assert not list_file.read(path, 0, tmp_path / "elsewhere")[0].error

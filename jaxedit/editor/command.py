@@ -1,0 +1,161 @@
+"""The base of the commands that make pictures: their arguments, and the model that they ask for.
+
+Nothing heavy is imported before a command has checked its arguments.
+"""
+
+import abc
+import argparse
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from jaxedit.config import OFFICIAL, PretrainedConfig, official, require_purpose, settings_of
+from jaxedit.config.family import load
+from jaxedit.config.methods import PART_OF
+from jaxedit.editor.list_file import Row
+
+if TYPE_CHECKING:
+    from jaxedit.editor.loaded_model import LoadedModel
+
+
+class Command(abc.ABC):
+    """A command with its arguments; subclasses know what a picture is made from.
+
+    Attributes:
+      purpose: of the models that the command runs; also the verb of its help.
+      model_class: `Editor` or `Generator`, as "module:class".
+      done: what happened to a picture, in messages and as the picture's name: edited.
+      folder: where the pictures of a list are written by default.
+      keys: the keys that each row of a list must have, with their types; the text's key is last.
+      recorded: arguments of this command that a picture records, besides those of all commands.
+      single: arguments that `--batch` excludes.
+    """
+
+    purpose: ClassVar[Literal["edit", "draw"]]
+    model_class: ClassVar[str]
+    done: ClassVar[str]
+    folder: ClassVar[str]
+    keys: ClassVar[Mapping[str, Any]]
+    recorded: ClassVar[tuple[str, ...]]
+    single: ClassVar[tuple[str, ...]]
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Take the parsed arguments."""
+        self.args = args
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Return the model's name."""
+
+    @abc.abstractmethod
+    def row(self) -> Row:
+        """Return the picture to make without `--batch`, its arguments checked."""
+
+    @abc.abstractmethod
+    def make(
+        self, model: Any, inputs: Sequence[Any], rows: Sequence[Row], **options: Any
+    ) -> Sequence[Any]:
+        """Return the `EditResult` or `GenerateResult` of rows that are made together."""
+
+    def read(self, row: Row) -> Any:
+        """Return the input of a row that `make` takes.
+
+        Raises:
+          ValueError, OSError: the input cannot be read.
+        """
+        return row.text
+
+    def input_options(self) -> dict[str, Any]:
+        """Return how pictures and texts are read: keyword arguments of `make`."""
+        return {"strict": self.args.strict}
+
+    def digests(self, row: Row) -> dict[str, str]:
+        """Return the SHA-256 of each file that a row is made from, by the name of its setting."""
+        return {}
+
+    def settings(self, model: "LoadedModel", row: Row, result: Any) -> dict[str, Any]:
+        """Return all that makes a picture again."""
+        return result.settings | self.digests(row) | {"weights_sha256": model.fingerprint}
+
+    def write(self, row: Row, source: Any, result: Any, settings: dict[str, Any]) -> None:
+        """Write the picture of a row, made without `--batch`, and print where."""
+        from jaxedit.editor import provenance
+
+        provenance.save_png(row.output, result.image, settings)
+        print(f"{row.output}: {self.done} in {result.diagnostics['seconds']:.2f} s")
+
+    def describe(self, row: Row) -> dict[str, str]:
+        """Return the input of a row, as it stands in the list and in the manifest."""
+        return {key: row.image if key == "image" else row.text for key in self.keys}
+
+    def placement(self) -> dict[str, Any]:
+        """Return how the weights are kept: keyword arguments of `from_pretrained`."""
+        return {
+            "dtype": self.args.dtype,
+            "t5_dtype": self.args.t5_dtype,
+            "int8": self.args.int8 or (),
+            "text_on_host": self.args.text_on_host,
+            "text_features": self.args.text_features,
+        }
+
+    def sampling(self) -> tuple[PretrainedConfig, dict[str, Any]]:
+        """Return the model's settings, and the given method and options, checked.
+
+        Raises:
+          ConfigError: they do not fit each other.
+          OSError: there is no such model.
+        """
+        from jaxedit.checkpoints.pretrained import read_config
+        from jaxedit.convert.ensure_converted import ensure_converted
+
+        if self.args.dry_run and self.name in OFFICIAL:  # needs no weights
+            config = official(self.name).config
+        else:
+            config = read_config(ensure_converted(self.name))
+        require_purpose(config, self.purpose)
+        given = {name: getattr(self.args, name, None) for name in PART_OF}
+        options = {name: value for name, value in given.items() if value is not None}
+        settings_of(config, getattr(self.args, "method", None), options)
+        if "method" in self.args:
+            options["method"] = self.args.method
+        return config, options
+
+    def load(self, *, rows_per_device: int, every_device: bool = False) -> "LoadedModel":
+        """Load the model on one device or on all, and print how long it took."""
+        import jax
+
+        from jaxedit.config import MeshConfig
+        from jaxedit.sharding.mesh import make_mesh
+
+        several = every_device and jax.local_device_count() > 1
+        mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
+        start = time.perf_counter()
+        model = load(self.model_class).from_pretrained(
+            self.name, mesh=mesh, rows_per_device=rows_per_device, **self.placement()
+        )
+        seconds, device = time.perf_counter() - start, jax.devices()[0].device_kind
+        print(f"{model.name}: loaded in {seconds:.1f} s on {device}", flush=True)
+        return model
+
+    def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
+        """Replace the arguments by the settings of an earlier picture."""
+        args = self.args
+        args.model = args.model or settings["model"]
+        args.dtype = settings["dtype"]
+        args.t5_dtype = settings.get("t5_dtype", args.dtype)  # older pictures record only one dtype
+        args.text_on_host = settings.get("text_on_host", args.text_on_host)
+        args.int8 = settings.get("int8")
+        for name in ("rows_per_device", "seed", "method"):
+            setattr(args, name, settings[name])
+        for name in PART_OF:
+            setattr(args, name, settings.get(name))
+
+
+def compile_programs(model: "LoadedModel", options: dict[str, Any]) -> None:
+    """Compile, so that a picture's own time can be measured, and print how long it took."""
+    seconds = model.compile(**options)
+    from jaxedit import compile_cache
+
+    print(f"compiled in {seconds:.1f} s ({compile_cache.where()})", flush=True)

@@ -1,0 +1,143 @@
+"""The file of a list: JSON lines with a photo and an instruction each, or a prompt."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import tempfile
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxedit.config import ConfigError, require, require_seed
+from jaxedit.data import json_lines
+
+EDIT = {"image": str, "instruction": str}  # keys of a row that is edited; the text is last
+DRAW = {"prompt": (str, int)}  # of a row that is drawn; a number is a class
+OPTIONAL = {"seed": int, "output": str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A picture to make: a line of a list, or the arguments of a command.
+
+    Attributes:
+      place: "list.jsonl:3", for messages.
+      image: path of the source picture; empty if there is none.
+      text: the instruction or the prompt.
+      seed: of the picture.
+      output: path; of a row of a list, below the output folder.
+      error: why the row cannot be done, or empty; the other fields may then be empty too.
+    """
+
+    place: str = ""
+    image: str = ""
+    text: str = ""
+    seed: int = 0
+    output: str = ""
+    error: str = ""
+
+
+def read(
+    path: pathlib.Path,
+    seed: int,
+    folder: pathlib.Path | None = None,
+    *,
+    keys: Mapping[str, Any] = EDIT,
+) -> list[Row]:
+    """Read all rows of a list; a bad row has an `error`.
+
+    Two rows may not write the same file, under any spelling, and no row a picture of the list.
+
+    Args:
+      path: the list, whose folder relative image paths start from.
+      seed: row i has the seed `seed + i`, unless the list gives it a seed.
+      folder: where outputs will be; None: the list's folder.
+      keys: `EDIT` or `DRAW`; a row may also have the keys of `OPTIONAL`.
+
+    Raises:
+      OSError: the list cannot be read.
+      ValueError: no line of the list is a JSON object.
+    """
+    rows, lines = [], json_lines.read(path)
+    json_lines.require_some(path, lines)
+    for index, line in enumerate(lines):
+        place = f"{path.name}:{line.number}"
+        try:
+            require(not line.error, line.error)
+            _check_keys(line.values, keys)
+            rows.append(_row(line.values, keys, place, path.parent, seed, index))
+        except ConfigError as error:
+            rows.append(Row(place, error=str(error)))
+    return _without_clashes(rows, folder or path.parent)
+
+
+def _check_keys(values: dict[str, Any], keys: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a key is unknown or missing, or has a value of another type."""
+    types = {**keys, **OPTIONAL}
+    unknown = sorted(values.keys() - types.keys())
+    require(not unknown, f"unknown keys {unknown}: expected {', '.join(types)}")
+    missing = [key for key in keys if key not in values]
+    require(not missing, f"missing keys {missing}: expected {', '.join(keys)}")
+    for key, value in values.items():
+        expected = types[key]
+        name = "str or int" if isinstance(expected, tuple) else expected.__name__
+        require(isinstance(value, expected), f"{key}={value!r}: expected {name}")
+
+
+def _row(
+    values: dict[str, Any],
+    keys: Mapping[str, Any],
+    place: str,
+    folder: pathlib.Path,
+    seed: int,
+    index: int,
+) -> Row:
+    """Return row `index` of the list in a folder."""
+    seed = values.get("seed", seed + index)
+    require_seed(seed)
+    image, text = values.get("image"), values[list(keys)[-1]]
+    stem = f"-{pathlib.PurePath(image).stem}" if image is not None else ""
+    output = values.get("output", f"{index:04d}{stem}.png")
+    path = pathlib.PurePath(output)
+    require(
+        not path.is_absolute() and ".." not in path.parts and output.lower().endswith(".png"),
+        f"output={output!r}: expected a .png name below the output folder",
+    )
+    image = "" if image is None else str(folder / image)
+    return Row(place, image, str(text), seed, output)
+
+
+def _without_clashes(rows: list[Row], folder: pathlib.Path) -> list[Row]:
+    """Return the rows, with an error if the output is also another row's, or a source picture."""
+    key = _key_of_paths(folder)
+    sources = {key(pathlib.Path(row.image)): row.place for row in rows if row.image}
+    taken: dict[str, str] = {}
+    checked = []
+    for row in rows:
+        path, error = key(folder / row.output), row.error
+        if not error and path in taken:
+            error = f"output={row.output!r}: an earlier row has it too ({taken[path]})"
+        elif not error and path in sources:
+            error = f"output={row.output!r}: would replace the picture of {sources[path]}"
+        if not error:
+            taken[path] = row.place
+        checked.append(Row(row.place, error=error) if error else row)
+    return checked
+
+
+def _key_of_paths(folder: pathlib.Path) -> Callable[[pathlib.Path], str]:
+    """Return a function that gives all spellings of a path in a folder the same key.
+
+    Whether upper and lower case are equal depends on the folder's file system.
+    """
+    there = next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), folder)
+    ignores_case = False
+    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=there, prefix="Aa") as file:
+        ignores_case = os.path.exists(os.path.join(there, os.path.basename(file.name).swapcase()))
+
+    def key(path: pathlib.Path) -> str:
+        name = unicodedata.normalize("NFC", os.path.realpath(path))
+        return name.casefold() if ignores_case else name
+
+    return key
