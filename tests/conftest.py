@@ -17,7 +17,8 @@ from jaxtyping import install_import_hook
 from safetensors.numpy import load_file
 
 # Arguments, results and fields of these packages are checked against their annotations, shapes
-# included. An int may stand for a float, as for every type checker.
+# included. An int may stand for a float, as for every type checker. `Editor` and `Generator` check
+# what users give them and say so in their own words, so they are not hooked.
 install_import_hook(
     (
         "jaxedit.ops",
@@ -25,10 +26,21 @@ install_import_hook(
         "jaxedit.data",
         "jaxedit.datasets",
         "jaxedit.erec",
+        "jaxedit.editor.pipeline",
+        "jaxedit.editor.pipeline_editar",
+        "jaxedit.editor.pipeline_varedit",
+        "jaxedit.editor.text_features",
+        "jaxedit.editor.text_features_file",
+        "jaxedit.editor.edit_memory",
+        "jaxedit.editor.memory_phases",
+        "jaxedit.editor.list_file",
+        "jaxedit.editor.provenance",
         "jaxedit.rng",
         "jaxedit.tree",
         "jaxedit.console",
         "jaxedit.compile_cache",
+        "jaxedit.progress",
+        "jaxedit.atomic_write",
     ),
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
