@@ -81,19 +81,13 @@ class _Collate:
             lengths = [len(self._tokenizer.encode(rows[i].instruction)) for i in full]
             self._cut += sum(length > self._length for length in lengths)
             self._seen += len(rows)
-            self._say()
+            self._has_said = self._cut > 0 and self._seen >= _COUNTED
+            if self._has_said:
+                log.warning(
+                    f"{self._cut} of the first {self._seen} instructions have more than "
+                    f"data.text_tokens={self._length} tokens and are truncated"
+                )
         return batch
-
-    def _say(self) -> None:
-        if self._cut and self._seen >= _COUNTED:
-            self._has_said = True
-            log.warning(
-                "%d of the first %d instructions have more than data.text_tokens=%d tokens and are "
-                "truncated",
-                self._cut,
-                self._seen,
-                self._length,
-            )
 
 
 def _described(config: DataConfig, parts: Sequence[RowSource]) -> dict[str, str]:

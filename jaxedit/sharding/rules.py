@@ -66,6 +66,7 @@ PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
 )
 
 log = logging.getLogger(__name__)
+_warn_once = functools.cache(log.warning)
 
 
 def axes_of(path: str) -> AxisNames:
@@ -332,8 +333,3 @@ def to_host(x: Shaped[Array, "*n"]) -> Shaped[np.ndarray, "*n"]:
 
 def _path(keys: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    log.warning(message)

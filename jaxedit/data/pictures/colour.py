@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageCms, features
 
 log = logging.getLogger(__name__)
+_warn_once = functools.cache(log.warning)
 
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space -> Pillow's mode
 _SAME = 2  # levels by which another profile of sRGB may differ
@@ -37,7 +38,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile to sRGB, or None if the colours need no transform."""
     if not features.check("littlecms2"):
-        _say_missing()
+        _warn_once("colour profiles of pictures are ignored: this Pillow lacks LittleCMS")
         return None
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -58,8 +59,3 @@ def _sample(mode: str) -> Image.Image:
         return Image.new(mode, (1, 1), (200, 100, 50, 25))
     channels = np.stack(np.meshgrid(*[_STEPS] * len(mode), indexing="ij"), axis=-1)
     return Image.fromarray(channels.reshape(1, -1, 3) if mode == "RGB" else channels.reshape(1, -1))
-
-
-@functools.cache
-def _say_missing() -> None:
-    log.warning("colour profiles of pictures are ignored: this Pillow is built without LittleCMS")

@@ -13,6 +13,7 @@ from jaxedit.data.pictures import colour, picture_file
 from jaxedit.data.pictures.picture_formats import STRETCH
 
 log = logging.getLogger(__name__)
+_warn_once = functools.cache(log.warning)
 
 _STRIP = 64  # rows processed at a time, to bound memory
 
@@ -124,18 +125,13 @@ def _stretched(values: Real[np.ndarray, "H W"], name: str) -> UInt8[np.ndarray, 
     known = values[np.isfinite(values)]
     if not known.size:
         raise ValueError(f"{name}: a depth map without a finite value")
-    _say_stretched()
-    low, high = known.min(), known.max()
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    return np.rint((values - low) / (high - low or 1) * 255).astype(np.uint8)
-
-
-@functools.cache
-def _say_stretched() -> None:
-    log.warning(
+    _warn_once(
         "depth maps of more than 8 bits: the least value becomes black, the greatest white; EditAR "
         "was trained on maps in which near is bright"
     )
+    low, high = known.min(), known.max()
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    return np.rint((values - low) / (high - low or 1) * 255).astype(np.uint8)
 
 
 def _over_white(image: Image.Image, alpha: Image.Image) -> Image.Image:

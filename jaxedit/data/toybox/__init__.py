@@ -5,15 +5,3 @@ from jaxedit.data.toybox.edits import EDIT_TYPES
 from jaxedit.data.toybox.language import VOCABULARY
 from jaxedit.data.toybox.scene import LEVELS
 from jaxedit.data.toybox.toy_pairs import SPLITS, TASKS, ToyPair, make
-
-__all__ = [
-    "EDIT_TYPES",
-    "LEVELS",
-    "SPLITS",
-    "TASKS",
-    "VOCABULARY",
-    "CheckResult",
-    "ToyPair",
-    "check",
-    "make",
-]

@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace, key: str) -> int:
     require(args.threads > 0, f"--threads={args.threads}: expected a positive number")
     store, model = Store(args.store, keeps_dropped=True), Model(args.model, args.options)
     answers = Answers(store)
-    rows = [row for row in range(len(store))[args.rows] if row not in answers]
+    rows = [row for row in range(len(store))[args.rows] if row not in answers.by_row]
     if args.export:
         print(f"{args.export}: {export(store, rows, args.export, model)} requests")
         return DONE
@@ -102,8 +102,9 @@ def _run(args: argparse.Namespace, key: str) -> int:
         endpoint = Endpoint(args.endpoint, key=key)
         ask_all(store, rows, answers, endpoint, model=model, threads=args.threads)
     path = drop_list.write(store.directory, "vlm_filter", answers.dropped())
-    counts = ", ".join(f"{answers.count(word)} {word}" for word in (YES, NO, UNCLEAR))
-    print(f"{args.store}: {len(answers)} of {len(store)} rows judged: {counts}: {path}")
+    found = [answer for _, answer in answers.by_row.values()]
+    counts = ", ".join(f"{found.count(word)} {word}" for word in (YES, NO, UNCLEAR))
+    print(f"{args.store}: {len(found)} of {len(store)} rows judged: {counts}: {path}")
     return DONE
 
 

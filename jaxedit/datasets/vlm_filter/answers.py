@@ -61,7 +61,12 @@ def _data_url(picture: bytes) -> str:
 
 
 class Answers:
-    """Yes, no or unclear by row, stored in `vlm_filter.jsonl`; safe to share between threads."""
+    """Yes, no or unclear by row, stored in `vlm_filter.jsonl`; safe to share between threads.
+
+    Attributes:
+      path: path of the file.
+      by_row: row number -> (id, answer).
+    """
 
     def __init__(self, store: Store) -> None:
         """Read the answers of earlier runs.
@@ -71,21 +76,7 @@ class Answers:
         """
         self.path = store.directory / "vlm_filter.jsonl"
         self._lock = threading.Lock()
-        self._by_row: dict[int, tuple[str, str]] = {}  # id, answer
-        for row, key, answer in self._read(store):
-            self._by_row[row] = key, answer
-
-    def __len__(self) -> int:
-        """Return the number of rows with an answer."""
-        return len(self._by_row)
-
-    def __contains__(self, row: int) -> bool:
-        """Tell whether a row has an answer."""
-        return row in self._by_row
-
-    def count(self, answer: str) -> int:
-        """Return the number of rows with this answer."""
-        return sum(found == answer for _, found in self._by_row.values())
+        self.by_row = {row: (key, answer) for row, key, answer in self._read(store)}
 
     def add(self, row: int, key: str, answer: str, model: str) -> None:
         """Append an answer to the file.
@@ -96,11 +87,11 @@ class Answers:
         line = json.dumps(dict(zip(_NAMES, (row, key, answer, model), strict=True)))
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-            self._by_row[row] = key, answer
+            self.by_row[row] = key, answer
 
     def dropped(self) -> list[Dropped]:
         """Return the rows with the answer no, in order."""
-        rows = sorted((row, key) for row, (key, answer) in self._by_row.items() if answer == NO)
+        rows = sorted((row, key) for row, (key, answer) in self.by_row.items() if answer == NO)
         return [Dropped(row, key, "the model says no") for row, key in rows]
 
     def _read(self, store: Store) -> Iterator[tuple[int, str, str]]:

@@ -46,7 +46,7 @@ def ask_all(
         try:
             answer = read_answer(endpoint.ask(body_of(record, *model)))
         except OSError as error:
-            if not isinstance(error, Refused) or not len(answers):
+            if not isinstance(error, Refused) or not answers.by_row:
                 stop.set()  # before this thread takes another row
                 raise
             answer = UNCLEAR

@@ -61,7 +61,7 @@ def test_profiles_of_srgb_and_damaged_ones_and_those_of_others_change_nothing(pr
 def test_a_pillow_without_littlecms_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(features, "check", lambda name: False)
     colour._transform.cache_clear()
-    colour._say_missing.cache_clear()
+    colour._warn_once.cache_clear()
     for profile in (DISPLAY_P3, ADOBE_RGB):
         assert pixel("RGB", (1, 2, 3), profile) == (1, 2, 3)
     assert [record.message.split(":")[0] for record in caplog.records] == [

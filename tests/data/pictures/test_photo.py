@@ -86,7 +86,7 @@ LEVELS = [[0, 64], [255, 0], [255, 0]]  # (1 - 0.5) / 2 * 255 = 63.75
 
 
 def test_depth_maps_are_stretched(tmp_path, caplog):
-    photo._say_stretched.cache_clear()
+    photo._warn_once.cache_clear()
     Image.fromarray(DEPTH).save(tmp_path / "d.tif")
     np.save(tmp_path / "d.npy", DEPTH.astype(np.float64))
     for given in (tmp_path / "d.tif", str(tmp_path / "d.npy")):
