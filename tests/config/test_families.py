@@ -94,7 +94,7 @@ OWN = {
 
 
 def compared_names(path: pathlib.Path) -> list[tuple[str, int]]:
-    """What a module compares with a text, or uses as a truth value: attribute and line."""
+    """Return (attribute, line) where a module compares it with a text or tests its truth value."""
     found = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Compare):

@@ -104,7 +104,7 @@ def test_files_of_bfloat16_lose_nothing_that_runs_in_float32(tiny_model, tmp_pat
 
 
 def test_products_outside_of_blocks_are_exact_float32():
-    """On a device that would round float32, which the CPU isn't: as the program asks for it."""
+    """Read the precision from the program, because only accelerators would round float32."""
     config = PRESETS["tiny"].varedit
     text, mask = jnp.ones((1, 2, config.text_width)), jnp.ones((1, 2), bool)
     source, target = (jnp.ones((1, n, config.token_bits)) for n in (4, 4))

@@ -1,4 +1,4 @@
-"""Picture files with all sorts of things beside their pixels."""
+"""Picture files with unusual metadata beside their pixels."""
 
 import io
 import itertools
@@ -17,7 +17,7 @@ def noise(width, height, channels=3):
 
 
 def encoded(image, kind="PNG", **options):
-    """The bytes of a file; `image` of Pillow's or an array."""
+    """Return the bytes of a file; `image` is a Pillow image or an array."""
     file = io.BytesIO()
     image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
     image.save(file, kind, **options)
@@ -25,13 +25,13 @@ def encoded(image, kind="PNG", **options):
 
 
 def with_chunks(png, *chunks):
-    """A PNG file with further chunks (name, content), before and after its pixels."""
+    """Return a PNG file with further chunks (name, content), before and after its pixels."""
     extra = b"".join(png_chunks.make_chunk(*chunk) for chunk in chunks)
     return png[:33] + extra + png[33:-12] + extra + png[-12:]
 
 
 def with_segments(jpeg, *segments):
-    """A JPEG file with further segments (marker, content) at its beginning."""
+    """Return a JPEG file with further segments (marker, content) at its beginning."""
     extra = b"".join(
         struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
         for marker, content in segments
@@ -40,7 +40,7 @@ def with_segments(jpeg, *segments):
 
 
 def png_of(depth, kind, row, transparent, *, width):
-    """A PNG file of one row of packed samples, whose tRNS chunk has these values."""
+    """Return a PNG file of one row of packed samples, whose tRNS chunk has these values."""
     header = struct.pack(">IIBBBBB", width, 1, depth, kind, 0, 0, 0)
     clear = struct.pack(f">{len(transparent)}H", *transparent)
     chunks = (
@@ -53,19 +53,19 @@ def png_of(depth, kind, row, transparent, *, width):
 
 
 def exif(*tags, order="<"):
-    """EXIF data of tags (number, type, count, four bytes)."""
+    """Return EXIF data of tags (number, type, count, four bytes)."""
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     table = b"".join(struct.pack(order + "HHI", *tag[:3]) + tag[3] for tag in tags)
     return b"Exif\0\0" + head + struct.pack(order + "H", len(tags)) + table + bytes(4)
 
 
 def turned(value, order="<"):
-    """The tag of an orientation."""
+    """Return the tag of an orientation."""
     return (0x0112, 3, 1, struct.pack(order + "HH", value, 0))
 
 
 def profile(primaries, gamma=2.2):
-    """An ICC profile of a matrix: `primaries` is XYZ (D50) of red, green and blue."""
+    """Return an ICC profile of a matrix: `primaries` is XYZ (D50) of red, green and blue."""
     parts = {b"wtpt": _xyz(0.9642, 1.0, 0.8249)}
     for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True):
         parts[name] = _xyz(*xyz)
@@ -74,12 +74,12 @@ def profile(primaries, gamma=2.2):
 
 
 def grey_profile(gamma):
-    """An ICC profile of grey."""
+    """Return an ICC profile of grey."""
     return _icc(b"GRAY", {b"wtpt": _xyz(0.9642, 1.0, 0.8249), b"kTRC": _curve(gamma)})
 
 
 def ink_profile():
-    """An ICC profile of CMYK: each ink alone takes a third of the lightness, black all of it."""
+    """Return an ICC profile of CMYK: an ink takes a third of the lightness, black all of it."""
     ramp = bytes(range(256))
     lightness = [
         round(255 * (1 - k) * (1 - (c + m + y) / 3))

@@ -1,4 +1,4 @@
-"""Small stores for tests, written like those of the converter."""
+"""Small stores for tests, in the format of the converter."""
 
 import io
 import pathlib
@@ -14,14 +14,14 @@ from jaxedit.data.record import Record
 
 
 def picture(colour: int | tuple[int, int, int], size: tuple[int, int] = (24, 16)) -> bytes:
-    """A plain PNG file, which keeps its colour exactly; grey for an int."""
+    """Return a PNG file of a single colour; an int means grey."""
     file = io.BytesIO()
     Image.new("L" if isinstance(colour, int) else "RGB", size, colour).save(file, "PNG")
     return file.getvalue()
 
 
 def make_record(number: int, dataset: str = "pipe", **changes: object) -> Record:
-    """Row `number`, whose number is the red of its source."""
+    """Return the record of row `number`; the red of its source is the number."""
     return Record(
         id=f"{dataset}/train/{number}",
         group_id=f"{dataset}/{number}",
@@ -49,7 +49,7 @@ def write_store(
     *,
     version: str = record.VERSION,
 ) -> pathlib.Path:
-    """Write a store; rows are dealt to shards in blocks."""
+    """Write a store; each shard gets a block of rows."""
     directory.mkdir(parents=True, exist_ok=True)
     features, name = record.features(keeps_labels=False), directory.name.replace("-", "_")
     lengths, size = [], 0

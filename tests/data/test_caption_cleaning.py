@@ -10,7 +10,7 @@ from jaxedit.data.caption_cleaning import clean_caption
 
 @pytest.fixture(autouse=True)
 def forget_repair():
-    """Each test looks for ftfy anew."""
+    """Let each test look for ftfy again."""
     caption_cleaning._repair.cache_clear()
     yield
     caption_cleaning._repair.cache_clear()
@@ -18,7 +18,7 @@ def forget_repair():
 
 @pytest.fixture(params=["as installed", "without ftfy"])
 def either_repair(request, monkeypatch):
-    """Both with ftfy, where it is installed, and without it."""
+    """Run a test with ftfy, if it is installed, and without it."""
     if request.param == "without ftfy":
         monkeypatch.setitem(sys.modules, "ftfy", None)
 

@@ -4,7 +4,7 @@ from jaxedit.data.held_out import hash_keys, is_held_out, key_of
 
 
 def test_the_hash_is_that_of_splitmix():
-    """The first output of Java's SplittableRandom(0), whose state is one step on."""
+    """Compare with the first output of Java's SplittableRandom(0), made from its second state."""
     seed = np.uint64(key_of("validation 0"))
     state = np.array([0x9E3779B97F4A7C15], np.uint64) ^ seed
     assert hash_keys(state, 0) == np.uint64(0xE220A8397B1DCDAF)
@@ -15,7 +15,9 @@ def test_a_share_is_held_out_and_grows():
     held = is_held_out(keys, 0.01, seed=3)
     assert 900 < held.sum() < 1100
     assert (held <= is_held_out(keys, 0.02, seed=3)).all()
-    assert (held[:500] == is_held_out(keys[:500], 0.01, seed=3)).all()  # others change nothing
+    assert (
+        held[:500] == is_held_out(keys[:500], 0.01, seed=3)
+    ).all()  # other rows have no influence
     assert (held & is_held_out(keys, 0.01, seed=4)).sum() < 50
 
 

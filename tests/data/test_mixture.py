@@ -26,7 +26,7 @@ EDITAR = (
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Four small stores whose sources are blue, red, black and green in turn."""
+    """Write four small stores, whose sources have a colour for each store."""
     directory = tmp_path_factory.mktemp("stores")
     kinds = {"multigen-depth": "depth", "cocostuff": "segmentation", "pipe": "edit", "seed": "edit"}
     for number, (name, task) in enumerate(kinds.items()):

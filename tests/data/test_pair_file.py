@@ -86,7 +86,9 @@ def test_maps_and_captions(pairs):
     assert row.instruction == (
         "Given the canny edge image, generate an image following the description: a red wall"
     )
-    assert not row.source.any() and (row.target == (200, 0, 0)).all()  # a plain wall has no edges
+    assert (
+        not row.source.any() and (row.target == (200, 0, 0)).all()
+    )  # a single colour has no edges
     assert row.mask.all() and row.task == "canny"
     (row,) = PairFile(path, 32, "depth", style="paper")
     assert row.instruction == (

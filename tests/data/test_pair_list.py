@@ -12,7 +12,7 @@ LINE = {"source": "a.png", "target": "a.png", "instruction": "make it snow"}
 
 @pytest.fixture
 def write(tmp_path):
-    """write(bad lines) -> a list of 300 rows, these among them at the end."""
+    """Return a function that writes a list of 300 rows, whose last rows are the given bad lines."""
     (tmp_path / "a.png").touch()
 
     def call(*bad, rows=300):
@@ -64,7 +64,9 @@ def test_pictures_are_looked_up_once(write, monkeypatch):
     path = write({**LINE, "source": "late.png"})
     assert len(PairList(path).rows) == 299 and len(looked) == 599
     looked.clear()
-    assert len(PairList(path).rows) == 299 and looked == ["late.png"]  # the bad one, again
+    assert len(PairList(path).rows) == 299 and looked == [
+        "late.png"
+    ]  # the bad line is checked again
     (path.parent / "late.png").touch()
     assert len(PairList(path).rows) == 300
     path.write_text(path.read_text() + "\n")  # another list

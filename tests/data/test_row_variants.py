@@ -12,7 +12,7 @@ from jaxedit.data.store import Store
 
 
 def as_is(records, directory, variant="edit", size=16, **kwargs):
-    """Rows of a new store."""
+    """Write records to a new store, and return its rows."""
     return RowVariant([Store(write_store(directory / "pipe", records, 1))], variant, size, **kwargs)
 
 
@@ -121,7 +121,7 @@ def test_variants_that_do_not_fit(tmp_path):
         ConfigError, match="row 1 is of the task depth: the variant remove needs edit"
     ):
         rows[1]
-    assert as_is(mixed, tmp_path / "c")[1].task == "depth"  # each row as it is
+    assert as_is(mixed, tmp_path / "c")[1].task == "depth"  # each row as stored
     with pytest.raises(ConfigError, match="variant 'swap': expected one of edit, add, remove"):
         as_is(mixed, tmp_path / "d", "swap")
 

@@ -21,7 +21,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def directory(written, tmp_path):
-    """A copy to damage."""
+    """Return a copy of the store that a test may damage."""
     return shutil.copytree(written, tmp_path / "pipe")
 
 
@@ -73,7 +73,7 @@ def test_no_store(tmp_path):
     assert not is_store(tmp_path) and not is_store(tmp_path / "none")
     with pytest.raises(ConfigError, match="not a store; see python -m jaxedit.datasets.convert"):
         Store(tmp_path)
-    (tmp_path / "conversion").mkdir()  # begun, no shard is whole yet
+    (tmp_path / "conversion").mkdir()  # a conversion without a complete shard
     assert is_store(tmp_path)
 
 

@@ -26,7 +26,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """A list of pairs; the brightness of a source tells its number."""
+    """Write a list of pairs; the brightness of a source is three times the number of its row."""
     directory = tmp_path_factory.mktemp("pairs")
     lines = []
     for i in range(ROWS):
@@ -53,7 +53,7 @@ def settings(source, **changes):
 
 
 def numbers(batch):
-    """The numbers of the pairs of a batch, padding left out."""
+    """Return the numbers of the pairs of a batch, without padding."""
     pixels = np.asarray(batch.target)[:, 8, 8, 0].astype(int)
     return [round(x / 3) for x in (pixels if batch.valid is None else pixels[batch.valid])]
 
@@ -128,7 +128,7 @@ def test_other_sources(stores, pairs, tokenizer):
     assert rows[5].instruction == expected.instruction
     np.testing.assert_array_equal(rows[5].target, expected.target)
 
-    # a source of the same kind has the mixture; of others all rows count
+    # a source of the same kind has the same mixture; of other kinds all rows are used
     config = settings(stores, mixture=(("a", 0.5), ("b", 0.5)), validation=str(stores / "b"))
     assert len(ValidationRows(config, tokenizer, 100)) == 30
     config = dataclasses.replace(config, validation=str(pairs))
@@ -148,7 +148,14 @@ def test_examples_begin_anew(pairs, tokenizer):
 def test_interleave_by_hand():
     shares = [Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)]
     order = interleave(shares, [9, 9, 1], 9)
-    assert order == [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (1, 1)]  # the third part has no more
+    assert order == [
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (0, 1),
+        (0, 2),
+        (1, 1),
+    ]  # the third part has no further row
     assert interleave([Fraction(1)], [9], 3) == [(0, 0), (0, 1), (0, 2)]
 
 

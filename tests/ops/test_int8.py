@@ -40,7 +40,7 @@ def test_no_entry_is_off_by_more_than_half_a_step():
     error = np.abs(np.asarray(exact) - kernel.astype(np.float32))
     assert (error <= 0.5001 * np.asarray(matrix.scale)).all()
     assert int8.dequantize(matrix).dtype == jnp.bfloat16
-    first = int8.quantize(kernel[0])  # a stack is its matrices
+    first = int8.quantize(kernel[0])  # a stack gives the same as its matrices
     np.testing.assert_array_equal(matrix.values[0], first.values)
     np.testing.assert_array_equal(matrix.scale[0], first.scale)
 
@@ -104,7 +104,7 @@ def test_on_a_mesh_it_is_the_same_and_lies_like_its_kernel():
 
 
 def memory(function, *arguments):
-    """(bytes of arguments, temporary bytes) of the compiled function."""
+    """Return (bytes of arguments, temporary bytes) of the compiled function."""
     analysis = jax.jit(function).lower(*arguments).compile().memory_analysis()
     return analysis.argument_size_in_bytes, analysis.temp_size_in_bytes
 

@@ -16,7 +16,7 @@ SCALES = ((2, 2), (4, 2), (4, 6))
 
 
 class Reference:
-    """One stored case: raw features, schedule, and bits as tokens."""
+    """A stored case: raw features, schedule, and bits as tokens."""
 
     def __init__(self, golden, fixture: str, case: str):
         self.arrays, description = golden(fixture)
@@ -31,7 +31,7 @@ class Reference:
         return jnp.array(self[name].astype(np.float32).transpose(0, 2, 3, 1))
 
     def unpacked(self, name, k, d):
-        """Bits of scale k as bool[1,h,w,d]."""
+        """Return the bits of scale k as bool[1,h,w,d]."""
         h, w = self.scales[k]
         return jnp.array(np.unpackbits(self[f"{name}.{k}"])[: h * w * d].reshape(1, h, w, d), bool)
 

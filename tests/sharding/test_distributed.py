@@ -61,7 +61,7 @@ def test_a_process_introduces_itself(caplog):
 
 @pytest.fixture
 def others(monkeypatch):
-    """This is process 1 of 3; `others(change)` makes `change(hashes of a process)` of process 2."""
+    """Pretend to be process 1 of 3; `others(change)` replaces process 2's hashes."""
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(jax, "process_index", lambda: 1)
 

@@ -10,7 +10,7 @@ from jaxedit.sharding.mesh import abstract_mesh, make_mesh, slices_of
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """What a mesh asks a device."""
+    """The attributes of a device that a mesh reads."""
 
     id: int
     slice_index: int
@@ -22,7 +22,7 @@ class Device:
 
 
 def pod(slices, shape, kind="TPU v5"):
-    """The devices of some slices, each a torus of this shape."""
+    """Return the devices of some slices, each a torus of this shape."""
     x, y, z = shape
     places = [(i, (c, b, a)) for i in range(slices) for a, b, c in np.ndindex(z, y, x)]
     return [Device(number, i, xyz, kind) for number, (i, xyz) in enumerate(places)]

@@ -64,7 +64,7 @@ def test_colour_profiles_are_converted_before_transparency_is():
     for image in (photo.decode(data, "x"), photo.to_rgb(Image.open(io.BytesIO(data)))):
         np.testing.assert_array_equal(np.asarray(image)[:, 2:], wanted[:, 2:])
         assert (np.asarray(image)[:, 0] == 255).all()
-        assert image.info == {}  # it must not be converted again
+        assert image.info == {}  # without a profile, so that it is not converted again
     assert (np.asarray(photo.decode(encoded(pixels), "x")) != np.asarray(image)).any()
 
 

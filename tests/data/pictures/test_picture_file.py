@@ -95,7 +95,7 @@ def test_modes_are_turned():
         image = Image.new(mode, (3, 2))
         image.info["exif"] = exif(turned(6))
         assert picture_file.upright(image, "x").size == (2, 3)
-        assert image.size == (3, 2)  # not changed itself
+        assert image.size == (3, 2)  # the argument is not changed
 
 
 def test_the_first_picture_is_read():
@@ -141,7 +141,7 @@ def test_only_our_limit_speaks(monkeypatch):
     huge = wide.replace(struct.pack(">II", 20_000, 1), struct.pack(">II", 20_001, 10_000))
     huge = huge[:29] + struct.pack(">I", zlib.crc32(huge[12:29])) + huge[33:]
     with pytest.raises(picture_file.TooLarge, match="x: 20001x10000 pixels: expected at most"):
-        load(huge)  # there are no pixels in it: found before they are asked for
+        load(huge)  # the file has no pixels: its size is checked before they are decoded
     assert picture_file.MAX_PIXELS == 200e6
 
 

@@ -1,4 +1,4 @@
-"""Own pairs for tests, and what a shard holds."""
+"""A user's own pairs for tests, and the records of a shard."""
 
 import pathlib
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from jaxedit.data import record
 
 
 def picture(path: pathlib.Path, seed: int, size: tuple[int, int] = (48, 40)) -> None:
-    """A noisy picture file."""
+    """Return a picture file of noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8)
     Image.fromarray(pixels).save(path)
 
 
 def folder(directory: pathlib.Path, count: int, *, masks: bool = False) -> pathlib.Path:
-    """source/, target/, instruction/ and perhaps mask/ of `count` pairs; returns the directory."""
+    """Write source/, target/, instruction/ and perhaps mask/ of `count` pairs."""
     for i in range(count):
         name = f"p{i:03}"
         picture(directory / "source" / f"{name}.jpg", 2 * i)
@@ -33,7 +33,7 @@ def folder(directory: pathlib.Path, count: int, *, masks: bool = False) -> pathl
 
 
 def records(shard: pathlib.Path) -> Iterator[record.Record]:
-    """The records of a shard without label maps."""
+    """Return the records of a shard without label maps."""
     features = record.features(keeps_labels=False)
     reader = ArrayRecordReader(str(shard))
     for data in reader.read_all():

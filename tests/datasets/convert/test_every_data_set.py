@@ -127,4 +127,4 @@ def test_conversion(name, tmp_path):
     row = RowVariant([store], "edit", 16)[0]
     assert isinstance(row, Row) and row.source.shape == row.target.shape == (16, 16, 3)
     assert row.instruction
-    assert convert(order).pairs == pairs  # nothing is left to do; the pieces are the same ones
+    assert convert(order).pairs == pairs  # nothing is left to do, because the pieces are the same

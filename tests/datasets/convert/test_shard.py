@@ -14,7 +14,7 @@ from jaxedit.datasets.readers.example import Drop, Example
 
 
 class Fake:
-    """A data set of pieces that are given, an exception among them to be raised."""
+    """A data set whose pieces are lists of rows; an exception in a list is raised."""
 
     name, keeps_labels = "fake", False
 

@@ -16,7 +16,7 @@ def apart(a, b):
 
 
 def test_a_wave_by_hand():
-    """Half a period over the width: frequency 1 alone is large, the mean is larger."""
+    """Use half a period over the width: only frequency 1 is large, and the mean is larger."""
     x = np.cos((np.arange(32) + 0.5) * np.pi / 32)
     picture = Image.fromarray(np.tile(np.uint8(128 + 100 * x), (32, 1)))
     bits = perceptual_hash(picture)
@@ -53,7 +53,7 @@ def test_pillows_own_limit_plays_no_part(monkeypatch):
 
 
 def test_bits_of_earlier_versions():
-    """Bits that the 8 x 32 cosines gave before imagehash computed them."""
+    """Compare with the bits of the implementation before imagehash."""
     assert [perceptual_hash(scene(i)) for i in range(3)] == [
         0xDAADDA2D52D2A452,
         0xF89DCC0770F09366,

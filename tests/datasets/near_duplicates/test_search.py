@@ -24,7 +24,7 @@ def pixels(index):
 
 @pytest.fixture
 def store(tmp_path):
-    """Row i shows scene 2 i, then scene 2 i + 1."""
+    """Write a store whose row i has the source scene 2 i and the target scene 2 i + 1."""
     records = [
         make_record(i, source=jpeg(pixels(2 * i)), target=jpeg(pixels(2 * i + 1))) for i in range(6)
     ]
@@ -34,7 +34,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Scene 2 smaller and scene 7 in the middle of a wide picture, in folders of their own."""
+    """Write scene 2, smaller, and scene 7, in the middle of a wide picture, to two folders."""
     for name in ("a", "b"):
         (tmp_path / "pie" / name).mkdir(parents=True)
     (tmp_path / "pie" / "a" / "2.jpg").write_bytes(jpeg(pixels(2), 96, 70))

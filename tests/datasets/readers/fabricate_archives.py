@@ -1,4 +1,4 @@
-"""Tiny data sets whose pictures lie in archives, as they are published."""
+"""Tiny data sets in published layouts, with pictures in archives."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ A, B, C, D = (encode((x, 0, 255 - x), size=(8, 6)) for x in (0, 80, 160, 240))
 
 
 def tar(files):
-    """A plain tar of names and contents."""
+    """Return a plain tar of names and contents."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
         for name, content in files.items():
@@ -24,7 +24,7 @@ def tar(files):
 
 
 def write_pieces(folder, name, data, labels):
-    """A file cut into pieces: `name` and a label each."""
+    """Write a file in pieces, called `name` and a label."""
     folder.mkdir(parents=True, exist_ok=True)
     size = -(-len(data) // len(labels))
     for i, label in enumerate(labels):
@@ -32,13 +32,13 @@ def write_pieces(folder, name, data, labels):
 
 
 def write_gz(folder, name, files, labels=("aa", "ab", "ac")):
-    """`name.tar.gz.part-aa, ...`."""
+    """Write `name.tar.gz.part-aa, ...`."""
     data = gzip.compress(tar(files), mtime=0)
     write_pieces(folder, f"{name}.tar.gz.part-", data, labels)
 
 
 def write_split(folder, name, files, count=3):
-    """`name.tar.split.000, ...`."""
+    """Write `name.tar.split.000, ...`."""
     write_pieces(folder, f"{name}.tar.split.", tar(files), [f"{i:03d}" for i in range(count)])
 
 
@@ -49,7 +49,7 @@ def write_lines(folder, *rows, name="split_0.jsonl"):
 
 
 def write_parquet(directory, stem, *rows):
-    """Rows of ImgEdit: (inputs, outputs, prompt)."""
+    """Write rows of ImgEdit: (inputs, outputs, prompt)."""
     (directory / "Parquet").mkdir(parents=True, exist_ok=True)
     inputs, outputs, prompts = zip(*rows, strict=True)
     paths = pa.list_(pa.string())

@@ -20,12 +20,12 @@ RED, GREEN, WHITE = encode((255, 0, 0)), encode((0, 255, 0), kind="JPEG"), encod
 
 
 def image(data):
-    """A cell of a Hub image column."""
+    """Return a cell of a Hub image column."""
     return {"bytes": data, "path": None}
 
 
 def write(path, rows, *, row_group_size=2, pictures=()):
-    """Rows (dicts of the same names) as one shard; `pictures` are the image columns."""
+    """Write rows (dicts of the same names) as a shard; `pictures` are the image columns."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {

@@ -22,7 +22,7 @@ def write_folder(directory, name, *, seeds=(("11", A, B),), texts=TEXTS):
 
 
 def write_list(directory, *entries):
-    # The last tenth is held out, so let the list be long enough.
+    # The last tenth is held out: further entries keep the given entries in the training split.
     rest = [[f"shard-09/{i}", ["1"]] for i in range(len(entries))]
     (directory / "seeds.json").write_text(json.dumps([*entries, *rest]))
 

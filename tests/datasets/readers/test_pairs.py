@@ -76,7 +76,7 @@ def test_lines_of_json(tmp_path):
     ]
     path = table(tmp_path, "\n".join(lines))
     found = rows(Pairs(path))
-    assert found == rows(Pairs(tmp_path))  # the folder stands for its one list
+    assert found == rows(Pairs(tmp_path))  # the folder stands for the only list in it
     assert found[0].source == (tmp_path / "a.png").read_bytes() and found[0].mask is None
     assert found[1:-1] == [
         Drop("pairs.jsonl:3", "not a line of texts"),
@@ -113,7 +113,7 @@ def test_pieces_are_ranges_of_the_list(tmp_path):
     pairs = Pairs(table(tmp_path, "\n".join(lines)))
     assert [len(part) for part in pairs.parts()] == [200, 200, 1]
     assert [row.instruction for row in rows(pairs)] == [str(i) for i in range(401)]
-    copy = pickle.loads(pickle.dumps(pairs))  # for a process, which is given its pieces
+    copy = pickle.loads(pickle.dumps(pairs))  # a process gets the pieces separately
     assert copy.parts() == [] and list(copy.read(pairs.parts()[2])) == rows(pairs)[400:]
     assert Pairs(table(tmp_path, "\n")).parts() == []
 

@@ -34,7 +34,7 @@ def read_all(dataset):
 
 
 def cut_out(mode, colour, hole):
-    """A picture with its left upper quarter cut out."""
+    """Return a picture whose top left quarter is transparent or black."""
     picture = Image.new(mode, (8, 4), colour)
     picture.paste(hole, (0, 0, 4, 2))
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A server that answers like OpenAI's, by a script or with a yes."""
+"""A server like OpenAI's, whose answers are a script and then yes."""
 
 import http.server
 import json
@@ -8,7 +8,7 @@ import pytest
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers the next of the server's script."""
+    """Sends the next answer of the server's script."""
 
     def do_POST(self) -> None:
         """Answer."""

@@ -9,7 +9,7 @@ from jaxedit.datasets.vlm_filter.__main__ import main
 
 @pytest.fixture
 def store(tmp_path):
-    """Eight rows; the third is no edit."""
+    """Write a store of eight rows; the third row is not an edit."""
     records = [make_record(i, task="depth" if i == 2 else "edit") for i in range(8)]
     return write_store(tmp_path / "mine", records)
 
@@ -19,7 +19,7 @@ def run(store, **options):
 
 
 def odd_is_no(body):
-    """What the server says of "Add a thing 3": no."""
+    """Answer no for things of odd number, such as "Add a thing 3"."""
     text = body["messages"][0]["content"][0]["text"]
     return "no" if int(text.split("Add a thing ")[1].split()[0]) % 2 else "Yes."
 
@@ -43,7 +43,7 @@ def test_a_run_that_fails_goes_on(store, server, capsys):
     server.script += [(200, odd_is_no)] * 3 + [(401, "no credit")]
     assert run(store, endpoint=server.url, model="vlm", threads=1) == 2
     assert capsys.readouterr().err.endswith("HTTP 401: no credit\n")
-    assert rows_of(store) == list(range(8))  # half an answer drops nothing
+    assert rows_of(store) == list(range(8))  # an incomplete run drops nothing
     with (store / "vlm_filter.jsonl").open("a") as file:
         file.write('{"row": 4, "id": "pi')  # killed while writing
     server.script += [(200, odd_is_no)] * 4
