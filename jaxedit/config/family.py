@@ -20,7 +20,7 @@ class ReleasedWeights:
     # function from a `PretrainedConfig` to the settings that `read` takes
     tell: str = ""
     same: tuple[str, ...] = ()  # sizes that are equal in all networks of the same shapes
-    kept: tuple[str, ...] = ()  # settings taken from the file, not from the release it is like
+    kept: tuple[str, ...] = ()  # settings to take from the file, not from a similar release
     # official names whose weights contain this network, for messages; empty: none
     brought_by: str = ""
 

@@ -41,7 +41,7 @@ class Report:
     # pairs by task
     tasks: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     masks: int = 0  # pairs with a mask
-    reshaped: int = 0  # pairs whose target was resized to other proportions, of its source
+    reshaped: int = 0  # pairs whose target was resized to the proportions of its source
     bytes: int = 0  # size of the shards
     # a line for each published piece that could not be read to its end
     unreadable: list[str] = dataclasses.field(default_factory=list)

@@ -99,7 +99,7 @@ class ParquetSet:
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
         """Return a row, given as a value for each role, as a pair."""
         source, target = picture(row["source"]), picture(row["target"])
-        instruction = text(row["instruction"])
+        instruction, edit_type = text(row["instruction"]), text(row.get("edit_type_raw"))
         if source is None or target is None:
             return Drop(key, "source not found" if source is None else "target not found")
         if not instruction:
@@ -117,8 +117,8 @@ class ParquetSet:
             mask=picture(row.get("mask")),
             group=str(row.get("group") or ""),
             task=self.task,
-            edit_type=self.edit_types.get(kind := text(row.get("edit_type_raw")), -1),
-            edit_type_raw=kind,
+            edit_type=self.edit_types.get(edit_type, -1),
+            edit_type_raw=edit_type,
             turn=turn,
             source_caption=text(row.get("source_caption")),
             target_caption=text(row.get("target_caption")),
