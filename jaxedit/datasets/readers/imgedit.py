@@ -22,14 +22,7 @@ _ROWS = 500  # rows per part
 _COLUMNS = ["input_images", "output_images", "prompt"]
 _STEM = re.compile(r"(?P<task>.+?)(_(?P<part>part\d+))?")
 # ImgEdit's task -> PIE-Bench's type; the other tasks contain several types.
-_EDIT_TYPES = {
-    "replace": 1,
-    "add": 2,
-    "remove": 3,
-    "action": 5,
-    "background": 8,
-    "style_transfer": 9,
-}
+_TYPES = {"replace": 1, "add": 2, "remove": 3, "action": 5, "background": 8, "style_transfer": 9}
 
 
 class Rows(NamedTuple):
@@ -113,7 +106,7 @@ class ImgEdit:
             row["prompt"],
             # The folder is named after the photo, which has edits in other files too.
             group=posixpath.basename(posixpath.dirname(source or "")),
-            edit_type=_EDIT_TYPES.get(_STEM.fullmatch(stem)["task"], -1),
+            edit_type=_TYPES.get(_STEM.fullmatch(stem)["task"], -1),
             edit_type_raw=stem,
         )
 

@@ -41,12 +41,8 @@ class HubFiles(ParquetSet):
     """The clip-filtered set as published on the Hub, which has no split."""
 
     name = "instructpix2pix"
-    needs = {
-        "source": ("original_image",),
-        "target": ("edited_image",),
-        "instruction": ("edit_prompt",),
-    }
-    extras = {"source_caption": ("original_prompt",), "target_caption": ("edited_prompt",)}
+    needs = {"source": "original_image", "target": "edited_image", "instruction": "edit_prompt"}
+    extras = {"source_caption": "original_prompt", "target_caption": "edited_prompt"}
 
 
 class Prompts(NamedTuple):

@@ -24,15 +24,15 @@ class AnyEdit(ParquetSet):
 
     name = "anyedit"
     needs = {
-        "source": ("image_file",),
-        "target": ("edited_file",),
-        "instruction": ("edit_instruction", "edit"),
+        "source": "image_file",
+        "target": "edited_file",
+        "instruction": "edit_instruction edit",
     }
     extras = {
-        "edit_type_raw": ("edit_type",),
-        "source_caption": ("input",),
-        "target_caption": ("output",),
-        "second": ("visual_input",),
+        "edit_type_raw": "edit_type",
+        "source_caption": "input",
+        "target_caption": "output",
+        "second": "visual_input",
     }
     edit_types = {
         "replace": 1,
@@ -66,8 +66,8 @@ class MagicBrush(ParquetSet):
     """
 
     name = "magicbrush"
-    needs = {"source": ("source_img",), "target": ("target_img",), "instruction": ("instruction",)}
-    extras = {"mask": ("mask_img",), "group": ("img_id",), "turn": ("turn_index",)}
+    needs = {"source": "source_img", "target": "target_img", "instruction": "instruction"}
+    extras = {"mask": "mask_img", "group": "img_id", "turn": "turn_index"}
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
         """Return a row as a pair, its mask white where the edit may change pixels."""
@@ -110,12 +110,8 @@ class OmniEdit(ParquetSet):
     """
 
     name = "omniedit"
-    needs = {
-        "source": ("src_img",),
-        "target": ("edited_img",),
-        "instruction": ("edited_prompt_list",),
-    }
-    extras = {"edit_type_raw": ("task",), "score": ("o_score",)}
+    needs = {"source": "src_img", "target": "edited_img", "instruction": "edited_prompt_list"}
+    extras = {"edit_type_raw": "task", "score": "o_score"}
     edit_types = {"swap": 1, "addition": 2, "removal": 3, "style": 9}
 
     def example(self, key: str, row: Mapping[str, Any]) -> Example | Drop:
@@ -139,12 +135,12 @@ class UltraEdit(ParquetSet):
     name = "ultraedit"
     splits = ()
     needs = {
-        "source": ("source_image", "source_img", "original_image", "input_image", "image"),
-        "target": ("edited_image", "edited_img", "target_image", "target_img", "output_image"),
-        "instruction": ("edit_prompt", "edit_instruction", "instruction", "edit", "prompt"),
+        "source": "source_image source_img original_image input_image image",
+        "target": "edited_image edited_img target_image target_img output_image",
+        "instruction": "edit_prompt edit_instruction instruction edit prompt",
     }
     extras = {
-        "mask": ("mask_image", "mask_img", "mask"),
-        "source_caption": ("source_caption", "original_caption", "input_caption"),
-        "target_caption": ("target_caption", "edited_caption", "output_caption"),
+        "mask": "mask_image mask_img mask",
+        "source_caption": "source_caption original_caption input_caption",
+        "target_caption": "target_caption edited_caption output_caption",
     }

@@ -19,7 +19,7 @@ _SHARD = re.compile(r"(?P<split>.+)-(?P<index>\d{5})-of-(?P<count>\d{5})(-[0-9a-
 _BATCH = 16  # rows in memory at a time; a row may have three pictures of several megabytes
 _ERRORS = (pa.ArrowException, OSError, ValueError)  # raised by pyarrow for damaged files
 
-Columns = Mapping[str, tuple[str, ...]]  # role of a column -> the names that it may have
+Columns = Mapping[str, str]  # role of a column -> the names that it may have, with spaces between
 
 
 class Piece(NamedTuple):
@@ -180,11 +180,11 @@ def choose_columns(names: Collection[str], needs: Columns, extras: Columns) -> d
       ConfigError: a required column does not exist.
     """
     chosen = {}
-    for role, options in {**needs, **extras}.items():
-        present = [x for x in options if x in names]
+    for role, columns in {**needs, **extras}.items():
+        present = [x for x in columns.split() if x in names]
         require(
             bool(present) or role not in needs,
-            f"expected a column {' or '.join(options)}, found {', '.join(sorted(names))}",
+            f"expected a column {' or '.join(columns.split())}, found {', '.join(sorted(names))}",
         )
         if present:
             chosen[role] = present[0]

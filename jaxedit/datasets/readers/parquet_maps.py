@@ -17,7 +17,7 @@ class MultiGenDepth(ParquetSet):
 
     name = "multigen-depth"
     task = "depth"
-    needs = {"source": ("control_depth",), "target": ("image",), "instruction": ("text",)}
+    needs = {"source": "control_depth", "target": "image", "instruction": "text"}
 
 
 class MultiGenCanny(ParquetSet):
@@ -29,7 +29,7 @@ class MultiGenCanny(ParquetSet):
     name = "multigen-canny"
     keeps_labels = True
     task = "canny"
-    needs = {"source": ("canny",), "target": ("image",), "instruction": ("text",)}
+    needs = {"source": "canny", "target": "image", "instruction": "text"}
 
 
 class CocoStuff(ParquetSet):
@@ -41,4 +41,4 @@ class CocoStuff(ParquetSet):
     name = "cocostuff"
     keeps_labels = True
     task = "segmentation"
-    needs = {"source": ("control_seg",), "target": ("image",), "instruction": ("prompt",)}
+    needs = {"source": "control_seg", "target": "image", "instruction": "prompt"}

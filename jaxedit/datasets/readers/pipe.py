@@ -43,16 +43,12 @@ class Pipe(ParquetSet):
     """
 
     name = "pipe"
-    needs = {
-        "source": ("source_img",),
-        "target": ("target_img",),
-        "instruction": ("Instruction_VLM-LLM",),
-    }
+    needs = {"source": "source_img", "target": "target_img", "instruction": "Instruction_VLM-LLM"}
     extras = {
-        "class": ("Instruction_Class",),
-        "referring": ("Instruction_Ref_Dataset",),
-        "edit_type_raw": ("object_location",),
-        **{column: (column,) for column in _KEY},
+        "class": "Instruction_Class",
+        "referring": "Instruction_Ref_Dataset",
+        "edit_type_raw": "object_location",
+        **{column: column for column in _KEY},
     }
 
     def __init__(self, directory: str | os.PathLike) -> None:

@@ -45,13 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add(
-        "--store",
-        required=True,
-        type=pathlib.Path,
-        metavar="DIR",
-        help="store with the edits to judge",
-    )
+    add("--store", required=True, type=pathlib.Path, metavar="DIR", help="store with the edits")
     way = parser.add_mutually_exclusive_group(required=True)
     way.add_argument("--endpoint", metavar="URL", help="server to ask")
     way.add_argument("--export", type=pathlib.Path, metavar="FILE", help="write requests (JSONL)")
@@ -59,21 +53,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--import", dest="answers", type=pathlib.Path, metavar="FILE", help="read responses (JSONL)"
     )
     add("--model", default="", metavar="NAME", help="name of the model on the server")
-    add(
-        "--options",
-        type=_options,
-        default={"temperature": 0},
-        metavar="JSON",
-        help='further fields of each request (default {"temperature": 0})',
-    )
+    options = {"type": _options, "default": {"temperature": 0}, "metavar": "JSON"}
+    add("--options", **options, help='further fields of requests (default {"temperature": 0})')
     add("--threads", type=int, default=16, help="requests at a time (default 16)")
-    add(
-        "--rows",
-        type=_rows,
-        default=slice(None),
-        metavar="BEGIN:END",
-        help="only these rows of the store (default all)",
-    )
+    rows = {"type": _rows, "default": slice(None), "metavar": "BEGIN:END"}
+    add("--rows", **rows, help="only these rows of the store (default all)")
     return parser
 
 
