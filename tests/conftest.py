@@ -41,6 +41,9 @@ install_import_hook(
         "jaxedit.compile_cache",
         "jaxedit.progress",
         "jaxedit.atomic_write",
+        "jaxedit.assets",
+        "jaxedit.checkpoints",
+        "jaxedit.convert",
     ),
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )

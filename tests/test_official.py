@@ -88,7 +88,7 @@ def test_it_has_the_published_size(name):
 def test_its_settings_are_valid_and_every_network_has_a_source(name):
     release = official(name)
     release.config.validate()
-    networks = pretrained.networks_of(release.config)
+    networks = family_of(release.config).networks
     kinds = {source.kind for source in release.sources}
     assert kinds <= KINDS.keys() and len(kinds) == len(release.sources)
     assert len(kinds) == len([n for n in networks if n != "null"])

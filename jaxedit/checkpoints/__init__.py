@@ -1,1 +1,1 @@
-"""Pretrained directories, their names, and checkpoints of training."""
+"""Pretrained directories, the lookup of their names, and checkpoints of training."""

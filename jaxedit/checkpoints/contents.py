@@ -1,4 +1,4 @@
-"""What a file is that was taken for a checkpoint, told by its first bytes, and what to do about it.
+"""The kind of a file that is no checkpoint, by its first bytes, and the advice to its user.
 
 Downloads often leave something else under a checkpoint's name: a pointer, a web page, a part.
 """
@@ -9,12 +9,14 @@ import tarfile
 
 from etils import epath
 
+from jaxedit.assets import AnyPath
+
 SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")  # of checkpoints
 ZIP = b"PK\3\4"
 PARTIAL = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp")
-LOOKED_AT = 1024  # bytes
-SHOWN = 80  # characters of a text
-MAGIC = {  # first bytes -> what it is
+START = 1024  # bytes of a file that are looked at
+SHOWN = 80  # characters of a text in a message
+MAGIC = {  # first bytes -> kind of file, and advice
     b"\x1f\x8b": "compressed by gzip: gunzip it first",
     b"\x28\xb5\x2f\xfd": "compressed by zstd: unzstd it first",
     b"\xfd7zXZ\0": "compressed by xz: unxz it first",
@@ -34,13 +36,9 @@ MAGIC = {  # first bytes -> what it is
 
 
 def describe(path: epath.PathLike) -> str:
-    """Say what a file is that cannot be read as a checkpoint; "" if its first bytes do not tell.
-
-    Raises:
-      OSError: it cannot be read.
-    """
+    """Return the kind of a file that is no checkpoint; "" if its first bytes do not tell."""
     with epath.Path(path).open("rb") as file:
-        start = file.read(LOOKED_AT)
+        start = file.read(START)
     if not start:
         return "an empty file of 0 bytes: fetch it again"
     if not start.strip(b"\0"):
@@ -52,17 +50,18 @@ def describe(path: epath.PathLike) -> str:
 
 
 def partial_suffix(name: str) -> str:
-    """The suffix that programs give to a download until it is complete, or ""."""
+    """Return the suffix of `name` that marks an incomplete download, or ""."""
     return next((suffix for suffix in PARTIAL if name.lower().endswith(suffix)), "")
 
 
-def partial_beside(path: epath.Path) -> str:
-    """Name of the incomplete download of a file that is not there, or ""."""
+def partial_beside(path: AnyPath) -> str:
+    """Return the name of an incomplete download of the missing file `path`, or ""."""
     names = (path.name + suffix for suffix in PARTIAL)
     return next((name for name in names if (path.parent / name).exists()), "")
 
 
 def _tar(path: epath.PathLike) -> str:
+    """Describe a tar archive by the names of its first members."""
     try:
         with epath.Path(path).open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             names = [member.name for member in itertools.islice(archive, 5)]
@@ -78,12 +77,12 @@ def _tar(path: epath.PathLike) -> str:
 
 
 def _text(start: bytes) -> str:
-    """What a text is; "" if it is none."""
+    """Describe a text; "" if the bytes are no text."""
     is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
         text = start.removeprefix(b"\xef\xbb\xbf").decode("utf-16" if is_wide else "utf-8")
     except UnicodeDecodeError as error:
-        is_end = error.start > len(start) - 4  # only the last letter is cut
+        is_end = error.start > len(start) - 4  # the last letter, of up to 4 bytes, is cut
         text = start[: error.start].decode() if is_end and not is_wide else start.decode("latin-1")
     if any(not letter.isprintable() and letter not in "\r\n\t\f" for letter in text):
         return ""

@@ -1,6 +1,6 @@
-"""Names of models looked up: bundled, a directory, gs://, an official release, or the Hub.
+"""The lookup of models' names: bundled, a directory, gs://, an official release, or the Hub.
 
-Names are looked up here and nothing is converted: `convert.ensure_converted` does that first.
+Nothing is converted here: `convert.ensure_converted` does that first.
 """
 
 import json
@@ -17,23 +17,23 @@ from jaxedit.checkpoints import contents
 from jaxedit.config import OFFICIAL, WeightSource, official
 
 CONFIG = "config.json"  # marks a pretrained directory
-CONVERTED = "~/.cache/jaxedit/models"  # official releases, once they are converted
+CONVERTED = "~/.cache/jaxedit/models"  # of converted official releases
 TOKENIZER = ("tokenizer.json", "spiece.model", "tokenizer_config.json", "special_tokens_map.json")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
-Directory = pathlib.Path | epath.Path
+Directory = assets.AnyPath
 
 
 def resolve(name: str | os.PathLike) -> Directory:
-    """Return the pretrained directory that a name stands for.
+    """Return the pretrained directory of a name.
 
     Args:
       name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
 
     Raises:
-      FileNotFoundError: nothing is there, or the release is not converted yet; one line that says
-        what to fetch from where.
-      ValueError: the Hub has something else than a model of jaxedit there.
+      FileNotFoundError: nothing is there, or the release is not converted yet; one line with the
+        files to fetch.
+      ValueError: the repository on the Hub is no model of jaxedit.
       OSError: the network or the disk failed.
     """
     text = os.fspath(name)
@@ -56,27 +56,23 @@ def resolve(name: str | os.PathLike) -> Directory:
 
 
 def tokenizer_home(name: str | os.PathLike) -> str | os.PathLike:
-    """Where a text tokenizer lies: that of an official release is beside its converted weights.
-
-    Raises:
-      OSError: the release cannot be fetched, see `resolve`.
-    """
+    """Return the directory of a tokenizer; an official release's lies beside converted weights."""
     return resolve(name) if os.fspath(name) in OFFICIAL else name
 
 
 def converted(name: str) -> pathlib.Path:
-    """Where the conversion of an official release is kept."""
+    """Return the directory of a converted official release; it need not exist."""
     return pathlib.Path(CONVERTED).expanduser() / name
 
 
 def locate(text: str | os.PathLike) -> Directory:
-    """A file or directory to convert.
+    """Return the file or directory to convert.
 
     Args:
       text: a path, gs://, bundled name, or "org/name" or "org/name/file" on the Hub.
 
     Raises:
-      FileNotFoundError: there is no such path, and the Hub has or gives none either.
+      FileNotFoundError: there is no such path, and the Hub has no such file or was not reached.
     """
     text = os.fspath(text)
     if "://" in text:
@@ -96,19 +92,19 @@ def locate(text: str | os.PathLike) -> Directory:
 
 
 def fetch(repo: str, file: str = "") -> pathlib.Path:
-    """Download a file, a folder or the weights of a whole repository, unless they are here.
+    """Download a file, a folder or all weights of a repository, unless the Hub's cache has them.
 
-    Of a whole repository safetensors are preferred to PyTorch's files, which often lie beside.
+    Safetensors are preferred to PyTorch's files; many repositories hold both.
 
     Args:
       repo: "org/name" on the Hub.
-      file: file or folder in it; empty: config, tokenizer and weights.
+      file: file or folder in the repository; empty: config, tokenizer and weights.
 
     Returns:
-      Where it lies in the Hub's own cache.
+      The file or folder in the Hub's cache.
 
     Raises:
-      FileNotFoundError: the Hub has no such thing, or was not reached and the cache has none.
+      FileNotFoundError: the Hub has no such file, or it was not reached and the cache lacks it.
     """
     if file:
         found = _download(repo, [file, f"{file}/*"]) / file
@@ -126,18 +122,14 @@ def fetch(repo: str, file: str = "") -> pathlib.Path:
 
 
 def fetch_source(source: WeightSource) -> pathlib.Path:
-    """`fetch` for a source of an official release.
-
-    Raises:
-      FileNotFoundError: also if the source is on no Hub.
-    """
+    """Download a source of an official release, see `fetch`; FileNotFoundError if on no Hub."""
     if not source.repo:
         raise FileNotFoundError(f"{source.place}: not on the Hub, to be fetched by hand")
     return fetch(source.repo, source.file)
 
 
 def how_to_bring(name: str) -> str:
-    """Which files an official release consists of, and the command that converts them."""
+    """Return the advice how to get an official release: its files, and how to convert them."""
     sources = official(name).sources
     files = [source.file or source.repo.split("/")[-1] for source in sources]
     target = shlex.quote(str(converted(name)))
@@ -149,7 +141,7 @@ def how_to_bring(name: str) -> str:
 
 
 def _partial(text: str) -> str:
-    """What to say of the incomplete download of a file that is not there."""
+    """Return a remark on the incomplete download of a missing file, or ""."""
     name = contents.partial_beside(pathlib.Path(text))
     return f", but the incomplete download {name}: let it end, or fetch it again" if name else ""
 
@@ -163,7 +155,7 @@ def _released(name: str) -> pathlib.Path:
 
 
 def _published(repo: str) -> pathlib.Path:
-    """A model of jaxedit on the Hub."""
+    """Return the downloaded directory of a model of jaxedit on the Hub."""
     names = [n for n, release in OFFICIAL.items() if repo in {s.repo for s in release.sources}]
     if names:
         raise FileNotFoundError(f"{repo!r} holds a release: expected one of {', '.join(names)}")
@@ -181,7 +173,7 @@ def _published(repo: str) -> pathlib.Path:
 
 
 def _download(repo: str, patterns: Sequence[str]) -> pathlib.Path:
-    """The repository's folder in the Hub's cache, with all files that match `patterns`."""
+    """Return the repository's folder in the Hub's cache, with all files that match `patterns`."""
     from huggingface_hub import errors, is_offline_mode, snapshot_download
 
     try:
@@ -190,7 +182,7 @@ def _download(repo: str, patterns: Sequence[str]) -> pathlib.Path:
         raise FileNotFoundError(
             f"{repo!r}: neither a directory here nor a repository of the Hub that you may read"
         ) from error
-    except Exception as error:  # huggingface_hub and what it is built on raise many kinds
+    except Exception as error:  # huggingface_hub and its dependencies have many kinds
         reason = "HF_HUB_OFFLINE is set" if is_offline_mode() else str(error).splitlines()[0]
         raise FileNotFoundError(
             f"{repo!r}: not a directory here, not in the Hub's cache on this machine, and the Hub "
@@ -199,7 +191,7 @@ def _download(repo: str, patterns: Sequence[str]) -> pathlib.Path:
 
 
 def _remote(text: str) -> epath.Path:
-    """A path on gs:// or another file system of `etils.epath`, if something is there."""
+    """Return an existing path on gs:// or another file system of `etils.epath`."""
     path = assets.remote(text)
     if not path.exists():
         raise FileNotFoundError(f"{text}: no such file or directory")

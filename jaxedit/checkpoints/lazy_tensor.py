@@ -1,33 +1,37 @@
-"""Tensors that are read when they are indexed: from files, cast, transposed, cut and put together.
+"""Tensors that are read when they are indexed: from files, cast, transposed, cut and joined.
 
-Shape and dtype of a `LazyTensor` are known before any number is read. Nothing stays mapped into
-memory: an index reads its part and closes the file, so that the resident memory is what the caller
-holds. Ours, since no library reads the strided tensors of PyTorch files without PyTorch, or a part
-of a file on gs://.
+Shape and dtype of a `LazyTensor` are known before any number is read. Each index opens the file,
+reads its part and closes the file: nothing stays mapped into memory, and only the caller's arrays
+are resident. Ours, since no library reads the strided tensors of PyTorch files without PyTorch, or
+a part of a file on gs://.
 """
 
 import dataclasses
 import functools
 import math
-import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO, Protocol
+from types import EllipsisType
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from etils import epath
 
+from jaxedit.assets import AnyPath
+
 MAX_AXES = 32
 LARGEST = 2**48  # of one axis or stride: beyond it 64-bit byte offsets could overflow
 PIECE_BYTES = 1 << 26  # that are read and cast at once
-WORTHWHILE = 512  # bytes: what is less is read together with what lies between
-Index = int | slice | type(...)
-Box = tuple[slice, ...]  # one slice an axis, with both ends and a step of one
+SEEK_BYTES = 512  # gaps between smaller parts are read too: cheaper than one read per part
+Shape = tuple[int, ...]
+Index = int | np.integer | slice | EllipsisType
+Box = tuple[slice, ...]  # a slice per axis, with both ends and a step of 1
 
 
+@runtime_checkable
 class ArrayLike(Protocol):
     """An array with a shape and a dtype that can be sliced: of numpy or JAX, or a lazy tensor."""
 
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: Any
 
     def __getitem__(self, index: Any) -> Any:
@@ -36,40 +40,39 @@ class ArrayLike(Protocol):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LazyTensor:
-    """Stands for an array wherever one is only cut, cast, placed on devices or written.
+    """An array that is not read yet: to be cut, cast, placed on devices or written to a file.
 
     Attributes:
-      read: from a box that is not empty to its numbers.
-      shape: lengths of the axes.
-      dtype: of what is read; bfloat16 and 8-bit floats are those of ml_dtypes.
-      file: where the numbers lie, local or gs://.
+      read: returns the numbers in a box that is not empty.
+      dtype: of the numbers; bfloat16 and 8-bit floats are ml_dtypes' types.
+      file: where the numbers lie; None if they come from several tensors.
       rows: entries of the first axis that `chunks` reads at once; None: as many as fit a piece.
     """
 
     read: Callable[[Box], np.ndarray]
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: np.dtype
-    file: pathlib.Path | epath.Path | None = None
+    file: AnyPath | None = None
     rows: int | None = None
-    __iter__ = None  # entry by entry, each would open the file
+    __iter__ = None  # iteration would open the file for each entry
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """Return the number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of scalars."""
+        """Return the number of scalars."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the numbers take in memory once they are read."""
+        """Return the size in memory, in bytes, once read."""
         return self.size * self.dtype.itemsize
 
     def __getitem__(self, index: Index | tuple[Index, ...]) -> np.ndarray:
-        """Read a part: integers, slices with a step of one and `...`, as in numpy.
+        """Read a part: integers, slices with a step of 1 and `...`, as in numpy.
 
         Returns:
           The part, C-contiguous; not to be written into.
@@ -94,22 +97,18 @@ class LazyTensor:
             yield self[start : start + rows]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Read all of it, for numpy and jax."""
+        """Read the whole tensor, for numpy and jax."""
         return self[...] if dtype is None else self.astype(dtype)[...]
 
     def astype(self, dtype: Any) -> "LazyTensor":
-        """Return the same with another dtype; reads nothing."""
+        """Return this tensor with another dtype; reads nothing."""
         dtype = np.dtype(dtype)
         return self if dtype == self.dtype else self.map(lambda part, _: part.astype(dtype), dtype)
 
-    def map(
-        self, function: Callable[[np.ndarray, Box], np.ndarray], dtype: np.dtype
-    ) -> "LazyTensor":
-        """Return this tensor after an elementwise function, which sees one piece at a time.
+    def map(self, function: Callable[[np.ndarray, Box], np.ndarray], dtype: Any) -> "LazyTensor":
+        """Return this tensor after an elementwise function of (numbers in a box, the box).
 
-        Args:
-          function: from the numbers in a box, and the box, to as many numbers.
-          dtype: of the function's numbers.
+        The function sees pieces of at most `PIECE_BYTES`; it returns numbers of `dtype`.
         """
 
         def read(box: Box) -> np.ndarray:
@@ -125,29 +124,20 @@ class LazyTensor:
 
 
 def in_file(
-    file: pathlib.Path | epath.Path,
-    offset: int,
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
+    file: AnyPath, offset: int, dtype: np.dtype, shape: Shape, strides: Shape | None = None
 ) -> LazyTensor:
     """Return a tensor whose numbers lie in a file, uncompressed and little-endian.
 
-    A part is read from its first byte to its last, in one piece, where most of that is the part;
-    where it is not, as of columns, piece by piece.
-
     Args:
-      file: local or gs://.
       offset: byte of the file at which element (0, 0, ...) begins.
-      dtype: of the elements.
-      shape: of the tensor.
-      strides: elements (not bytes) from one entry of an axis to the next, never negative.
+      strides: elements (not bytes) from one entry of an axis to the next; None: C order.
 
     Raises:
       ValueError: a negative or absurd number, or too many axes.
     """
-    sound = all(0 <= n < LARGEST for n in (*shape, *strides)) and offset >= 0
-    if not sound or not len(shape) == len(strides) <= MAX_AXES:
+    strides = contiguous(shape) if strides is None else strides
+    is_sound = all(0 <= n < LARGEST for n in (*shape, *strides)) and offset >= 0
+    if not is_sound or not len(shape) == len(strides) <= MAX_AXES:
         raise ValueError(
             f"{file}: no array has shape {str(shape)[:100]}, "
             f"strides {str(strides)[:100]} and offset {str(offset)[:100]}"
@@ -170,9 +160,8 @@ def view(source: ArrayLike, axes: Sequence[int | None], box: Box) -> LazyTensor:
     """Return a box of an array, with its axes in another order.
 
     Args:
-      source: the array.
-      axes: for each axis of the view, the axis of `source`; None is a new axis of length one.
-        Axes of `source` that are not named have length one in the box.
+      axes: for each axis of the view, the axis of `source`; None is a new axis of length 1.
+        Axes of `source` that are not named have length 1 in the box.
       box: of `source`.
     """
     lengths = lengths_of(box)
@@ -194,14 +183,14 @@ def view(source: ArrayLike, axes: Sequence[int | None], box: Box) -> LazyTensor:
     return LazyTensor(read, shape, np.dtype(source.dtype), file, rows)
 
 
-def concatenate(shape: tuple[int, ...], pieces: Sequence[tuple[Box, LazyTensor]]) -> LazyTensor:
-    """Return a tensor made of others: layers stacked, or maps side by side.
-
-    Its dtype is that of the pieces; one that holds all their numbers where they differ.
+def concatenate(shape: Shape, pieces: Sequence[tuple[Box, LazyTensor]]) -> LazyTensor:
+    """Return a tensor of `shape` that is joined from others, such as the layers of a stack.
 
     Args:
-      shape: of the whole.
-      pieces: (box of the whole, tensor of the box's shape), which together fill the whole.
+      pieces: (box of the result, tensor of the box's shape), which together fill the result.
+
+    Returns:
+      A tensor of the pieces' dtype or, where they differ, of a float dtype that holds all numbers.
     """
     dtypes = {piece.dtype for _, piece in pieces}
     widest = functools.reduce(np.promote_types, dtypes, np.dtype(np.float32))
@@ -216,7 +205,7 @@ def concatenate(shape: tuple[int, ...], pieces: Sequence[tuple[Box, LazyTensor]]
         return out
 
     rows = max((lengths_of(place)[0] for place, _ in pieces if place), default=None)
-    return LazyTensor(read, tuple(shape), dtype, rows=rows)
+    return LazyTensor(read, shape, dtype, rows=rows)
 
 
 def whole(shape: Sequence[int]) -> Box:
@@ -224,7 +213,7 @@ def whole(shape: Sequence[int]) -> Box:
     return tuple(slice(0, length) for length in shape)
 
 
-def lengths_of(box: Box) -> tuple[int, ...]:
+def lengths_of(box: Box) -> Shape:
     """Return the lengths of a box's sides."""
     return tuple(part.stop - part.start for part in box)
 
@@ -236,31 +225,24 @@ def within(box: Box, outer: Box) -> Box:
     )
 
 
-def span(shape: Sequence[int], strides: Sequence[int]) -> int:
-    """Return how many elements lie from the first to the last of a strided array."""
+def span(shape: Shape, strides: Shape) -> int:
+    """Return the number of elements from the first to the last of a strided array."""
     steps = sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     return steps + 1 if math.prod(shape) else 0
 
 
-def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the strides, in elements, of an array in C order.
-
-    >>> contiguous((2, 3, 4))
-    (12, 4, 1)
-    """
+def contiguous(shape: Shape) -> Shape:
+    """Return the strides, in elements, of an array in C order: (12, 4, 1) for (2, 3, 4)."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
-def locate(index: Index | tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Box, tuple[int, ...]]:
-    """Return what an index names in an array of a shape.
-
-    Returns:
-      Its box, and the shape of the part: integers drop their axis.
+def locate(index: Index | tuple[Index, ...], shape: Shape) -> tuple[Box, Shape]:
+    """Return the box of an index into an array, and the shape of the part.
 
     Raises:
       IndexError: an index is out of range, of another kind, or there are too many.
 
-    >>> locate((-1, slice(1, None)), (3, 4))
+    >>> locate((-1, slice(1, None)), (3, 4))  # integers drop their axis
     ((slice(2, 3, None), slice(1, 4, None)), (3,))
     """
     index = index if isinstance(index, tuple) else (index,)
@@ -273,29 +255,27 @@ def locate(index: Index | tuple[Index, ...], shape: tuple[int, ...]) -> tuple[Bo
         raise IndexError(f"{index}: expected integers, slices and one ...")
     picked = [range(n)[item] for item, n in zip(full, shape, strict=True)]
     if any(isinstance(part, range) and part.step != 1 for part in picked):
-        raise IndexError(f"{index}: expected slices with a step of one")
+        raise IndexError(f"{index}: expected slices with a step of 1")
     lengths = tuple(len(part) for part in picked if isinstance(part, range))
     spans = [part if isinstance(part, range) else range(part, part + 1) for part in picked]
     return tuple(slice(each.start, each.start + len(each)) for each in spans), lengths
 
 
 def _read_strided(
-    file: BinaryIO,
-    start: int,
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    steps: tuple[int, ...],
+    file: BinaryIO, start: int, dtype: np.dtype, shape: Shape, steps: Shape
 ) -> np.ndarray:
-    """Return a block, the first element of which lies at byte `start`; `steps` are bytes.
+    """Return the block whose first element lies at byte `start`; `steps` are bytes.
+
+    The block is read from its first byte to its last, gaps included, unless the gaps are large.
 
     Raises:
-      EOFError: the file ends before.
+      EOFError: the file ends before the block does.
     """
     size = sum((n - 1) * step for n, step in zip(shape, steps, strict=True)) + dtype.itemsize
     if len(shape) > 1 and size > 1.5 * math.prod(shape) * dtype.itemsize:
         inner = sum((n - 1) * s for n, s in zip(shape[1:], steps[1:], strict=True))
-        is_apart = steps[0] >= inner + dtype.itemsize
-        if is_apart and math.prod(shape[1:]) * dtype.itemsize >= WORTHWHILE:
+        is_apart = steps[0] >= inner + dtype.itemsize  # entries of the first axis do not interleave
+        if is_apart and math.prod(shape[1:]) * dtype.itemsize >= SEEK_BYTES:
             places = (start + i * steps[0] for i in range(shape[0]))
             return np.stack([_read_strided(file, p, dtype, shape[1:], steps[1:]) for p in places])
     file.seek(start)
@@ -305,13 +285,13 @@ def _read_strided(
     return np.ascontiguousarray(np.ndarray(shape, dtype, data, 0, steps)).reshape(shape)
 
 
-def _rows_of_piece(shape: Sequence[int], dtype: np.dtype) -> int:
-    """Return how many entries of the first axis fit a piece."""
+def _rows_of_piece(shape: Shape, dtype: np.dtype) -> int:
+    """Return the number of entries of the first axis that fit `PIECE_BYTES`."""
     return max(1, PIECE_BYTES // max(1, math.prod(shape[1:]) * dtype.itemsize))
 
 
 def _pieces(box: Box, dtype: np.dtype) -> list[slice]:
-    """Return a box's first side, cut into pieces."""
+    """Cut a box's first side into pieces of at most `PIECE_BYTES`."""
     first, rows = box[0], _rows_of_piece(lengths_of(box), dtype)
     starts = range(first.start, first.stop, rows)
     return [slice(start, min(start + rows, first.stop)) for start in starts]

@@ -1,4 +1,4 @@
-"""The model card of a pretrained directory: what it holds, where it comes from, how to use it."""
+"""The model card of a pretrained directory: its content, its origin and its use."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,24 +7,23 @@ import numpy as np
 from huggingface_hub import ModelCard, ModelCardData
 
 from jaxedit import __version__
+from jaxedit.checkpoints.lazy_tensor import Shape
 from jaxedit.config import PretrainedConfig, WeightSource, family_of
 
-# what a family is for, and what it reads -> the Hub's name of that task
+# (purpose, reads) of a family -> the Hub's name of that task
 TAGS = {("draw", "text"): "text-to-image", ("draw", "class"): "unconditional-image-generation"}
 
 
 def model_card(
     name: str,
     config: PretrainedConfig,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Mapping[str, Shape],
     dtypes: Mapping[str, np.dtype],
     sources: Sequence[WeightSource] = (),
 ) -> str:
     """Return the text of README.md, with the header that the Hub reads.
 
     Args:
-      name: of the directory.
-      config: what the weights are.
       shapes: of all parameters, by path.
       dtypes: of all parameters in the files.
       sources: the files that the weights were converted from; none: trained here.
@@ -37,25 +36,21 @@ def model_card(
         license=list(dict.fromkeys(licences)) or None,
         base_model=list(dict.fromkeys(s.repo for s in sources if s.repo)) or None,
     )
-    text = "\n".join(
-        [
-            f"# {name}",
-            "",
-            f"A `{config.model_type}` model, written by jaxedit {__version__}. `config.json` holds "
-            "every setting.",
-            "",
-            *_table(shapes, dtypes),
-            "",
-            *_origin(sources),
-            f"```\n{how_to_use(name, config)}\n```",
-            "",
-        ]
-    )
+    text = f"""# {name}
+
+A `{config.model_type}` model, written by jaxedit {__version__}. `config.json` holds every setting.
+
+{_table(shapes, dtypes)}
+
+{_origin(sources)}```
+{how_to_use(name, config)}
+```
+"""
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}"))
 
 
 def how_to_use(name: str, config: PretrainedConfig) -> str:
-    """Return a command or a line of Python that uses these weights."""
+    """Return commands and Python that use the weights in the directory `name`."""
     family = family_of(config)
     uses = {
         "edit": 'python -m jaxedit photo.jpg "make it snow" --model={name}\n'
@@ -69,7 +64,8 @@ def how_to_use(name: str, config: PretrainedConfig) -> str:
     return uses[family.purpose].format(name=name, prompt=prompt)
 
 
-def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]) -> list[str]:
+def _table(shapes: Mapping[str, Shape], dtypes: Mapping[str, np.dtype]) -> str:
+    """Return the networks with their numbers of parameters and dtypes, in Markdown."""
     networks: dict[str, list[str]] = {}
     for path in shapes:
         networks.setdefault(path.split("/")[0], []).append(path)
@@ -78,11 +74,11 @@ def _table(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]
         count = sum(math.prod(shapes[path]) for path in paths)
         kinds = ", ".join(sorted({str(dtypes[path]) for path in paths}))
         lines.append(f"| {network} | {count:,} | {kinds} |")
-    return lines
+    return "\n".join(lines)
 
 
-def _origin(sources: Sequence[WeightSource]) -> list[str]:
-    if not sources:
-        return []
-    lines = [f"- {s.kind}: {s.place} (licence: {s.licence})" for s in sources]
-    return ["Converted, values unchanged but for their dtype, from", "", *lines, ""]
+def _origin(sources: Sequence[WeightSource]) -> str:
+    """Return the list of sources, in Markdown; "" without sources."""
+    lines = [f"- {s.kind}: {s.place} (licence: {s.licence})\n" for s in sources]
+    intro = "Converted; the values differ from these files at most by their dtype:\n\n"
+    return f"{intro}{''.join(lines)}\n" if sources else ""

@@ -1,4 +1,4 @@
-"""Pretrained directories: one holds the weights and every setting that running them needs.
+"""Pretrained directories: the weights of a model and all settings that running it needs.
 
 config.json         PretrainedConfig, and the version of jaxedit that wrote it
 model*.safetensors  all parameters by '/'-path, see `shards`; the first component is the network
@@ -17,16 +17,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from etils import epath
 
 from jaxedit import __version__, assets, tree
+from jaxedit.assets import AnyPath
 from jaxedit.atomic_write import atomic_write_directory
 from jaxedit.checkpoints import safetensors_file, shards
 from jaxedit.checkpoints.hub import resolve, tokenizer_home
-from jaxedit.checkpoints.lazy_tensor import LazyTensor
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, Shape
 from jaxedit.checkpoints.model_card import model_card
-from jaxedit.checkpoints.networks import abstract_params, networks_of
-from jaxedit.config import ConfigError, PretrainedConfig, WeightSource, from_dict, require, to_dict
+from jaxedit.checkpoints.networks import abstract_params
+from jaxedit.config import (
+    ConfigError,
+    PretrainedConfig,
+    WeightSource,
+    family_of,
+    from_dict,
+    require,
+    to_dict,
+)
 from jaxedit.config.precision import dtype_of
 from jaxedit.data.text_tokenizer import TextTokenizer
 
@@ -44,43 +52,41 @@ def write_pretrained(
     sources: Sequence[WeightSource] = (),
     notes: Mapping[str, str] = types.MappingProxyType({}),
     show_progress: bool = False,
-) -> epath.Path:
-    """Write a pretrained directory, piece by piece; never more than one layer is in memory.
+) -> AnyPath:
+    """Write a pretrained directory, piece by piece; at most one layer is in memory.
 
     An earlier directory is replaced only once the new one is complete. On gs://, which cannot
-    rename, it is overwritten, and is no model until its config.json, the last file, is there.
+    rename, the files are overwritten; config.json is written last and marks the model as complete.
 
     Args:
       directory: to create or replace, local or gs://.
-      config: what the weights are.
-      arrays: parameters by path, see `safetensors.write`.
-      tokenizer: name or directory of the text tokenizer; needed by models with a text encoder.
+      arrays: parameters by path, see `safetensors_file.write`.
+      tokenizer: name or directory of the text tokenizer; models with a text encoder need it.
       dtype: of the files: float32; float16; or bfloat16, which gives each parameter the dtype in
         which the released scripts hold it, see `config.precision`.
       sources: the files that the weights were converted from, for the model card.
-      notes: further files, name to text, which come and go with the weights.
+      notes: name to text of further files in the directory.
       show_progress: on stderr.
 
     Returns:
-      The directory.
+      The directory, absolute.
 
     Raises:
       ConfigError: config, weights and tokenizer do not fit each other.
       ValueError: a weight is not finite.
-      FileExistsError: `directory` is something else than a pretrained directory.
+      FileExistsError: something else than a pretrained directory is there.
       OSError: it cannot be written, for instance because the disk is full.
     """
     config.validate()
     require(dtype in DTYPES, f"dtype={dtype!r}: expected one of {', '.join(DTYPES)}")
     target = absolute_path(directory)
-    if target.exists() and not is_pretrained(target) and not is_empty(target):
-        raise FileExistsError(f"{target}: exists and is not a pretrained directory")
+    require_replaceable(target)
     shapes = {path: tuple(array.shape) for path, array in arrays.items()}
-    _compare(config, shapes, "the given parameters")
+    _require_fit(config, shapes, "the given parameters")
     files = _tokenizer_files(config, tokenizer)
     dtypes = {path: _dtype_in_file(path, config, dtype) for path in shapes}
     try:
-        with _place_of(target) as new:
+        with _replacement(target) as new:
             shards.require_room(new, shapes, dtypes)
             shards.write(new, arrays, dtypes, show_progress=show_progress)
             for file in files:
@@ -102,15 +108,15 @@ def save_pretrained(
     tokenizer: str | os.PathLike | None = None,
     *,
     dtype: str = "float32",
-) -> epath.Path:
-    """`write_pretrained` of parameters that are in memory, {"bsq": ..., "transformer": ...}."""
+) -> AnyPath:
+    """Write parameters that are in memory, {"bsq": ..., "transformer": ...}: `write_pretrained`."""
     return write_pretrained(directory, config, tree.flatten(params), tokenizer, dtype=dtype)
 
 
 def load_pretrained(
     name: str | os.PathLike, networks: Sequence[str] | None = None
-) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
-    """`open_params`, with the parameters read: numpy arrays in the file's dtype.
+) -> tuple[PretrainedConfig, tree.Tree, AnyPath]:
+    """Read networks of a pretrained directory: `open_params`, with numpy arrays.
 
     Raises:
       ValueError: also if a weight is not finite.
@@ -121,25 +127,26 @@ def load_pretrained(
 
 def open_params(
     name: str | os.PathLike, networks: Sequence[str] | None = None
-) -> tuple[PretrainedConfig, tree.Tree, epath.Path]:
-    """Networks of a pretrained directory as trees of `LazyTensor`: read where they are used.
+) -> tuple[PretrainedConfig, tree.Tree, AnyPath]:
+    """Open networks of a pretrained directory as trees of `LazyTensor`, read where they are used.
 
     Args:
       name: see `hub.resolve`.
-      networks: the ones wanted ("bsq", "transformer", "t5"); None: all.
+      networks: such as "bsq", "transformer", "t5"; None: all.
 
     Returns:
       (config, {network: parameters in the file's dtype}, the directory).
 
     Raises:
-      ConfigError: the config cannot work, or does not fit the weights; lists what differs.
+      ConfigError: the config cannot work or does not fit the weights; lists the differences.
       ValueError: a file is damaged.
       OSError: a file is missing.
     """
     directory = resolve(name)
     config, stored = open_pretrained(directory)
-    wanted = networks or networks_of(config)
-    absent = sorted(set(wanted) - set(networks_of(config)))
+    known = family_of(config).networks
+    wanted = networks or known
+    absent = sorted(set(wanted) - set(known))
     require(not absent, f"{directory}: a {config.model_type} model has no {', '.join(absent)}")
     params = {
         path: safetensors_file.check_finite(array, path)
@@ -149,26 +156,20 @@ def open_params(
     return config, tree.unflatten(params), directory
 
 
-def open_pretrained(directory: epath.Path) -> tuple[PretrainedConfig, dict[str, LazyTensor]]:
-    """The settings of a pretrained directory and its arrays by path, checked to fit each other.
-
-    Raises:
-      ConfigError: the config cannot work, or does not fit the weights; lists what differs.
-      ValueError: a file is damaged.
-      OSError: a file is missing.
-    """
+def open_pretrained(directory: AnyPath) -> tuple[PretrainedConfig, dict[str, LazyTensor]]:
+    """Return the settings and the arrays by path, checked to fit each other; see `open_params`."""
     config = read_config(directory)
     stored = shards.read(directory)
     safetensors_file.require_floats(stored, directory)
-    _compare(config, {path: array.shape for path, array in stored.items()}, str(directory))
+    _require_fit(config, {path: array.shape for path, array in stored.items()}, str(directory))
     return config, stored
 
 
-def read_config(directory: epath.Path) -> PretrainedConfig:
-    """The validated settings of a pretrained directory.
+def read_config(directory: AnyPath) -> PretrainedConfig:
+    """Read the settings of a pretrained directory.
 
     Raises:
-      ConfigError: config.json is damaged, of another program, or cannot work.
+      ConfigError: config.json is damaged, belongs to another program, or cannot work.
     """
     path = directory / CONFIG
     try:
@@ -186,21 +187,32 @@ def read_config(directory: epath.Path) -> PretrainedConfig:
     return config
 
 
-def is_pretrained(directory: epath.Path) -> bool:
-    """Whether a pretrained directory lies there, complete or interrupted."""
+def is_pretrained(directory: AnyPath) -> bool:
+    """Return whether a pretrained directory lies there, complete or interrupted."""
     try:
         return "jaxedit" in json.loads((directory / CONFIG).read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return False
 
 
-def is_empty(directory: epath.Path) -> bool:
-    """Whether a directory with nothing in it is there."""
+def param_shapes(config: PretrainedConfig) -> dict[str, Shape]:
+    """Return the shapes of all parameters, by path."""
+    return {path: leaf.shape for path, leaf in tree.flatten(abstract_params(config)).items()}
+
+
+def require_replaceable(target: AnyPath) -> None:
+    """Raise FileExistsError unless `target` is absent, empty or a pretrained directory."""
+    if target.exists() and not is_pretrained(target) and not is_empty(target):
+        raise FileExistsError(f"{target}: exists and is not a pretrained directory")
+
+
+def is_empty(directory: AnyPath) -> bool:
+    """Return whether an empty directory is there."""
     return directory.is_dir() and not any(directory.iterdir())
 
 
-def absolute_path(directory: str | os.PathLike) -> epath.Path:
-    """A directory to write, absolute or on gs://.
+def absolute_path(directory: str | os.PathLike) -> AnyPath:
+    """Return the absolute path of a directory to write, local or on gs://.
 
     Raises:
       OSError: gs:// does not answer, or the package that reads it is missing.
@@ -210,9 +222,9 @@ def absolute_path(directory: str | os.PathLike) -> epath.Path:
     return pathlib.Path(directory).expanduser().absolute()
 
 
-def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], where: str) -> None:
-    flat = tree.flatten(abstract_params(config))
-    expected = {path: leaf.shape for path, leaf in flat.items()}
+def _require_fit(config: PretrainedConfig, found: Mapping[str, Shape], where: str) -> None:
+    """Raise ConfigError, with all differences, unless shapes by path fit the config."""
+    expected = param_shapes(config)
     differences = [
         *(f"missing {path} {expected[path]}" for path in sorted(expected.keys() - found.keys())),
         *(f"unexpected {path} {found[path]}" for path in sorted(found.keys() - expected.keys())),
@@ -227,8 +239,13 @@ def _compare(config: PretrainedConfig, found: Mapping[str, tuple[int, ...]], whe
 
 def _tokenizer_files(
     config: PretrainedConfig, tokenizer: str | os.PathLike | None
-) -> list[epath.Path]:
-    part = next((n for n in networks_of(config) if n in ("t5", "clip")), None)
+) -> list[AnyPath]:
+    """Return the tokenizer's files.
+
+    Raises:
+      ConfigError: an editor has no tokenizer, or the tokenizer more ids than its text encoder.
+    """
+    part = next((n for n in family_of(config).networks if n in ("t5", "clip")), None)
     is_editor = part is not None and config.model_type != part
     require(tokenizer is not None or not is_editor, "tokenizer=None: an editor needs its tokenizer")
     if part is None or tokenizer is None:
@@ -249,8 +266,8 @@ def _dtype_in_file(path: str, config: PretrainedConfig, dtype: str) -> np.dtype:
 
 
 @contextlib.contextmanager
-def _place_of(target: epath.Path) -> Iterator[epath.Path]:
-    """Where to write what is to be `target`."""
+def _replacement(target: AnyPath) -> Iterator[AnyPath]:
+    """Yield a directory to write, which then becomes `target`; on gs:// it is `target` itself."""
     if isinstance(target, pathlib.Path):
         with atomic_write_directory(target) as new:
             yield new
@@ -262,6 +279,6 @@ def _place_of(target: epath.Path) -> Iterator[epath.Path]:
     yield target
 
 
-def _write_config(directory: epath.Path, settings: Mapping[str, Any]) -> None:
+def _write_config(directory: AnyPath, settings: Mapping[str, Any]) -> None:
     text = json.dumps({"jaxedit": __version__, **settings}, indent=1) + "\n"
     (directory / CONFIG).write_text(text, "utf-8")

@@ -1,9 +1,9 @@
 """Safetensors files: read by the library of that name, slice by slice, and written piece by piece.
 
 A file is the length of its header (u64), the header (JSON: dtype, shape and place of each array)
-and the arrays, one after another, all little-endian. Three things are ours, since the library has
-them not: it writes only what is in memory as a whole, its numpy has no 8-bit floats, and it reads
-no files on gs://.
+and the arrays, one after another, all little-endian. Three things are ours, since the library lacks
+them: it writes only arrays that are in memory, it has no 8-bit floats in numpy, and it reads no
+files on gs://.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from etils import epath
 from safetensors import SafetensorError, safe_open
 
+from jaxedit.assets import AnyPath
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.lazy_tensor import Box, LazyTensor, contiguous, in_file
+from jaxedit.checkpoints.lazy_tensor import Box, LazyTensor, Shape, in_file
 
 DTYPES = {
     "F64": np.dtype(np.float64),
@@ -45,7 +45,6 @@ DTYPES = {
     "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
-METADATA = "__metadata__"  # in the header
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 FLOATS = ("F32", "BF16", "F16")  # of parameters
 UNREAD = {dtype for name, dtype in DTYPES.items() if name.startswith("F8_")}  # by the library
@@ -54,33 +53,33 @@ PIECE = 1 << 23  # scalars that are cast and written at once
 
 
 def write(
-    path: epath.Path,
+    path: AnyPath,
     arrays: Mapping[str, Any],
     *,
     dtypes: Mapping[str, np.dtype] | None = None,
     metadata: Mapping[str, str] | None = None,
     on_write: Callable[[int], Any] | None = None,
 ) -> None:
-    """Write arrays one after another; never more than one of their chunks is in memory.
+    """Write arrays one after another; at most one of their chunks is in memory.
 
     Args:
-      path: file to write, local or gs://.
-      arrays: numpy or jax arrays, or anything with `shape`, `dtype` and `chunks()`, which gives
-        numpy arrays that hold the values in C order.
-      dtypes: what each array becomes on the way; None keeps its own.
+      arrays: of numpy or jax, or anything with `shape`, `dtype` and `chunks()`, which yields numpy
+        arrays that hold the values in C order.
+      dtypes: of the arrays in the file; None keeps their own.
       metadata: strings for the header.
-      on_write: told how many bytes each piece of an array was, once it is written.
+      on_write: takes the number of bytes of each piece, once written.
 
     Raises:
       ValueError: a value is not finite, once cast; names the array.
       OSError: `path` cannot be written.
     """
     kinds = {k: np.dtype(dtypes[k] if dtypes else a.dtype) for k, a in arrays.items()}
-    names = sorted(arrays, key=lambda name: (-kinds[name].itemsize, name))  # keeps them aligned
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    # The widest dtypes come first, so that each array is aligned.
+    names = sorted(arrays, key=lambda name: (-kinds[name].itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     place = 0
     for name in names:
-        end = place + math.prod(arrays[name].shape) * kinds[name].itemsize
+        end = place + nbytes(arrays[name].shape, kinds[name])
         header[name] = {
             "dtype": NAMES[kinds[name]],
             "shape": list(arrays[name].shape),
@@ -93,7 +92,7 @@ def write(
         file.write(struct.pack("<Q", len(text)) + text)
         for name in names:
             for piece in _pieces(arrays[name]):
-                with np.errstate(over="ignore", invalid="ignore"):  # told by name instead
+                with np.errstate(over="ignore", invalid="ignore"):  # raised below, with the name
                     piece = piece.astype(kinds[name], copy=False)
                 require_finite({name: piece}, path)
                 file.write(piece.view(np.uint8).data)
@@ -101,12 +100,17 @@ def write(
                     on_write(piece.nbytes)
 
 
-def read_stored(path: epath.Path) -> dict[str, LazyTensor]:
-    """Return every array of a file, not read yet.
+def nbytes(shape: Shape, dtype: np.dtype) -> int:
+    """Return the size of an array in a file, in bytes."""
+    return math.prod(shape) * dtype.itemsize
+
+
+def read_stored(path: AnyPath) -> dict[str, LazyTensor]:
+    """Return the arrays of a file by name, not read yet.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: the file is cut short, is not safetensors, or holds a type that numpy has not.
+      ValueError: the file is cut short, is not safetensors, or holds a type that numpy lacks.
     """
     stored = {}
     with _opened(path) as (file, place):
@@ -114,19 +118,19 @@ def read_stored(path: epath.Path) -> dict[str, LazyTensor]:
             header = file.get_slice(name)
             shape, kind = tuple(header.get_shape()), header.get_dtype()
             if kind not in DTYPES:
-                raise ValueError(f"{path}: {name} has the type {kind!r}, which numpy has not")
+                raise ValueError(f"{path}: {name} has the type {kind!r}, which numpy lacks")
             dtype = DTYPES[kind]
             if _is_local(path) and dtype not in UNREAD:
                 read = functools.partial(_read_slice, path, name)
                 stored[name] = LazyTensor(read, shape, dtype, path)
             else:
-                stored[name] = in_file(path, place, dtype, shape, contiguous(shape))
+                stored[name] = in_file(path, place, dtype, shape)
             place += stored[name].nbytes
     return stored
 
 
-def read_metadata(path: epath.Path) -> dict[str, str]:
-    """Return the strings in the header that `write` was given; reads only the header.
+def read_metadata(path: AnyPath) -> dict[str, str]:
+    """Return the strings that `write` put into the header; reads nothing else.
 
     Raises:
       FileNotFoundError: no such file.
@@ -136,12 +140,13 @@ def read_metadata(path: epath.Path) -> dict[str, str]:
         return file.metadata() or {}
 
 
-def read_parameters(path: epath.Path) -> dict[str, np.ndarray]:
-    """Read every array of a file of parameters, in the file's dtypes.
+def read_parameters(path: AnyPath) -> dict[str, np.ndarray]:
+    """Read all arrays of a file of parameters, in the file's dtypes.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: the file is damaged, holds another type than floats, or a value is not finite.
+      ValueError: the file is damaged, holds a dtype that is not in `FLOATS`, or a value is not
+        finite.
     """
     stored = read_stored(path)
     require_floats(stored, path)
@@ -151,21 +156,21 @@ def read_parameters(path: epath.Path) -> dict[str, np.ndarray]:
 
 
 def require_floats(stored: Mapping[str, LazyTensor], where: Any) -> None:
-    """Raise ValueError naming the arrays that are not of one of the types `FLOATS`."""
+    """Raise ValueError naming the arrays whose dtype is not in `FLOATS`."""
     wrong = sorted(name for name, array in stored.items() if NAMES[array.dtype] not in FLOATS)
     if wrong:
         raise ValueError(f"{where}: expected {', '.join(FLOATS)} in {', '.join(wrong)}")
 
 
 def require_finite(arrays: Mapping[str, np.ndarray], where: Any) -> None:
-    """Raise ValueError naming the arrays in which some value is NaN or infinite."""
+    """Raise ValueError naming the arrays with a value that is NaN or infinite."""
     broken = sorted(name for name, array in arrays.items() if not is_finite(array))
     if broken:
         raise ValueError(f"{where}: values that are not finite in {', '.join(broken)}")
 
 
 def check_finite(tensor: LazyTensor, name: str) -> LazyTensor:
-    """Return the same, whose parts raise ValueError naming it if a value in them is not finite."""
+    """Return the tensor; reading a part raises ValueError if a value in it is not finite."""
 
     def check(part: np.ndarray, _: Box) -> np.ndarray:
         require_finite({name: part}, tensor.file)
@@ -175,7 +180,7 @@ def check_finite(tensor: LazyTensor, name: str) -> LazyTensor:
 
 
 def is_finite(array: np.ndarray) -> bool:
-    """Whether no value is NaN or infinite; by the bits for 16 of them, which is 30 times faster."""
+    """Return whether no value is NaN or infinite; 16-bit floats by their bits: 30 times faster."""
     if array.dtype.itemsize != 2 or array.dtype.kind in "iu" or array.size == 0:
         return bool(np.isfinite(array).all())
     infinity = np.array(np.inf, array.dtype).view(np.uint16)
@@ -184,29 +189,29 @@ def is_finite(array: np.ndarray) -> bool:
 
 
 def _pieces(array: Any) -> Iterator[np.ndarray]:
-    """The values in C order, as flat arrays of at most `PIECE` scalars."""
+    """Yield the values in C order, as flat arrays of at most `PIECE` scalars."""
     for chunk in array.chunks() if hasattr(array, "chunks") else (array,):
         flat = np.asarray(chunk, order="C").reshape(-1)
         for start in range(0, flat.size, PIECE):
             yield flat[start : start + PIECE]
 
 
-def _is_local(path: epath.Path) -> bool:
+def _is_local(path: AnyPath) -> bool:
     return "://" not in os.fspath(path)
 
 
-def _read_slice(path: epath.Path, name: str, box: Box) -> np.ndarray:
-    """Return the numbers in a box; the file is mapped into memory only meanwhile."""
+def _read_slice(path: AnyPath, name: str, box: Box) -> np.ndarray:
+    """Read the numbers in a box; the file is mapped into memory only meanwhile."""
     with _opened(path) as (file, _):
         return file.get_slice(name)[box]
 
 
 @contextlib.contextmanager
-def _opened(path: epath.Path) -> Iterator[tuple[Any, int]]:
-    """Yield a file as the library opens it, and the byte at which its arrays begin.
+def _opened(path: AnyPath) -> Iterator[tuple[Any, int]]:
+    """Yield the library's view of a file, and the byte at which the arrays begin.
 
-    The library reads local files alone. Of a file elsewhere it gets a copy of the header, followed
-    by a hole as long as the arrays, so that it finds all faults of the header there too.
+    The library reads only local files. For a file elsewhere it gets a local copy of the header,
+    followed by a hole as long as the arrays, so that it checks the whole header.
 
     Raises:
       FileNotFoundError: no such file.

@@ -1,4 +1,4 @@
-"""The weights of a directory: one safetensors file, or several with an index of what lies where.
+"""The weights of a directory: one safetensors file, or several with an index of their arrays.
 
 model.safetensors                        or, above `SHARD_BYTES`,
 model-00001-of-00004.safetensors ...     the shards, and
@@ -6,7 +6,6 @@ model.safetensors.index.json             {"metadata": {"total_size"}, "weight_ma
 """
 
 import json
-import math
 import pathlib
 import re
 import shutil
@@ -14,36 +13,37 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from etils import epath
 
+from jaxedit.assets import AnyPath
 from jaxedit.checkpoints import safetensors_file
-from jaxedit.checkpoints.lazy_tensor import LazyTensor
+from jaxedit.checkpoints.contents import SUFFIXES
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, Shape
+from jaxedit.checkpoints.safetensors_file import nbytes
 from jaxedit.progress import progress_bar
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SHARD = re.compile(r"[\w.-]+\.safetensors")  # the only names that are read: beside the index
-SHARD_BYTES = 5_000_000_000  # of one file, as on the Hub
+SHARD_BYTES = 5_000_000_000  # of a file, as on the Hub
+MAX_INDEX = 1 << 26  # bytes
 
 
-def exist(directory: epath.Path) -> bool:
-    """Whether weights lie in the directory."""
+def exist(directory: AnyPath) -> bool:
+    """Return whether weights lie in the directory."""
     return (directory / WEIGHTS).exists() or (directory / INDEX).exists()
 
 
-def files_of(directory: epath.Path) -> list[epath.Path]:
-    """The files of the weights, in order; a single file goes before an index.
+def files_of(directory: AnyPath) -> list[AnyPath]:
+    """Return the files of the weights, sorted; a single file is preferred to an index.
 
     Raises:
-      FileNotFoundError: there are none.
       ValueError: the index is damaged or names a file elsewhere.
     """
     if (directory / WEIGHTS).exists() or not (directory / INDEX).exists():
         return [directory / WEIGHTS]
-    return [directory / name for name in sorted(set(_read_index(directory / INDEX).values()))]
+    return [directory / name for name in sorted(set(read_index(directory / INDEX).values()))]
 
 
-def read(directory: epath.Path) -> dict[str, LazyTensor]:
-    """Every array of the weights, not read yet.
+def read(directory: AnyPath) -> dict[str, LazyTensor]:
+    """Return the arrays of the weights by name, not read yet.
 
     Raises:
       FileNotFoundError: a file is missing.
@@ -55,14 +55,14 @@ def read(directory: epath.Path) -> dict[str, LazyTensor]:
     if files[0].name != WEIGHTS:
         index = directory / INDEX
         found = {(name, shard) for shard, arrays in contents.items() for name in arrays}
-        differ = sorted(name for name, _ in found ^ set(_read_index(index).items()))
+        differ = sorted(name for name, _ in found ^ set(read_index(index).items()))
         if differ:
             raise ValueError(f"{index}: does not say what the shards hold: {', '.join(differ)}")
     return stored
 
 
 def write(
-    directory: epath.Path,
+    directory: AnyPath,
     arrays: Mapping[str, Any],
     dtypes: Mapping[str, np.dtype],
     *,
@@ -72,9 +72,8 @@ def write(
 
     Args:
       directory: holds no weights yet.
-      arrays: by name, see `safetensors.write`.
-      dtypes: of each in the files.
-      show_progress: on stderr.
+      arrays: by name, see `safetensors_file.write`.
+      dtypes: of the arrays in the files.
 
     Raises:
       ValueError: a value is not finite.
@@ -89,8 +88,7 @@ def write(
             is_only = len(groups) == 1
             shard = WEIGHTS if is_only else f"model-{i:05}-of-{len(groups):05}.safetensors"
             part = {name: arrays[name] for name in names}
-            kinds = {name: dtypes[name] for name in names}
-            safetensors_file.write(directory / shard, part, dtypes=kinds, on_write=bar.update)
+            safetensors_file.write(directory / shard, part, dtypes=dtypes, on_write=bar.update)
             weight_map |= dict.fromkeys(names, shard)
     if len(groups) == 1:
         return
@@ -99,7 +97,7 @@ def write(
 
 
 def require_room(
-    directory: epath.Path, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype]
+    directory: AnyPath, shapes: Mapping[str, Shape], dtypes: Mapping[str, np.dtype]
 ) -> None:
     """Raise OSError unless the disk of a local directory has room for these arrays."""
     if isinstance(directory, pathlib.Path):
@@ -110,7 +108,7 @@ def require_room(
 
 
 def split(sizes: Mapping[str, int]) -> list[list[str]]:
-    """Names in groups of at most `SHARD_BYTES`; one that is larger has a group to itself."""
+    """Group names so that a group has at most `SHARD_BYTES`, or a single larger array."""
     groups: list[list[str]] = [[]]
     total = 0
     for name, size in sizes.items():
@@ -122,19 +120,26 @@ def split(sizes: Mapping[str, int]) -> list[list[str]]:
     return groups
 
 
-def nbytes(shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Bytes of an array in a file."""
-    return math.prod(shape) * np.dtype(dtype).itemsize
+def read_index(path: AnyPath) -> dict[str, str]:
+    """Return the shard of each array; only files beside the index are accepted.
 
-
-def _read_index(path: epath.Path) -> dict[str, str]:
-    """Name of each array to its shard, a file of the same directory."""
+    Raises:
+      ValueError: the index is damaged, large, or names a file elsewhere.
+    """
+    with path.open("rb") as file:
+        text = file.read(MAX_INDEX + 1)
     try:
-        weight_map = json.loads(path.read_text("utf-8"))["weight_map"]
-        pairs = {str(name): str(shard) for name, shard in weight_map.items()}
+        if len(text) > MAX_INDEX:
+            raise ValueError
+        weight_map = json.loads(text)["weight_map"]
+        shards = {str(name): str(shard) for name, shard in weight_map.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: expected an index with a weight_map of names") from error
-    strange = sorted({shard for shard in pairs.values() if not SHARD.fullmatch(shard)})
-    if strange or not pairs:
-        raise ValueError(f"{path}: expected names of files beside it, found {strange}")
-    return pairs
+        raise ValueError(
+            f'{path}: expected JSON with a "weight_map" from arrays to files'
+        ) from error
+    if not shards:
+        raise ValueError(f'{path}: an empty "weight_map": expected arrays and their files')
+    for shard in shards.values():
+        if not re.fullmatch(r"[\w-][\w.-]*", shard) or not shard.endswith(SUFFIXES):
+            raise ValueError(f"{path}: refused: {shard[:100]!r} is no weights file beside it")
+    return shards

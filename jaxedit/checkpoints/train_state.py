@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
@@ -20,7 +20,7 @@ SHOWN = 300  # characters of Orbax's errors
 
 
 class BucketError(OSError):
-    """Remote storage did not take a checkpoint; later it may."""
+    """Remote storage refused a checkpoint; a later attempt may succeed."""
 
 
 class Best(NamedTuple):
@@ -33,16 +33,13 @@ class Best(NamedTuple):
 class Checkpoints:
     """The checkpoints `<directory>/<step>/{state,data,config}` of one run.
 
-    `save` returns as soon as the arrays are copied; writing goes on in the background, and a
-    checkpoint gets its final name only when it is complete. Use as a context manager: leaving it
-    waits for the last write.
+    `save` returns as soon as the arrays are copied; a background thread writes them, and a
+    checkpoint gets its final name only when it is complete. Leaving the context manager waits for
+    the last write.
     """
 
     def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
-        """Open (and make) `directory`.
-
-        The newest `keep` checkpoints stay, and the one of the lowest validation loss.
-        """
+        """Open or create `directory`; keep the newest `keep` checkpoints and the best one."""
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_NewestAndBest(keep, self.best),
             step_prefix=None,
@@ -60,21 +57,21 @@ class Checkpoints:
             if self.is_best(val_loss := self._val_loss(step)):
                 self._best = Best(step, val_loss)
 
-    def __enter__(self) -> Self:
-        """The object itself."""
+    def __enter__(self) -> "Checkpoints":
+        """Return the object itself."""
         return self
 
     def __exit__(
         self, kind: type | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for the writes that are under way; but not for a process that has gone."""
+        """Wait for the writes under way, unless another process of the run is lost."""
         if error is not None and has_lost_a_process(error):
             return
         with self._explained():
             self._manager.close()
 
     def latest(self) -> int | None:
-        """Step of the newest complete checkpoint, None if there is none."""
+        """Return the step of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def best(self) -> Best | None:
@@ -89,12 +86,12 @@ class Checkpoints:
         Args:
           step: number of finished steps.
           state: pytree of arrays.
-          config: JSON of the run's config.
-          val_loss: validation loss of the state, if it was computed.
+          config: of the run, as JSON values.
+          val_loss: of the state, if it was computed.
 
         Raises:
-          OSError: there is no room for it, or the write before it failed; earlier ones are intact.
-            BucketError if starting again may help.
+          OSError: the disk has no room, or the last write failed; earlier checkpoints are intact.
+            BucketError if a restart may help.
         """
         self._require_space(state)
         data: dict[str, Any] = {"step": step}  # batches are a function of the step alone
@@ -111,50 +108,41 @@ class Checkpoints:
             self._manager.save(step, args=items)
 
     def is_best(self, val_loss: float | None) -> bool:
-        """Return whether a validation loss, None if there is none, is lower than all saved ones."""
+        """Return whether a validation loss, if any, is lower than those of all checkpoints."""
         if val_loss is None or not math.isfinite(val_loss):
             return False
         return self._best is None or val_loss < self._best.val_loss
 
     def wait(self) -> None:
-        """Wait until all checkpoints are complete.
-
-        Raises:
-          OSError: see `save`.
-        """
+        """Wait until all checkpoints are complete; raises OSError, see `save`."""
         with self._explained():
             self._manager.wait_until_finished()
 
     def _val_loss(self, step: int) -> float | None:
-        """Return the validation loss saved under `step`; None if there is none to read.
+        """Return the validation loss saved under `step`; None if it is absent or damaged.
 
-        Each process reads the file by itself: Orbax would make all of them wait for each other.
+        Each process reads the file itself: reading by Orbax would synchronise all processes.
         """
         try:
             file = epath.Path(self.directory) / str(step) / "data" / "metadata"
             return json.loads(file.read_text("utf-8")).get("val_loss")
-        except (OSError, ValueError, AttributeError):  # damaged
+        except (OSError, ValueError, AttributeError):
             return None
 
     def config(self, step: int) -> dict[str, Any]:
-        """The config that was saved with `step`."""
-        return self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))[
-            "config"
-        ]
+        """Return the config that was saved with `step`."""
+        items = ocp.args.Composite(config=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=items)["config"]
 
     def restore(self, step: int, abstract: Any) -> Any:
-        """The state saved under `step`, laid out as asked.
+        """Return the state saved under `step`, sharded as `abstract` says.
 
         Args:
-          step: a step that `latest` returned.
-          abstract: pytree of ShapeDtypeStructs with shardings; any mesh, not only the one that
-            wrote the checkpoint.
-
-        Returns:
-          The pytree of arrays.
+          step: of a complete checkpoint, see `latest`.
+          abstract: pytree of ShapeDtypeStructs with shardings, on any mesh.
 
         Raises:
-          ConfigError: the checkpoint has other arrays than `abstract`, or is damaged; names them.
+          ConfigError: the checkpoint has other arrays than `abstract` (lists them), or is damaged.
         """
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         try:
@@ -171,18 +159,15 @@ class Checkpoints:
     def _require_same(self, step: int, abstract: Any) -> None:
         """Raise ConfigError unless the arrays under `step` are those of `abstract`.
 
-        Orbax itself compares them while it reads, and leaves a page of errors for each array.
+        Orbax also compares them, but its error is a page long for each array.
         """
         stored = self._manager.item_metadata(step)["state"]
         if stored is None:
-            raise ValueError("it does not tell which arrays it holds")
+            raise ValueError("the list of its arrays is missing")
         saved, asked = _shapes(stored), _shapes(abstract)
+        common = [p for p in asked if p in saved]
         differences = [
-            *(
-                f"{p} is {saved[p]}, not {asked[p]}"
-                for p in asked
-                if saved.get(p, asked[p]) != asked[p]
-            ),
+            *(f"{p} is {saved[p]}, not {asked[p]}" for p in common if saved[p] != asked[p]),
             *(f"{p} is only in this config" for p in asked if p not in saved),
             *(f"{p} is only in the checkpoint" for p in saved if p not in asked),
         ]
@@ -198,10 +183,11 @@ class Checkpoints:
         )
 
     def reached_preemption(self, step: int) -> bool:
-        """In a run of many processes: True on all of them at the same step after SIGTERM on any."""
+        """Return True, in all processes at the same step, after SIGTERM in any of them."""
         return self._manager.reached_preemption(step)
 
     def _require_space(self, state: Any) -> None:
+        """Raise OSError unless the disk of a local directory has room for the state."""
         if "://" in str(self.directory):
             return
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
@@ -214,7 +200,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say in one line why a checkpoint could not be written."""
+        """Turn Orbax's errors of writing into an OSError of one line."""
         try:
             yield
         except (ValueError, RuntimeError) as error:
@@ -224,13 +210,13 @@ class Checkpoints:
 
 
 class _NewestAndBest:
-    """The checkpoints that Orbax keeps, as a `PreservationPolicy`."""
+    """The policy by which Orbax keeps checkpoints."""
 
     def __init__(self, keep: int, best: Callable[[], Best | None]) -> None:
         self._keep, self._best = keep, best
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Return whether each checkpoint, the oldest first, stays."""
+        """Return, for each checkpoint from the oldest on, whether it stays."""
         best = self._best()
         newest = len(checkpoints) - self._keep
         return [
@@ -240,7 +226,7 @@ class _NewestAndBest:
 
 
 def _shapes(state: Any) -> dict[str, tuple[int, ...]]:
-    """Path to shape of every array, parameters first, whatever the containers on the way."""
+    """Return the shape of each array by path, parameters first."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     found = {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
     return {path: found[path] for path in sorted(found, key=lambda p: (p[:7] != "params/", p))}

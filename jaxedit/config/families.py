@@ -10,7 +10,7 @@ from jaxedit.config.checks import require
 from jaxedit.config.family import Family, ReleasedWeights
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 
-_KEYMAPS, _SIZES = "jaxedit.convert.keymaps", "jaxedit.convert.sizes"
+_KEYMAPS = "jaxedit.convert.keymaps"
 
 
 def _trained(use: str) -> str:
@@ -70,11 +70,9 @@ _NEXT_SCALE = {
     "weights": ReleasedWeights(
         about="a transformer of VAREdit or Infinity",
         mark=r"(blocks|block_chunks\.\d+\.module)\.\d+\.sa\.scale_mul_1H11",
-        keymap=f"{_KEYMAPS}.keymap_varedit:KEYMAP",
+        keymap=f"{_KEYMAPS}.keymap_varedit",
         prefix="transformer/",
         networks=("transformer",),
-        read=f"{_SIZES}:varedit",
-        tell=f"{_SIZES}:tell_varedit",
         same=("depth", "width", "heads", "mlp_hidden", "token_bits", "text_width")
         + ("text_pool_heads", "max_text_tokens", "levels"),
     ),
@@ -96,11 +94,9 @@ _NEXT_TOKEN = {
     "weights": ReleasedWeights(
         about="a transformer of LlamaGen or EditAR",
         mark=r"tok_embeddings\.weight",
-        keymap=f"{_KEYMAPS}.keymap_editar:KEYMAP",
+        keymap=f"{_KEYMAPS}.keymap_editar",
         prefix="",  # transformer/ and null/ are in the paths
         networks=("transformer", "null"),
-        read=f"{_SIZES}:editar",
-        tell=f"{_SIZES}:tell_editar",
         same=("layers", "width", "mlp_hidden", "codes", "prefix", "classes", "text_width")
         + ("text_tokens", "edited_grid"),  # not the heads, which no shape shows
         kept=("distill_width",),
@@ -116,26 +112,20 @@ _NEXT_TOKEN = {
 }
 
 
-def _alone(
-    name: str, about: str, mark: str, *, brought_by: str = "", is_told: bool = True, **fields: Any
-) -> Family:
+def _alone(name: str, about: str, mark: str, *, brought_by: str = "", **fields: Any) -> Family:
     """Return the family of a network that is a model by itself.
 
     Args:
-      name: of the network, in parameter paths too, and of its key map and its functions in
-        `convert.sizes`.
+      name: of the network, in parameter paths too, and of its key map.
       about, mark, brought_by: see `ReleasedWeights`.
-      is_told: whether a file's shapes lack settings, which `convert.sizes` then tells.
       **fields: further fields of `Family`.
     """
     weights = ReleasedWeights(
         about=about,
         mark=mark,
-        keymap=f"{_KEYMAPS}.keymap_{name}:KEYMAP",
+        keymap=f"{_KEYMAPS}.keymap_{name}",
         prefix=f"{name}/",
         networks=(name,),
-        read=f"{_SIZES}:{name}",
-        tell=f"{_SIZES}:tell_{name}" if is_told else "",
         brought_by=brought_by,
     )
     return Family(
@@ -199,7 +189,6 @@ FAMILIES = (
         "an image tokenizer of Infinity",
         r"encoder\.down\.0\.block\.0\.conv1(\.conv)?\.weight",
         brought_by="infinity-vae-d32 (2B) or infinity-vae-d56 (8B)",
-        is_told=False,
         crop="varedit",
         objective="jaxedit.train.objectives.bsq:BSQObjective",
         use=_trained("var_sar.py:2b --config.varedit.tokenizer"),

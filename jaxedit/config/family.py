@@ -12,13 +12,12 @@ class ReleasedWeights:
 
     about: str  # the network in words, for messages
     mark: str  # regex of a key that every state dict of this network has, and no other has
-    keymap: str  # the `KeyMap` of the network
+    # module with the `KEYMAP` of the network, with `config_of`, a function from (shapes by path,
+    # settings in the file) to the config dataclass, and with `settings_of`, a function from a
+    # `PretrainedConfig` to the settings that `config_of` takes, if it takes any
+    keymap: str
     prefix: str  # path in a pretrained directory before the paths of the key map
     networks: tuple[str, ...]  # networks in a file, by their names in parameter paths
-    # function from (shapes by path, settings in the file) to the config dataclass
-    read: str
-    # function from a `PretrainedConfig` to the settings that `read` takes
-    tell: str = ""
     same: tuple[str, ...] = ()  # sizes that are equal in all networks of the same shapes
     kept: tuple[str, ...] = ()  # settings to take from the file, not from a similar release
     # official names whose weights contain this network, for messages; empty: none

@@ -1,1 +1,1 @@
-"""Released and exported weights: key maps, safetensors, the Hub layout."""
+"""The conversion of released weights to pretrained directories, and back."""

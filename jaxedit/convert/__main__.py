@@ -1,4 +1,4 @@
-"""Released weights in, ours out; and back; and a look at what is there.
+"""The command that converts released weights, exports them again, and checks models.
 
     python -m jaxedit.convert --src=varedit-2b-512 --dst=models/varedit-2b-512
     python -m jaxedit.convert --src=2B-512.pth --src=infinity_vae_d32reg.pth --src=flan-t5-xl/ \\
@@ -6,11 +6,11 @@
     python -m jaxedit.convert --check models/varedit-2b-512
     python -m jaxedit.convert --export=torch --src=models/varedit-2b-512 --dst=original
 
-An editor is made of three networks, transformer, image tokenizer and text encoder, each with its
-own --src, or of one official name that stands for all three (--list). One network alone becomes a
-directory of its own. What a file holds is told by the shapes in it. A schedule, rotary positions
-and sampling are in no file: they come from --settings or, where one release fits, from there.
-Exit codes: 0 done, or sound; 2 bad input, or not sound.
+An editor consists of three networks, transformer, image tokenizer and text encoder: give each its
+own --src, or one official name for all three (--list). A single network becomes a directory of its
+own. The kind and the sizes of a network are read from the shapes in its file. No file holds the
+schedule, the rotary positions and the settings of sampling: they come from --settings or, where
+only one release fits, from that release. Exit codes: 0 done, or sound; 2 bad input, or not sound.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from jaxedit.console import BAD_INPUT, DONE, Parser, exit_code
 if TYPE_CHECKING:
     from jaxedit.checkpoints.hub import Directory
 
-PROMPTS = {"text": "a photo of a cat", "class": "0"}  # by what a model reads, for --check
+PROMPTS = {"text": "a photo of a cat", "class": "0"}  # by `Family.reads`, for --check
 DTYPES = {"bf16": "bfloat16", "f32": "float32", "f16": "float16"}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     return exit_code(lambda: _run(make_parser().parse_args(argv)))
 
 
@@ -42,13 +42,13 @@ def _run(args: argparse.Namespace) -> int:
         return DONE
     if args.check:
         return _check(args)
-    require(bool(args.src), "--src is missing: what to convert (--help)")
-    require(bool(args.dst), "--dst is missing: the directory to write")
+    require(bool(args.src), "--src is missing: expected the weights to convert (--help)")
+    require(bool(args.dst), "--dst is missing: expected the directory to write")
     return _export(args) if args.export else _convert(args)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """All arguments of the command."""
+    """Return the parser of all arguments."""
     parser = Parser(
         prog="python -m jaxedit.convert",
         usage="python -m jaxedit.convert --src=SRC [--src=SRC ...] --dst=DIR [options]",
@@ -62,46 +62,50 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         metavar="SRC",
         help="file or directory (PyTorch or safetensors), gs://, official name, org/name or "
-        "org/name/file on the Hub, or a model of ours; repeat it for the parts of an editor",
+        "org/name/file on the Hub, or a converted model; repeat it for the parts of an editor",
     )
     add("--dst", metavar="DIR", help="directory to write, local or gs://")
     add(
         "--dtype",
         choices=(*DTYPES, *DTYPES.values()),
-        help="of the weights (default bf16, which gives each the dtype in which it runs on an "
-        "accelerator; with --export as they are)",
+        help="dtype of the weights (default bf16: each gets the dtype in which it runs on an "
+        "accelerator; with --export: unchanged)",
     )
     add(
         "--kind",
         default="auto",
-        help=f"what every --src must hold: {', '.join(BY_TYPE)} (default auto)",
+        help=f"network that every --src must hold: {', '.join(BY_TYPE)} (default auto)",
     )
     add(
         "--settings",
         metavar="NAME",
-        help="official name, or model of ours, whose settings of inference the result gets",
+        help="official name, or converted model, with the settings of inference",
     )
     add("--tokenizer", metavar="DIR", help="text tokenizer (default: beside the text encoder)")
     add(
         "--ema",
         action="store_true",
-        help="take the moving average of a training run's weights, of every --src that has one",
+        help="take the moving average of a training run's weights, in each --src that has one",
     )
     add("--overwrite", action="store_true", help="replace another model that lies at --dst")
-    add("--export", choices=("torch",), help="write a model of ours under the original names")
-    add("--list", action="store_true", help="the official names: files, licences")
+    add("--export", choices=("torch",), help="write a converted model under the original names")
+    add("--list", action="store_true", help="list the official names with files and licences")
     check = parser.add_argument_group("check")
-    check.add_argument("--check", metavar="DIR", help="look at a model of ours: is it sound?")
-    check.add_argument("--picture", metavar="FILE", help="for the image tokenizer (default: a toy)")
-    check.add_argument("--prompt", help="what a base model draws (default: a cat, or class 0)")
     check.add_argument(
-        "--output", metavar="PNG", help="what it makes of it (default DIR-check.png)"
+        "--check", metavar="DIR", help="check a converted model, and say whether it is sound"
+    )
+    check.add_argument(
+        "--picture", metavar="FILE", help="picture for the image tokenizer (default: toys)"
+    )
+    check.add_argument("--prompt", help="prompt for a base model (default: a cat, or class 0)")
+    check.add_argument(
+        "--output", metavar="PNG", help="picture and reconstruction (default DIR-check.png)"
     )
     return parser
 
 
 def releases() -> list[str]:
-    """The official names with their files and licences, as lines."""
+    """List the official names with their files and licences, in lines."""
     lines = []
     for name, release in OFFICIAL.items():
         lines.append(f"{name}{f' ({release.about})' if release.about else ''}")
@@ -112,7 +116,7 @@ def releases() -> list[str]:
 def _convert(args: argparse.Namespace) -> int:
     from jaxedit.convert.convert import ConversionConfig, convert
 
-    order = ConversionConfig(
+    conversion = ConversionConfig(
         src=tuple(args.src),
         dst=args.dst,
         dtype=DTYPES.get(args.dtype, args.dtype or "bfloat16"),
@@ -122,14 +126,14 @@ def _convert(args: argparse.Namespace) -> int:
         ema=args.ema,
         overwrite=args.overwrite,
     )
-    convert(order)
+    convert(conversion)
     return DONE
 
 
 def _export(args: argparse.Namespace) -> int:
     from jaxedit.convert.export import export
 
-    require(len(args.src) == 1, f"--src={args.src}: expected one model of ours to export")
+    require(len(args.src) == 1, f"--src={args.src}: expected one converted model to export")
     export(args.src[0], args.dst, DTYPES.get(args.dtype, args.dtype))
     return DONE
 
@@ -156,7 +160,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _draw(directory: "Directory", prompt: str | None, output: pathlib.Path) -> None:
-    """Draw a picture with a base model, as the last proof that it is sound."""
+    """Draw a picture with a base model, as the last check."""
     from jaxedit.editor.generator import Generator
 
     generator = Generator.from_pretrained(directory)
@@ -169,7 +173,7 @@ def _draw(directory: "Directory", prompt: str | None, output: pathlib.Path) -> N
 
 
 def run() -> None:
-    """Entry point of `jaxedit-convert`."""
+    """Run `jaxedit-convert`."""
     console.run(main)
 
 

@@ -1,7 +1,6 @@
-"""Is a pretrained directory sound? Its numbers, its settings, a picture through its tokenizer."""
+"""The check of a pretrained directory: its numbers, its settings, a picture by its tokenizer."""
 
 import dataclasses
-import functools
 import hashlib
 import math
 import pathlib
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxedit import assets, tree
@@ -25,11 +25,11 @@ from jaxedit.ops import image, quantize
 from jaxedit.progress import progress_bar
 
 SCENE = assets.ROOT / "scene.png"
-ALONE = 16  # side of the latent grid on which a tokenizer without an editor is tried
+ALONE = 16  # side of the latent grid for a tokenizer without an editor
 
 
 class Statistics(NamedTuple):
-    """The numbers of one network; lowest, highest, mean and std leave out what is not finite."""
+    """Statistics of a network; lowest, highest, mean and std are of the finite values."""
 
     arrays: int
     parameters: int
@@ -43,10 +43,10 @@ class Statistics(NamedTuple):
 
 
 class RoundTrip(NamedTuple):
-    """A picture, what the image tokenizer makes of it, and how far they are apart."""
+    """A picture, its reconstruction by the image tokenizer, and their PSNR."""
 
-    source: np.ndarray  # u8[S,S,3]
-    reconstruction: np.ndarray  # u8[S,S,3]
+    source: UInt8[np.ndarray, "S S 3"]
+    reconstruction: UInt8[np.ndarray, "S S 3"]
     psnr: float  # dB
 
 
@@ -57,16 +57,12 @@ def check(
     output: pathlib.Path,
     say: Callable[[str], Any] = print,
 ) -> list[str]:
-    """Look at all of a pretrained directory and say what is in it.
+    """Read a whole pretrained directory, report its content and return its faults.
 
     Args:
-      directory: the one.
-      picture: goes through the image tokenizer, if there is one.
-      output: PNG of the picture and its reconstruction.
+      picture: reconstructed by the image tokenizer, if there is one.
+      output: PNG to write: the picture and its reconstruction.
       say: takes each line of the report.
-
-    Returns:
-      What is wrong; nothing if it is sound.
 
     Raises:
       ConfigError: the config cannot work, or the weights do not fit it.
@@ -76,7 +72,7 @@ def check(
     config, stored = pretrained.open_pretrained(directory)
     for line in describe(config):
         say(line)
-    networks = {name: of_network(stored, name) for name in pretrained.networks_of(config)}
+    networks = {name: of_network(stored, name) for name in family_of(config).networks}
     total = sum(array.nbytes for part in networks.values() for array in part.values())
     with progress_bar("reading", total, unit="B") as bar:
         found = {name: statistics(part, bar.update) for name, part in networks.items()}
@@ -97,9 +93,10 @@ def check(
 
 
 def describe(config: PretrainedConfig) -> Iterator[str]:
-    """The settings, part by part, in lines."""
-    yield f"{config.model_type}: {', '.join(pretrained.networks_of(config))}"
-    for part in family_of(config).parts:
+    """Yield the settings, part by part, in lines."""
+    family = family_of(config)
+    yield f"{config.model_type}: {', '.join(family.networks)}"
+    for part in family.parts:
         settings = dataclasses.asdict(getattr(config, part))
         words = ", ".join(f"{name}={value}" for name, value in settings.items())
         yield from textwrap.wrap(
@@ -108,11 +105,14 @@ def describe(config: PretrainedConfig) -> Iterator[str]:
 
 
 def table(found: Mapping[str, Statistics]) -> Iterator[str]:
-    """The statistics as aligned rows."""
+    """Yield the statistics as the aligned rows of a table."""
     titles = ("network", "arrays", "parameters", "dtype", "min", "max", "mean", "std", "sha256")
     rows = [
         (
-            *(name, str(n.arrays), f"{n.parameters:,}", "+".join(n.dtypes)),
+            name,
+            str(n.arrays),
+            f"{n.parameters:,}",
+            "+".join(n.dtypes),
             *(f"{value:.4g}" for value in (n.lowest, n.highest, n.mean, n.std)),
             n.digest[:12],
         )
@@ -126,12 +126,12 @@ def table(found: Mapping[str, Statistics]) -> Iterator[str]:
 
 
 def of_network(stored: Mapping[str, LazyTensor], name: str) -> dict[str, LazyTensor]:
-    """The arrays of one network, by path."""
+    """Return the arrays of one network by path, sorted."""
     return {path: stored[path] for path in sorted(stored) if path.split("/")[0] == name}
 
 
 def statistics(stored: Mapping[str, LazyTensor], seen: Callable[[int], Any]) -> Statistics:
-    """Read every array once, a piece at a time; `seen` is told the bytes of each."""
+    """Read each array once, piece by piece; `seen` takes the bytes of each piece."""
     lowest, highest, total, squares, count = math.inf, -math.inf, 0.0, 0.0, 0
     not_finite, digest = [], hashlib.sha256()
     for path, array in stored.items():
@@ -166,39 +166,44 @@ def statistics(stored: Mapping[str, LazyTensor], seen: Callable[[int], Any]) -> 
 
 
 def tokenizer_of(config: PretrainedConfig) -> str | None:
-    """Name of the network that draws pictures, if the model has one."""
-    networks = pretrained.networks_of(config)
-    return next((name for name in ("bsq", "vq") if name in networks), None)
+    """Return the name of the image tokenizer's network, if the model has one."""
+    return next((name for name in family_of(config).networks if name in ("bsq", "vq")), None)
 
 
 def round_trip(
     config: PretrainedConfig, stored: Mapping[str, LazyTensor], picture: Image.Image
 ) -> RoundTrip:
-    """A picture through the image tokenizer, in the size of the model."""
+    """Encode and decode a picture with the image tokenizer, in the model's size."""
     name = tokenizer_of(config)
     flat = {path: array[...] for path, array in of_network(stored, name).items()}
     params = tree.cast(tree.unflatten(flat)[name], "float32")
-    if name == "bsq":
-        scales = latent_scales(config)
-        size = scales[-1][0] * config.bsq.stride
-        draw = functools.partial(_bsq, config=config, scales=scales)
-    else:
-        size = getattr(sizes_of(config), "grid", ALONE) * config.vq.stride
-        draw = functools.partial(_vq, config=config)
+    scales = latent_scales(config)
+    grid = scales[-1][0] if name == "bsq" else getattr(sizes_of(config), "grid", ALONE)
+
+    def reconstruct(params: tree.Tree, pixels: UInt8[Array, "1 S S 3"]) -> UInt8[Array, "1 S S 3"]:
+        raw, variables = image.to_float(pixels), {"params": params}
+        if name == "vq":
+            return image.to_uint8(VQTokenizer(config.vq).apply(variables, raw))
+        model = BSQTokenizer(config.bsq)
+        latents = model.apply(variables, raw, method="encode")
+        _, features = quantize.encode_scales(latents, scales)
+        return image.to_uint8(model.apply(variables, features[-1], method="decode"))
+
+    size = grid * getattr(config, name).stride
     source = np.asarray(to_square(picture, size, fit_of(config)))
-    drawn = np.asarray(jax.jit(draw)(params, source[None]))[0]
+    drawn = np.asarray(jax.jit(reconstruct)(params, source[None]))[0]
     error = np.mean((source.astype(np.float64) - drawn) ** 2)
     return RoundTrip(source, drawn, 10 * math.log10(255**2 / max(error, 1e-10)))
 
 
 def latent_scales(config: PretrainedConfig) -> Scales:
-    """The editor's schedule; of a tokenizer alone the square one up to `ALONE`."""
+    """Return the editor's schedule; for a tokenizer alone, square scales up to `ALONE`."""
     alone = tuple(size for size in SQUARE_SCALES if size[0] <= ALONE)
     return getattr(sizes_of(config), "latent_scales", alone)
 
 
 def side_by_side(trip: RoundTrip) -> Image.Image:
-    """Source and reconstruction in one picture, with their names below."""
+    """Draw source and reconstruction beside each other, with captions."""
     side = max(len(trip.source), 256)  # small pictures are enlarged, so that pixels can be seen
     gap, line = side // 32, side // 12
     sheet = Image.new("RGB", (2 * side + 3 * gap, side + 3 * gap + line), "white")
@@ -210,19 +215,3 @@ def side_by_side(trip: RoundTrip) -> Image.Image:
         sheet.paste(cell, (left, gap))
         draw.text((left, side + 2 * gap), text, fill="black", font=font)
     return sheet
-
-
-def _bsq(
-    params: tree.Tree, pixels: jax.Array, *, config: PretrainedConfig, scales: Scales
-) -> jax.Array:
-    """u8[1,S,S,3] as its bits draw it."""
-    model, variables = BSQTokenizer(config.bsq), {"params": params}
-    raw = model.apply(variables, image.to_float(pixels), method="encode")
-    _, features = quantize.encode_scales(raw, scales)
-    return image.to_uint8(model.apply(variables, features[-1], method="decode"))
-
-
-def _vq(params: tree.Tree, pixels: jax.Array, *, config: PretrainedConfig) -> jax.Array:
-    """u8[1,S,S,3] as its codes draw it."""
-    model = VQTokenizer(config.vq)
-    return image.to_uint8(model.apply({"params": params}, image.to_float(pixels)))

@@ -1,50 +1,49 @@
-"""The settings of a model from the settings of its parts, and from a release that it is like."""
+"""The config of a model, from the configs of its parts and from a release of the same sizes."""
 
 import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.config import OFFICIAL, PretrainedConfig, official, require
+from jaxedit.config import OFFICIAL, PretrainedConfig, family_of, official, require
 from jaxedit.config.families import BY_TYPE
 from jaxedit.convert.network_checkpoint import TRANSFORMERS, NetworkCheckpoint
 
-# kind -> the official name that brings it
+# kind -> official names that bring a network of this kind
 PLACES = {name: f.weights.brought_by for name, f in BY_TYPE.items() if f.weights.brought_by}
 
 
 class Combined(NamedTuple):
-    """All settings of a model, and where those of inference come from."""
+    """The config of a model, and the origin of its settings of inference."""
 
     config: PretrainedConfig
     origin: str
 
 
 def combine(parts: Sequence[NetworkCheckpoint], settings: str = "") -> Combined:
-    """The settings of the model that the parts make together.
+    """Return the config of the model that the parts make together.
 
     Args:
-      parts: of an editor, or a single one.
-      settings: official name, or name or directory of a model of ours, from which the settings
-        come that no shape tells; empty: a release of that file name or, if it is the only one, of
-        these shapes.
+      parts: of an editor, or a single network.
+      settings: official name, or pretrained directory, from which settings come that shapes do not
+        tell; empty: the release with this file name or, if it is the only one, with these sizes.
 
     Raises:
-      ConfigError: the parts make no model, or not the one that is named, or several releases fit.
+      ConfigError: the parts make no model, do not fit `settings`, or fit several releases.
     """
     kinds = _by_kind(parts)
     editor = next((kind for kind in TRANSFORMERS if kind in kinds), None)
     if editor is None:
         require(
             len(parts) == 1,
-            f"{', '.join(kinds)} make no model: expected one of them, or a transformer as well "
+            f"{', '.join(kinds)} make no model: expected a single network, or a transformer too "
             f"({' or '.join(TRANSFORMERS)})",
         )
         (part,) = parts
         require(not settings, f"--settings={settings}: a {part.kind} alone has no such settings")
         return Combined(PretrainedConfig(model_type=part.kind, **{part.kind: part.config}), "")
     config, origin = _like(kinds[editor], settings)
-    needed = [kind for kind in pretrained.networks_of(config) if kind in PLACES]
+    needed = [kind for kind in family_of(config).networks if kind in PLACES]
     missing = [kind for kind in needed if kind not in kinds]
     require(
         not missing,
@@ -59,6 +58,7 @@ def combine(parts: Sequence[NetworkCheckpoint], settings: str = "") -> Combined:
 
 
 def _by_kind(parts: Sequence[NetworkCheckpoint]) -> dict[str, NetworkCheckpoint]:
+    """Return the parts by kind; ConfigError if two have the same kind."""
     kinds: dict[str, NetworkCheckpoint] = {}
     for part in parts:
         other = kinds.setdefault(part.kind, part)
@@ -67,9 +67,12 @@ def _by_kind(parts: Sequence[NetworkCheckpoint]) -> dict[str, NetworkCheckpoint]
 
 
 def _like(part: NetworkCheckpoint, settings: str) -> Combined:
-    """A transformer's settings, completed by those of a model of the same shapes."""
+    """Return a transformer's config, completed by a model of the same sizes."""
     if settings:
-        config = _named(settings)
+        if settings in OFFICIAL:
+            config = official(settings).config
+        else:
+            config = pretrained.read_config(hub.resolve(settings))
         found = _differences(part, config)
         require(not found, f"--settings={settings} does not fit {part.where}: {', '.join(found)}")
         return Combined(_with(config, part), settings)
@@ -85,35 +88,25 @@ def _like(part: NetworkCheckpoint, settings: str) -> Combined:
     )
     if names:
         return Combined(_with(official(names[0]).config, part), names[0])
-    return Combined(_default(part), "defaults: no official release has these shapes")
-
-
-def _named(settings: str) -> PretrainedConfig:
-    if settings in OFFICIAL:
-        return official(settings).config
-    return pretrained.read_config(hub.resolve(settings))
+    defaults = BY_TYPE[part.kind].defaults(part.config)
+    config = PretrainedConfig(model_type=part.kind, **{part.kind: part.config}, **defaults)
+    return Combined(config, "defaults: no official release has these shapes")
 
 
 def _differences(part: NetworkCheckpoint, config: PretrainedConfig) -> list[str]:
-    """In which sizes a transformer differs from the one of a config."""
+    """List the sizes in which a transformer differs from a config."""
     other = getattr(config, part.kind)
     if other is None or config.model_type != part.kind:
         return [f"it is of type {config.model_type}, expected {part.kind}"]
-    names = BY_TYPE[part.kind].weights.same
     return [
         f"{name}={getattr(other, name)}, but {getattr(part.config, name)} in the file"
-        for name in names
+        for name in BY_TYPE[part.kind].weights.same
         if getattr(other, name) != getattr(part.config, name)
     ]
 
 
 def _with(config: PretrainedConfig, part: NetworkCheckpoint) -> PretrainedConfig:
-    """A config with the settings that the file itself tells, whatever release it is like."""
+    """Return a config with the settings that always come from the file."""
     kept = {name: getattr(part.config, name) for name in BY_TYPE[part.kind].weights.kept}
     sizes = dataclasses.replace(getattr(config, part.kind), **kept)
     return dataclasses.replace(config, **{part.kind: sizes})
-
-
-def _default(part: NetworkCheckpoint) -> PretrainedConfig:
-    defaults = BY_TYPE[part.kind].defaults(part.config)
-    return PretrainedConfig(model_type=part.kind, **{part.kind: part.config}, **defaults)

@@ -1,4 +1,4 @@
-"""Convert released weights to a pretrained directory, reading and writing a layer at a time."""
+"""The conversion of released weights to a pretrained directory, one layer at a time."""
 
 import dataclasses
 import json
@@ -8,28 +8,27 @@ from typing import Any
 
 from etils import epath
 
-from jaxedit import tree
 from jaxedit.checkpoints import hub, pretrained, shards
 from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
 from jaxedit.convert.combine import combine
 from jaxedit.convert.network_checkpoint import NetworkCheckpoint, open_networks
 from jaxedit.data.text_tokenizer import FILES
 
-RECORD = "conversion.json"  # in the directory: what it was made from
+RECORD = "conversion.json"  # in the directory: files and settings of the conversion
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConversionConfig:
-    """What to convert, and to what.
+    """The sources, the destination and the settings of a conversion.
 
     Attributes:
-      src: files, directories, official names and places on the Hub, of one model.
+      src: files, directories, official names and "org/name/file" on the Hub, of one model.
       dst: directory to write, local or gs://.
       dtype: of the weights, see `pretrained.write_pretrained`.
-      kind: what every source must hold; "auto" takes whatever it is.
-      settings: official name, or model of ours, from which the settings of inference come.
-      tokenizer: directory of the text tokenizer; empty: where the text encoder lies.
-      ema: take the moving average of a training run's weights, of every part that has one.
+      kind: of the network that each source must hold; "auto" accepts all kinds.
+      settings: official name or pretrained directory with the settings of inference.
+      tokenizer: directory of the text tokenizer; empty: beside the text encoder.
+      ema: take the moving average of a training run's weights, in each part that has one.
       overwrite: replace another model at `dst`.
     """
 
@@ -43,58 +42,53 @@ class ConversionConfig:
     overwrite: bool = False
 
 
-def convert(order: ConversionConfig, say: Callable[[str], Any] = print) -> hub.Directory:
-    """Do it, unless it was done before from the same files.
-
-    Returns:
-      The directory.
+def convert(conversion: ConversionConfig, say: Callable[[str], Any] = print) -> hub.Directory:
+    """Convert and return the directory; a conversion of the same files is not repeated.
 
     Raises:
-      ConfigError: the sources make no model, or something else is wrong with the order.
-      ValueError: a file is damaged, is none that is known, or holds values that are not finite.
-      OSError: a file is missing, the Hub or the disk failed, or `dst` holds something else.
+      ConfigError: the sources make no model, or a setting is wrong.
+      ValueError: a file is damaged, of an unknown kind, or holds values that are not finite.
+      OSError: a file is missing, the Hub or the disk failed, or `dst` is no model.
     """
-    target = pretrained.absolute_path(order.dst)
-    if target.exists() and not pretrained.is_pretrained(target) and not pretrained.is_empty(target):
-        raise FileExistsError(f"{target}: exists and is not a model of ours")
-    paths, settings = gather(order)
-    parts = [part for path in paths for part in open_networks(path, kind=order.kind, ema=order.ema)]
+    target = pretrained.absolute_path(conversion.dst)
+    pretrained.require_replaceable(target)
+    paths, settings = gather(conversion)
+    parts = [
+        part
+        for path in paths
+        for part in open_networks(path, kind=conversion.kind, ema=conversion.ema)
+    ]
     config, origin = combine(parts, settings)
-    if order.ema:
+    if conversion.ema:
         say(_averages(parts))
-    record = _record(order, parts, to_dict(config))
-    if _is_done(target, record, overwrite=order.overwrite):
+    record = _record(conversion, parts, to_dict(config))
+    if _is_done(target, record, overwrite=conversion.overwrite):
         say(f"{target}: complete already, from the same files")
         return target
     for part in parts:
         say(f"{part.where}: {part.kind}, {len(part.arrays)} arrays")
     if origin:
         say(f"settings of inference: {origin}")
-    flat = tree.flatten(pretrained.abstract_params(config))
-    shapes = {path: leaf.shape for path, leaf in flat.items()}
+    shapes = pretrained.param_shapes(config)
     arrays = {path: a for part in parts for path, a in part.parameters(shapes).items()}
     written = pretrained.write_pretrained(
         target,
         config,
         arrays,
-        tokenizer_of(order, parts),
-        dtype=order.dtype,
+        tokenizer_of(conversion, parts),
+        dtype=conversion.dtype,
         sources=[part.source for part in parts],
         notes={RECORD: json.dumps(record, indent=1) + "\n"},
         show_progress=True,
     )
     count = sum(math.prod(shape) for shape in shapes.values())
     say(f"{written}: {count:,} parameters written")
-    say(f"look at them: python -m jaxedit.convert --check {written}")
+    say(f"check them: python -m jaxedit.convert --check {written}")
     return written
 
 
 def _averages(parts: Sequence[NetworkCheckpoint]) -> str:
-    """Which parts are moving averages, and which have none.
-
-    Raises:
-      ConfigError: none of them is.
-    """
+    """Return the message which parts are moving averages; ConfigError if none is."""
     others = ", ".join(str(part.where) for part in parts if not part.is_average)
     averages = ", ".join(part.kind for part in parts if part.is_average)
     require(bool(averages), f"{others}: holds no moving average of weights (--ema)")
@@ -102,14 +96,14 @@ def _averages(parts: Sequence[NetworkCheckpoint]) -> str:
     return f"moving average of {averages}{rest}"
 
 
-def gather(order: ConversionConfig) -> tuple[list[hub.Directory], str]:
-    """Where all sources lie, fetched if need be, and the name that the settings come from.
+def gather(conversion: ConversionConfig) -> tuple[list[hub.Directory], str]:
+    """Fetch the sources; return their paths and the name that the settings come from.
 
     Raises:
-      OSError: a source is not there; for an official name, with all that it takes.
+      OSError: a source is missing; for an official name, with all its files.
     """
-    paths, settings = [], order.settings
-    for text in order.src:
+    paths, settings = [], conversion.settings
+    for text in conversion.src:
         if text not in OFFICIAL or epath.Path(text).exists():
             paths.append(hub.locate(text))
             continue
@@ -124,11 +118,11 @@ def gather(order: ConversionConfig) -> tuple[list[hub.Directory], str]:
 
 
 def tokenizer_of(
-    order: ConversionConfig, parts: Sequence[NetworkCheckpoint]
+    conversion: ConversionConfig, parts: Sequence[NetworkCheckpoint]
 ) -> hub.Directory | str | None:
-    """The directory of the text tokenizer, if the model has one."""
-    if order.tokenizer:
-        return order.tokenizer
+    """Return the directory of the text tokenizer, if the model has one."""
+    if conversion.tokenizer:
+        return conversion.tokenizer
     texts = [part.where for part in parts if part.kind in ("t5", "clip")]
     for where in texts:
         directory = where if where.is_dir() else where.parent
@@ -142,36 +136,31 @@ def tokenizer_of(
 
 
 def _record(
-    order: ConversionConfig, parts: Sequence[NetworkCheckpoint], config: dict[str, Any]
+    conversion: ConversionConfig, parts: Sequence[NetworkCheckpoint], config: dict[str, Any]
 ) -> dict[str, Any]:
-    """What a conversion depends on, as JSON values."""
+    """Return everything that a conversion depends on, as JSON values."""
     files = sorted({file for part in parts for file in part.files})
+    stats = [epath.Path(file).stat() for file in files]
     return {
-        "files": [[str(file), *_stamp(file)] for file in files],
-        "dtype": order.dtype,
-        "ema": order.ema,
-        "tokenizer": order.tokenizer,
+        "files": [[str(f), s.length, float(s.mtime)] for f, s in zip(files, stats, strict=True)],
+        "dtype": conversion.dtype,
+        "ema": conversion.ema,
+        "tokenizer": conversion.tokenizer,
         "config": config,
     }
 
 
-def _stamp(file: hub.Directory) -> tuple[int, float]:
-    """Size and time of change."""
-    stat = epath.Path(file).stat()
-    return stat.length, float(stat.mtime)
-
-
 def _is_done(target: hub.Directory, record: dict[str, Any], *, overwrite: bool) -> bool:
-    """Whether a complete conversion of the same files is there.
+    """Return whether a complete conversion of the same files is there.
 
     Raises:
-      FileExistsError: another model is there, and is not to be overwritten.
+      FileExistsError: another model is there, and `overwrite` is False.
     """
     if not pretrained.is_pretrained(target) or not shards.exist(target):
         return False
     try:
         found = json.loads((target / RECORD).read_text("utf-8"))
-        # An earlier version did not have every setting.
+        # Records of earlier versions lack some settings.
         found["config"] = to_dict(from_dict(PretrainedConfig, found["config"]))
     except (OSError, ValueError, TypeError, KeyError):
         found = None

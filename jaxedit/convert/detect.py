@@ -1,103 +1,86 @@
-"""Which network a state dict holds, told by its keys, and of which size, told by its shapes."""
+"""The kind of network that a state dict holds, by its keys, and its config, by its shapes."""
 
+import importlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxedit.config.families import BY_TYPE
-from jaxedit.config.family import ReleasedWeights, load
-from jaxedit.convert import sizes
 from jaxedit.convert.keymaps.key_rules import KeyMap
 from jaxedit.convert.keymaps.keymap import assemble
+from jaxedit.convert.sizes import Shapes
 
-
-class Kind(NamedTuple):
-    """What jaxedit knows about one kind of state dict; see `ReleasedWeights`.
-
-    Attributes:
-      about: in words.
-      mark: regex of a key that every state dict of this kind has, and no other.
-      keymap: of its keys.
-      prefix: what comes before the key map's paths in a pretrained directory.
-      settings: (shapes by path, the file's own settings) to the config dataclass.
-    """
-
-    about: str
-    mark: str
-    keymap: KeyMap
-    prefix: str
-    settings: Callable[[sizes.Shapes, Mapping[str, Any]], Any]
-
-
-def _kind(weights: ReleasedWeights) -> Kind:
-    keymap, read = load(weights.keymap), load(weights.read)
-    return Kind(weights.about, weights.mark, keymap, weights.prefix, read)
-
-
-# name, which is also that of the part of `PretrainedConfig`
-KINDS = {name: _kind(family.weights) for name, family in BY_TYPE.items()}
+# kind of network, which is also the name of its part of `PretrainedConfig`
+KINDS = {name: family.weights for name, family in BY_TYPE.items()}
 
 
 class Found(NamedTuple):
-    """What a state dict holds: a name of `KINDS`, and the network's config dataclass."""
+    """The kind of a network, see `KINDS`, and its config dataclass."""
 
     kind: str
-    settings: Any
+    config: Any
+
+
+def keymap_module(kind: str) -> ModuleType:
+    """Return the module with the key map of a kind, see `ReleasedWeights`."""
+    return importlib.import_module(KINDS[kind].keymap)
 
 
 def detect(
     shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any] | None = None
 ) -> Found:
-    """Tell what a state dict holds. Nothing is guessed: see `sizes` for what shapes do not tell.
+    """Return the kind and the validated config of the network in a state dict. Nothing is guessed.
 
     Args:
-      shapes: PyTorch key to shape.
-      settings: of the file: Hugging Face's config.json, or the arguments of the run; may be empty.
-
-    Returns:
-      The kind and its validated settings.
+      shapes: by PyTorch key.
+      settings: of the file: Hugging Face's config.json, or the arguments of the run.
 
     Raises:
-      ValueError: no network that jaxedit knows, or several; keys that do not belong to it; or a
-        size that nothing tells. One line.
+      ValueError: no known network, or several; keys that do not belong to it; or a size that
+        neither shapes nor settings tell. One line.
     """
-    names = [name for name, kind in KINDS.items() if _has(kind.mark, shapes)]
-    if not names:
+    kinds = [
+        name
+        for name, weights in KINDS.items()
+        if any(re.fullmatch(weights.mark, key) for key in shapes)
+    ]
+    if not kinds:
         first = sorted({key.split(".")[0][:40] for key in shapes})[:8]
         raise ValueError(
             f"not a checkpoint that jaxedit knows: keys begin with {', '.join(first) or 'nothing'}"
         )
-    if len(names) > 1:
-        raise ValueError(f"several networks at once, {', '.join(names)}: expected one")
-    kind = KINDS[names[0]]
+    if len(kinds) > 1:
+        raise ValueError(f"several networks at once, {', '.join(kinds)}: expected one")
+    (kind,) = kinds
+    module = keymap_module(kind)
     try:
-        found = kind.settings(_param_shapes(kind.keymap, shapes), settings or {})
-        found.validate()
+        config = module.config_of(_param_shapes(module.KEYMAP, shapes), settings or {})
+        config.validate()
     except ValueError as error:
-        raise ValueError(f"looks like {kind.about}, but: {error}") from error
-    return Found(names[0], found)
+        raise ValueError(f"looks like {KINDS[kind].about}, but: {error}") from error
+    return Found(kind, config)
 
 
 def prefix_of(keys: Collection[str], kind: str = "auto") -> str:
-    """What comes before the keys of the only network that a state dict holds under some prefix.
+    """Return the prefix, with its dot, of the keys of the only network of a state dict.
 
     Args:
-      keys: of the state dict.
       kind: of the network, where there are others beside it.
 
     Returns:
-      The prefix, with its dot; "" if the keys of a network have none, or no network is known.
+      The prefix; "" if the network's keys have none, or no network is known.
 
     Raises:
       ValueError: several networks; lists them.
     """
     places = [
         (name, match[1])
-        for name, known in KINDS.items()
+        for name, weights in KINDS.items()
         for key in keys
-        if (match := re.fullmatch(rf"((?:.*\.)?)(?:{known.mark})", key))
+        if (match := re.fullmatch(rf"((?:.*\.)?)(?:{weights.mark})", key))
     ]
     found = [place for place in dict.fromkeys(places) if kind in ("auto", place[0])]
     if not found or any(prefix == "" for _, prefix in found):
@@ -108,14 +91,11 @@ def prefix_of(keys: Collection[str], kind: str = "auto") -> str:
     return found[0][1]
 
 
-def _has(mark: str, keys: Iterable[str]) -> bool:
-    return any(re.fullmatch(mark, key) for key in keys)
-
-
-def _param_shapes(keymap: KeyMap, shapes: Mapping[str, tuple[int, ...]]) -> sizes.Shapes:
+def _param_shapes(keymap: KeyMap, shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
+    """Return the shapes of the parameters that arrays of these shapes become."""
     blank = {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes.items()}
     found = {path: array.shape for path, array in assemble(keymap, blank).items()}
     empty = [path for path, shape in found.items() if 0 in shape]
     if empty:
         raise ValueError(f"{empty[0]} is empty")
-    return sizes.Shapes(found)
+    return Shapes(found)

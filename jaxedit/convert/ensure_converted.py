@@ -1,4 +1,4 @@
-"""A model by any name, converted first where that is needed."""
+"""The lookup of a model by any name, with conversion where it is needed."""
 
 import functools
 import json
@@ -20,17 +20,14 @@ from jaxedit.convert.network_checkpoint import open_networks
 
 
 def ensure_converted(name: str | os.PathLike) -> Directory:
-    """Return the pretrained directory that a name stands for.
+    """Return the pretrained directory of a name, see `hub.resolve`.
 
-    An official release is fetched and converted when it is first asked for, and kept.
-
-    Args:
-      name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
+    An official release is fetched and converted on first use, and kept.
 
     Raises:
-      FileNotFoundError: nothing is there; one line that says what to fetch from where.
-      ValueError: something else than a model of jaxedit is there; released weights are named, with
-        the command that converts them.
+      FileNotFoundError: nothing is there; one line with the files to fetch.
+      ValueError: no model of jaxedit is there; for released weights, with the command that
+        converts them.
       OSError: the network or the disk failed.
     """
     text = os.fspath(name)
@@ -51,7 +48,7 @@ def _refuse_release(path: Directory) -> None:
     try:
         (part,) = open_networks(path)
     except ValueError as error:
-        if (path / WEIGHTS).exists():  # what is wrong with such a folder is told when it is read
+        if (path / WEIGHTS).exists():  # reading the folder will raise a better error
             return
         raise ValueError(
             f"{error}; a model is a folder made by python -m jaxedit.convert "
@@ -68,7 +65,7 @@ def _refuse_release(path: Directory) -> None:
 
 
 def _is_release(path: Directory) -> bool:
-    """Whether a file, or a directory with the weights of another program, lies there."""
+    """Return whether a file, or a directory with another program's weights, lies there."""
     if not path.is_dir():
         return path.exists()
     try:
@@ -76,6 +73,6 @@ def _is_release(path: Directory) -> bool:
     except FileNotFoundError:
         config = {}
     except (OSError, ValueError):
-        return False  # `pretrained.read_config` says what is wrong with it
+        return False  # `pretrained.read_config` will raise a better error
     is_other = isinstance(config, dict) and "jaxedit" not in config
     return is_other and any(file.name.endswith(contents.SUFFIXES) for file in path.iterdir())

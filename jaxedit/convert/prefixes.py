@@ -1,46 +1,38 @@
-"""The keys of one network among those that a training program saved under prefixes."""
+"""The keys of one network among all keys that a training program saved under prefixes."""
 
 from collections.abc import Mapping
 
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 
-# Keys, and first parts of keys, under which training programs save the moving average of weights.
+# Keys, and first parts of keys, of the moving average of weights.
 AVERAGES = (
     *("ema", "model_ema", "gpt_ema_fsdp", "ema_model", "ema_state_dict", "state_dict_ema"),
     *("params_ema", "model_ema_state_dict"),
 )
-# First parts of keys that are no module of a network that is known here.
+# First parts of keys that wrap a network.
 MODULES = (
     *("model", "module", "net", "network", "state_dict", "trainer", "gpt_fsdp", "gpt", "vae"),
     *("online_model", "generator", "_orig_mod", "_forward_module"),
 )
-# First parts of keys of what only training needs.
+# First parts of keys that only training needs.
 LOSSES = (
     *("loss", "losses", "loss_fn", "criterion", "lpips", "perceptual_loss", "discriminator"),
     *("metrics", "optimizer"),
 )
-# Keys of numbers that moving averages carry beside the weights: torch's AveragedModel, ema-pytorch,
-# LitEma.
+# Keys of counters beside moving averages: torch's AveragedModel, ema-pytorch, LitEma.
 COUNTERS = {"n_averaged", "initted", "step", "num_updates", "decay"}
 
 
 def weights_of(
     arrays: Mapping[str, LazyTensor], *, ema: bool
 ) -> tuple[dict[str, LazyTensor], bool]:
-    """The arrays of the network, without the prefix that all of their keys share.
+    """Return the arrays of the network by key, and whether they are the moving average.
 
-    Keys of losses, and of the weights or their moving average, whichever is not asked for, are left
-    out where they lie beside others.
-
-    Args:
-      arrays: by key.
-      ema: take the moving average of the weights.
-
-    Returns:
-      (arrays by key, whether they are the moving average).
+    The prefix that all keys share is removed. Left out are the keys of losses and, if there are
+    both weights and their moving average, those of the weights (`ema`) or of the average.
     """
     is_average = False
-    while True:
+    while True:  # removes one part of the prefix each time
         counters = COUNTERS & arrays.keys()
         if counters < arrays.keys():
             arrays = {key: array for key, array in arrays.items() if key not in counters}

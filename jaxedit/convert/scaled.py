@@ -1,12 +1,11 @@
 """8-bit weights that are stored beside a scale, as ComfyUI and compressed-tensors write them.
 
-Such a weight is `X.weight * X.scale_weight`, also named `X.weight_scale`: one number, or one a row.
+The value is `X.weight * X.scale_weight`, also named `X.weight_scale`: a number, or one per row.
 """
 
 import json
 from collections.abc import Mapping
 
-import ml_dtypes
 import numpy as np
 
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
@@ -14,23 +13,21 @@ from jaxedit.checkpoints.lazy_tensor import LazyTensor
 SCALES = ("scale_weight", "weight_scale")
 UNUSED = ("scale_input", "input_scale", "scale_output", "output_scale")  # of activations
 MARK, FORMAT = "scaled_fp8", "comfy_quant"
-FLOATS8 = (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
-FLOATS8 += (ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2fnuz)
-SCALED = tuple(np.dtype(kind) for kind in (*FLOATS8, np.int8))
+SCALED = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "int8")  # dtypes
 MAX_FORMAT = 4096  # bytes
 
 
 def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
-    """Put each scale and its weight together, and leave out what only told of them.
+    """Multiply each 8-bit weight by its scale, when read; leave out the keys that describe scales.
 
     Raises:
-      ValueError: a scale of another kind; names it.
+      ValueError: a scale of an unknown kind; names it.
     """
     found: dict[str, LazyTensor] = dict(arrays)
     for key, array in arrays.items():
         module, dot, name = key.rpartition(".")
         weight = arrays.get(f"{module}{dot}weight")
-        is_scaled = weight is not None and weight.dtype in SCALED
+        is_scaled = weight is not None and weight.dtype.name in SCALED
         if name == MARK:
             del found[key]
         elif name == FORMAT:
@@ -42,16 +39,16 @@ def unscale(arrays: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
             found[f"{module}{dot}weight"] = _scaled(key, weight, array)
             del found[key]
         elif is_scaled and ("scale" in name or "zero_point" in name or name == "SCB"):
-            raise ValueError(f"{key}: 8-bit weights with a scale of a kind that is not known here")
+            raise ValueError(f"{key}: 8-bit weights with a scale of an unknown kind")
     return found
 
 
 def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> LazyTensor:
-    """Return a weight times its scale, f32, read when it is indexed."""
+    """Return a weight times its scale, in f32, read when it is indexed."""
     rows = (weight.shape[0], *(1 for _ in weight.shape[1:])) if weight.shape else ()
     if scale.size != 1 and scale.shape != rows:
         raise ValueError(
-            f"{key}: a scale of shape {scale.shape} for weights of {weight.shape}: expected one "
+            f"{key}: a scale of shape {scale.shape} for weights of {weight.shape}: expected a "
             f"number or {rows}"
         )
     if scale.dtype.kind == "c":
@@ -62,11 +59,11 @@ def _scaled(key: str, weight: LazyTensor, scale: LazyTensor) -> LazyTensor:
 
 
 def _require_known(key: str, array: LazyTensor) -> None:
-    """Raise ValueError unless the JSON of a weight's format says that it is a scaled float."""
+    """Raise ValueError unless the JSON of a weight's format names a known 8-bit format."""
     text = array[...].tobytes() if array.nbytes <= MAX_FORMAT else b""
     try:
         kind = json.loads(text)["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
         kind = None
     if kind not in ("float8_e4m3fn", "float8_e5m2", "int8_tensorwise"):
-        raise ValueError(f"{key}: 8-bit weights of the format {ascii(kind)[:50]}, not known here")
+        raise ValueError(f"{key}: 8-bit weights of the unknown format {ascii(kind)[:50]}")

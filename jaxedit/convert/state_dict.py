@@ -1,7 +1,7 @@
-"""The weights in a release, by their PyTorch names, wherever they lie in it.
+"""The weights in a release, by their PyTorch names.
 
-A release is one file of PyTorch or safetensors, whatever its name, or a directory of shards with an
-index; and inside a file of a training run the weights lie some dicts deep, beside other things.
+A release is a file of PyTorch or safetensors, of any name, or a directory of shards with an index.
+In the file of a training run the weights lie some dicts deep, beside other values.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from jaxedit.checkpoints import contents, safetensors_file
+from jaxedit.checkpoints import contents, safetensors_file, shards
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.prefixes import AVERAGES, weights_of
 from jaxedit.convert.scaled import unscale
@@ -22,13 +22,13 @@ INDEX = ".index.json"
 MAX_JSON = 1 << 26  # bytes
 LISTED = 10  # files in a message
 MAX_DEPTH = 3  # of dicts around the weights
-# Keys under which training programs save the weights; `AVERAGES` are those of the moving average.
+# Keys under which training programs save the weights; for the moving average see `AVERAGES`.
 LIVE = (
     *("model", "module", "state_dict", "vae", "trainer", "gpt_fsdp"),
     *("model_state_dict", "net", "network", "params"),
 )
-PIECE = re.compile(r".*-(\d+)-of-(\d+)\.\w+")  # of a model that is cut into files
-# What wrappers of modules add to the names; inside, "module" may also be a module's own name.
+PIECE = re.compile(r".*-(\d+)-of-(\d+)\.\w+")  # name of a shard
+# Parts of names that wrappers of modules add; inside a name, "module" may be a real module.
 WRAPPERS = re.compile(
     r"^(?:(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
     r"|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
@@ -36,23 +36,21 @@ WRAPPERS = re.compile(
 
 
 class StateDict(NamedTuple):
-    """What `open_state` found.
+    """The weights of a release.
 
     Attributes:
       arrays: by PyTorch name, not read yet.
-      settings: those of the run (its `args`), else those of `config.json` beside the file, else {}.
-      where: the file or directory, for messages.
+      settings: of the run (its `args`), else of `config.json` beside the file, else {}.
       is_average: whether the arrays are the moving average of the weights.
     """
 
     arrays: dict[str, LazyTensor]
     settings: dict[str, Any]
-    where: str
-    is_average: bool = False
+    is_average: bool
 
 
 class NoAverage(ValueError):
-    """There are weights, but no moving average of them."""
+    """A release with weights, but without their moving average."""
 
 
 def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
@@ -63,27 +61,20 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
       ema: take the moving average of the weights instead of the weights.
 
     Raises:
-      NoAverage: an average is asked for, and there is none.
-      ValueError: a damaged or unsafe file, no weights or more than one model; says what is there.
-      OSError: nothing is there, or it cannot be read.
+      NoAverage: `ema` is set, but there is no average.
+      ValueError: a damaged or unsafe file, no weights, or several models; lists them.
+      OSError: there is no such file, or it cannot be read.
     """
     path = epath.Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or directory")
     model = _only_model(path) if path.is_dir() else path
-    is_index = model.name.endswith(INDEX)
-    files = _shards(model) if is_index else {model: None}
-    if not is_index and (piece := PIECE.fullmatch(model.name)) and int(piece[2]) > 1:
-        raise ValueError(
-            f"{model}: piece {int(piece[1])} of {int(piece[2])}: expected the folder with all of "
-            f"them and their index (NAME{INDEX})"
-        )
     arrays: dict[str, LazyTensor] = {}
     settings: dict[str, Any] = {}
     is_average = False
-    for file, expected in files.items():
+    for file, expected in _files_of(model).items():
         found = _read(file, ema=ema)
-        missing = sorted({WRAPPERS.sub("", n) for n in expected or ()} - found.arrays.keys())
+        missing = sorted({WRAPPERS.sub("", n) for n in expected} - found.arrays.keys())
         if missing:
             raise ValueError(f"{file}: has no {', '.join(missing)}, which {model.name} expects")
         _add(arrays, found.arrays, file)
@@ -96,51 +87,53 @@ def open_state(path: epath.PathLike, *, ema: bool = False) -> StateDict:
     is_average |= has_prefix
     if ema and not is_average:
         raise NoAverage(f"{path}: holds no moving average of weights ({', '.join(AVERAGES)})")
-    settings = settings or _json(model.parent / "config.json")
-    return StateDict(weights, settings, str(path), is_average)
+    return StateDict(weights, settings or _settings_beside(model), is_average)
 
 
 def _only_model(directory: epath.Path) -> epath.Path:
-    """The index, or the only weights file, of a directory."""
+    """Return the index, or the only weights file, of a directory."""
     files = {file.name: file for file in directory.iterdir() if file.name[0] != "."}
     indexes = [name for name in files if name.endswith(INDEX)]
-    shards = {shard.name for name in indexes for shard in _shards(files[name])}
-    models = [n for n in files if n.endswith(contents.SUFFIXES) and n not in shards] + indexes
+    parts = {part.name for name in indexes for part in _files_of(files[name])}
+    models = [n for n in files if n.endswith(contents.SUFFIXES) and n not in parts] + indexes
     # The Hub often keeps one model in both formats, under these names.
     if any(name.startswith("model.safetensors") for name in models):
         models = [name for name in models if not name.startswith("pytorch_model.bin")]
-    if len(models) != 1:
-        partial = [name for name in files if contents.partial_suffix(name)]
-        shown = ", ".join(sorted(models)[:LISTED]) + ", ..." * (len(models) > LISTED)
-        there = f": {shown}; name one of them" if models else ""
-        if not models and partial:
-            there = f", but incomplete downloads: {', '.join(sorted(partial)[:LISTED])}"
-        raise ValueError(f"{directory}: expected one model, found {len(models)}{there}")
-    return files[models[0]]
+    if len(models) == 1:
+        return files[models[0]]
+    partial = [name for name in files if contents.partial_suffix(name)]
+    there = f": {_listed(models)}; name one of them" if models else ""
+    if not models and partial:
+        there = f", but incomplete downloads: {_listed(partial)}"
+    raise ValueError(f"{directory}: expected one model, found {len(models)}{there}")
 
 
-def _shards(index: epath.Path) -> dict[epath.Path, list[str]]:
-    """The files that an index names, each with its arrays; they must lie beside the index."""
-    names = _json(index).get("weight_map")
-    if not isinstance(names, dict) or not names:
-        raise ValueError(f'{index}: expected a "weight_map" from arrays to files')
-    shards: dict[epath.Path, list[str]] = {}
-    for array, name in names.items():
-        plain = isinstance(name, str) and re.fullmatch(r"[\w.-]+", name) and name[0] != "."
-        if not plain or not name.endswith(contents.SUFFIXES):
-            raise ValueError(f"{index}: refused: {str(name)[:100]!r} is no weights file beside it")
-        shards.setdefault(index.parent / name, []).append(array)
-    absent = sorted(shard.name for shard in shards if not shard.exists())
+def _files_of(model: epath.Path) -> dict[epath.Path, list[str]]:
+    """Return the files of a model, each with the arrays that its index expects in it."""
+    if not model.name.endswith(INDEX):
+        if (piece := PIECE.fullmatch(model.name)) and int(piece[2]) > 1:
+            raise ValueError(
+                f"{model}: piece {int(piece[1])} of {int(piece[2])}: expected the folder with all "
+                f"of them and their index (NAME{INDEX})"
+            )
+        return {model: []}
+    files: dict[epath.Path, list[str]] = {}
+    for array, name in shards.read_index(model).items():
+        files.setdefault(model.parent / name, []).append(array)
+    absent = [file.name for file in files if not file.exists()]
     if absent:
         raise FileNotFoundError(
-            f"{index}: {len(absent)} of {len(shards)} files are missing beside it: "
-            f"{', '.join(absent[:LISTED])}{', ...' * (len(absent) > LISTED)}"
+            f"{model}: {len(absent)} of {len(files)} files are missing beside it: {_listed(absent)}"
         )
-    return shards
+    return files
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:LISTED]) + ", ..." * (len(names) > LISTED)
 
 
 def _read(file: epath.Path, *, ema: bool) -> StateDict:
-    """The weights in one file, whose content, not its name, tells the format."""
+    """Return the weights in a file of any format."""
     try:
         content = _content(file)
     except ValueError as error:
@@ -163,10 +156,11 @@ def _read(file: epath.Path, *, ema: bool) -> StateDict:
         raise ValueError(f"{file}: {refusal(refused)}")
     run = plain(content.get("args"))
     settings = run if isinstance(run, dict) else {}
-    return StateDict(arrays, settings, str(file), bool(set(way) & set(AVERAGES)))
+    return StateDict(arrays, settings, bool(set(way) & set(AVERAGES)))
 
 
 def _content(file: epath.Path) -> Any:
+    """Return the object in a file; the format is told by the content, not by the name."""
     with file.open("rb") as opened:
         start = opened.read(9)
     is_torch = start.startswith((contents.ZIP, torch_file.LEGACY[:9]))
@@ -177,7 +171,7 @@ def _content(file: epath.Path) -> Any:
 
 
 def _is_weight(key: Any, value: Inert) -> bool:
-    """Whether what is of an unknown class was a weight: by its name, or as it holds a tensor."""
+    """Return whether a value of an unknown class is a weight: by its name, or by a tensor in it."""
     *modules, name = key.split(".") if isinstance(key, str) else ("",)
     is_named = name in ("weight", "bias") or (bool(modules) and name != "_extra_state")
     return is_named or torch_file.is_tensor(value)
@@ -186,14 +180,12 @@ def _is_weight(key: Any, value: Inert) -> bool:
 def _unwrap(
     content: Any, file: epath.Path, *, ema: bool
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """The innermost dict with weights on the way along the known keys, and that way."""
+    """Return the innermost dict with weights that known keys lead to, and those keys."""
     keys = (*AVERAGES, *LIVE) if ema else (*LIVE, *AVERAGES)
     ways = list(_ways(content, keys))
-    found = next(
-        (way for way in ways if any(isinstance(v, LazyTensor) for v in way[0].values())), None
-    )
-    if found:
-        return found
+    for found, way in ways:
+        if any(isinstance(value, LazyTensor) for value in found.values()):
+            return found, way
     inner, way = ways[0] if ways else ({}, ())
     values = [value for value in inner.values() if isinstance(value, Inert)]
     shown = ", ".join(ascii(str(key)[:50])[1:-1] for key in list(inner)[:20]) or "nothing"
@@ -207,8 +199,8 @@ def _unwrap(
 def _ways(
     content: Any, keys: tuple[str, ...], way: tuple[str, ...] = ()
 ) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...]]]:
-    """Every dict along the known keys with its way, the innermost of the first keys first."""
-    if not isinstance(content, dict) or len(way) > MAX_DEPTH:  # it may lie in itself
+    """Yield each dict that known keys lead to, with these keys; inner dicts come first."""
+    if not isinstance(content, dict) or len(way) > MAX_DEPTH:  # a dict may contain itself
         return
     for key in keys:
         yield from _ways(content.get(key), keys, (*way, key))
@@ -216,14 +208,16 @@ def _ways(
 
 
 def _add(arrays: dict[str, LazyTensor], more: Mapping[str, LazyTensor], file: epath.Path) -> None:
+    """Add arrays of a file; ValueError if a name is there already."""
     twice = sorted(arrays.keys() & more.keys())
     if twice:
         raise ValueError(f"{file}: there twice: {', '.join(twice)}")
     arrays |= more
 
 
-def _json(path: epath.Path) -> dict[str, Any]:
-    """A JSON file's dict; an absent file is {}."""
+def _settings_beside(model: epath.Path) -> dict[str, Any]:
+    """Return the dict of the `config.json` beside a model; {} without such a file."""
+    path = model.parent / "config.json"
     if not path.exists():
         return {}
     with path.open("rb") as file:

@@ -1,14 +1,15 @@
+import pathlib
 import tracemalloc
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 from ml_dtypes import bfloat16
 
 from jaxedit.checkpoints import lazy_tensor
 from jaxedit.checkpoints.lazy_tensor import (
     concatenate,
-    contiguous,
     in_file,
     locate,
     span,
@@ -23,7 +24,7 @@ def store(tmp_path):
 
     def write(array):
         (tmp_path / "file").write_bytes(b"xyz" + array.tobytes() + b"more")
-        return in_file(tmp_path / "file", 3, array.dtype, array.shape, contiguous(array.shape))
+        return in_file(tmp_path / "file", 3, array.dtype, array.shape)
 
     return write
 
@@ -120,7 +121,7 @@ def test_reads_only_the_rows_of_an_index(store):
     ],
 )
 def test_other_indices_are_refused(store, index):
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, TypeCheckError)):
         store(np.zeros((2, 3)))[index]
 
 
@@ -143,7 +144,7 @@ def test_is_not_read_number_by_number(store):
 )
 def test_absurd_arrays(offset, shape, strides):
     with pytest.raises(ValueError, match="no array has shape"):
-        in_file("file", offset, np.dtype(np.float32), shape, strides)
+        in_file(pathlib.Path("file"), offset, np.dtype(np.float32), shape, strides)
 
 
 def test_an_absent_file(tmp_path):
@@ -254,5 +255,5 @@ def test_mixed_precision_loses_nothing():
 
 @pytest.mark.parametrize("index", [3, (0, 0, 4), (0, 0, 0, 0), (slice(None, None, 2),), "a", [0]])
 def test_indices_that_name_nothing(index):
-    with pytest.raises(IndexError):
+    with pytest.raises((IndexError, TypeCheckError)):
         locate(index, (3, 2, 4))

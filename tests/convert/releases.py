@@ -7,10 +7,9 @@ import torch_writer
 
 from jaxedit import assets, tree
 from jaxedit.checkpoints import pretrained
-from jaxedit.config import PretrainedConfig
-from jaxedit.convert.detect import KINDS
+from jaxedit.config import PretrainedConfig, family_of
+from jaxedit.convert.detect import KINDS, keymap_module
 from jaxedit.convert.keymaps.keymap import to_torch
-from jaxedit.convert.network_checkpoint import networks_of
 
 NESTING = {"bsq": "vae", "vq": "model"}  # key under which a release keeps its arrays
 
@@ -18,7 +17,7 @@ NESTING = {"bsq": "vae", "vq": "model"}  # key under which a release keeps its a
 def kinds_of(config: PretrainedConfig) -> list[str]:
     """What the files of a model hold: its image tokenizer, transformer and text encoder."""
     names = {"transformer": config.model_type}
-    networks = pretrained.networks_of(config)
+    networks = family_of(config).networks
     return [names.get(network, network) for network in networks if network != "null"]
 
 
@@ -36,7 +35,7 @@ def write(
     Returns:
       The file or folder.
     """
-    prefix, networks = KINDS[kind].prefix, networks_of(kind)
+    prefix, networks = KINDS[kind].prefix, KINDS[kind].networks
     params = {
         path.removeprefix(prefix): np.broadcast_to(np.float32(0), leaf.shape)
         for path, leaf in tree.flatten(pretrained.abstract_params(config)).items()
@@ -46,7 +45,7 @@ def write(
         key: torch_writer.Virtual(
             view.shape, np.dtype("float32"), None if seed is None else seed + n
         )
-        for n, (key, view) in enumerate(to_torch(KINDS[kind].keymap, params).items())
+        for n, (key, view) in enumerate(to_torch(keymap_module(kind).KEYMAP, params).items())
     }
     content = {NESTING[kind]: arrays} if kind in NESTING else arrays
     if kind != "t5":

@@ -20,7 +20,7 @@ from jaxedit.config import (
     VQConfig,
     llamagen,
 )
-from jaxedit.convert.detect import KINDS, Found, detect
+from jaxedit.convert.detect import KINDS, Found, detect, keymap_module
 from jaxedit.convert.keymaps.keymap import to_torch
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -106,7 +106,7 @@ def own(kind, config):
         for path, leaf in tree.flatten(abstract_params(whole)).items()
         if path.split("/")[0] in networks
     }
-    return {key: view.shape for key, view in to_torch(KINDS[kind].keymap, params).items()}
+    return {key: view.shape for key, view in to_torch(keymap_module(kind).KEYMAP, params).items()}
 
 
 def hugging_face_t5(config):
@@ -147,7 +147,7 @@ def test_published_editar(name, config):
     assert detect(shapes) == Found("editar", config)
     shapes.pop("alignment.weight", None)
     if shapes.pop("alignment.bias", None):  # fine-tuned without the teacher
-        assert detect(shapes).settings == dataclasses.replace(config, distill_width=0)
+        assert detect(shapes).config == dataclasses.replace(config, distill_width=0)
 
 
 def test_published_tokenizers():
@@ -168,13 +168,13 @@ def test_sizes_of_llamagen(size):
         assert sum(math.prod(s) for key, s in shapes.items() if key != constants) == count
         config = llamagen(size, prefix="class" if is_class else "text")
         assert detect(shapes) == Found("editar", config)
-    few = detect(gpt(size, groups=4 if size != "3b" else 8)).settings
+    few = detect(gpt(size, groups=4 if size != "3b" else 8)).config
     assert few == dataclasses.replace(config, kv_heads=4 if size != "3b" else 8)
 
 
 def test_a_run_tells_its_grid():
     shapes = gpt("b", is_class=True)
-    assert detect(shapes, {"image_size": 384, "downsample_size": 16}).settings.grid == 24
+    assert detect(shapes, {"image_size": 384, "downsample_size": 16}).config.grid == 24
     with pytest.raises(ValueError, match="image_size='384' in the file's settings: expected int"):
         detect(shapes, {"image_size": "384"})
 
@@ -190,11 +190,11 @@ def test_text_encoders(config):
     shapes = hugging_face_t5(config)
     assert detect(shapes) == Found("t5", config)
     whole = shapes | {"decoder.block.0.layer.0.layer_norm.weight": (2,), "lm_head.weight": (2, 2)}
-    assert detect(whole).settings == config
+    assert detect(whole).config == config
     shapes["encoder.embed_tokens.weight"] = shapes.pop("shared.weight")
     told = {"relative_attention_max_distance": 64, "layer_norm_epsilon": 1e-5}
     expected = dataclasses.replace(config, position_max_distance=64, norm_eps=1e-5)
-    assert detect(shapes, told).settings == expected
+    assert detect(shapes, told).config == expected
     with pytest.raises(ValueError, match="feed_forward_proj='gated-silu': expected 'gated-gelu'"):
         detect(shapes, {"feed_forward_proj": "gated-silu"})
 
@@ -223,7 +223,7 @@ def test_dinov2():
     assert detect(original) == Found("vit", config)
     told = {"model_type": "dinov2", "num_attention_heads": 4, "layer_norm_eps": 1e-5}
     changed = dataclasses.replace(config, heads=4, norm_eps=1e-5)
-    assert detect(shapes, told).settings == changed
+    assert detect(shapes, told).config == changed
 
 
 @pytest.mark.parametrize("config", [CLIPConfig(), B32])
@@ -241,7 +241,7 @@ def test_clip(config):
         image=dataclasses.replace(config.image, heads=8, norm_eps=1e-6),
         text=dataclasses.replace(config.text, activation="gelu"),
     )
-    assert detect(shapes, told).settings == expected
+    assert detect(shapes, told).config == expected
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_other_tokenizers_of_infinity():
     with pytest.raises(ValueError, match='whether tokens of 40 bits .*"apply_spatial_patchify"'):
         detect(shapes)
     for patchify, bits in ((1, 10), (False, 40)):
-        found = detect(shapes, {"apply_spatial_patchify": patchify}).settings
+        found = detect(shapes, {"apply_spatial_patchify": patchify}).config
         assert (found.bits, found.patchify) == (bits, bool(patchify))
 
 
@@ -284,11 +284,11 @@ def test_sizes_that_nothing_tells():
     shapes = dino(1, 48, 8, 4)
     with pytest.raises(ValueError, match="DINOv2, but: width 48 is no released size, .*heads"):
         detect(shapes)
-    assert detect(shapes, {"num_attention_heads": 4}).settings.heads == 4
+    assert detect(shapes, {"num_attention_heads": 4}).config.heads == 4
     shapes = {key: s for key, s in gpt("b").items() if not key.startswith("layers.11.")}
     with pytest.raises(ValueError, match="11 layers of width 768 are no released size, .*n_head"):
         detect(shapes)
-    assert detect(shapes, {"n_head": 6}).settings.heads == 6
+    assert detect(shapes, {"n_head": 6}).config.heads == 6
 
 
 def test_shapes_that_do_not_fit():

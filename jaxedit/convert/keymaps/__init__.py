@@ -1,1 +1,1 @@
-"""PyTorch key maps, one per network."""
+"""PyTorch key maps and configs, one file per network."""

@@ -1,7 +1,6 @@
-"""PyTorch state dicts to parameters and back, strictly, by one table of rules per network.
+"""The conversion of PyTorch state dicts to parameters and back, by a network's table of rules.
 
-Nothing is read before it is needed: the parameters of a state dict, and the state dict of
-parameters, are views that read what they are indexed with.
+Both results are lazy tensors: nothing is read before it is needed. Each key must have its rule.
 """
 
 import functools
@@ -16,24 +15,25 @@ from jaxedit.checkpoints.lazy_tensor import (
     ArrayLike,
     Box,
     LazyTensor,
+    Shape,
     concatenate,
     view,
     whole,
 )
-from jaxedit.convert.keymaps.key_rules import STACK, KeyMap, Rule, Shape
+from jaxedit.convert.keymaps.key_rules import STACK, KeyMap, Rule
 
 _NUMBER = r"(0|[1-9]\d*)"
 
 
 class _Place(NamedTuple):
-    """Where in the parameters the array of one key belongs."""
+    """The place of a key's array in the parameters."""
 
     path: str
     box: Box
     rule: Rule
 
     def in_torch(self, params: Mapping[str, ArrayLike]) -> LazyTensor:
-        """What lies here, as the array of PyTorch."""
+        """Return the numbers at this place as the array of PyTorch."""
         return self.rule.layout.inverse(params[self.path], self.box)
 
 
@@ -42,20 +42,16 @@ def assemble(
     state: Mapping[str, ArrayLike],
     expected: Mapping[str, Shape] | None = None,
 ) -> dict[str, LazyTensor]:
-    """The parameters of a state dict, not read yet.
+    """Return the parameters of a state dict by path, not read yet.
 
     Args:
-      keymap: of the network.
       state: PyTorch key to array, in memory or in a file.
-      expected: parameter path to shape; if None, as many layers as the highest number of a key
-        says, in the sizes of the first key of each family.
-
-    Returns:
-      Parameter path to array.
+      expected: parameter path to shape; None: as many layers as the keys count, in the sizes of
+        the first key of each rule.
 
     Raises:
       ValueError: keys that are missing, unexpected, repeated (the same parameter by two names), of
-        complex numbers or of another shape than expected, all listed by their PyTorch names.
+        complex numbers or of another shape than expected; lists all by their PyTorch names.
     """
     found, origin = _renamed(keymap, state)
     if expected is None:
@@ -90,20 +86,16 @@ def from_torch(
     state: Mapping[str, ArrayLike],
     expected: Mapping[str, Shape] | None = None,
 ) -> tree.Tree:
-    """`assemble`, read into memory: nested dicts of numpy arrays."""
+    """Read the parameters of a state dict, see `assemble`: nested dicts of numpy arrays."""
     joined = assemble(keymap, state, expected)
     return tree.unflatten({path: array[...] for path, array in joined.items()})
 
 
 def to_torch(keymap: KeyMap, params: Mapping[str, ArrayLike]) -> dict[str, LazyTensor]:
-    """The state dict of parameters, under the published names; read when a view is indexed.
-
-    Args:
-      keymap: of the network.
-      params: parameter path to array.
+    """Return the state dict of parameters by path, under the published names, not read yet.
 
     Raises:
-      ValueError: paths that belong to no part of the network, all of them listed.
+      ValueError: paths without a rule; lists all.
     """
     places = dict(_places(keymap, {path: array.shape for path, array in params.items()}))
     published = keymap.published(places)
@@ -113,7 +105,7 @@ def to_torch(keymap: KeyMap, params: Mapping[str, ArrayLike]) -> dict[str, LazyT
 def _renamed(
     keymap: KeyMap, state: Mapping[str, ArrayLike]
 ) -> tuple[dict[str, ArrayLike], dict[str, str]]:
-    """The arrays of a state dict, and their keys in it, by the table's names."""
+    """Return the arrays and the keys of a state dict, both by the table's names."""
     names = keymap.canonical(state)
     found, origin, repeated = {}, {}, []
     for key, array in state.items():
@@ -128,7 +120,7 @@ def _renamed(
 
 
 def _cut(key: str, array: ArrayLike, names: tuple[str, ...]) -> Iterator[tuple[str, ArrayLike]]:
-    """(name, part) of the equal parts of an array along its first axis."""
+    """Yield (name, part) for the equal parts of an array along its first axis."""
     if len(names) == 1:
         yield names[0], array
     elif names:
@@ -139,16 +131,16 @@ def _cut(key: str, array: ArrayLike, names: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def _share(name: str, length: int, parts: int) -> int:
-    """The length of one of several equal parts."""
+    """Return the length of each of several equal parts."""
     if length % parts:
         raise ValueError(f"{name}: {length} rows or columns are not {parts} equal parts")
     return length // parts
 
 
 def _suggested(keymap: KeyMap, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Parameter path to shape, as far as the shapes by the table's names tell.
+    """Return the shapes of parameters by path, from shapes by the table's names.
 
-    Names without a rule, or of a rank that the rule excludes, say nothing.
+    Names without a rule, or of a rank that the rule excludes, are ignored.
     """
     found: dict[str, Shape] = {}
     heights: dict[str, int] = {}
@@ -170,7 +162,7 @@ def _suggested(keymap: KeyMap, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 
 def _places(keymap: KeyMap, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, _Place]]:
-    """(name, place) of every key, by the table's names, that parameters of `shapes` have."""
+    """Yield (the table's name, place) for each key that parameters of `shapes` have."""
     rules = {path: _rule_of_path(keymap, path) for path in shapes}
     unknown = sorted(path for path, (rule, _) in rules.items() if rule is None)
     if unknown:
@@ -185,7 +177,7 @@ def _places(keymap: KeyMap, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, 
 
 
 def _parts(rule: Rule, path: str, numbers: tuple, box: Box) -> Iterator[tuple[str, _Place]]:
-    """(name, place) of the keys that a box of a parameter is joined from."""
+    """Yield (name, place) for the keys that a box of a parameter is joined from."""
     if len(rule.keys) == 1:
         yield rule.keys[0].format(*numbers), _Place(path, box, rule)
         return
@@ -196,7 +188,7 @@ def _parts(rule: Rule, path: str, numbers: tuple, box: Box) -> Iterator[tuple[st
 
 
 def _rule_of_key(keymap: KeyMap, key: str) -> tuple[Rule | None, tuple[str, ...]]:
-    """The first rule that knows a key, and the numbers in the key."""
+    """Return the first rule that fits a key, and the numbers in the key."""
     for rule in keymap.rules:
         for template in rule.keys:
             if match := _pattern(template).fullmatch(key):
@@ -205,7 +197,7 @@ def _rule_of_key(keymap: KeyMap, key: str) -> tuple[Rule | None, tuple[str, ...]
 
 
 def _rule_of_path(keymap: KeyMap, path: str) -> tuple[Rule | None, tuple[str, ...]]:
-    """The first rule that knows a path, and the numbers in the path."""
+    """Return the first rule that fits a path, and the numbers in the path."""
     for rule in keymap.rules:
         if match := _pattern(STACK.sub("", rule.path)).fullmatch(path):
             return rule, match.groups()
@@ -214,12 +206,12 @@ def _rule_of_path(keymap: KeyMap, path: str) -> tuple[Rule | None, tuple[str, ..
 
 @functools.cache
 def _pattern(template: str) -> re.Pattern[str]:
-    """The regex of a template."""
+    """Return the regex of a template."""
     return re.compile(re.escape(template).replace(r"\{\}", _NUMBER))
 
 
 def _complain(**problems: Collection[str]) -> None:
-    """Raise ValueError with all problems, if there is any."""
+    """Raise ValueError with all keys by kind of problem, if there are any."""
     lists = [f"{kind} keys: {', '.join(sorted(keys))}" for kind, keys in problems.items() if keys]
     if lists:
         raise ValueError("; ".join(lists))

@@ -1,10 +1,11 @@
-"""PyTorch key map of the released BSQ tokenizers (`infinity_vae_*.pth`, under "vae").
+"""Key map and config of the released BSQ tokenizers (`infinity_vae_*.pth`, under "vae").
 
-Every convolution and norm sits in a wrapper module of its own, whose name (`.conv`, `.norm`) a file
-may leave out.
+Each convolution and norm has a wrapper module, whose name (`.conv`, `.norm`) a file may leave out.
 """
 
+from jaxedit.config import BSQConfig, require
 from jaxedit.convert.keymaps.key_rules import KeyMap, conv, norm, renaming, under
+from jaxedit.convert.sizes import Settings, Shapes, levels_of
 
 _BLOCK = (
     *norm("norm1.norm", "norm1"),
@@ -39,3 +40,11 @@ KEYMAP = KeyMap(
         (r"(.*\.norm(?:_out|1|2))\.(weight|bias)", r"\1.norm.\2"),
     ),
 )
+
+
+def config_of(shapes: Shapes, settings: Settings) -> BSQConfig:
+    """Return the config of a tokenizer; shapes tell everything."""
+    bits, outputs = shapes["decoder/conv_in/kernel"][2], shapes["encoder/conv_out/kernel"][3]
+    require(bits == outputs, f"the encoder has {outputs} outputs for {bits} bits: expected as many")
+    stride = 2 ** shapes.count("encoder/down_{}_downsample/kernel")
+    return BSQConfig(bits=bits, stride=stride, **levels_of(shapes))

@@ -1,5 +1,8 @@
-"""PyTorch key map of Hugging Face's CLIP."""
+"""Key map and config of Hugging Face's CLIP."""
 
+from typing import Any
+
+from jaxedit.config import CLIPConfig, PretrainedConfig, TowerConfig
 from jaxedit.convert.keymaps.key_rules import (
     CONV,
     LINEAR,
@@ -11,6 +14,7 @@ from jaxedit.convert.keymaps.key_rules import (
     norm,
     under,
 )
+from jaxedit.convert.sizes import Settings, Shapes, heads_of, setting, side_of
 
 _BLOCK = (
     *norm("layer_norm1", "attn_norm"),
@@ -47,3 +51,48 @@ KEYMAP = KeyMap(
     ),
     ignored=(r"(text|vision)_model\.embeddings\.position_ids",),  # 0, 1, 2 ... in older files
 )
+
+
+def config_of(shapes: Shapes, settings: Settings) -> CLIPConfig:
+    """Return the config of CLIP.
+
+    As OpenAI released it, without a config.json: heads, by width; the activation (others trained
+    the same sizes with another); eps; the end of a text is its largest id.
+    """
+    vocab_size, _ = shapes["text/embed"]
+    image, text = (setting(settings, f"{name}_config", {}) for name in ("vision", "text"))
+    return CLIPConfig(
+        image=_tower("image", shapes, image),
+        text=_tower("text", shapes, text),
+        patch=shapes["image/patch/kernel"][0],
+        grid=side_of(shapes["image/positions"][0] - 1),  # without the class token
+        vocab_size=vocab_size,
+        max_text_tokens=shapes["text/positions"][0],
+        eos_id=setting(text, "eos_token_id", CLIPConfig().eos_id),
+        projection_width=shapes["image_proj/kernel"][1],
+    )
+
+
+def settings_of(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the file's settings that `config_of` reads."""
+    image, text = (
+        {
+            "num_attention_heads": tower.heads,
+            "hidden_act": tower.activation,
+            "layer_norm_eps": tower.norm_eps,
+        }
+        for tower in (config.clip.image, config.clip.text)
+    )
+    return {"vision_config": image, "text_config": text | {"eos_token_id": config.clip.eos_id}}
+
+
+def _tower(name: str, shapes: Shapes, settings: Settings) -> TowerConfig:
+    layers, width, mlp_hidden = shapes[f"{name}/blocks/mlp/up/kernel"]
+    return TowerConfig(
+        layers=layers,
+        width=width,
+        heads=heads_of(settings, width),
+        mlp_hidden=mlp_hidden,
+        activation=setting(settings, "hidden_act", TowerConfig().activation),
+        norm_eps=setting(settings, "layer_norm_eps", TowerConfig().norm_eps),
+    )

@@ -1,4 +1,4 @@
-"""PyTorch key map of VGG16-LPIPS: torchvision's `features.N` and LPIPS's own `lin{i}.model.1`."""
+"""Key map and reader of VGG16-LPIPS: torchvision's `features.N` and LPIPS's `lin{i}.model.1`."""
 
 import pathlib
 
@@ -13,14 +13,8 @@ from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.models.lpips import LPIPS
 from jaxedit.tree import Tree, flatten
 
-# torchvision counts convolutions, ReLUs and poolings alike; the ReLUs and poolings have no weights.
-_CONVS = (
-    (0, 2),
-    (5, 7),
-    (10, 12, 14),
-    (17, 19, 21),
-    (24, 26, 28),
-)
+# By block. torchvision numbers convolutions, ReLUs and poolings; only convolutions have weights.
+_CONVS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 _PLACES = [(n, f"vgg/conv_{i}_{j}") for i, ns in enumerate(_CONVS) for j, n in enumerate(ns)]
 
 KEYMAP = KeyMap(
@@ -33,11 +27,11 @@ KEYMAP = KeyMap(
 
 
 def read(path: pathlib.Path) -> Tree:
-    """Parameters of `LPIPS`, f32, from a safetensors file with PyTorch's keys.
+    """Read the parameters of `LPIPS`, in f32, from a safetensors file with PyTorch's keys.
 
     Raises:
       FileNotFoundError: no such file.
-      ValueError: the file is damaged, or its arrays are not those of the network.
+      ValueError: the file is damaged, or its arrays do not fit the network.
     """
     state = safetensors_file.read_parameters(path)
     pixels = jnp.zeros((1, 32, 32, 3))

@@ -1,16 +1,18 @@
-"""PyTorch key map of the released VAREdit and Infinity transformers.
+"""Key map and config of the released VAREdit and Infinity transformers.
 
 Releases keep their layers in eight chunks, `block_chunks.C.module.M`; files with other chunks, or
 with plain `blocks.N`, are read as well. Layer 0 is `first_block` here, the others are stacked.
 
-The null text `cfg_uncond` keeps the rows that the file has: `max_text_tokens` says how many. (The
-release's own loader cuts it, or fills it with random rows, to whatever length it was asked for.)
+The null text `cfg_uncond` keeps its rows; `max_text_tokens` is their number. (The release's own
+loader cuts it, or fills it with random rows, to the length of its caller.)
 """
 
 import math
 import re
 from collections.abc import Collection
+from typing import Any
 
+from jaxedit.config import PretrainedConfig, VAREditConfig, require
 from jaxedit.convert.keymaps.key_rules import (
     LINEAR,
     TABLE,
@@ -21,8 +23,11 @@ from jaxedit.convert.keymaps.key_rules import (
     norm,
     under,
 )
+from jaxedit.convert.sizes import ADVICE, Settings, Shapes
 
 CHUNKS = 8  # of the releases
+# Bits per token of the released tokenizers -> whether 2x2 latent positions are one token.
+PATCHIFY = {16: False, 24: False, 32: False, 56: True, 64: False}
 
 _BLOCK = (
     Rule("ada_gss", "ada_bias", Layout((2, 3), 4)),
@@ -69,14 +74,14 @@ _PLAIN = re.compile(r"blocks\.(\d+)\.(.*)")
 
 
 def _without_chunks(keys: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """`blocks.N` for the keys in chunks; every chunk is as long as the longest."""
+    """Rename keys in chunks to `blocks.N`; all chunks but the last are as long as the longest."""
     matches = [match for match in map(_CHUNKED.fullmatch, keys) if match]
     length = 1 + max((int(match[2]) for match in matches), default=0)
     return {m[0]: (f"blocks.{int(m[1]) * length + int(m[2])}.{m[3]}",) for m in matches}
 
 
 def _in_chunks(keys: Collection[str]) -> dict[str, str]:
-    """`block_chunks.C.module.M` for the keys of layers, in as many chunks as divide the depth."""
+    """Rename keys of layers to `block_chunks.C.module.M`, in as many chunks as divide the depth."""
     matches = [match for match in map(_PLAIN.fullmatch, keys) if match]
     depth = 1 + max((int(match[1]) for match in matches), default=0)
     length = depth // math.gcd(depth, CHUNKS)
@@ -87,3 +92,39 @@ def _in_chunks(keys: Collection[str]) -> dict[str, str]:
 
 
 KEYMAP = KeyMap(_RULES, _IGNORED, _without_chunks, _in_chunks)
+
+
+def config_of(shapes: Shapes, settings: Settings) -> VAREditConfig:
+    """Return the config of VAREdit's or Infinity's transformer.
+
+    As released: the schedule (512 px), conditioning and rotary positions of VAREdit, and, for as
+    many bits as a released tokenizer has, whether tokens are 2x2 patches.
+    """
+    bits, width = shapes["word_embed/kernel"]
+    outputs = shapes["head/kernel"][1]
+    require(outputs == 2 * bits, f"the head has {outputs} outputs for {bits} bits: expected twice")
+    patchify = settings.get("apply_spatial_patchify", PATCHIFY.get(bits))
+    require(
+        patchify in (False, True) and bits % (4 if patchify else 1) == 0,
+        f"cannot tell whether tokens of {bits} bits are 2x2 patches: "
+        f'{ADVICE}, {{"apply_spatial_patchify": 0 or 1}}',
+    )
+    layers, heads = shapes["blocks/attn/scale"]
+    text_tokens, text_width = shapes["text/uncond"]
+    return VAREditConfig(
+        depth=1 + layers,
+        width=width,
+        heads=heads,
+        mlp_hidden=shapes["blocks/mlp/up/kernel"][2],
+        bits=bits // 4 if patchify else bits,
+        patchify=bool(patchify),
+        text_width=text_width,
+        text_pool_heads=shapes["text/pool/query"][0],
+        max_text_tokens=text_tokens,
+        levels=shapes["level_embed"][0],
+    )
+
+
+def settings_of(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the file's settings that `config_of` reads."""
+    return {"apply_spatial_patchify": int(config.varedit.patchify)}

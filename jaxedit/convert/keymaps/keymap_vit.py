@@ -1,9 +1,12 @@
-"""PyTorch key map of DINO and DINOv2, in the names of DINOv2's files on the Hub.
+"""Key map and config of DINO and DINOv2, in the names of DINOv2's files on the Hub.
 
-Other names are read as well: those of the Hub's DINO files, of Hugging Face's models in memory, and
-of the authors' own files, where queries, keys and values are one map.
+The names of the Hub's DINO files, of Hugging Face's models in memory, and of the authors' own
+files, where queries, keys and values are one map, are read as well.
 """
 
+from typing import Any
+
+from jaxedit.config import PretrainedConfig, ViTConfig
 from jaxedit.convert.keymaps.key_rules import (
     KeyMap,
     Layout,
@@ -14,6 +17,7 @@ from jaxedit.convert.keymaps.key_rules import (
     renaming,
     under,
 )
+from jaxedit.convert.sizes import Settings, Shapes, heads_of, setting, side_of
 
 _ROWS = Layout((1, 2), 3)  # (1, rows, D) to (rows, D)
 _BLOCK = (
@@ -66,3 +70,30 @@ KEYMAP = KeyMap(
         (r"norm\.(.*)", r"layernorm.\1"),
     ),
 )
+
+
+def config_of(shapes: Shapes, settings: Settings) -> ViTConfig:
+    """Return the config of a vision transformer of DINO or, with layer scales, DINOv2.
+
+    As released, without a config.json: heads, by width; eps; and the shift of the positions of
+    other sizes by a tenth of a patch, which DINO's own code has, but not Hugging Face's.
+    """
+    layers, width, mlp_hidden = shapes["blocks/mlp/up/kernel"]
+    has_layer_scale = "blocks/attn/scale" in shapes
+    return ViTConfig(
+        layers=layers,
+        width=width,
+        heads=heads_of(settings, width),
+        mlp_hidden=mlp_hidden,
+        patch=shapes["patch/kernel"][0],
+        grid=side_of(shapes["positions"][0] - 1),  # without the class token
+        layer_scale=has_layer_scale,
+        position_offset=0.0 if has_layer_scale or "model_type" in settings else 0.1,
+        norm_eps=setting(settings, "layer_norm_eps", ViTConfig().norm_eps),
+    )
+
+
+def settings_of(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the file's settings that `config_of` reads."""
+    settings = {"num_attention_heads": config.vit.heads, "layer_norm_eps": config.vit.norm_eps}
+    return settings if config.vit.position_offset else settings | {"model_type": "dinov2"}

@@ -1,9 +1,13 @@
-"""PyTorch key map of LlamaGen's VQ tokenizers (`vq_ds16_*.pt`, `vq_ds8_*.pt`, under "model").
+"""Key map and config of LlamaGen's VQ tokenizers (`vq_ds16_*.pt`, `vq_ds8_*.pt`, under "model").
 
-In both halves level 0 runs first.
+Encoder and decoder both run level 0 first.
 """
 
+from typing import Any
+
+from jaxedit.config import PretrainedConfig, VQConfig
 from jaxedit.convert.keymaps.key_rules import TABLE, KeyMap, Rule, conv, norm, under
+from jaxedit.convert.sizes import Settings, Shapes, levels_of, setting
 
 _BLOCK = (
     *norm("norm1", "norm1"),
@@ -50,3 +54,23 @@ KEYMAP = KeyMap(
     ),
     ignored=(r"quantize\.codebook_used",),  # bookkeeping of the release's training
 )
+
+
+def config_of(shapes: Shapes, settings: Settings) -> VQConfig:
+    """Return the config of a tokenizer.
+
+    As released: codes are compared as unit vectors, if its run does not say `codebook_l2_norm`.
+    """
+    codes, code_width = shapes["codebook"]
+    return VQConfig(
+        codes=codes,
+        code_width=code_width,
+        latent_width=shapes["encoder/conv_out/kernel"][3],
+        unit_norm=setting(settings, "codebook_l2_norm", True),
+        **levels_of(shapes),
+    )
+
+
+def settings_of(config: PretrainedConfig) -> dict[str, Any]:
+    """Return the file's settings that `config_of` reads."""
+    return {"codebook_l2_norm": config.vq.unit_norm}

@@ -1,4 +1,4 @@
-"""Values of classes that are not known here: their names and parts, and nothing that runs."""
+"""Values of unknown classes: their names and parts, and nothing that runs."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ MAX_DEPTH = 32  # of settings
 
 
 class Inert:
-    """What stands for a class or function of a pickle, and for all that it makes.
+    """An unknown class or function of a pickle, or the result of a call to it.
 
     Attributes:
       name: "module.name" of the class or function.
-      parts: what the pickle gave to it: arguments, attributes, items.
+      parts: arguments, attributes and items from the pickle.
     """
 
     __slots__ = ("name", "parts")  # a file may hold a million
@@ -22,7 +22,7 @@ class Inert:
         self.name, self.parts = name, list(parts)
 
     def contains(self, kinds: tuple[type, ...]) -> bool:
-        """Whether something of one of the types is among all that it was made from."""
+        """Return whether a value of one of the types is among the parts, at any depth."""
         seen, left = {id(self)}, list(self.parts)
         while left:
             value = left.pop()
@@ -35,15 +35,15 @@ class Inert:
 
 
 def refusal(values: list[Inert]) -> str:
-    """Why values that stand where weights are expected are refused, by the names of the classes."""
+    """Return the message that refuses values in place of weights, with their classes' names."""
     names = sorted({ascii(value.name[:100]) for value in values})
     return f"refused: it needs {', '.join(names[:5])}, which is not plain weights or settings"
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The settings of a run as plain dicts, lists, texts and numbers; None for all others.
+    """Return a run's settings as plain dicts, lists, texts and numbers; other values become None.
 
-    OmegaConf's nodes are what they hold, and numpy's numbers are numbers.
+    Nodes of OmegaConf become their content, and numpy's scalars become numbers.
     """
     if depth > MAX_DEPTH:
         return None
@@ -64,7 +64,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def _number(arguments: Any) -> Any:
-    """A number of numpy, given as (dtype, bytes); None if it is something else."""
+    """Return the number of numpy's scalar (dtype, bytes); None for other arguments."""
     match arguments:
         case (Inert(name="numpy.dtype", parts=[(str() as kind, *_), *_]), bytes() as data):
             is_number = kind[:1] in tuple("biuf") and kind[1:] == str(len(data))
@@ -73,6 +73,7 @@ def _number(arguments: Any) -> Any:
 
 
 def _inside(value: Any) -> list[Any]:
+    """Return the values directly inside a container."""
     match value:
         case Inert():
             return value.parts

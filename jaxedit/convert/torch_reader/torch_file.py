@@ -2,8 +2,8 @@
 
 Such a file is a zip of uncompressed members: a pickle of the nested dicts (`NAME/data.pkl`) and the
 bytes of each storage (`NAME/data/0`, ...), of which several tensors may be views. Only the zip's
-directory and the pickle are read here, and the pickle's checksum is always compared. A tensor is
-read when it is indexed, and its checksum is not: that would mean to read all of its storage.
+directory and the pickle are read here, and the pickle's checksum is compared. A tensor is read when
+it is indexed; checksums of storages are not compared, as this would read the whole storage.
 Ours, since PyTorch, the only library that reads these files, is no dependency of jaxedit.
 """
 
@@ -25,21 +25,21 @@ from jaxedit.convert.torch_reader.torch_pickle import Builder, Namespace
 
 MAX_DIRECTORY = 1 << 24  # bytes of a zip's directory: about 200 000 members
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")  # before PyTorch 1.6
-TYPES = {
-    "Double": ("float64", np.dtype(np.float64)),
-    "Float": ("float32", np.dtype(np.float32)),
-    "Half": ("float16", np.dtype(np.float16)),
-    "BFloat16": ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
-    "Long": ("int64", np.dtype(np.int64)),
-    "Int": ("int32", np.dtype(np.int32)),
-    "Short": ("int16", np.dtype(np.int16)),
-    "Char": ("int8", np.dtype(np.int8)),
-    "Byte": ("uint8", np.dtype(np.uint8)),
-    "Bool": ("bool", np.dtype(np.bool_)),
-    "ComplexFloat": ("complex64", np.dtype(np.complex64)),
-    "ComplexDouble": ("complex128", np.dtype(np.complex128)),
+STORAGES = {  # storage classes of PyTorch, without "Storage"
+    "Double": np.dtype(np.float64),
+    "Float": np.dtype(np.float32),
+    "Half": np.dtype(np.float16),
+    "BFloat16": np.dtype(ml_dtypes.bfloat16),
+    "Long": np.dtype(np.int64),
+    "Int": np.dtype(np.int32),
+    "Short": np.dtype(np.int16),
+    "Char": np.dtype(np.int8),
+    "Byte": np.dtype(np.uint8),
+    "Bool": np.dtype(np.bool_),
+    "ComplexFloat": np.dtype(np.complex64),
+    "ComplexDouble": np.dtype(np.complex128),
 }
-LATER = (  # PyTorch has no storages of these types: its files name the type beside plain bytes
+UNSTORED = (  # types without a storage class: files name the type beside untyped bytes
     *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"),
     *("uint16", "uint32", "uint64"),
 )
@@ -47,11 +47,11 @@ PLAIN_TENSORS = ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.param
 
 
 class InertTensor(Inert):
-    """A tensor, or the storage of one, of a class or dtype that is not known here."""
+    """A tensor or a storage of an unknown class or dtype."""
 
 
 class Member(NamedTuple):
-    """The bytes of one file inside the zip."""
+    """The place of a file inside the zip."""
 
     offset: int
     size: int
@@ -59,7 +59,7 @@ class Member(NamedTuple):
 
 
 class Storage(NamedTuple):
-    """The bytes that tensors are views of."""
+    """The place of the bytes that tensors are views of."""
 
     offset: int
     end: int
@@ -67,18 +67,15 @@ class Storage(NamedTuple):
 
 
 def read_index(path: epath.PathLike) -> Any:
-    """Everything in a PyTorch file, with `LazyTensor` in place of the tensors.
-
-    Args:
-      path: local or `gs://`.
+    """Read a PyTorch file, with `LazyTensor` in place of the tensors.
 
     Returns:
-      What was saved, usually nested dicts; a Parameter is its tensor, an `argparse.Namespace` is a
-      `torch_pickle.Namespace`, a device is a string, a dtype numpy's, and what is made by classes
-      that are not known here is `Inert`.
+      The saved object, usually nested dicts; a Parameter is its tensor, an `argparse.Namespace` is
+      a `torch_pickle.Namespace`, a device is a string, a dtype numpy's, and objects of unknown
+      classes are `Inert`.
 
     Raises:
-      ValueError: not such a file, damaged, or in need of code that weights do not need.
+      ValueError: not a PyTorch file, damaged, or in need of code that weights do not need.
       OSError: the file cannot be read.
     """
     path = epath.Path(path)
@@ -103,60 +100,58 @@ def read_index(path: epath.PathLike) -> Any:
 
 
 def is_tensor(value: Inert) -> bool:
-    """Whether it is, or was made from, a tensor."""
+    """Return whether a value is, or was made from, a tensor."""
     kinds = (LazyTensor, Storage, InertTensor)
     return isinstance(value, kinds) or value.contains(kinds)
 
 
 class _Archive:
-    """The members of one file, and how its pickle may refer to them."""
+    """The members of one file, and the functions that its pickle may call."""
 
     def __init__(self, path: epath.Path, size: int, members: dict[str, Member]) -> None:
         self.path, self.size, self.members = path, size, members
         self.root = next(name for name in members if name.endswith("/data.pkl")).split("/")[0]
 
     def read(self, file: BinaryIO, name: str) -> bytes:
-        """The bytes of a small member.
-
-        Raises:
-          ValueError: it is large, or its checksum differs.
-        """
+        """Read a small member; ValueError if it is large or its checksum differs."""
         member = self.members[f"{self.root}/{name}"]
         if member.size > torch_pickle.MAX_BYTES:
             raise ValueError(f"{name} of {member.size} bytes: at most {torch_pickle.MAX_BYTES}")
         file.seek(member.offset)
         data = file.read(member.size)
-        if member.checksum and zlib.crc32(data) != member.checksum:  # 0: saved without
+        if member.checksum and zlib.crc32(data) != member.checksum:  # 0: saved without checksum
             raise ValueError(f"damaged: the checksum of {name} differs")
         return data
 
     def names(self) -> dict[str, Any]:
-        """What the pickle may mention."""
-        tensor, first = Builder(self.tensor), Builder(_first)
+        """Return the values of all names that the pickle may mention."""
+        builders = {
+            "collections OrderedDict": _dict,
+            "collections Counter": _dict,
+            "collections defaultdict": lambda *_: {},
+            "argparse Namespace": lambda: Namespace(),
+            "types SimpleNamespace": lambda: Namespace(),
+            "_codecs encode": _encode,
+            "torch._utils _rebuild_tensor": self.tensor,
+            "torch._utils _rebuild_tensor_v2": self.tensor,
+            "torch._utils _rebuild_tensor_v3": self.typed_tensor,
+            "torch._tensor _rebuild_from_type_v2": _of_class,
+            "torch._utils _rebuild_parameter": _first,
+            "torch._utils _rebuild_parameter_with_state": _first,
+            "torch._utils _rebuild_device_tensor_from_cpu_tensor": _first,
+            "torch Size": _first,
+            "torch device": _device,
+        }
         return {
-            "collections OrderedDict": Builder(_dict),
-            "collections Counter": Builder(_dict),
-            "collections defaultdict": Builder(_default_dict),
-            "argparse Namespace": Builder(_namespace),
-            "types SimpleNamespace": Builder(_namespace),
-            "_codecs encode": Builder(_encode),
-            "torch._utils _rebuild_tensor": tensor,
-            "torch._utils _rebuild_tensor_v2": tensor,
-            "torch._utils _rebuild_tensor_v3": Builder(self.tensor_of),
-            "torch._tensor _rebuild_from_type_v2": Builder(_of_class),
-            "torch._utils _rebuild_parameter": first,
-            "torch._utils _rebuild_parameter_with_state": first,
-            "torch._utils _rebuild_device_tensor_from_cpu_tensor": first,
-            "torch Size": Builder(_size),
-            "torch device": Builder(_device),
+            **{name: Builder(build) for name, build in builders.items()},
             "torch.storage UntypedStorage": np.dtype(np.uint8),
-            **{f"torch {kind}Storage": dtype for kind, (_, dtype) in TYPES.items()},
-            **{f"torch {name}": dtype for name, dtype in TYPES.values()},
-            **{f"torch {name}": np.dtype(getattr(ml_dtypes, name, name)) for name in LATER},
+            **{f"torch {kind}Storage": dtype for kind, dtype in STORAGES.items()},
+            **{f"torch {dtype.name}": dtype for dtype in STORAGES.values()},
+            **{f"torch {name}": np.dtype(name) for name in UNSTORED},
         }
 
     def storage(self, reference: Any) -> Storage | Inert:
-        """The storage of a persistent id: ("storage", dtype, key, device, number of elements)."""
+        """Return the storage of a persistent id: ("storage", dtype, key, device, elements)."""
         word, dtype, key, _, size = reference
         if isinstance(dtype, Inert):
             return InertTensor(dtype.name)
@@ -172,33 +167,31 @@ class _Archive:
     def tensor(
         self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any
     ) -> LazyTensor | Inert:
-        """A view of a storage; the hooks and whether it is trained do not matter here."""
+        """Return a view of a storage; hooks and the flag of training are ignored."""
         if isinstance(storage, Inert):
             return storage
-        tuples = isinstance(shape, tuple) and isinstance(strides, tuple)
-        numbers = (offset, *shape, *strides) if tuples else (None,)
+        are_tuples = isinstance(shape, tuple) and isinstance(strides, tuple)
+        numbers = (offset, *shape, *strides) if are_tuples else (None,)
         if not isinstance(storage, Storage) or not all(type(n) is int for n in numbers):
-            raise TypeError("a tensor of something else than a storage and whole numbers")
+            raise TypeError("a tensor without a storage or whole numbers")
         offset = storage.offset + offset * storage.dtype.itemsize
         array = in_file(self.path, offset, storage.dtype, shape, strides)
         end = offset + span(shape, strides) * storage.dtype.itemsize
-        inside = storage.offset <= offset and end <= storage.end
-        if array.size and not inside:  # an empty view may begin anywhere
+        is_inside = storage.offset <= offset and end <= storage.end
+        if array.size and not is_inside:  # an empty view may begin anywhere
             raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds its storage")
         if array.nbytes > self.size:
             raise ValueError(f"a tensor of shape {shape}, strides {strides} exceeds the file")
         return array
 
-    def tensor_of(
-        self, storage: Any, offset: Any, shape: Any, strides: Any, *others: Any
-    ) -> LazyTensor | Inert:
-        """A view of plain bytes; the others are whether it is trained, hooks, and its type."""
-        dtype = others[2]
+    def typed_tensor(self, storage: Any, *arguments: Any) -> LazyTensor | Inert:
+        """Return a view of untyped bytes: (offset, shape, strides, is trained, hooks, dtype)."""
+        dtype = arguments[5]
         if isinstance(dtype, Inert):
             return InertTensor(dtype.name)
         if not isinstance(storage, Storage) or not isinstance(dtype, np.dtype):
-            raise TypeError("a tensor of something else than a storage and a type")
-        return self.tensor(storage._replace(dtype=dtype), offset, shape, strides)
+            raise TypeError("a tensor without a storage or a type")
+        return self.tensor(storage._replace(dtype=dtype), *arguments)
 
 
 def _first(value: Any, *_: Any) -> Any:
@@ -206,7 +199,7 @@ def _first(value: Any, *_: Any) -> Any:
 
 
 def _of_class(build: Any, kind: Any, arguments: Any, *_: Any) -> Any:
-    """A tensor that has attributes, which do not matter here, or is of a class of its own."""
+    """Return a tensor without its attributes; inert if it is of a subclass."""
     is_plain = isinstance(kind, Inert) and kind.name in PLAIN_TENSORS
     if is_plain and isinstance(build, Builder) and isinstance(arguments, tuple):
         return build.build(*arguments)
@@ -214,30 +207,16 @@ def _of_class(build: Any, kind: Any, arguments: Any, *_: Any) -> Any:
 
 
 def _dict(entries: Any = (), *_: Any) -> dict:
-    """The entries of a dict or, as Python 2 wrote them, of a list of pairs."""
-    found: dict = {}
+    """Return a dict of the entries of a dict or, as Python 2 wrote them, of a list of pairs."""
     pairs = entries.items() if isinstance(entries, dict) else entries
-    torch_pickle.set_items(found, [part for key, value in pairs for part in (key, value)])
-    return found
-
-
-def _default_dict(*_: Any) -> dict:
-    return {}
+    return torch_pickle.set_items({}, [part for key, value in pairs for part in (key, value)])
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes | Inert:
-    """Bytes, which protocol 2 writes as a text."""
+    """Return bytes, which protocol 2 writes as a text."""
     if isinstance(text, str) and encoding in ("latin1", "latin-1"):
         return text.encode("latin-1")
     return Inert("_codecs.encode")
-
-
-def _namespace() -> Namespace:
-    return Namespace()
-
-
-def _size(numbers: tuple) -> tuple:
-    return numbers
 
 
 def _device(*parts: Any) -> str:
@@ -245,6 +224,7 @@ def _device(*parts: Any) -> str:
 
 
 def _require_zip(path: epath.Path, file: BinaryIO) -> None:
+    """Raise ValueError, with the kind of the file, unless it begins as a zip does."""
     start = file.read(len(LEGACY))
     file.seek(0)
     if start == LEGACY:
@@ -258,17 +238,17 @@ def _require_zip(path: epath.Path, file: BinaryIO) -> None:
 
 
 def _members(file: BinaryIO, file_size: int) -> dict[str, Member]:
-    """Every member of a zip, by name.
+    """Return the members of a zip by name.
 
     Raises:
-      ValueError: damaged, compressed or encrypted, or with members that overlap.
+      ValueError: the zip is damaged, compressed or encrypted, or its members overlap.
     """
     try:
         entries = zipfile.ZipFile(_Careful(file)).infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error, OverflowError) as error:
         raise ValueError(
-            f"cut short or damaged: a zip without its end ({error}), as an incomplete download "
-            "leaves it; fetch it again"
+            f"cut short or damaged: a zip without its end ({error}), as after an incomplete "
+            "download: fetch it again"
         ) from error
     _require_tensors([entry.filename for entry in entries])
     members: dict[str, Member] = {}
@@ -305,7 +285,7 @@ def _require_tensors(names: list[str]) -> None:
 
 
 class _Careful:
-    """What `zipfile` sees of a file: it would read a directory of any size at once."""
+    """A file for `zipfile`, which would otherwise read a directory of any size at once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.seek, self.tell = file, file.seek, file.tell

@@ -1,74 +1,59 @@
 """The pickle inside a PyTorch file, run by a machine that can build data and nothing else.
 
-A pickle is a program that may call whatever it can import. Here nothing is imported: a name that
-the program mentions is a key of the caller's table, whose values are inert or the caller's own
-builders, or it is unknown. What an unknown name makes is an `Inert`, which keeps the name and what
-it was made from, and does nothing: settings, counters and callbacks often lie beside the weights.
+A pickle is a program that may call anything that it can import. Here nothing is imported: a name in
+the program is looked up in the caller's table, whose values are inert or the caller's own builders.
+Calls of unknown names make `Inert` values, which keep the name and the arguments, and do nothing:
+settings, counters and callbacks often lie beside the weights.
 """
 
 import pickletools
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxedit.convert.torch_reader.inert import Inert
 
-MAX_BYTES = 1 << 24  # of a pickle; tensors lie outside it, and each takes some hundred bytes of it
+MAX_BYTES = 1 << 24  # of a pickle: some hundred bytes per tensor, whose numbers lie elsewhere
 MAX_STEPS = 5_000_000
 MAX_NAME = 256  # bytes of a module and a name in it
-MAX_INTEGER = 1024  # bytes of a number: Python refuses to show much longer ones
+MAX_INTEGER = 1024  # bytes of a number: Python refuses to print much longer numbers
 NAMES = {ord(operation.code): operation.name for operation in pickletools.opcodes}
 FIXED = {  # formats of arguments of a fixed size
-    "PROTO": struct.Struct("<B"),
-    "FRAME": struct.Struct("<Q"),
-    "BININT": struct.Struct("<i"),
-    "BININT1": struct.Struct("<B"),
-    "BININT2": struct.Struct("<H"),
-    "BINFLOAT": struct.Struct(">d"),
-    "BINPUT": struct.Struct("<B"),
-    "LONG_BINPUT": struct.Struct("<I"),
-    "BINGET": struct.Struct("<B"),
-    "LONG_BINGET": struct.Struct("<I"),
+    **dict.fromkeys(("PROTO", "BININT1", "BINPUT", "BINGET"), "<B"),
+    "BININT2": "<H",
+    "BININT": "<i",
+    **dict.fromkeys(("LONG_BINPUT", "LONG_BINGET"), "<I"),
+    "FRAME": "<Q",
+    "BINFLOAT": ">d",
 }
-SIZED = {  # formats of the number of bytes that an argument has
-    "LONG1": struct.Struct("<B"),
-    "LONG4": struct.Struct("<I"),
-    "SHORT_BINUNICODE": struct.Struct("<B"),
-    "BINUNICODE": struct.Struct("<I"),
-    "SHORT_BINBYTES": struct.Struct("<B"),
-    "BINBYTES": struct.Struct("<I"),
-    "BINUNICODE8": struct.Struct("<Q"),
-    "BINBYTES8": struct.Struct("<Q"),
-    "BYTEARRAY8": struct.Struct("<Q"),
+SIZED = {  # formats of the size, in bytes, that precedes an argument
+    **dict.fromkeys(("LONG1", "SHORT_BINUNICODE", "SHORT_BINBYTES"), "<B"),
+    **dict.fromkeys(("LONG4", "BINUNICODE", "BINBYTES"), "<I"),
+    **dict.fromkeys(("BINUNICODE8", "BINBYTES8", "BYTEARRAY8"), "<Q"),
 }
-PUSHED = (*SIZED, "BININT", "BININT1", "BININT2", "BINFLOAT")
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+PUSHED = {*SIZED, "BININT", "BININT1", "BININT2", "BINFLOAT"}
 Key = str | bytes | int | float | None
 
 
 class Builder(NamedTuple):
-    """What the program may call, and what then happens instead."""
+    """A name that the program may call, with the function that runs in its place."""
 
     build: Callable[..., Any]
 
 
 class Namespace(dict):
-    """Attributes of a settings object, such as `argparse.Namespace`, by name."""
+    """The attributes of a settings object, such as `argparse.Namespace`, by name."""
 
 
-def load(
-    data: bytes, names: Mapping[str, Any], stored_elsewhere: Callable[[Any], Any]
-) -> dict | list | Any:
-    """Run a pickle.
+def load(data: bytes, names: Mapping[str, Any], stored_elsewhere: Callable[[Any], Any]) -> Any:
+    """Run a pickle of protocol 2 to 5.
 
     Args:
-      data: the pickle, of protocol 2 to 5.
       names: "module name" to a value that does nothing, or a `Builder`; others become `Inert`.
-      stored_elsewhere: persistent id to what it stands for.
+      stored_elsewhere: returns the value of a persistent id.
 
     Returns:
-      Nested dicts, lists (also for sets), tuples, strings, numbers, what the builders made, and
+      Nested dicts, lists (also for sets), tuples, strings, numbers, values of the builders, and
       `Inert` values.
 
     Raises:
@@ -90,17 +75,17 @@ def load(
 
 
 def _instructions(data: bytes) -> Iterator[tuple[str, Any]]:
-    """Each instruction by its name in `pickletools`, with its argument if it may have one."""
+    """Yield each instruction's name in `pickletools`, and its argument or None."""
     position = 0
     while position < len(data):
         operation, argument = NAMES.get(data[position], f"{data[position]:#x}"), None
         position += 1
         if operation in FIXED:
-            (argument,) = FIXED[operation].unpack_from(data, position)
-            position += FIXED[operation].size
+            (argument,) = struct.unpack_from(FIXED[operation], data, position)
+            position += struct.calcsize(FIXED[operation])
         elif operation in SIZED:
-            (size,) = SIZED[operation].unpack_from(data, position)
-            position += SIZED[operation].size + size
+            (size,) = struct.unpack_from(SIZED[operation], data, position)
+            position += struct.calcsize(SIZED[operation]) + size
             if position > len(data):
                 raise IndexError(f"{operation} of {size} bytes")
             argument = _decode(operation, data[position - size : position])
@@ -123,76 +108,71 @@ class _Machine:
 
     def __init__(self, names: Mapping[str, Any], stored_elsewhere: Callable[[Any], Any]) -> None:
         self.names = names
-        self.stored_elsewhere = stored_elsewhere
         self.stack: list[Any] = []
         self.aside: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        # instruction -> number of values that it pops, and the function whose result it pushes
+        self.functions: dict[str, tuple[int, Callable[..., Any]]] = {
+            "NONE": (0, lambda: None),
+            "NEWTRUE": (0, lambda: True),
+            "NEWFALSE": (0, lambda: False),
+            "EMPTY_DICT": (0, dict),
+            "EMPTY_LIST": (0, list),
+            "EMPTY_SET": (0, list),
+            "EMPTY_TUPLE": (0, tuple),
+            "TUPLE1": (1, lambda *items: items),
+            "TUPLE2": (2, lambda *items: items),
+            "TUPLE3": (3, lambda *items: items),
+            "APPEND": (2, lambda target, item: _extend(target, [item])),
+            "SETITEM": (3, lambda target, *item: set_items(target, item)),
+            "BUILD": (2, _set_attributes),
+            "REDUCE": (2, _build),
+            "NEWOBJ": (2, _build),
+            "NEWOBJ_EX": (3, _build),
+            "STACK_GLOBAL": (2, lambda module, name: self._named(_dotted(module, name))),
+            "BINPERSID": (1, stored_elsewhere),
+        }
 
     def step(self, operation: str, argument: Any) -> None:
         """Do one instruction; the names are those of `pickletools`."""
-        stack = self.stack
         match operation:
             case "PROTO" | "FRAME":
                 pass
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append(CONSTANTS[operation])
             case _ if operation in PUSHED:
-                stack.append(argument)
-            case _ if operation in EMPTY:
-                stack.append(EMPTY[operation]())
+                self.stack.append(argument)
+            case _ if operation in self.functions:
+                count, function = self.functions[operation]
+                values = [self.stack.pop() for _ in range(count)]
+                self.stack.append(function(*reversed(values)))
             case "MARK":
-                self.aside.append(stack)
+                self.aside.append(self.stack)
                 self.stack = []
-            case "POP_MARK":
+            case "POP" if self.stack:
+                self.stack.pop()
+            case "POP" | "POP_MARK":
                 self._since_mark()
-            case "POP" if not stack:
-                self._since_mark()
-            case "POP":
-                stack.pop()
             case "TUPLE" | "FROZENSET":
                 items = self._since_mark()
                 self.stack.append(tuple(items))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(reversed([stack.pop() for _ in range(int(operation[-1]))])))
-            case "APPEND":
-                item = stack.pop()
-                _extend(stack[-1], [item])
             case "APPENDS" | "ADDITEMS":
                 items = self._since_mark()
                 _extend(self.stack[-1], items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                set_items(stack[-1], [key, value])
             case "SETITEMS":
                 items = self._since_mark()
                 set_items(self.stack[-1], items)
             case "BINPUT" | "LONG_BINPUT":
-                self.memo[argument] = stack[-1]
+                self.memo[argument] = self.stack[-1]
             case "MEMOIZE":
-                self.memo[len(self.memo)] = stack[-1]
+                self.memo[len(self.memo)] = self.stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(self.memo[argument])
+                self.stack.append(self.memo[argument])
             case "GLOBAL":
-                stack.append(self._named(argument))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(self._named(_dotted(module, name)))
-            case "REDUCE" | "NEWOBJ":
-                arguments, builder = stack.pop(), stack.pop()
-                stack.append(_build(builder, arguments))
-            case "NEWOBJ_EX":
-                keywords, arguments, builder = stack.pop(), stack.pop(), stack.pop()
-                stack.append(_build(builder, arguments, keywords))
-            case "BUILD":
-                attributes = stack.pop()
-                _set_attributes(stack[-1], attributes)
-            case "BINPERSID":
-                stack.append(self.stored_elsewhere(stack.pop()))
+                self.stack.append(self._named(argument))
             case _:
                 raise ValueError(f"the instruction {operation}, which torch.save never writes")
 
     def _since_mark(self) -> list[Any]:
-        """What was pushed since the last mark; the stack from before it is back."""
+        """Return the values since the last mark, and restore the stack from before it."""
         items, self.stack = self.stack, self.aside.pop()
         return items
 
@@ -201,45 +181,51 @@ class _Machine:
 
 
 def _dotted(module: Any, name: Any) -> str:
+    """Return the key of a name in the caller's table; TypeError if it is no short text."""
     if not isinstance(module, str) or not isinstance(name, str) or len(module + name) > MAX_NAME:
         raise TypeError("a name that is no text, or a long one")
     return f"{module} {name}"
 
 
-def _extend(target: Any, items: list[Any]) -> None:
-    if isinstance(target, Inert):
-        target = target.parts
-    if not isinstance(target, list):
-        raise TypeError("items for what is no list")
-    target.extend(items)
-
-
-def set_items(target: Any, items: list[Any]) -> None:
-    """Set keys and values, which alternate in `items`, in a dict."""
+def _extend(target: Any, items: list[Any]) -> Any:
+    """Append items to a list; return the list."""
     if isinstance(target, Inert):
         target.parts.extend(items)
-        return
-    if not isinstance(target, dict):
-        raise TypeError("entries for what is no dict")
-    # Keys of other types could be nested without end, and to hash one would take as long.
-    keys = [key if isinstance(key, Key | Inert) else Inert("key", key) for key in items[::2]]
-    target.update(zip(keys, items[1::2], strict=True))
+    elif isinstance(target, list):
+        target.extend(items)
+    else:
+        raise TypeError("items for a value that is no list")
+    return target
+
+
+def set_items(target: Any, items: Sequence[Any]) -> Any:
+    """Set keys and values, which alternate in `items`, in a dict; return the dict."""
+    if isinstance(target, Inert):
+        target.parts.extend(items)
+    elif isinstance(target, dict):
+        # Keys of other types could be nested without end, and hashing them would not end either.
+        keys = [key if isinstance(key, Key | Inert) else Inert("key", key) for key in items[::2]]
+        target.update(zip(keys, items[1::2], strict=True))
+    else:
+        raise TypeError("entries for a value that is no dict")
+    return target
 
 
 def _build(builder: Any, arguments: Any, keywords: Any = None) -> Any:
+    """Return the value of a call."""
     if isinstance(builder, Inert):
         return Inert(builder.name, arguments, keywords)
     if not isinstance(builder, Builder) or not isinstance(arguments, tuple) or keywords:
-        raise TypeError("a call of what cannot be called")
+        raise TypeError("a call of a value that cannot be called")
     return builder.build(*arguments)
 
 
-def _set_attributes(target: Any, attributes: Any) -> None:
-    """Keep those of a settings object; those of a state dict only tell versions of modules."""
+def _set_attributes(target: Any, attributes: Any) -> Any:
+    """Set the attributes of a settings object; a state dict's, versions of modules, are dropped."""
     if isinstance(target, Inert):
         target.parts.append(attributes)
-        return
-    if not isinstance(target, dict) or not isinstance(attributes, dict):
-        raise TypeError("attributes for what has none")
-    if isinstance(target, Namespace):
+    elif not isinstance(target, dict) or not isinstance(attributes, dict):
+        raise TypeError("attributes for a value that has none")
+    elif isinstance(target, Namespace):
         target.update(attributes)
+    return target

@@ -138,6 +138,6 @@ def test_inert_values(tmp_path):
 
 
 def test_types_are_those_of_the_writer():
-    names = {dtype.name: f"{kind}Storage" for kind, (_, dtype) in torch_file.TYPES.items()}
+    names = {dtype.name: f"{kind}Storage" for kind, dtype in torch_file.STORAGES.items()}
     assert names.items() >= torch_writer.STORAGES.items()
     assert isinstance(read_index(GOLDEN / "torch_types.pt")["int8"], LazyTensor)
