@@ -110,16 +110,7 @@ class LazyTensor:
 
         The function sees pieces of at most `PIECE_BYTES`; it returns numbers of `dtype`.
         """
-
-        def read(box: Box) -> np.ndarray:
-            if not box or len(pieces := _pieces(box, self.dtype)) == 1:
-                return function(self.read(box), box)
-            out = np.empty(lengths_of(box), dtype)
-            for rows in pieces:
-                piece = (rows, *box[1:])
-                out[within((rows,), box[:1])] = function(self.read(piece), piece)
-            return out
-
+        read = functools.partial(_read_mapped, self, function, dtype)
         return dataclasses.replace(self, read=read, dtype=np.dtype(dtype))
 
 
@@ -144,15 +135,7 @@ def in_file(
         )
     steps = tuple(step * dtype.itemsize for step in strides)
     end = offset + span(shape, strides) * dtype.itemsize
-
-    def read(box: Box) -> np.ndarray:
-        start = offset + sum(part.start * step for part, step in zip(box, steps, strict=True))
-        try:
-            with epath.Path(file).open("rb") as opened:
-                return _read_strided(opened, start, dtype, lengths_of(box), steps)
-        except EOFError as error:
-            raise ValueError(f"{file}: cut short: an array ends at byte {end}") from error
-
+    read = functools.partial(_read_file, file, offset, end, dtype, steps)
     return LazyTensor(read, shape, dtype, file)
 
 
@@ -166,18 +149,7 @@ def view(source: ArrayLike, axes: Sequence[int | None], box: Box) -> LazyTensor:
     """
     lengths = lengths_of(box)
     shape = tuple(1 if axis is None else lengths[axis] for axis in axes)
-    kept = [axis for axis in axes if axis is not None]
-    dropped = [axis for axis in range(len(box)) if axis not in kept]
-
-    def read(part: Box) -> np.ndarray:
-        inside = list(box)
-        for axis, cut in zip(axes, part, strict=True):
-            if axis is not None:
-                start = box[axis].start
-                inside[axis] = slice(start + cut.start, start + cut.stop)
-        block = np.asarray(source[tuple(inside)])
-        return block.transpose(*kept, *dropped).reshape(lengths_of(part))
-
+    read = functools.partial(_read_view, source, axes, box)
     # Rows of a transposed array are columns of its file: all of them are read at once.
     file, rows = getattr(source, "file", None), shape[0] if shape else None
     return LazyTensor(read, shape, np.dtype(source.dtype), file, rows)
@@ -195,15 +167,7 @@ def concatenate(shape: Shape, pieces: Sequence[tuple[Box, LazyTensor]]) -> LazyT
     dtypes = {piece.dtype for _, piece in pieces}
     widest = functools.reduce(np.promote_types, dtypes, np.dtype(np.float32))
     dtype = dtypes.pop() if len(dtypes) == 1 else widest
-
-    def read(box: Box) -> np.ndarray:
-        out = np.empty(lengths_of(box), dtype)
-        for place, piece in pieces:
-            shared = tuple(map(_overlap, place, box))
-            if all(part.start < part.stop for part in shared):
-                out[within(shared, box)] = piece.read(within(shared, place))
-        return out
-
+    read = functools.partial(_read_joined, pieces, dtype)
     rows = max((lengths_of(place)[0] for place, _ in pieces if place), default=None)
     return LazyTensor(read, shape, dtype, rows=rows)
 
@@ -259,6 +223,52 @@ def locate(index: Index | tuple[Index, ...], shape: Shape) -> tuple[Box, Shape]:
     lengths = tuple(len(part) for part in picked if isinstance(part, range))
     spans = [part if isinstance(part, range) else range(part, part + 1) for part in picked]
     return tuple(slice(each.start, each.start + len(each)) for each in spans), lengths
+
+
+def _read_mapped(tensor: LazyTensor, function: Callable, dtype: Any, box: Box) -> np.ndarray:
+    """Return the function's numbers in a box, see `LazyTensor.map`."""
+    if not box or len(pieces := _pieces(box, tensor.dtype)) == 1:
+        return function(tensor.read(box), box)
+    out = np.empty(lengths_of(box), dtype)
+    for rows in pieces:
+        piece = (rows, *box[1:])
+        out[within((rows,), box[:1])] = function(tensor.read(piece), piece)
+    return out
+
+
+def _read_view(source: ArrayLike, axes: Sequence[int | None], outer: Box, box: Box) -> np.ndarray:
+    """Return the numbers in a box of a view of the box `outer`, see `view`."""
+    inside = list(outer)
+    for axis, cut in zip(axes, box, strict=True):
+        if axis is not None:
+            start = outer[axis].start
+            inside[axis] = slice(start + cut.start, start + cut.stop)
+    kept = [axis for axis in axes if axis is not None]
+    dropped = [axis for axis in range(len(outer)) if axis not in kept]
+    block = np.asarray(source[tuple(inside)])
+    return block.transpose(*kept, *dropped).reshape(lengths_of(box))
+
+
+def _read_joined(pieces: Sequence[tuple[Box, LazyTensor]], dtype: np.dtype, box: Box) -> np.ndarray:
+    """Return the numbers in a box of joined tensors, see `concatenate`."""
+    out = np.empty(lengths_of(box), dtype)
+    for place, piece in pieces:
+        shared = tuple(map(_overlap, place, box))
+        if all(part.start < part.stop for part in shared):
+            out[within(shared, box)] = piece.read(within(shared, place))
+    return out
+
+
+def _read_file(
+    file: AnyPath, offset: int, end: int, dtype: np.dtype, steps: Shape, box: Box
+) -> np.ndarray:
+    """Return the numbers in a box of an array from byte `offset` to `end`; `steps` are bytes."""
+    start = offset + sum(part.start * step for part, step in zip(box, steps, strict=True))
+    try:
+        with epath.Path(file).open("rb") as opened:
+            return _read_strided(opened, start, dtype, lengths_of(box), steps)
+    except EOFError as error:
+        raise ValueError(f"{file}: cut short: an array ends at byte {end}") from error
 
 
 def _read_strided(

@@ -171,12 +171,13 @@ def require_finite(arrays: Mapping[str, np.ndarray], where: Any) -> None:
 
 def check_finite(tensor: LazyTensor, name: str) -> LazyTensor:
     """Return the tensor; reading a part raises ValueError if a value in it is not finite."""
+    return tensor.map(functools.partial(_checked, name, tensor.file), tensor.dtype)
 
-    def check(part: np.ndarray, _: Box) -> np.ndarray:
-        require_finite({name: part}, tensor.file)
-        return part
 
-    return tensor.map(check, tensor.dtype)
+def _checked(name: str, file: Any, part: np.ndarray, box: Box) -> np.ndarray:
+    """Return a part of a tensor; ValueError if a value in it is not finite."""
+    require_finite({name: part}, file)
+    return part
 
 
 def is_finite(array: np.ndarray) -> bool:

@@ -157,7 +157,7 @@ class Checkpoints:
             ) from error
 
     def _require_same(self, step: int, abstract: Any) -> None:
-        """Raise ConfigError unless the arrays under `step` are those of `abstract`.
+        """Raise ConfigError unless the checkpoint has the arrays of `abstract`.
 
         Orbax also compares them, but its error is a page long for each array.
         """

@@ -1,9 +1,9 @@
 """The keys of one network among all keys that a training program saved under prefixes."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
-from jaxedit.checkpoints.lazy_tensor import LazyTensor
-
+Value = TypeVar("Value")
 # Keys, and first parts of keys, of the moving average of weights.
 AVERAGES = (
     *("ema", "model_ema", "gpt_ema_fsdp", "ema_model", "ema_state_dict", "state_dict_ema"),
@@ -23,13 +23,11 @@ LOSSES = (
 COUNTERS = {"n_averaged", "initted", "step", "num_updates", "decay"}
 
 
-def weights_of(
-    arrays: Mapping[str, LazyTensor], *, ema: bool
-) -> tuple[dict[str, LazyTensor], bool]:
+def weights_of(arrays: Mapping[str, Value], *, ema: bool) -> tuple[dict[str, Value], bool]:
     """Return the arrays of the network by key, and whether they are the moving average.
 
-    The prefix that all keys share is removed. Left out are the keys of losses and, if there are
-    both weights and their moving average, those of the weights (`ema`) or of the average.
+    The prefix that all keys share is removed. Keys of losses are left out. If there are weights
+    and their moving average, `ema` selects the average.
     """
     is_average = False
     while True:  # removes one part of the prefix each time

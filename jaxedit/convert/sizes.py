@@ -65,7 +65,7 @@ def heads_of(settings: Settings, width: int) -> int:
 def side_of(positions: int) -> int:
     """Return the side of a square grid; ConfigError if `positions` is no square."""
     side = math.isqrt(max(positions, 0))
-    require(side * side == positions, f"{positions} positions: expected those of a square")
+    require(side * side == positions, f"{positions} positions: expected a square number")
     return side
 
 

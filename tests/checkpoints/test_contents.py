@@ -1,4 +1,4 @@
-"""Files under a checkpoint's name that hold something else, or only a part of it."""
+"""Files under a checkpoint's name that are incomplete or hold something else."""
 
 import bz2
 import gzip

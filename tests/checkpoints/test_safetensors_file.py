@@ -12,7 +12,7 @@ from jaxedit.checkpoints import safetensors_file
 
 
 def damaged(path, header, data=b"\0" * 24):
-    """A file with this header: bytes, or what becomes JSON."""
+    """Write a file with this header: bytes, or a value that becomes JSON."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
     return path
@@ -112,7 +112,7 @@ def test_parameters_are_finite_floats(tmp_path):
 
 
 class Layers:
-    """Three layers of f32[2], made one at a time."""
+    """Three layers of f32[2], yielded layer by layer."""
 
     shape, dtype, alive = (3, 2), np.dtype(np.float32), 0
 

@@ -56,7 +56,7 @@ def bytes_read(monkeypatch):
 
 @pytest.fixture
 def store(tmp_path):
-    """`store(array)` -> a lazy tensor of it in a file, checked as those of a model are."""
+    """`store(array)` -> a lazy tensor in a file, checked as parameters of a model are."""
 
     def write(array):
         save_file({"x": np.asarray(array)}, tmp_path / "a")

@@ -1,4 +1,4 @@
-"""How the tests attack a reader of files, and what they demand of it.
+"""Attacks on readers of files, and the demands of the tests on a reader.
 
 An audit hook sees every file that is opened and every program that is started meanwhile.
 """

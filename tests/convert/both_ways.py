@@ -1,4 +1,4 @@
-"""What every key map must pass: complete in both directions, lazy, and exact to the bit."""
+"""The demands on every key map: complete in both directions, lazy, and exact to the bit."""
 
 import jax
 import ml_dtypes
@@ -16,7 +16,7 @@ def shapes_of(arrays):
 
 
 def made_shapes(make, *args):
-    """Shapes by path of the parameters that `make(*args)` would make."""
+    """Return the shapes by path of the parameters of `make(*args)`."""
     return shapes_of(jax.eval_shape(make, *args))
 
 

@@ -15,7 +15,7 @@ NESTING = {"bsq": "vae", "vq": "model"}  # key under which a release keeps its a
 
 
 def kinds_of(config: PretrainedConfig) -> list[str]:
-    """What the files of a model hold: its image tokenizer, transformer and text encoder."""
+    """Return the kinds of a model's files: image tokenizer, transformer and text encoder."""
     names = {"transformer": config.model_type}
     networks = family_of(config).networks
     return [names.get(network, network) for network in networks if network != "null"]
@@ -24,7 +24,7 @@ def kinds_of(config: PretrainedConfig) -> list[str]:
 def write(
     kind: str, config: PretrainedConfig, directory: pathlib.Path, *, seed: int | None = None
 ) -> pathlib.Path:
-    """All float32 arrays of one kind under their published names.
+    """Write all arrays of a kind in float32 under their published names.
 
     Args:
       kind: a name of `KINDS` that the model has.

@@ -37,12 +37,12 @@ def conversion(release, tiny_model, tmp_path):
 
 @pytest.fixture
 def text_conversion(conversion):
-    """The same of the text encoder alone, which is quick."""
+    """The same conversion of the text encoder alone, which is quick."""
     return functools.partial(conversion, "t5", settings="")
 
 
 def run(conversion):
-    """Convert; returns the lines that it says."""
+    """Convert; return the lines of its report."""
     lines = []
     convert(conversion, lines.append)
     return lines

@@ -9,7 +9,7 @@ ONE, TWO = np.array([1.0], np.float32), np.array([2.0], np.float32)
 
 
 def found(keys, *, ema=False):
-    """The keys that are taken, by what becomes of them, and whether they are averages."""
+    """Return the selected keys by their new names, and whether they are averages."""
     weights, is_average = weights_of({key: key for key in keys}, ema=ema)
     return weights, is_average
 

@@ -47,7 +47,7 @@ class Parameter(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a call makes: of a class or function that may exist nowhere."""
+    """The result of a call to a class or function, which need not exist."""
 
     module: str
     name: str
@@ -80,7 +80,7 @@ class Virtual(NamedTuple):
 
 
 def save(path: pathlib.Path, content: Any, *, root: str = "archive") -> None:
-    """Write what `torch.save(content, path)` would, for nested plain data and arrays.
+    """Write the file of `torch.save(content, path)`, for nested plain data and arrays.
 
     Args:
       path: file to write.

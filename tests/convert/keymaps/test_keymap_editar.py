@@ -18,7 +18,7 @@ SMALL = {"layers": 2, "width": 32, "heads": 2, "mlp_hidden": 48, "codes": 40, "g
 
 
 def expected_shapes(config):
-    """Shapes by path of what a model of this size consists of."""
+    """Return the shapes by path of a model of this size."""
 
     def make(key):
         null = {} if config.prefix == "class" else {"null": init_null(config, key)}

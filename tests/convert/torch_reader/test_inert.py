@@ -82,7 +82,7 @@ def test_anything_may_lie_beside_the_weights(tmp_path, name, protocol):
 
 
 def omegaconf(value):
-    """What OmegaConf 2 pickles."""
+    """Settings as OmegaConf 2 pickles them."""
     node = "AnyNode"
     attributes = {"_metadata": Made("omegaconf.base", "Metadata", (), {"key": "x"})}
     if isinstance(value, dict):
