@@ -11,7 +11,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from types import EllipsisType
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from etils import epath
@@ -36,6 +36,20 @@ class ArrayLike(Protocol):
 
     def __getitem__(self, index: Any) -> Any:
         """Return the numbers in a box."""
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """A file that is open for reading, local or on gs://; `seek` may return nothing."""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read bytes."""
+
+    def seek(self, offset: int, whence: int = 0) -> Any:
+        """Move to a byte."""
+
+    def tell(self) -> int:
+        """Return the current byte."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -228,7 +242,7 @@ def locate(index: Index | tuple[Index, ...], shape: Shape) -> tuple[Box, Shape]:
 def _read_mapped(tensor: LazyTensor, function: Callable, dtype: Any, box: Box) -> np.ndarray:
     """Return the function's numbers in a box, see `LazyTensor.map`."""
     if not box or len(pieces := _pieces(box, tensor.dtype)) == 1:
-        return function(tensor.read(box), box)
+        return np.asarray(function(tensor.read(box), box))
     out = np.empty(lengths_of(box), dtype)
     for rows in pieces:
         piece = (rows, *box[1:])
@@ -272,7 +286,7 @@ def _read_file(
 
 
 def _read_strided(
-    file: BinaryIO, start: int, dtype: np.dtype, shape: Shape, steps: Shape
+    file: BinaryFile, start: int, dtype: np.dtype, shape: Shape, steps: Shape
 ) -> np.ndarray:
     """Return the block whose first element lies at byte `start`; `steps` are bytes.
 

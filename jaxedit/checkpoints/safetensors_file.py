@@ -228,7 +228,7 @@ def _opened(path: AnyPath) -> Iterator[tuple[Any, int]]:
             copy = stack.enter_context(tempfile.NamedTemporaryFile())
             copy.write(length + file.read(min(begin - 8, MAX_HEADER)))
             file.seek(0, 2)
-            copy.truncate(file.tell())  # not every file system's `seek` tells
+            copy.truncate(file.tell())  # on gs:// `seek` may return nothing
             local = copy.name
         try:
             with safe_open(local, "numpy") as opened:

@@ -90,7 +90,7 @@ def test_a_settings_object_stays_a_dict(tmp_path):
 
 
 PROGRAMS = {
-    "build a tensor": (state(tensor() + b"}b"), "attributes for what has none"),
+    "build a tensor": (state(tensor() + b"}b"), "attributes for a value that has none"),
     "build with slots": (state(b"cargparse\nNamespace\n)\x81}}\x86b"), "attributes"),
     "namespace of items": (state(b"cargparse\nNamespace\n](K\1K\2\x86e\x85R"), "damaged pickle"),
     "ordered dict of items": (state(b"ccollections\nOrderedDict\n]Na\x85R"), "damaged pickle"),
@@ -101,7 +101,10 @@ PROGRAMS = {
     "registry 1": (state(b"\x82\1"), "the instruction EXT1"),
     "registry 2": (state(b"\x83\1\1"), "the instruction EXT2"),
     "registry 4": (state(b"\x84\1\1\1\1"), "the instruction EXT4"),
-    "new object with keywords": (state(b"ctorch\nSize\n)}NNs\x92"), "a call of what cannot"),
+    "new object with keywords": (
+        state(b"ctorch\nSize\n)}NNs\x92"),
+        "a call of a value that cannot",
+    ),
     "text persistent id": (state(b"P/etc/passwd\n"), "the instruction PERSID"),
     "out of band": (state(b"\x97"), "the instruction NEXT_BUFFER"),
     "huge long": (state(b"\x8b\xff\xff\xff\x7f"), "."),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch_writer
 from attack import harmless, read_all, refuse, refuse_program, state, tensor, text
+from etils import epath
 
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.convert.state_dict import open_state
@@ -153,12 +154,12 @@ def test_random_programs(tmp_path):
     whole = [tensor(), b"ccollections\nOrderedDict\n", b"cargparse\nNamespace\n", text("model")]
     pieces = [*(bytes([b]) for b in b"()]}NtRabseuQ\x81\x85\x86\x87\x88\x94\x93K0h2"), *whole]
     generator = np.random.default_rng(2)
+    members = {"a/data.pkl": torch_file.Member(0, 0, 0), "a/data/0": torch_file.Member(0, 16, 0)}
     with harmless(tmp_path):
         for _ in range(500):
             chosen = generator.integers(len(pieces), size=generator.integers(1, 40))
             names = {"torch Size": torch_pickle.Builder(lambda *a: a)}
-            archive = torch_file._Archive(tmp_path, 999, {"a/data.pkl": (0, 0, 0)})
-            archive.members["a/data/0"] = torch_file.Member(0, 16, 0)
+            archive = torch_file._Archive(epath.Path(tmp_path), 999, members)
             with contextlib.suppress(ValueError):
                 program = b"\x80\x02" + b"".join(pieces[i] for i in chosen) + b"."
                 torch_pickle.load(program, archive.names() | names, archive.storage)

@@ -11,14 +11,14 @@ import re
 import struct
 import zipfile
 import zlib
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 from etils import epath
 
 from jaxedit.checkpoints import contents
-from jaxedit.checkpoints.lazy_tensor import LazyTensor, in_file, span
+from jaxedit.checkpoints.lazy_tensor import BinaryFile, LazyTensor, in_file, span
 from jaxedit.convert.torch_reader import torch_pickle
 from jaxedit.convert.torch_reader.inert import Inert, refusal
 from jaxedit.convert.torch_reader.torch_pickle import Builder, Namespace
@@ -83,7 +83,7 @@ def read_index(path: epath.PathLike) -> Any:
         with path.open("rb") as file:
             _require_zip(path, file)
             file.seek(0, 2)
-            size = file.tell()  # not every file system's `seek` tells
+            size = file.tell()
             members = _members(file, size)
             archive = _Archive(path, size, members)
             program = archive.read(file, "data.pkl")
@@ -112,7 +112,7 @@ class _Archive:
         self.path, self.size, self.members = path, size, members
         self.root = next(name for name in members if name.endswith("/data.pkl")).split("/")[0]
 
-    def read(self, file: BinaryIO, name: str) -> bytes:
+    def read(self, file: BinaryFile, name: str) -> bytes:
         """Read a small member; ValueError if it is large or its checksum differs."""
         member = self.members[f"{self.root}/{name}"]
         if member.size > torch_pickle.MAX_BYTES:
@@ -223,7 +223,7 @@ def _device(*parts: Any) -> str:
     return ":".join(str(part) for part in parts if isinstance(part, str | int))
 
 
-def _require_zip(path: epath.Path, file: BinaryIO) -> None:
+def _require_zip(path: epath.Path, file: BinaryFile) -> None:
     """Raise ValueError, with the kind of the file, unless it begins as a zip does."""
     start = file.read(len(LEGACY))
     file.seek(0)
@@ -237,7 +237,7 @@ def _require_zip(path: epath.Path, file: BinaryIO) -> None:
         raise ValueError(f"not a PyTorch file: {other or f'it begins with {start!r}'}")
 
 
-def _members(file: BinaryIO, file_size: int) -> dict[str, Member]:
+def _members(file: BinaryFile, file_size: int) -> dict[str, Member]:
     """Return the members of a zip by name.
 
     Raises:
@@ -287,7 +287,7 @@ def _require_tensors(names: list[str]) -> None:
 class _Careful:
     """A file for `zipfile`, which would otherwise read a directory of any size at once."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryFile) -> None:
         self.file, self.seek, self.tell = file, file.seek, file.tell
 
     def read(self, size: int = -1) -> bytes:
