@@ -29,7 +29,7 @@ ALONE = 16  # side of the latent grid for a tokenizer without an editor
 
 
 class Statistics(NamedTuple):
-    """Statistics of a network; lowest, highest, mean and std are of the finite values."""
+    """The statistics of a network; lowest, highest, mean and std are of the finite values."""
 
     arrays: int
     parameters: int
@@ -120,9 +120,7 @@ def table(found: Mapping[str, Statistics]) -> Iterator[str]:
     ]
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
     for row in (titles, *rows):
-        first, *others = zip(row, widths, strict=True)
-        cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]
-        yield "  ".join(cells)
+        yield "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
 
 
 def of_network(stored: Mapping[str, LazyTensor], name: str) -> dict[str, LazyTensor]:

@@ -69,6 +69,7 @@ def convert(conversion: ConversionConfig, say: Callable[[str], Any] = print) -> 
         say(f"{part.where}: {part.kind}, {len(part.arrays)} arrays")
     if origin:
         say(f"settings of inference: {origin}")
+    # Only now are numbers read: `write_pretrained` reads and writes chunk by chunk.
     shapes = pretrained.param_shapes(config)
     arrays = {path: a for part in parts for path, a in part.parameters(shapes).items()}
     written = pretrained.write_pretrained(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
-from jaxedit.checkpoints.lazy_tensor import ArrayLike, Shape
+from jaxedit.checkpoints.lazy_tensor import LazyTensor, Shape
 from jaxedit.config import OFFICIAL, PretrainedConfig, WeightSource, family_of, require
 from jaxedit.config.families import BY_TYPE
 from jaxedit.convert.detect import KINDS, detect, keymap_module, prefix_of
@@ -30,7 +30,7 @@ class NetworkCheckpoint(NamedTuple):
 
     kind: str
     config: Any
-    arrays: dict[str, ArrayLike]
+    arrays: dict[str, LazyTensor]
     where: hub.Directory
     model: PretrainedConfig | None = None
     is_average: bool = False
@@ -51,7 +51,7 @@ class NetworkCheckpoint(NamedTuple):
                     return source
         return WeightSource(self.kind, "", name, "as its origin says", "a file of its owner")
 
-    def parameters(self, shapes: Mapping[str, Shape]) -> Mapping[str, ArrayLike]:
+    def parameters(self, shapes: Mapping[str, Shape]) -> dict[str, LazyTensor]:
         """Return the parameters by path, given the shapes of all parameters of the model.
 
         Raises:
@@ -99,6 +99,7 @@ def open_networks(
 
 
 def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkCheckpoint:
+    """Open the network of a kind in a release; without an average, `ema` takes the weights."""
     try:
         state = open_state(path, ema=ema)
     except NoAverage:
@@ -117,6 +118,7 @@ def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkChe
 
 
 def _parts_of_ours(path: hub.Directory) -> list[NetworkCheckpoint]:
+    """Open the networks of a pretrained directory, by kind."""
     config, stored = pretrained.open_pretrained(path)
     parts = []
     for kind in family_of(config).parts:

@@ -5,9 +5,9 @@ import math
 import pathlib
 
 import pytest
+from both_ways import blank
 
-from jaxedit import tree
-from jaxedit.checkpoints.pretrained import abstract_params
+from jaxedit.checkpoints.pretrained import param_shapes
 from jaxedit.config import (
     EDITAR_PRESETS,
     LLAMAGEN_SIZES,
@@ -99,14 +99,13 @@ def own(kind, config):
     """Shapes of a network of ours under the published names."""
     whole = TINY_EDITAR if kind == "editar" else TINY
     whole = dataclasses.replace(whole, model_type=kind, **{kind: config})
-    prefix = KINDS[kind].prefix
-    networks = (prefix.rstrip("/"),) if prefix else ("transformer", "null")
-    params = {
-        path.removeprefix(prefix): leaf
-        for path, leaf in tree.flatten(abstract_params(whole)).items()
-        if path.split("/")[0] in networks
+    shapes = {
+        path.removeprefix(KINDS[kind].prefix): shape
+        for path, shape in param_shapes(whole).items()
+        if path.split("/")[0] in KINDS[kind].networks
     }
-    return {key: view.shape for key, view in to_torch(keymap_module(kind).KEYMAP, params).items()}
+    state = to_torch(keymap_module(kind).KEYMAP, blank(shapes))
+    return {key: view.shape for key, view in state.items()}
 
 
 def hugging_face_t5(config):

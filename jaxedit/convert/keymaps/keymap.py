@@ -5,7 +5,7 @@ Both results are lazy tensors: nothing is read before it is needed. Each key mus
 
 import functools
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +56,7 @@ def assemble(
     found, origin = _renamed(keymap, state)
     if expected is None:
         expected = _suggested(keymap, {name: array.shape for name, array in found.items()})
+    # The shape of each PyTorch array that the expected parameters need.
     places = dict(_places(keymap, expected))
     blank = {path: np.broadcast_to(np.float32(0), shape) for path, shape in expected.items()}
     shapes = {name: place.in_torch(blank).shape for name, place in places.items()}
@@ -74,6 +75,7 @@ def assemble(
             if name in found and tuple(found[name].shape) != shape
         ],
     )
+    # Join each parameter from its arrays: the layers of a stack, or maps side by side.
     pieces: dict[str, list[tuple[Box, LazyTensor]]] = {path: [] for path in expected}
     for name, (path, box, rule) in places.items():
         piece = rule.layout.forward(found[name], stacked=rule.first is not None)
@@ -144,8 +146,9 @@ def _suggested(keymap: KeyMap, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """
     found: dict[str, Shape] = {}
     heights: dict[str, int] = {}
+    templates = [(key, rule) for rule in keymap.rules for key in rule.keys]
     for name, shape in shapes.items():
-        rule, numbers = _rule_of_key(keymap, name)
+        rule, numbers = _first_fit(templates, name)
         if rule is None or not rule.layout.fits(shape):
             continue
         inner = tuple(shape[axis] for axis in rule.layout.axes)
@@ -163,7 +166,8 @@ def _suggested(keymap: KeyMap, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 def _places(keymap: KeyMap, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, _Place]]:
     """Yield (the table's name, place) for each key that parameters of `shapes` have."""
-    rules = {path: _rule_of_path(keymap, path) for path in shapes}
+    templates = [(STACK.sub("", rule.path), rule) for rule in keymap.rules]
+    rules = {path: _first_fit(templates, path) for path in shapes}
     unknown = sorted(path for path, (rule, _) in rules.items() if rule is None)
     if unknown:
         raise ValueError(f"parameters without a key in PyTorch: {', '.join(unknown)}")
@@ -187,19 +191,12 @@ def _parts(rule: Rule, path: str, numbers: tuple, box: Box) -> Iterator[tuple[st
         yield key.format(*numbers), _Place(path, part, rule)
 
 
-def _rule_of_key(keymap: KeyMap, key: str) -> tuple[Rule | None, tuple[str, ...]]:
-    """Return the first rule that fits a key, and the numbers in the key."""
-    for rule in keymap.rules:
-        for template in rule.keys:
-            if match := _pattern(template).fullmatch(key):
-                return rule, match.groups()
-    return None, ()
-
-
-def _rule_of_path(keymap: KeyMap, path: str) -> tuple[Rule | None, tuple[str, ...]]:
-    """Return the first rule that fits a path, and the numbers in the path."""
-    for rule in keymap.rules:
-        if match := _pattern(STACK.sub("", rule.path)).fullmatch(path):
+def _first_fit(
+    templates: Iterable[tuple[str, Rule]], text: str
+) -> tuple[Rule | None, tuple[str, ...]]:
+    """Return the first rule whose template fits a key or path, and the numbers in the text."""
+    for template, rule in templates:
+        if match := _pattern(template).fullmatch(text):
             return rule, match.groups()
     return None, ()
 
