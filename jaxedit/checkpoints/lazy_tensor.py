@@ -106,9 +106,8 @@ class LazyTensor:
         if not self.shape:
             yield self[()]
             return
-        rows = self.rows or _rows_of_piece(self.shape, self.dtype)
-        for start in range(0, self.shape[0], rows):
-            yield self[start : start + rows]
+        for rows in _pieces(whole(self.shape), self.dtype, self.rows):
+            yield self[rows]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read the whole tensor, for numpy and jax."""
@@ -140,7 +139,8 @@ def in_file(
     Raises:
       ValueError: a negative or absurd number, or too many axes.
     """
-    strides = contiguous(shape) if strides is None else strides
+    if strides is None:
+        strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     is_sound = all(0 <= n < LARGEST for n in (*shape, *strides)) and offset >= 0
     if not is_sound or not len(shape) == len(strides) <= MAX_AXES:
         raise ValueError(
@@ -207,11 +207,6 @@ def span(shape: Shape, strides: Shape) -> int:
     """Return the number of elements from the first to the last of a strided array."""
     steps = sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
     return steps + 1 if math.prod(shape) else 0
-
-
-def contiguous(shape: Shape) -> Shape:
-    """Return the strides, in elements, of an array in C order: (12, 4, 1) for (2, 3, 4)."""
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
 
 
 def locate(index: Index | tuple[Index, ...], shape: Shape) -> tuple[Box, Shape]:
@@ -309,14 +304,11 @@ def _read_strided(
     return np.ascontiguousarray(np.ndarray(shape, dtype, data, 0, steps)).reshape(shape)
 
 
-def _rows_of_piece(shape: Shape, dtype: np.dtype) -> int:
-    """Return the number of entries of the first axis that fit `PIECE_BYTES`."""
-    return max(1, PIECE_BYTES // max(1, math.prod(shape[1:]) * dtype.itemsize))
-
-
-def _pieces(box: Box, dtype: np.dtype) -> list[slice]:
-    """Cut a box's first side into pieces of at most `PIECE_BYTES`."""
-    first, rows = box[0], _rows_of_piece(lengths_of(box), dtype)
+def _pieces(box: Box, dtype: np.dtype, rows: int | None = None) -> list[slice]:
+    """Cut a box's first side into pieces of some rows; None: of at most `PIECE_BYTES`."""
+    first, *others = box
+    row_bytes = max(1, math.prod(lengths_of(tuple(others))) * dtype.itemsize)
+    rows = rows or max(1, PIECE_BYTES // row_bytes)
     starts = range(first.start, first.stop, rows)
     return [slice(start, min(start + rows, first.stop)) for start in starts]
 
