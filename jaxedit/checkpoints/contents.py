@@ -94,8 +94,6 @@ def _text(start: bytes) -> str:
         return f"a Git LFS pointer{said}, not the weights: run git lfs pull, or download the file"
     if re.match(r"(<!--.*?-->|\s)*<(!doctype html|html|head|body)\b", text, re.IGNORECASE):
         return f"a web page (HTML), as a login or a wrong address answers, not the weights: {shown}"
-    if text.startswith("<"):
-        return f"a text in XML, as servers answer errors, not the weights: {shown}"
-    if text[:1] in ("{", "["):
-        return f"a text in JSON, as servers answer errors, not the weights: {shown}"
+    if language := {"<": "XML", "{": "JSON", "[": "JSON"}.get(text[:1]):
+        return f"a text in {language}, as servers answer errors, not the weights: {shown}"
     return f"a text, not the weights: {shown}" if text else ""

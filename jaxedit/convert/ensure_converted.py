@@ -54,6 +54,7 @@ def _refuse_release(path: Directory) -> None:
             f"{error}; a model is a folder made by python -m jaxedit.convert "
             f"--src={shlex.quote(str(path))} --dst=DIR"
         ) from error
+    # Released weights: name the other networks of the model, and the command that converts all.
     others = [name for name in BY_TYPE[part.kind].networks if name in PLACES and name != part.kind]
     sources = "".join(f" --src={kind.upper()}" for kind in others)
     needed = ", ".join(f"{kind.upper()}: {PLACES[kind]}, or a file of it" for kind in others)

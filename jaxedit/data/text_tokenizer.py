@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 from jaxtyping import Bool, Int32
 
 from jaxedit import assets
+from jaxedit.assets import AnyPath
 
-AnyPath = pathlib.Path | epath.Path  # local, or in a bucket
 FILES = ("tokenizer.json", "spiece.model")  # either file is sufficient
 EXTRA_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 

@@ -244,7 +244,7 @@ def _members(file: BinaryFile, file_size: int) -> dict[str, Member]:
       ValueError: the zip is damaged, compressed or encrypted, or its members overlap.
     """
     try:
-        entries = zipfile.ZipFile(_Careful(file)).infolist()
+        entries = zipfile.ZipFile(_LimitedFile(file)).infolist()
     except (zipfile.BadZipFile, NotImplementedError, struct.error, OverflowError) as error:
         raise ValueError(
             f"cut short or damaged: a zip without its end ({error}), as after an incomplete "
@@ -252,7 +252,7 @@ def _members(file: BinaryFile, file_size: int) -> dict[str, Member]:
         ) from error
     _require_tensors([entry.filename for entry in entries])
     members: dict[str, Member] = {}
-    free = 0  # the first byte after the members so far
+    free = 0  # first byte after the members so far: no two members may share bytes
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         name, size = entry.filename, entry.file_size
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != size:
@@ -261,6 +261,7 @@ def _members(file: BinaryFile, file_size: int) -> dict[str, Member]:
         header = file.read(30)
         if entry.header_offset < free or len(header) < 30 or header[:4] != b"PK\3\4":
             raise ValueError(f"a damaged zip: {name[:100]!r} begins inside another member")
+        # The header ends with the lengths of a name and an extra field, which follow it.
         offset = entry.header_offset + 30 + sum(struct.unpack("<2H", header[26:]))
         free = offset + size
         if name in members or entry.flag_bits & 1:
@@ -284,7 +285,7 @@ def _require_tensors(names: list[str]) -> None:
         )
 
 
-class _Careful:
+class _LimitedFile:
     """A file for `zipfile`, which would otherwise read a directory of any size at once."""
 
     def __init__(self, file: BinaryFile) -> None:
