@@ -15,7 +15,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from jaxedit import rng, tree
+from jaxedit import tree
 from jaxedit.checkpoints.train_state import Checkpoints
 from jaxedit.config import TrainConfig, to_dict
 from jaxedit.data.batch import EditBatch
@@ -23,9 +23,9 @@ from jaxedit.sharding import rules
 from jaxedit.train.initial_state import initial_state
 from jaxedit.train.monitor import Monitor
 from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.objectives.registry import TrainingData
 from jaxedit.train.step import TrainState, jit_step
 from jaxedit.train.stop_signal import Interrupted, StopSignal
-from jaxedit.train.training_data import TrainingData
 from jaxedit.train.training_mesh import on_training_mesh
 from jaxedit.train.validation import make_validation
 
@@ -67,7 +67,6 @@ def train(
         batches = global_batches(data, start, mesh, config.data.batch_size)
         validation = make_validation(config, objective, data.validation, state, frozen, mesh)
         sheets = sheets_of(data, mesh)
-        sample_key = rng.key_for(config.seed, "sheet")  # the same draw at every step
         monitor.start(start, checkpoints.latest)
         for step in range(start + 1, config.steps + 1):
             # data
@@ -108,7 +107,7 @@ def train(
                 with monitor.drawing(step):
                     for name, rows in sheets.items():
                         params = state.eval_params
-                        images = objective.sample_grid(params, frozen, rows, sample_key)
+                        images = objective.sample_grid(params, frozen, rows)
                         monitor.write_images(step, images, name)
 
         with monitor.exporting():

@@ -1,4 +1,4 @@
-"""The losses of next-scale prediction (bits) and of next-token prediction (codes)."""
+"""Losses of next-scale prediction (bits) and next-token prediction (codes), and their metrics."""
 
 import math
 from typing import NamedTuple
@@ -7,33 +7,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, ArrayLike, Bool, Float, Float64, Int, Shaped
 
 from jaxedit.config import Scales
 from jaxedit.sharding.rules import gather
 
-CODES_AT_ONCE = 2048  # of how many codes `head_loss` has the logits in memory
+CODES_AT_ONCE = 2048  # number of codes whose logits `head_loss` holds in memory
 
 
 class BitwiseLoss(NamedTuple):
-    """The loss and what to watch of it, means over the batch.
+    """The loss of a batch of bits, and its metrics.
 
-    loss: f32[], weighted over scales, in nats per bit.
-    per_scale: f32[K], cross-entropy of each scale, in nats per bit.
-    accuracy: f32[K], share of bits of each scale whose likelier value is right.
+    Attributes:
+      loss: mean cross-entropy, weighted over scales, in nats per bit.
+      per_scale: cross-entropy of each scale, in nats per bit.
+      accuracy: share of each scale's bits whose likelier value is right.
     """
 
-    loss: jax.Array
-    per_scale: jax.Array
-    accuracy: jax.Array
+    loss: Float[Array, ""]
+    per_scale: Float[Array, " K"]
+    accuracy: Float[Array, " K"]
 
 
-def scale_weights(scales: Scales, kind: str) -> np.ndarray:
-    """Return the share of each scale in the loss, f64[K] with sum 1.
+def scale_weights(scales: Scales, kind: str) -> Float64[np.ndarray, " K"]:
+    """Return the share of each scale in the loss; the sum is 1.
 
-    Args:
-      scales: token grids (h_k, w_k).
-      kind: "sqrt_area": a scale weighs sqrt(h * w), so that coarse scales count more than their
-        few tokens; "uniform": every token weighs the same.
+    With `kind` "sqrt_area" a scale of h x w tokens has weight sqrt(h * w), so that coarse scales
+    count more than their few tokens; with "uniform" all tokens have equal weight.
     """
     area = np.array([h * w for h, w in scales], np.float64)
     share = np.sqrt(area) if kind == "sqrt_area" else area
@@ -41,20 +41,20 @@ def scale_weights(scales: Scales, kind: str) -> np.ndarray:
 
 
 def bitwise_loss(
-    logits: jax.Array,
-    bits: jax.Array,
+    logits: Float[ArrayLike, "B Lt Q 2"],
+    bits: Bool[ArrayLike, "B Lt Q"],
     scales: Scales,
     weights: str = "sqrt_area",
-    valid: jax.Array | None = None,
+    valid: Bool[ArrayLike, " B"] | None = None,
 ) -> BitwiseLoss:
     """Return the cross-entropy of the bits, averaged in each scale and weighted between scales.
 
     Args:
-      logits: f32[B,Lt,Q,2], of False and True.
-      bits: bool[B,Lt,Q], the right values.
-      scales: token grids, Lt = sum of h_k * w_k.
+      logits: of False and True.
+      bits: the right values.
+      scales: token grids; Lt is the sum of h_k * w_k.
       weights: see `scale_weights`.
-      valid: bool[B], rows that count; None is all.
+      valid: rows that count; None: all.
 
     Source: Han et al. 2024 (Infinity), section 3.3; the weights are the release code's
     `reweight_loss_by_scale`.
@@ -72,23 +72,25 @@ def bitwise_loss(
 
 
 class TokenLoss(NamedTuple):
-    """The loss and what to watch of it.
+    """The loss of a batch of codes.
 
-    loss: f32[], mean cross-entropy in nats per token.
-    right: bool[B,N], where the likeliest code is the right one.
+    Attributes:
+      loss: mean cross-entropy in nats per token.
+      right: where the likeliest code is right.
     """
 
-    loss: jax.Array
-    right: jax.Array
+    loss: Float[Array, ""]
+    right: Bool[Array, "B N"]
 
 
-def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = None) -> TokenLoss:
-    """Return the cross-entropy of the codes, every token weighing the same.
+def token_loss(
+    logits: Float[ArrayLike, "B N V"],
+    codes: Int[ArrayLike, "B N"],
+    valid: Bool[ArrayLike, " B"] | None = None,
+) -> TokenLoss:
+    """Return the cross-entropy of the right codes; all tokens have equal weight.
 
-    Args:
-      logits: f32[B,N,V].
-      codes: i32[B,N], the right codes.
-      valid: bool[B], rows that count, the loss is 0 if none does; None is all.
+    Only `valid` rows count (None: all rows); the loss is 0 if there is none.
 
     Source: Sun et al. 2024 (LlamaGen), section 2.2.
     """
@@ -99,18 +101,15 @@ def token_loss(logits: jax.Array, codes: jax.Array, valid: jax.Array | None = No
 
 
 def head_loss(
-    hidden: jax.Array, kernel: jax.Array, codes: jax.Array, valid: jax.Array | None = None
+    hidden: Float[ArrayLike, "B N D"],
+    kernel: Float[ArrayLike, "D V"],
+    codes: Int[ArrayLike, "B N"],
+    valid: Bool[ArrayLike, " B"] | None = None,
 ) -> TokenLoss:
     """Return `token_loss` of the logits `hidden @ kernel`, of which only a part is in memory.
 
-    It goes through the vocabulary part by part, and the backward pass computes each part again: so
-    a part of the kernel's gradient is complete at once, and devices add each up only once.
-
-    Args:
-      hidden: f32[B,N,D].
-      kernel: f32[D,V].
-      codes: i32[B,N], the right codes.
-      valid: bool[B], rows that count; None is all.
+    The vocabulary is processed in parts, and the backward pass recomputes the logits of each part.
+    Each part of the kernel's gradient is then complete at once: devices reduce it only once.
     """
     D, V = kernel.shape
     if V % CODES_AT_ONCE or V == CODES_AT_ONCE:
@@ -119,15 +118,15 @@ def head_loss(
     parts = gather(parts, (None, "embed", "vocab"))
 
     @jax.checkpoint
-    def one(kernel: jax.Array, first: jax.Array) -> tuple[jax.Array, ...]:
+    def part_of(kernel: jax.Array, first: jax.Array) -> tuple[jax.Array, ...]:
         logits = jnp.einsum("bnd,dv->bnv", hidden, kernel)
         is_right = jnp.arange(CODES_AT_ONCE)[None, None] == (codes - first)[:, :, None]
-        right = jnp.sum(jnp.where(is_right, logits, 0), axis=-1)  # 0 if it is in another part
+        right = jnp.sum(jnp.where(is_right, logits, 0), axis=-1)  # 0: the code is in another part
         likeliest = jnp.argmax(logits, axis=-1) + first
         return jax.nn.logsumexp(logits, axis=-1), right, logits.max(axis=-1), likeliest
 
     xs = (parts, jnp.arange(0, V, CODES_AT_ONCE))
-    _, found = jax.lax.scan(lambda _, x: (None, one(*x)), None, xs)
+    _, found = jax.lax.scan(lambda _, x: (None, part_of(*x)), None, xs)
     total, right, top, likeliest = found  # [V/part,B,N] each
     entropy = jax.nn.logsumexp(total, axis=0) - right.sum(axis=0)
     best = jnp.argmax(top, axis=0, keepdims=True)
@@ -136,17 +135,13 @@ def head_loss(
 
 
 def distillation_loss(
-    student: jax.Array, teacher: jax.Array, valid: jax.Array | None = None
-) -> jax.Array:
-    """Return the mean squared distance of predicted features to the teacher's, a constant.
+    student: Float[ArrayLike, "B n D"],
+    teacher: Float[ArrayLike, "B n D"],
+    valid: Bool[ArrayLike, " B"] | None = None,
+) -> Float[Array, ""]:
+    """Return the mean squared distance of the transformer's aligned features to the teacher's.
 
-    Args:
-      student: f32[B,n,D], the transformer's features after its alignment head.
-      teacher: f32[B,n,D], patch features of the target picture.
-      valid: bool[B], rows that count; None is all.
-
-    Returns:
-      f32[].
+    The teacher's features of the target picture's patches are constants. Only `valid` rows count.
 
     Source: EditAR (Mu et al. 2025), section 3.3.
     """
@@ -155,18 +150,18 @@ def distillation_loss(
 
 
 def token_accuracies(
-    right: jax.Array,
-    source: jax.Array | None,
-    target: jax.Array,
-    valid: jax.Array | None = None,
-) -> dict[str, jax.Array]:
-    """Return the share of right codes: of all and, with a source, of those to copy and to change.
+    right: Bool[ArrayLike, "B N"],
+    source: Int[ArrayLike, "B N"] | None,
+    target: Int[ArrayLike, "B N"],
+    valid: Bool[ArrayLike, " B"] | None = None,
+) -> dict[str, Array]:
+    """Return the share of right codes: of all and, with a source, of codes to copy and to change.
 
     Args:
-      right: bool[B,N], where the likeliest code is the target's.
-      source: i32[B,N], or None.
-      target: i32[B,N].
-      valid: bool[B], rows that count; None is all.
+      right: where the likeliest code is the target's.
+      source: codes of the source picture, if any.
+      target: codes of the target picture.
+      valid: rows that count; None: all.
     """
     metrics = {"accuracy": mean_of_rows(right, valid)}
     if source is None:
@@ -180,32 +175,31 @@ def token_accuracies(
     }
 
 
-def accuracy_by_quarter(right: jax.Array, valid: jax.Array | None) -> dict[str, jax.Array]:
-    """Return the share of right codes in each quarter of the sequence, from the top down.
-
-    Args:
-      right: bool[B,N], where the likeliest code is the target's.
-      valid: bool[B], rows that count; None is all.
-    """
+def accuracy_by_quarter(
+    right: Bool[ArrayLike, "B N"], valid: Bool[ArrayLike, " B"] | None
+) -> dict[str, Array]:
+    """Return the share of right codes in each quarter of the picture, from top to bottom."""
     quarters = jnp.array_split(right, 4, axis=1)
     return {f"accuracy_q{i}": mean_of_rows(x, valid) for i, x in enumerate(quarters, 1)}
 
 
-def mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
-    """Return the mean f32[] of the values at True, 0 if there is none; both have one shape."""
+def mean_where(values: Shaped[ArrayLike, "*n"], where: Bool[ArrayLike, "*n"]) -> Float[Array, ""]:
+    """Return the mean of the values at True, or 0 if there is none."""
     weight = where.astype(jnp.float32)
     return jnp.sum(values.astype(jnp.float32) * weight) / jnp.maximum(weight.sum(), 1.0)
 
 
 def mean_of_rows(
-    values: jax.Array, valid: jax.Array | None, axis: tuple[int, ...] | None = None
-) -> jax.Array:
-    """Return the mean of values [B,...] over all axes, or those of `axis`, in the valid rows.
+    values: Shaped[ArrayLike, "B ..."],
+    valid: Bool[ArrayLike, " B"] | None,
+    axis: tuple[int, ...] | None = None,
+) -> Float[Array, "..."]:
+    """Return the mean of a batch's values over its valid rows.
 
     Args:
-      values: a row of a batch first.
-      valid: bool[B], rows that count, the mean is 0 if none does; None is all.
-      axis: the first axis and perhaps others; None is all.
+      values: numbers or truth values.
+      valid: rows that count (None: all); the mean is 0 if there is none.
+      axis: axes to average over, the first axis among them; None: all.
     """
     if valid is None:
         return jnp.mean(values, axis)

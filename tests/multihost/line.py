@@ -21,7 +21,7 @@ from jaxedit.train import __main__ as command
 from jaxedit.train.losses import mean_of_rows
 from jaxedit.train.objectives import registry
 from jaxedit.train.objectives.objective import TRAINED, Objective, Pass
-from jaxedit.train.training_data import TrainingData
+from jaxedit.train.objectives.registry import TrainingData
 
 SIZE = 4
 
@@ -54,7 +54,7 @@ class Line(Objective):
     def passes(self):
         return [Pass("transformer", Forward(2.0 * 16 * 16 * 4 * 4), TRAINED)]
 
-    def sample_grid(self, params, frozen, batch, key):
+    def sample_grid(self, params, frozen, batch):
         return np.stack([np.asarray(batch.source), np.asarray(batch.target)], axis=1)
 
     def export(self, params, directory):

@@ -1,12 +1,13 @@
-"""Losses of the image tokenizer, and the differentiable pyramid that they are measured on.
+"""The differentiable pyramid of bits, and the quantiser's losses on it.
 
-Source: Han et al. 2024 (Infinity), section 3.2, and its tokenizer's training code (BitVAE).
+Source: Han et al. 2024 (Infinity), section 3.2, and the training code of its tokenizer (BitVAE).
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Key
 
 from jaxedit.config import BSQTrainConfig, Scales
 from jaxedit.ops import pyramid, quantize
@@ -14,50 +15,52 @@ from jaxedit.train.losses import mean_of_rows
 
 
 class QuantizerTerms(NamedTuple):
-    """What one scale, or the mean of the kept scales, adds to the loss; f32[] each, in nats.
+    """Terms of the quantiser's loss, per scale or averaged over the kept scales.
 
-    commit: mean squared distance of the unit residual from its code.
-    sample_entropy: of each position's bits, summed over bits; low = decided.
-    code_entropy: of each bit over all positions, summed over bits; high = all codes are used.
+    Attributes:
+      commit: mean squared distance of the unit residual from its code.
+      sample_entropy: entropy of each position's bits in nats, summed over bits; low: decided.
+      code_entropy: entropy of each bit over all positions; high: all codes are used.
     """
 
-    commit: jax.Array
-    sample_entropy: jax.Array
-    code_entropy: jax.Array
+    commit: Float[Array, "*K"]
+    sample_entropy: Float[Array, "*K"]
+    code_entropy: Float[Array, "*K"]
 
 
 class Quantized(NamedTuple):
-    """One pass through the pyramid.
+    """The quantised pyramid of a batch.
 
-    features: f32[K,B,H,W,d], the sum of scales 1 to k; the last one is decoded.
-    terms: each f32[K].
-    bit_rates: f32[K,d], the share of positive bits.
+    Attributes:
+      features: sum of scales 1 to k, for each k; the last is decoded.
+      terms: of each scale.
+      bit_rates: share of positive bits.
     """
 
-    features: jax.Array
+    features: Float[Array, "K B H W d"]
     terms: QuantizerTerms
-    bit_rates: jax.Array
+    bit_rates: Float[Array, "K d"]
 
 
 def quantize_pyramid(
-    raw: jax.Array,
+    raw: Float[Array, "B H W d"],
     scales: Scales,
-    keep: jax.Array,
+    keep: Bool[Array, " K"],
     *,
     inv_temperature: float,
-    valid: jax.Array | None = None,
+    valid: Bool[ArrayLike, " B"] | None = None,
 ) -> Quantized:
-    """Quantize `raw` scale by scale with straight-through gradients.
+    """Quantise the encoder's output scale by scale, with straight-through gradients.
 
-    Residuals are not detached: each scale sees what the gradient of the coarser ones leaves, so
-    that the gradient of the sum does not grow with the number of scales.
+    Residuals are not detached: each scale gets the gradient that the coarser scales leave, so that
+    the gradient of the sum does not grow with the number of scales.
 
     Args:
-      raw: f32[B,H,W,d], the encoder's output.
+      raw: the encoder's output.
       scales: grids in latent positions; the last is (H, W).
-      keep: bool[K]; a scale that is not kept adds nothing.
+      keep: a scale that is not kept adds nothing.
       inv_temperature: sharpness of the entropies.
-      valid: bool[B], pictures that count in terms and rates; None is all.
+      valid: pictures that count in terms and rates; None: all.
     """
     residual, cum = raw, jnp.zeros_like(raw)
     features, terms, rates = [], [], []
@@ -74,9 +77,12 @@ def quantize_pyramid(
 
 
 def quantizer_terms(
-    unit: jax.Array, bits: jax.Array, inv_temperature: float, valid: jax.Array | None = None
+    unit: Float[Array, "B h w d"],
+    bits: Bool[Array, "B h w d"],
+    inv_temperature: float,
+    valid: Bool[ArrayLike, " B"] | None = None,
 ) -> QuantizerTerms:
-    """Return commitment and entropies of unit residuals f32[B,h,w,d] and bits bool[B,h,w,d]."""
+    """Return commitment and entropies of a scale's unit residuals and their bits."""
     codes = quantize.codes_of(bits)
     commit = mean_of_rows((unit - codes) ** 2, valid)
     negative = jax.nn.sigmoid(-4 * inv_temperature * unit.shape[-1] ** -0.5 * unit)
@@ -85,25 +91,25 @@ def quantizer_terms(
     return QuantizerTerms(commit, sample, code)
 
 
-def quantizer_loss(terms: QuantizerTerms, config: BSQTrainConfig) -> jax.Array:
-    """Return the weighted sum of the terms, of the shape that they have."""
+def quantizer_loss(terms: QuantizerTerms, config: BSQTrainConfig) -> Float[Array, "*K"]:
+    """Return the weighted sum of the terms."""
     entropy = (terms.sample_entropy - terms.code_entropy) / config.inv_temperature
     aux = config.commit_weight * terms.commit + config.entropy_weight * entropy
     return config.quantizer_weight * aux
 
 
-def mean_of_kept(values: jax.Array, keep: jax.Array) -> jax.Array:
-    """Return the mean over scales of f32[K] where keep bool[K]."""
+def mean_of_kept(values: Float[Array, " K"], keep: Bool[Array, " K"]) -> Float[Array, ""]:
+    """Return the mean over the kept scales."""
     return jnp.sum(jnp.where(keep, values, 0)) / jnp.sum(keep)
 
 
-def draw_kept(key: jax.Array, scales: int, drop: float) -> jax.Array:
-    """Draw the scales of a step, bool[K]: each but the last is dropped with probability `drop`."""
+def draw_kept(key: Key[Array, ""], scales: int, drop: float) -> Bool[Array, " K"]:
+    """Draw which of K scales are kept: each but the last is dropped with probability `drop`."""
     keep = jax.random.bernoulli(key, 1 - drop, (scales,))
     return keep.at[-1].set(True)
 
 
-def binary_entropy(p: jax.Array) -> jax.Array:
-    """Return the entropy in nats of coins with probability p f32[...]; finite at 0 and 1."""
+def binary_entropy(p: Float[ArrayLike, "*n"]) -> Float[Array, "*n"]:
+    """Return the entropy in nats of coins with probability p; finite at 0 and 1."""
     # The reference adds 1e-8 inside the log, but XLA folds log(1 - p + 1e-8) to log(1 - p).
     return -sum(x * jnp.log(jnp.maximum(x, 1e-8)) for x in (p, 1 - p))

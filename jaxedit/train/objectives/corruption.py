@@ -1,29 +1,25 @@
-"""Rows of a batch that lack a condition, or whose codes are wrong: they make EditAR read the rest.
+"""Rows of a batch that lack a condition or have wrong codes, so that EditAR reads what is left.
 
-Dropped conditions are the paper's, for guidance. Random and spoilt codes are ours, for small models
-that are trained from nothing.
+Dropped conditions are the paper's, for guidance. Random and wrong codes are ours, for small models
+that are trained from scratch.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int32, Key
 
 
 class Dropped(NamedTuple):
-    """Rows bool[B] that do without their text, and without their source picture."""
+    """The rows without their text, and the rows without their source picture."""
 
-    text: jax.Array
-    image: jax.Array
+    text: Bool[Array, " B"]
+    image: Bool[Array, " B"]
 
 
-def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
-    """Draw which rows lose their text, their picture, or both: `share` of the rows each.
-
-    Args:
-      key: key[].
-      rows: B.
-      share: of each kind; one uniform number decides about a row.
+def draw_dropped(key: Key[Array, ""], rows: int, share: float) -> Dropped:
+    """Draw which rows lose only their text, only their picture, or both: a `share` of each kind.
 
     Source: EditAR's release code.
     """
@@ -32,22 +28,26 @@ def draw_dropped(key: jax.Array, rows: int, share: float) -> Dropped:
 
 
 def randomize_tokens(
-    key: jax.Array, source: jax.Array, target: jax.Array, share: float, codes: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Put random codes, the same in source and target, at a share of positions of some rows.
+    key: Key[Array, ""],
+    source: Int32[Array, "B N"],
+    target: Int32[Array, "B N"],
+    share: float,
+    codes: int,
+) -> tuple[Int32[Array, "B N"], Int32[Array, "B N"], Bool[Array, " B"]]:
+    """Put the same random codes into source and target, at some positions of a share of the rows.
 
-    They can only be predicted by reading the source at the same position, which small models
-    otherwise find out late: of a real picture most codes follow from those before them.
+    Random codes can only be predicted from the source at the same position. Small models learn to
+    read there late, because most codes of a real picture follow from the codes before them.
 
     Args:
-      key: key[].
-      source: i32[B,N].
-      target: i32[B,N].
-      share: of the rows.
-      codes: V.
+      key: for all draws.
+      source: codes of the source picture.
+      target: codes of the target picture.
+      share: share of the rows.
+      codes: V, size of the vocabulary.
 
     Returns:
-      source, target, and which rows have random codes, bool[B].
+      Source, target, and the rows with random codes.
     """
     row_key, rate_key, cell_key, code_key = jax.random.split(key, 4)
     is_random = jax.random.bernoulli(row_key, share, source.shape[:1])
@@ -59,31 +59,32 @@ def randomize_tokens(
 
 
 def corrupt(
-    key: jax.Array, source: jax.Array | None, target: jax.Array, share: float, codes: int
-) -> jax.Array:
-    """Put wrong codes in what some rows read of the target: everywhere in half of these rows.
+    key: Key[Array, ""],
+    source: Int32[Array, "B N"] | None,
+    target: Int32[Array, "B N"],
+    share: float,
+    codes: int,
+) -> Int32[Array, "B N"]:
+    """Return the target's codes as the model sees them: wrong in a share of the rows.
 
-    A target tells most of itself: its first blue code says that the ball is to be blue. Where that
-    is spoilt, only the instruction and the source tell, and a small model learns to read them.
-    The wrong codes are random ones or, in half of the rows, the source's, as if the edit had not
-    begun.
+    Half of these rows are wrong everywhere. A target says much about itself: its first blue code
+    says that the ball is to be blue. Where the code is wrong, only instruction and source can say
+    so, and a small model learns to read them. Wrong codes are random or, in half of the rows, the
+    source's codes, as if the edit had not begun.
 
     Args:
-      key: key[].
-      source: i32[B,N], or None: all wrong codes are random.
-      target: i32[B,N].
-      share: of the rows.
-      codes: V.
-
-    Returns:
-      i32[B,N].
+      key: for all draws.
+      source: codes of the source picture; None: all wrong codes are random.
+      target: codes of the target picture.
+      share: share of the rows.
+      codes: V, size of the vocabulary.
     """
     row_key, rate_key, cell_key, code_key, kind_key = jax.random.split(key, 5)
-    is_spoilt = jax.random.bernoulli(row_key, share, target.shape[:1])
+    is_corrupt = jax.random.bernoulli(row_key, share, target.shape[:1])
     rate = jnp.minimum(2 * jax.random.uniform(rate_key, (len(target), 1)), 1)
-    cells = is_spoilt[:, None] & (jax.random.uniform(cell_key, target.shape) < rate)
+    cells = is_corrupt[:, None] & (jax.random.uniform(cell_key, target.shape) < rate)
     wrong = jax.random.randint(code_key, target.shape, 0, codes)
     if source is not None:
-        is_late = jax.random.bernoulli(kind_key, 0.5, (len(target), 1))
-        wrong = jnp.where(is_late, source, wrong)
+        is_source = jax.random.bernoulli(kind_key, 0.5, (len(target), 1))
+        wrong = jnp.where(is_source, source, wrong)
     return jnp.where(cells, wrong, target)

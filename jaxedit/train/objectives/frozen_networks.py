@@ -1,4 +1,4 @@
-"""Networks that a run needs and does not train, read from pretrained directories."""
+"""Networks that a run reads from pretrained directories and does not train."""
 
 import os
 import re
@@ -9,32 +9,53 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit import tree
-from jaxedit.checkpoints.pretrained import open_params
-from jaxedit.config import EditARConfig, PretrainedConfig, ViTConfig, require
+from jaxedit.checkpoints.pretrained import abstract_params, open_params
+from jaxedit.config import (
+    EditARConfig,
+    EditARTrainConfig,
+    PretrainedConfig,
+    TrainConfig,
+    VAREditTrainConfig,
+    ViTConfig,
+    require,
+)
 from jaxedit.convert.ensure_converted import ensure_converted
-from jaxedit.models.vit import seeded_teacher
+from jaxedit.models.vit import seeded_teacher, small_teacher
 
 BLOCK_KERNEL = re.compile(r"(?:t5|transformer)/(?:first_block|blocks)/(?:.*/)?kernel$")
 
 
-def read_frozen(name: str, network: str, model: PretrainedConfig) -> tree.Tree:
-    """Read one network whose settings must be those of the run.
+def frozen_networks(
+    config: TrainConfig,
+    settings: VAREditTrainConfig | EditARTrainConfig,
+    tokenizer: str,
+    *,
+    is_abstract: bool,
+) -> tree.Tree:
+    """Return {tokenizer: ...} and, if weights for it are given, {"t5": ...}, f32.
 
     Args:
-      name: see `ensure_converted`.
-      network: for example "bsq"; also the name of its settings in `model`.
-      model: the run's settings.
-
-    Returns:
-      {network: parameters, f32, that are read when they are placed on the devices}.
+      config: the run.
+      settings: where the weights are; the tokenizer's are by default in `init_from`.
+      tokenizer: name of the image tokenizer, "bsq" or "vq".
+      is_abstract: return shapes and read no file.
 
     Raises:
-      ConfigError: weights of another config; says which settings differ.
-      OSError: weights that are not there.
+      ConfigError: the weights belong to another config; the message lists the differences.
+      OSError: weights are missing.
     """
-    found, params, directory = open_params(ensure_converted(name), [network])
-    require_same(found, model, network, directory)
-    return tree.cast(params, "float32")
+    names = {tokenizer: settings.tokenizer or config.init_from}
+    if settings.text_encoder:
+        names["t5"] = settings.text_encoder
+    if is_abstract:
+        shapes = abstract_params(config.model)
+        return {network: shapes[network] for network in names}
+    found = {}
+    for network, name in names.items():
+        there, params, directory = open_params(ensure_converted(name), [network])
+        require_same(there, config.model, network, directory)
+        found |= tree.cast(params, "float32")
+    return found
 
 
 def require_same(
@@ -44,7 +65,7 @@ def require_same(
     directory: os.PathLike,
     own: Collection[str] = (),
 ) -> None:
-    """Raise ConfigError unless a part of two models has the same settings, `own` ones apart."""
+    """Raise ConfigError unless a part of two models has the same settings, except for `own`."""
     there, here = vars(getattr(found, part)), vars(getattr(model, part))
     differ = [
         f"{k} is {there[k]} there, {here[k]} here"
@@ -55,10 +76,10 @@ def require_same(
 
 
 def cast_block_kernels(networks: tree.Tree, dtype: str) -> tree.Tree:
-    """Cast the kernels of blocks to the dtype of their products: half the size, same results.
+    """Cast the blocks' kernels to the dtype of their products: half the size, same results.
 
     Args:
-      networks: arrays, parameters in their files, or ShapeDtypeStructs by network.
+      networks: arrays, parameters in their files, or ShapeDtypeStructs.
       dtype: of the products in t5 and transformer.
     """
 
@@ -72,13 +93,21 @@ def cast_block_kernels(networks: tree.Tree, dtype: str) -> tree.Tree:
     return tree.map_with_path(cast, networks)
 
 
-def read_teacher(name: str, student: EditARConfig) -> tuple[ViTConfig, tree.Tree]:
-    """Read sizes and weights of the teacher of that name or, without one, make random ones.
+def teacher_of(
+    name: str, student: EditARConfig, *, is_abstract: bool
+) -> tuple[ViTConfig, tree.Tree]:
+    """Return sizes and weights of the teacher with this name; without a name it is random.
+
+    With `is_abstract`, the weights are shapes and no file is read.
 
     Raises:
-      ConfigError, OSError: there are no such weights, or they are of something else.
+      ConfigError, OSError: the weights are missing, or of another kind.
     """
+    side = student.grid // 2
+    if is_abstract:
+        sizes = ViTConfig() if name else small_teacher(student.distill_width, side)
+        return sizes, abstract_params(PretrainedConfig(model_type="vit", vit=sizes))["vit"]
     if not name:
-        return seeded_teacher(student.distill_width, student.grid // 2)
+        return seeded_teacher(student.distill_width, side)
     found, loaded, _ = open_params(ensure_converted(name), ["vit"])
     return found.vit, tree.cast(loaded["vit"], "float32")

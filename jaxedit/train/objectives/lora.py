@@ -1,7 +1,7 @@
-"""Fine-tuning by low-rank additions: the weights of a released model stay, small matrices learn.
+"""Fine-tuning by low-rank additions (LoRA): a released model's weights stay frozen.
 
-Beside a kernel W [in,out] lie A [in,r] and B [r,out], and the layer computes x W + s (x A) B. Only
-A and B are in the train state, its gradients, moments, average and checkpoints; W is a frozen
+Next to a kernel W [in,out] there are A [in,r] and B [r,out]; the layer computes x W + s (x A) B.
+Only A and B are in the train state, its gradients, moments, average and checkpoints; W is a frozen
 argument of the step. The exported weights are W + s A B, of the usual shapes.
 
 Source: LoRA (Hu et al. 2022).
@@ -16,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Key, UInt8
 
 from jaxedit import tree
 from jaxedit.checkpoints.lazy_tensor import Box, LazyTensor
@@ -29,7 +30,7 @@ from jaxedit.planning.flops import Forward
 from jaxedit.train.objectives.frozen_networks import BLOCK_KERNEL, cast_block_kernels, require_same
 from jaxedit.train.objectives.objective import FROZEN, THROUGH, Metrics, Objective, Pass
 
-# Settings that a run may have of its own: they change neither parameters nor their meaning.
+# Settings in which a run may differ from its weights: they change neither shapes nor meaning.
 OWN = ("scales", "drop_path", "dropout", "token_dropout")
 
 log = logging.getLogger(__name__)
@@ -47,19 +48,19 @@ class LoRAObjective(Objective):
           base: the networks that `inner` trains, as `load_base` reads them.
 
         Raises:
-          ConfigError: `lora.targets` finds no kernel, or `lora.rank` is too large for one.
+          ConfigError: `lora.targets` matches no kernel, or `lora.rank` is too large for a kernel.
         """
         self.inner, self.base, self.config = inner, base, config
         self.scale = config.lora.alpha / config.lora.rank
         self.kernels = targets(base, config.lora)
 
-    def init(self, key: jax.Array) -> tree.Tree:
-        """Make {network: {... kernel: {"lora_a", "lora_b"}}}, f32; B = 0: nothing changes yet."""
+    def init(self, key: Key[Array, ""]) -> tree.Tree:
+        """Make {network: {... kernel: {"lora_a", "lora_b"}}}; B = 0, so that nothing changes."""
         rank, flat = self.config.lora.rank, {}
         keys = jax.random.split(key, len(self.kernels))
-        for one, (path, shape) in zip(keys, self.kernels.items(), strict=True):
+        for own_key, (path, shape) in zip(keys, self.kernels.items(), strict=True):
             *layers, rows, columns = shape
-            normal = jax.random.normal(one, (*layers, rows, rank))
+            normal = jax.random.normal(own_key, (*layers, rows, rank))
             flat[f"{path}/lora_a"] = normal * rows**-0.5
             flat[f"{path}/lora_b"] = jnp.zeros((*layers, rank, columns))
         return tree.unflatten(flat)
@@ -73,24 +74,24 @@ class LoRAObjective(Objective):
         params: tree.Tree,
         frozen: tree.Tree,
         batch: EditBatch,
-        key: jax.Array,
-        step: jax.Array,
+        key: Key[Array, ""],
+        step: Int[ArrayLike, ""],
         *,
         is_training: bool = True,
-    ) -> tuple[jax.Array, Metrics]:
-        """Return the other objective's loss of the sums."""
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Return the inner objective's loss, with the additions."""
         joined = self.joined(params, frozen)
         return self.inner.loss(joined, frozen, batch, key, step, is_training=is_training)
 
     def passes(self) -> list[Pass]:
-        """Return the other objective's, its trained networks now frozen, and the additions."""
+        """Return the inner objective's passes, its trained networks frozen, and the additions."""
         found = []
         for one in self.inner.passes():
             if one.network not in self.base:
                 found.append(one)
             elif not (added := self._added(one.network)):
                 found.append(one._replace(times=FROZEN))
-            else:  # attention mixes what depends on trained values
+            else:  # scores mix activations that depend on trained values
                 weights, scores = one.forward
                 found += [
                     one._replace(forward=Forward(weights), times=THROUGH),
@@ -99,24 +100,24 @@ class LoRAObjective(Objective):
         return found
 
     def activations(self, rows: int) -> int:
-        """Return the other objective's; twice where results of products are kept."""
+        """See `Objective`; with remat "cheap" twice as many products are saved."""
         return (2 if self.config.remat == "cheap" else 1) * self.inner.activations(rows)
 
     def _added(self, network: str) -> float:
-        """Return the parameters of a network's additions, as a share of its own."""
+        """Return the number of a network's added parameters, relative to its own."""
         sides = [shape for path, shape in self.kernels.items() if path.startswith(f"{network}/")]
         added = sum(math.prod(n) * (rows + columns) for *n, rows, columns in sides)
         own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
         return self.config.lora.rank * added / own
 
     def sample_grid(
-        self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch, key: jax.Array
-    ) -> np.ndarray:
-        """Draw the other objective's sheet."""
-        return self.inner.sample_grid(self.joined(params, frozen), frozen, batch, key)
+        self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch
+    ) -> UInt8[np.ndarray, "B columns H W 3"]:
+        """Draw the inner objective's grid, with the additions."""
+        return self.inner.sample_grid(self.joined(params, frozen), frozen, batch)
 
     def export(self, params: tree.Tree, directory: str) -> None:
-        """Write the sums, made in f32 from the files of `init_from`, as a pretrained directory."""
+        """Write the sums, computed in f32 from the files of `init_from`."""
         sums = tree.flatten(self.base)
         for path, (a, b) in _pairs(params):
             sums[path] = merged(sums[path], a, b, self.scale)
@@ -130,14 +131,19 @@ class LoRAObjective(Objective):
         return tree.unflatten(joined)
 
 
-def merged(kernel: Any, a: np.ndarray, b: np.ndarray, scale: float) -> LazyTensor:
-    """Return W + scale A B, f32, made when it is read; `chunks` makes a layer at a time.
+def merged(
+    kernel: Any,
+    a: Float[np.ndarray, "*layers in r"],
+    b: Float[np.ndarray, "*layers r out"],
+    scale: float,
+) -> LazyTensor:
+    """Return W + scale A B in f32, computed when it is read; `chunks` yields a layer at a time.
 
     Args:
-      kernel: [...,in,out], an array or still in its file.
-      a: f32[...,in,r].
-      b: f32[...,r,out].
-      scale: of the addition.
+      kernel: W, an array or a lazy tensor.
+      a: A.
+      b: B.
+      scale: factor of the addition.
     """
 
     def read(box: Box) -> np.ndarray:
@@ -150,14 +156,14 @@ def merged(kernel: Any, a: np.ndarray, b: np.ndarray, scale: float) -> LazyTenso
 
 
 def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the kernels that get an addition, by path.
+    """Return path and shape of each kernel that gets an addition.
 
     Args:
-      base: arrays, or what has their shapes, by network.
-      config: rank, and the expression that is searched for in the paths.
+      base: the networks: arrays, lazy tensors or ShapeDtypeStructs.
+      config: the rank, and the regular expression that is searched for in the paths.
 
     Raises:
-      ConfigError: no kernel is found, with all paths; or the rank is not below a kernel's sides.
+      ConfigError: no kernel matches, or the rank is not below a kernel's sides.
     """
     kernels = {p: tuple(x.shape) for p, x in tree.flatten(base).items() if BLOCK_KERNEL.match(p)}
     found = {path: kernels[path] for path in sorted(kernels) if re.search(config.targets, path)}
@@ -171,25 +177,12 @@ def targets(base: tree.Tree, config: LoRAConfig) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def adapt(inner: Objective, config: TrainConfig) -> LoRAObjective:
-    """Return the objective that trains additions to the weights of `init_from`.
-
-    Raises:
-      ConfigError: the model has no such layers, or the weights do not fit it.
-      OSError: there are no such weights.
-    """
-    objective = LoRAObjective(inner, config, load_base(inner, config))
-    matrices = sum(math.prod(shape[:-2]) for shape in objective.kernels.values())
-    log.info("LoRA of rank %d on %d matrices of %s", config.lora.rank, matrices, config.init_from)
-    return objective
-
-
 def load_base(inner: Objective, config: TrainConfig) -> tree.Tree:
     """Open the networks of `init_from` that `inner` would train, f32, still in their files.
 
     Raises:
-      ConfigError: the weights are of another model than the config's.
-      OSError: there are no such weights.
+      ConfigError: the weights belong to another model.
+      OSError: weights are missing.
     """
     kind = config.model.model_type
     found, params, directory = open_params(ensure_converted(config.init_from), trained_by(inner))
@@ -203,12 +196,12 @@ def load_base(inner: Objective, config: TrainConfig) -> tree.Tree:
 
 
 def trained_by(inner: Objective) -> list[str]:
-    """Return the names of the networks of VAREdit or EditAR that an objective trains."""
+    """Return the names of the networks that VAREdit or EditAR trains."""
     return [network for network in ("transformer", "t5") if network not in inner.frozen()]
 
 
 def _pairs(params: tree.Tree) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Return A and B by the path of their kernel."""
+    """Yield each kernel's path with its A and B."""
     flat = tree.flatten(params)
     for path, a in flat.items():
         if path.endswith("/lora_a"):

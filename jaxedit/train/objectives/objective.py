@@ -1,63 +1,60 @@
-"""What a training run trains: the protocol that every model family's objective follows."""
+"""The interface of training objectives: what a run trains, by which loss, and what it exports."""
 
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple
 
-import jax
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Int, Key, UInt8
 
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
 from jaxedit.planning.flops import Forward
 from jaxedit.tree import Tree
 
-Metrics = dict[str, jax.Array]
+Metrics = dict[str, Array]
 
-# How often a forward pass counts: with frozen weights alone; with the gradient of its input, which
-# passes through frozen weights; and with the gradient of the weights as well.
+# Operations of a network in a training step, in forward passes: with frozen weights; with the
+# gradient of its input as well, through frozen weights; and with the gradient of its weights too.
 FROZEN, THROUGH, TRAINED = 1, 2, 3
 
 
 class Pass(NamedTuple):
-    """A network that a loss runs on one pair of pictures.
-
-    network: its name; forward: operations of its forward pass; times: `FROZEN`, `THROUGH` or
-    `TRAINED`, times the pictures.
-    """
+    """A network that the loss runs on a pair of pictures."""
 
     network: str
     forward: Forward
-    times: int
+    times: int  # FROZEN, THROUGH or TRAINED, times the number of pictures
 
     @property
     def flops(self) -> float:
-        """Return the operations of all that."""
+        """Return the floating-point operations of this network for a pair."""
         return self.times * (self.forward.weights + self.forward.scores)
 
 
-class Objective(Protocol):
-    """A system that can be trained: its parameters, its loss, what to show and what to keep."""
+class Objective:
+    """A model with its loss: trained parameters, frozen networks, sample grids and export."""
 
     @classmethod
-    def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> Self:
+    def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> "Objective":
         """Return the objective of a run, with the networks that it does not train.
 
         Args:
           config: the run.
-          is_abstract: have shapes in place of these networks' weights, and read nothing.
+          is_abstract: hold shapes in place of the weights of frozen networks, and read no file.
 
         Raises:
-          ConfigError: settings or weights that do not fit.
-          OSError: weights that are not there.
+          ConfigError: settings or weights do not fit each other.
+          OSError: weights are missing.
         """
         return cls(config)
 
-    def init(self, key: jax.Array) -> Tree:
+    def init(self, key: Key[Array, ""]) -> Tree:
         """Make all trained parameters, f32."""
 
     def frozen(self) -> Tree:
-        """Return arrays that the loss needs and that are not trained, an argument of the step.
+        """Return the arrays that the loss reads and that are not trained.
 
-        They are what `sharding.put` takes: numpy arrays, or parameters still in their files.
+        The step takes them as an argument. They are numpy arrays or parameters still in their
+        files, as `sharding.rules.put` takes them.
         """
 
     def loss(
@@ -65,56 +62,61 @@ class Objective(Protocol):
         params: Tree,
         frozen: Tree,
         batch: EditBatch,
-        key: jax.Array,
-        step: jax.Array,
+        key: Key[Array, ""],
+        step: Int[ArrayLike, ""],
         *,
         is_training: bool = True,
-    ) -> tuple[jax.Array, Metrics]:
-        """Return (loss f32[], metrics by name) of one micro-batch.
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Return the loss and the metrics of a micro-batch of B pairs.
 
-        Metrics f32[] are averaged over the micro-batches; arrays [n, ...] are joined, and are for
-        `after_update` to take out.
+        Scalar metrics are averaged over the micro-batches. Metrics with rows are concatenated;
+        `after_update` must remove them.
 
         Args:
           params: as `init` makes them.
-          frozen: as `frozen` makes them.
-          batch: B pairs.
-          key: key[], for dropout and whatever else is drawn.
-          step: i32[], finished steps.
+          frozen: as `frozen` returns them.
+          batch: the pairs.
+          key: for dropout and all other random draws.
+          step: number of finished steps.
           is_training: False: nothing is drawn (no dropout, no dropped conditions, no noise), rows
             that are not `valid` do not count, and there are more metrics.
         """
 
     def passes(self) -> list[Pass]:
-        """Return every network that the loss runs on one pair of pictures, to count operations."""
+        """List the networks that the loss runs on a pair of pictures, to count operations."""
 
     def activations(self, rows: int) -> int:
-        """Estimate the bytes that loss and gradient of so many pairs need on the way.
+        """Estimate the bytes of activations that loss and gradient of `rows` pairs need.
 
-        Parameters, frozen networks and gradients are not counted.
+        Parameters, frozen networks and gradients are not included.
         """
 
     def after_update(
-        self, params: Tree, average: Tree, metrics: Metrics, key: jax.Array, step: jax.Array
+        self,
+        params: Tree,
+        average: Tree,
+        metrics: Metrics,
+        key: Key[Array, ""],
+        step: Int[Array, ""],
     ) -> tuple[Tree, Tree, Metrics]:
-        """Change by hand what no gradient changes, after the optimiser; nothing unless overridden.
+        """Change parameters that have no gradient, after the optimizer's update; default: none.
 
         Args:
-          params: after the update.
+          params: the updated parameters.
           average: their moving average, empty if there is none.
-          metrics: of the whole batch, as `loss` made them.
-          key: key[] of this step.
-          step: i32[], finished steps before this one.
+          metrics: the whole batch's metrics, as `loss` returns them.
+          key: for random draws.
+          step: number of finished steps before this step.
 
         Returns:
-          params, average, and metrics f32[] only.
+          Parameters, average, and metrics that are all scalars.
         """
         return params, average, metrics
 
     def sample_grid(
-        self, params: Tree, frozen: Tree, batch: EditBatch, key: jax.Array
-    ) -> np.ndarray:
-        """Draw u8[rows, columns, H, W, 3]: one row an example, e.g. source, output, target."""
+        self, params: Tree, frozen: Tree, batch: EditBatch
+    ) -> UInt8[np.ndarray, "B columns H W 3"]:
+        """Draw a row of pictures for each example, such as source, output and target."""
 
     def export(self, params: Tree, directory: str) -> None:
-        """Write the weights and their config as a directory that `Editor` and others load."""
+        """Write weights and config as a pretrained directory, for `Editor` and the commands."""

@@ -1,7 +1,9 @@
-"""The choice of the objective that a config trains, and of the batches that it sees."""
+"""The objective that a config trains, and the data of the run."""
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from jaxedit.checkpoints import hub
 from jaxedit.checkpoints.pretrained import abstract_params
@@ -13,22 +15,38 @@ from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import fit_of
 from jaxedit.data.validation import ValidationRows
-from jaxedit.train.objectives.lora import LoRAObjective, adapt, trained_by
+from jaxedit.train.objectives.lora import LoRAObjective, load_base, trained_by
 from jaxedit.train.objectives.objective import Objective
-from jaxedit.train.training_data import TrainingData
 
 log = logging.getLogger(__name__)
 
 
+class TrainingData(NamedTuple):
+    """The data of a run.
+
+    Attributes:
+      batches_from: (finished steps, rows) -> these rows of the next batch, the batch after, ...;
+        equal arguments give equal batches, so that a resumed run equals an uninterrupted run.
+      examples: rows of the sample sheets.
+      validation: rows of the validation loss, if any.
+      validation_examples: rows of a second sheet, if any.
+    """
+
+    batches_from: Callable[[int, range], Iterator[EditBatch]]
+    examples: EditBatch
+    validation: ValidationRows | None = None
+    validation_examples: EditBatch | None = None
+
+
 def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
-    """Return what `loop.train` needs for this config: what is trained, and its data.
+    """Return the objective of a run, and its data.
 
     Raises:
-      ConfigError, OSError: weights or data that do not exist or do not fit.
+      ConfigError, OSError: weights or data are missing or do not fit.
     """
     fit, cleaning = fit_of(config.model, config.fit), family_of(config.model).cleaning
     clean = load(cleaning) if cleaning else str
-    if config.text_tokenizer in OFFICIAL:  # a release's tokenizer lies beside its weights
+    if config.text_tokenizer in OFFICIAL:  # a release's tokenizer is in its converted directory
         ensure_converted(config.text_tokenizer)
     tokenizer = TextTokenizer.load(hub.tokenizer_home(config.text_tokenizer), clean)
 
@@ -42,15 +60,25 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
     if config.has_validation:
         validation = ValidationRows(config.data, tokenizer, config.eval_batches, fit)
         data = data._replace(validation=validation)
-        if config.data.source != "toy":  # its examples are of the test split already
+        if config.data.source != "toy":  # the toybox's examples are of the test split already
             data = data._replace(validation_examples=validation.examples(config.sample_rows))
     return make_objective(config), data
 
 
 def make_objective(config: TrainConfig) -> Objective:
-    """Return the objective of the config's model, with the weights that it needs."""
+    """Return the objective of the config's model, with the weights that it needs.
+
+    Raises:
+      ConfigError: models of this family are not trained, or weights do not fit.
+      OSError: weights are missing.
+    """
     objective = _whole_objective(config, is_abstract=False)
-    return adapt(objective, config) if config.lora.rank else objective
+    if not config.lora.rank:
+        return objective
+    objective = LoRAObjective(objective, config, load_base(objective, config))
+    matrices = sum(math.prod(shape[:-2]) for shape in objective.kernels.values())
+    log.info("LoRA of rank %d on %d matrices of %s", config.lora.rank, matrices, config.init_from)
+    return objective
 
 
 def abstract_objective(config: TrainConfig) -> Objective:
@@ -63,11 +91,7 @@ def abstract_objective(config: TrainConfig) -> Objective:
 
 
 def _whole_objective(config: TrainConfig, *, is_abstract: bool) -> Objective:
-    """Return the objective that trains all parameters of the model.
-
-    Raises:
-      ConfigError: models of this family are not trained.
-    """
+    """Return the objective that trains all parameters of the model."""
     family = family_of(config.model)
     require(bool(family.objective), f"model_type={family.name!r}: expected one that is trained")
     return load(family.objective).from_config(config, is_abstract=is_abstract)

@@ -24,9 +24,9 @@ from jaxedit.sharding import rules
 from jaxedit.train import loop
 from jaxedit.train.losses import token_accuracies
 from jaxedit.train.objectives.corruption import draw_dropped
-from jaxedit.train.objectives.editar import EditARObjective, load_frozen
+from jaxedit.train.objectives.editar import EditARObjective
+from jaxedit.train.objectives.registry import TrainingData
 from jaxedit.train.optim import decay_mask, make_optimizer
-from jaxedit.train.training_data import TrainingData
 
 KEY = rng.key_for(0, "loss")
 STEP = jnp.int32(0)
@@ -86,7 +86,7 @@ def frozen_of(objective):
 
 
 def load(config):
-    return EditARObjective(config, *load_frozen(config))
+    return EditARObjective.from_config(config)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def batches_from(step, rows):
 
 def test_sheet(objective, params):
     batch = make_batch(rows=2)
-    sheet = objective.sample_grid(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, frozen_of(objective), batch)
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)

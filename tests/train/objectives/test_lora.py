@@ -28,8 +28,7 @@ from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import abstract_mesh
 from jaxedit.train import loop, step_memory
 from jaxedit.train.objectives import lora, registry
-from jaxedit.train.objectives.registry import abstract_objective
-from jaxedit.train.training_data import TrainingData
+from jaxedit.train.objectives.registry import TrainingData, abstract_objective
 
 pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")

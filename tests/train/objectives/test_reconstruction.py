@@ -1,23 +1,19 @@
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from jaxedit import rng
-from jaxedit.config import BSQTrainConfig, ConfigError, VQTrainConfig
+from jaxedit.config import DataConfig, PretrainedConfig, TrainConfig, VQConfig, VQTrainConfig
 from jaxedit.data.batch import EditBatch
-from jaxedit.train.objectives.reconstruction import (
-    ReconstructionLoss,
-    discriminator_loss,
-    pixels_of,
-    psnr,
-)
+from jaxedit.train.objectives.reconstruction import discriminator_loss, pixels_of, psnr
+from jaxedit.train.objectives.vq import VQObjective
 
 
 def test_pixel_losses_by_hand():
-    loss = ReconstructionLoss(VQTrainConfig(mse_weight=2.0, l1_weight=3.0), "vq")
-    assert loss.init(rng.key_for(0, "init")) == {} and loss.frozen() == {}
+    settings = VQTrainConfig(mse_weight=2.0, l1_weight=3.0)
+    model = PretrainedConfig(model_type="vq", vq=VQConfig())
+    objective = VQObjective(TrainConfig(model=model, vq=settings, data=DataConfig(image_size=64)))
+    assert objective.frozen() == {}
     x = jnp.zeros((1, 2, 2, 3))
-    total, metrics = loss({}, {}, x + 0.5, x, jnp.int32(0))
+    total, metrics = objective.reconstruction_loss({}, {}, x + 0.5, x, 0)
     np.testing.assert_allclose(total, 2 * 0.25 + 3 * 0.5)
     assert set(metrics) == {"l1", "mse", "psnr"}
 
@@ -39,9 +35,3 @@ def test_pixels_alternate():
     pixels = pixels_of(EditBatch(images[0], images[1], ids, ids == 0, None))
     assert pixels.shape == (4, 4, 4, 3) and jnp.abs(pixels).max() <= 1
     np.testing.assert_allclose(pixels[1], images[1, 0] / 127.5 - 1, atol=1e-6)
-
-
-@pytest.mark.parametrize("name, settings", [("vq", VQTrainConfig), ("bsq", BSQTrainConfig)])
-def test_lpips_needs_its_network(name, settings):
-    with pytest.raises(ConfigError, match=f"{name}.lpips_weights is empty"):
-        ReconstructionLoss(settings(lpips_weight=1.0), name)

@@ -24,7 +24,7 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, quantize
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
-from jaxedit.train.objectives.varedit import VAREditObjective, load_frozen
+from jaxedit.train.objectives.varedit import VAREditObjective
 
 SCALES = ((1, 1), (2, 2), (4, 4))
 
@@ -71,7 +71,7 @@ def frozen_of(objective):
 
 
 def load(config):
-    return VAREditObjective(config, load_frozen(config))
+    return VAREditObjective.from_config(config)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def test_dropped_text_does_not_matter(tokenizer, params):
 
 def test_sheet_and_export(objective, params, tmp_path):
     batch = make_batch()
-    sheet = objective.sample_grid(params, frozen_of(objective), batch, rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, frozen_of(objective), batch)
     assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)

@@ -183,7 +183,9 @@ def test_drift_by_hand():
 
 
 def test_counts_are_neither_trained_nor_exported(objective, params, tmp_path):
-    grads = jax.jit(jax.grad(lambda p: objective.loss(p, {}, pictures(), None, 0)[0]))(params)
+    grads = jax.jit(
+        jax.grad(lambda p: objective.loss(p, {}, pictures(), rng.key_for(0, "loss"), 0)[0])
+    )(params)
     np.testing.assert_array_equal(grads["usage"]["idle"], 0)
     kernels = [g for path, g in tree.flatten(grads["vq"]).items() if path.endswith("kernel")]
     assert all(jnp.abs(g).max() > 0 for g in kernels)
@@ -194,7 +196,7 @@ def test_counts_are_neither_trained_nor_exported(objective, params, tmp_path):
 
 
 def test_sheet_shows_both_pictures(objective, params):
-    sheet = objective.sample_grid(params, {}, pictures(B=2), rng.key_for(0, "sheet"))
+    sheet = objective.sample_grid(params, {}, pictures(B=2))
     assert sheet.shape == (2, 4, 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 2], pictures(B=2).target)
 
