@@ -50,7 +50,7 @@ def main() -> None:
 
 def count(config) -> None:
     """Print the operations of one sample's step, and the memory that it takes on the way."""
-    from jaxedit.train.mfu import flops_per_pair
+    from jaxedit.train.metrics import flops_per_pair
     from jaxedit.train.objectives.registry import abstract_objective
 
     objective = abstract_objective(config)
@@ -62,7 +62,7 @@ def measure(config, steps: int) -> None:
     """Compile the step of the config, run it on random values, and print what it takes."""
     from jaxedit.sharding.mesh import make_mesh
     from jaxedit.train.dry_run import lower_step
-    from jaxedit.train.mfu import step_flops
+    from jaxedit.train.metrics import step_flops
     from jaxedit.train.objectives.registry import abstract_objective
     from jaxedit.train.training_mesh import chosen_mesh
 

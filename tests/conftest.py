@@ -44,6 +44,8 @@ install_import_hook(
         "jaxedit.assets",
         "jaxedit.checkpoints",
         "jaxedit.convert",
+        "jaxedit.planning",
+        "jaxedit.train",
     ),
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )

@@ -1,4 +1,4 @@
-"""Memory of a device, the memory that a run needs, and a table that compares the two."""
+"""Memory and speed of devices, the memory that a run needs, and a table that compares memory."""
 
 import math
 import os
@@ -13,25 +13,35 @@ from jaxedit.config import require
 from jaxedit.sharding.rules import state_shardings
 
 GB = 1e9
-# pattern of device_kind -> GB of a device; the first pattern that matches counts
+# Pattern of device_kind -> GB of a device, and 1e12 operations per second of its dense bfloat16
+# products by the makers' data sheets; for a device as jax counts them, which on TPU v2, v3 and v7
+# is half a chip. The first pattern that matches counts.
 DEVICES = (
-    (r"TPU7x|TPU v7", 96),
-    (r"TPU v6", 32),
-    (r"TPU v5 ?(lite|e)", 16),
-    (r"TPU v5", 95),
-    (r"TPU v4 lite", 8),
-    (r"TPU v4", 32),
-    (r"TPU v3", 16),
-    (r"TPU v2", 8),
-    (r"B200", 180),
-    (r"H200", 141),
-    (r"H100", 80),
-    (r"A100.*80", 80),
-    (r"A100", 40),
-    (r"L40|A6000", 48),
-    (r"A10|L4|4090|3090", 24),
-    (r"V100.*32", 32),
-    (r"V100|T4", 16),
+    (r"TPU7x|TPU v7", 96, 1153.5),
+    (r"TPU v6", 32, 918),
+    (r"TPU v5 ?(lite|e)", 16, 197),
+    (r"TPU v5", 95, 459),
+    (r"TPU v4 lite", 8, 138),
+    (r"TPU v4", 32, 275),
+    (r"TPU v3", 16, 61.5),
+    (r"TPU v2", 8, 22.5),
+    (r"B200", 180, 2250),
+    (r"H200", 141, 989),
+    (r"H100 PCIe", 80, 756),
+    (r"H100 NVL", 80, 835),
+    (r"H100", 80, 989),
+    (r"A100.*80", 80, 312),
+    (r"A100", 40, 312),
+    (r"A800", None, 312),
+    (r"L40S", 48, 362),
+    (r"L40", 48, 181),
+    (r"A6000", 48, 155),
+    (r"A10", 24, 125),
+    (r"L4", 24, 121),
+    (r"4090", 24, 165),
+    (r"3090", 24, 71),
+    (r"V100.*32", 32, None),
+    (r"V100|T4", 16, None),
 )
 
 
@@ -107,7 +117,12 @@ def memory_of_device(device: jax.Device, memory_gb: float | None = None) -> Devi
 
 def memory_of_kind(kind: str) -> float | None:
     """Return the bytes of memory of a kind of device, or None if not known."""
-    return next((GB * size for pattern, size in DEVICES if re.search(pattern, kind)), None)
+    return next((size and GB * size for name, size, _ in DEVICES if re.search(name, kind)), None)
+
+
+def peak_flops(kind: str) -> float | None:
+    """Return the operations per second of a kind of device, or None if not known."""
+    return next((peak and 1e12 * peak for name, _, peak in DEVICES if re.search(name, kind)), None)
 
 
 def total(items: Iterable[MemoryItem]) -> float:

@@ -4,18 +4,18 @@
     python -m jaxedit.train --config=configs/var_sar.py:2b --workdir=gs://my-bucket/2b
     python -m jaxedit.train --config=configs/var_sar.py --help-settings
 
-The first preset is `tiny`, the directory of the run (WORKDIR) runs/FILE-PRESET. It gets
+The first preset is `tiny`, the default directory of the run (WORKDIR) is runs/FILE-PRESET. It gets
 config.json, log.txt, metrics.jsonl, samples/, checkpoints/ and, at the end, export/ with the
 weights for `python -m jaxedit`. The same command resumes a run that was stopped. --help-settings
 lists everything that --config.NAME=VALUE can change.
 
-With --dry_run it prints instead what a step would hold in the memory of each device; with
---devices=v5p-128 as well, of devices that are not here, and what they would send to each other.
+With --dry_run it prints the memory that a step needs on each device instead; with also
+--devices=v5p-128, for devices that are not here, and what they send to each other.
 
-SIGTERM and Ctrl-C save and stop; Ctrl-C before the first step, or again, ends at once.
+SIGTERM and Ctrl-C save and stop; Ctrl-C before the first step, or a second time, ends at once.
 Exit codes: 0 finished; 1 a dry run does not fit; 2 bad input, or another run is in WORKDIR; 3 the
 loss is not finite; 42 interrupted: stopped by SIGTERM and saved, or a bucket did not take a
-checkpoint; 130 ended by Ctrl-C. A run of several processes that loses one ends with 42 or 134
+checkpoint; 130 ended by Ctrl-C. A run of several processes that loses a process ends with 42 or 134
 within about 100 seconds. After 42, and from 127 on, the same command goes on from the newest
 checkpoint.
 """
@@ -31,7 +31,7 @@ from jaxedit.console import BAD_INPUT
 from jaxedit.train import command
 from jaxedit.train.run_log import RunLog
 from jaxedit.train.settings import UnknownName
-from jaxedit.train.stop_signal import CtrlC, end_now
+from jaxedit.train.stop_signal import end_now, on_ctrl_c
 from jaxedit.train.watchdog import IMPORT, Watchdog
 
 FAILED = TOO_LARGE = 1
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
             print(note, flush=True)
         if not args.dry_run:
             return _train(args)
-        with CtrlC(lambda: end_now("Ctrl-C: stopped")):
+        with on_ctrl_c(lambda: end_now("Ctrl-C: stopped")):
             return _dry_run_elsewhere(args) if args.devices else _dry_run(args)
     except UnknownName as error:
         print(command.help_settings(argv), flush=True)
@@ -63,15 +63,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _train(args: command.Command) -> int:
-    """Train, or go on. The first words come before the packages that are slow to import."""
-    workdirs: list[Any] = []
+    """Train; log a first line before the packages that are slow to import."""
+    workdirs: list[Any] = []  # holds the run's directory while it is open
 
     def give_up() -> None:
         for workdir in workdirs:
             workdir.leave()
         end_now("Ctrl-C: ended before the first step")
 
-    with RunLog() as run_log, CtrlC(give_up), Watchdog(IMPORT) as watchdog:
+    with RunLog() as run_log, on_ctrl_c(give_up), Watchdog(IMPORT) as watchdog:
         from jaxedit.train.start import start
 
         return start(args, run_log, watchdog, workdirs)
@@ -87,24 +87,25 @@ def _dry_run(args: command.Command) -> int:
     from jaxedit.train.training_mesh import chosen_mesh
 
     devices = jax.device_count()
-    room = memory_of_device(jax.local_devices()[0], args.memory_gb)
+    memory = memory_of_device(jax.local_devices()[0], args.memory_gb)
     objective = abstract_objective(args.config)
-    args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, room))
-    found = step_memory.memory_items(args.config, devices)
-    changes = [] if fits(found, room) else step_memory.memory_savings(args.config, devices, room)
-    print(table(f"training, on each of {devices} devices:", found, room, changes))
-    return 0 if fits(found, room) else TOO_LARGE
+    args.config.mesh = chosen_mesh(args.config, objective, Machine(devices, 1, memory))
+    items = step_memory.memory_items(args.config, devices)
+    is_fitting = fits(items, memory)
+    savings = [] if is_fitting else step_memory.memory_savings(args.config, devices, memory)
+    print(table(f"training, on each of {devices} devices:", items, memory, savings))
+    return 0 if is_fitting else TOO_LARGE
 
 
 def _dry_run_elsewhere(args: command.Command) -> int:
     from jaxedit.planning import topology
 
     pod = topology.pod(args.devices)
-    room = topology.memory_of_pod(pod, args.memory_gb)
+    memory = topology.memory_of_pod(pod, args.memory_gb)
     from jaxedit.train import dry_run
 
     print(f"compiling a step for {pod.name}; this takes minutes", file=sys.stderr, flush=True)
-    found = dry_run.dry_run(args.config, pod, room)
+    found = dry_run.dry_run(args.config, pod, memory)
     print(dry_run.text(found, args.config))
     return 0 if found.fits else TOO_LARGE
 

@@ -1,4 +1,4 @@
-"""The command line of training: flags, config file and overrides, with one-line errors."""
+"""The command line of training: flags, config file and settings, with one-line errors."""
 
 import ast
 import functools
@@ -17,14 +17,14 @@ from jaxedit.train.settings import UnknownName, annotated_hints, check_names, li
 
 FLAGS = {
     "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
-    "workdir": "directory of this run, local or gs://...; runs/FILE-PRESET if none is given",
-    "dry_run": "tell how much memory each device needs, and train nothing",
-    "devices": "of --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
-    "memory_gb": "memory of a device for --dry_run, if it is not one of these",
-    "profile_steps": "first,last: profile these steps, from 1 at the start, into WORKDIR/profile",
+    "workdir": "directory of this run, local or gs://...; default runs/FILE-PRESET",
+    "dry_run": "print the memory that each device needs, and train nothing",
+    "devices": "with --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
+    "memory_gb": "with --dry_run: memory of a device, if it is not a device of this machine",
+    "profile_steps": "first,last: profile these steps (the first of this process is 1)",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
     "help": "this page",
-    "help-settings": "list every setting of --config=FILE.py:PRESET, its value and what it is",
+    "help-settings": "list every setting of --config=FILE.py:PRESET, its value and meaning",
 }
 
 
@@ -33,26 +33,20 @@ class Command(NamedTuple):
 
     config: TrainConfig  # validated
     workdir: str
-    notes: list[str]  # what was not given and is taken instead, as lines for the user
+    notes: list[str]  # lines for the user about defaults that were taken
     distributed: str  # auto | on | off
     overrides: dict[str, Any]  # settings given as --config.x.y=value
     dry_run: bool
-    devices: str  # of a dry run; empty: those that are here
+    devices: str  # of a dry run; empty: the devices of this machine
     memory_gb: float | None
-    profile_steps: tuple[int, int] | None  # first and last, from 1 at the start of the process
+    profile_steps: tuple[int, int] | None  # first and last; 1 is the first step of this process
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Read the command line.
-
-    Args:
-      argv: the program's name and its arguments.
-
-    Returns:
-      The parsed command.
+    """Parse the program's name and its arguments.
 
     Raises:
-      ConfigError: one line that names the wrong argument and what was expected.
+      ConfigError: the message names the wrong argument and what was expected.
     """
     argv, file = _read_config(argv)
     argv, annotated = _split_annotated(argv)
@@ -74,8 +68,11 @@ def parse(argv: Sequence[str]) -> Command:
     config.validate()
     overrides = config_flags.get_override_values(values["config"]) | annotated
     return Command(
-        *(config, values.workdir or f"runs/{file.name}", _notes(file, values)),
-        *(values.distributed, overrides),
+        config=config,
+        workdir=values.workdir or f"runs/{file.name}",
+        notes=_notes(file, values),
+        distributed=values.distributed,
+        overrides=overrides,
         dry_run=values.dry_run,
         devices=values.devices,
         memory_gb=values.memory_gb,
@@ -91,7 +88,7 @@ def asks_for_help(argv: Sequence[str]) -> str:
 
 
 def help_text() -> str:
-    """Return all flags, then the beginning of every installed config: commands and presets."""
+    """Return all flags, then the docstring of every installed config: commands and presets."""
     lines = ["Flags:", *(f"  --{name:<13} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
     for file in config_file.installed():
         doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
@@ -100,7 +97,7 @@ def help_text() -> str:
 
 
 def help_settings(argv: Sequence[str]) -> str:
-    """Return all settings of the config in a command line; without one as they are in any run.
+    """Return all settings of the command line's config, or the defaults if it names none.
 
     Raises:
       ConfigError: there is no such config.
@@ -113,7 +110,7 @@ def help_settings(argv: Sequence[str]) -> str:
 
 
 def _define() -> flags.FlagValues:
-    """Define the flags, not in absl's global table but apart, so that `parse` is a function."""
+    """Define the flags in a table of their own, not absl's global one: `parse` has no state."""
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, FLAGS["workdir"], flag_values=values)
     flags.DEFINE_bool("dry_run", False, FLAGS["dry_run"], flag_values=values)
@@ -139,7 +136,7 @@ def _profile_steps(text: str) -> tuple[int, int] | None:
 
 
 def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
-    """Return what the user did not choose, and how to choose it."""
+    """Return lines about the defaults that were taken, and how to choose others."""
     notes = []
     if file.preset and not file.is_chosen:
         note = f"preset {file.preset}, as none was given"
@@ -155,7 +152,7 @@ def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
 
 
 def _read_config(argv: Sequence[str]) -> tuple[list[str], ConfigFile]:
-    """Return all arguments but --config=FILE, their names checked, and that file."""
+    """Return all arguments but --config=FILE, with checked names, and the config file."""
     rest, argument = _take_config(argv)
     file = config_file.load(argument) if argument else None
     check_names(rest[1:], list(FLAGS), file.config if file else TrainConfig())
@@ -179,9 +176,9 @@ def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _split_annotated(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take out the settings with choices, ranges or several types, which absl cannot parse.
+    """Split off the settings with choices, ranges or several types, which absl cannot parse.
 
-    Their values are checked later, by `TrainConfig.validate`.
+    `TrainConfig.validate` checks their values later.
     """
     hints = annotated_hints()
     rest, found = [], {}
@@ -203,7 +200,7 @@ def _split_annotated(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _value_of(text: str, hint: Any) -> Any:
-    """Read a value of a type, or of one of several."""
+    """Read a value of a type, or of any of several types."""
     if get_origin(hint) is Literal:
         return text
     return hint(text) if hint in (int, float) else ast.literal_eval(text)

@@ -1,7 +1,7 @@
-"""A config file: its presets, the run that it describes, and what that run is called.
+"""Config files: a run, its presets, and its name.
 
-`get_config` of such a file returns a TrainConfig. If it takes a preset, a dict `RUNS` lists the
-names of all presets, so that a command can tell them.
+The file's function `get_config` returns a TrainConfig. If it takes a preset, a dict `RUNS` in the
+file lists the names of all presets, for messages.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from jaxedit import configs
 from jaxedit.config import ConfigError, TrainConfig, require
 
 INSTALLED = pathlib.Path(configs.__file__).parent
-DEFAULT = "tiny"  # the preset of files that settle none
+DEFAULT = "tiny"  # the preset of files without a default of their own
 
 
 class ConfigFile(NamedTuple):
@@ -32,13 +32,9 @@ class ConfigFile(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Return what the run is called: FILE-PRESET."""
-        return re.sub(r"[^\w.+-]", "-", "-".join(filter(None, [self.stem, self.preset])))
-
-    @property
-    def stem(self) -> str:
-        """Return the file's name without its ending."""
-        return pathlib.Path(self.path).stem
+        """Return the name of the run: FILE-PRESET."""
+        stem = pathlib.Path(self.path).stem
+        return re.sub(r"[^\w.+-]", "-", "-".join(filter(None, [stem, self.preset])))
 
     @property
     def title(self) -> str:
@@ -54,11 +50,11 @@ def installed() -> list[pathlib.Path]:
 def load(argument: str) -> ConfigFile:
     """Return the run of "FILE.py:PRESET" or "FILE.py".
 
-    The file lies where the path says or, of a bare name or `configs/NAME.py`, among the installed
-    ones. Without a preset the default of its `get_config` counts, or else `tiny`.
+    A bare name or `configs/NAME.py` that is no file here names an installed config. The default
+    preset is the default of `get_config`, or else `tiny`.
 
     Raises:
-      ConfigError: there is no such file or preset, or the file fails; one line that says where.
+      ConfigError: no such file or preset, or the file fails; the message names the line.
     """
     path, _, preset = re.fullmatch(r"(.*?\.py|[^:]*)(:(.*))?", argument, re.S).groups("")
     module = _module(path)
@@ -71,7 +67,7 @@ def load(argument: str) -> ConfigFile:
         not known or not chosen or chosen in known,
         f"--config={path}: unknown preset {chosen!r}: expected one of {', '.join(known)}",
     )
-    with _blaming(path):
+    with _errors_in(path):
         config = module.get_config(chosen) if chosen else module.get_config()
     require(isinstance(config, TrainConfig), f"--config={path}: expected a TrainConfig")
     others = tuple(name for name in known if name != chosen)
@@ -88,13 +84,13 @@ def _module(path: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location("jaxedit_config", places[0])
     require(spec is not None, f"--config={path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
-    with _blaming(path):
+    with _errors_in(path):
         spec.loader.exec_module(module)
     return module
 
 
 def _default(module: ModuleType, path: str, known: tuple[str, ...]) -> str:
-    """Return the preset where none was given; "" for files without presets."""
+    """Return the default preset; "" for files without presets."""
     parameters = list(inspect.signature(module.get_config).parameters.values())
     if not parameters:
         return ""
@@ -103,14 +99,14 @@ def _default(module: ModuleType, path: str, known: tuple[str, ...]) -> str:
         return default if isinstance(default, str) else ""
     require(
         bool(known),
-        f"--config={path}: its get_config wants a preset: expected --config={path}:PRESET",
+        f"--config={path}: its get_config needs a preset: expected --config={path}:PRESET",
     )
     return DEFAULT if DEFAULT in known else known[0]
 
 
 @contextlib.contextmanager
-def _blaming(path: str) -> Iterator[None]:
-    """Turn an error inside a user's config file into one line that names the file and the line."""
+def _errors_in(path: str) -> Iterator[None]:
+    """Turn errors inside a user's config file into one line that names the file and the line."""
     try:
         yield
     except SyntaxError as error:

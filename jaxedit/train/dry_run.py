@@ -1,9 +1,9 @@
-"""A training step for devices that need not be here: compiled, never run; what it holds and sends.
+"""A training step compiled for devices that need not be at hand: its memory and communication.
 
-With libtpu it is compiled for the TPUs that are named, and the memory is the compiler's own. Else
-it is compiled for as many simulated CPU devices: what they send is what others send at most, as
-XLA:CPU widens bfloat16 and has no reduce-scatter of gradients, but their memory is not that of
-others, so that is told from the settings (`memory`).
+With libtpu the step is compiled for the named TPUs, and the memory is the compiler's own number.
+Otherwise it is compiled for as many simulated CPU devices. Their communication is an upper bound,
+because XLA:CPU widens bfloat16 and has no reduce-scatter of gradients. Their memory differs from
+other devices, so it is estimated from the settings (`step_memory`).
 """
 
 import functools
@@ -37,84 +37,70 @@ from jaxedit.train.optim import make_optimizer
 from jaxedit.train.step import init_state, jit_step
 from jaxedit.train.training_mesh import check_batch, workload_of
 
-# A program for simulated devices is read and never run.
+# A program for simulated devices is only read, never run.
 _UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-# how the TPU compiler says that a program is too large: for all it needs, or for temporaries
+# The TPU compiler's messages about a program that is too large, in total or in its temporaries.
 _TOO_LARGE = re.compile(r"(Used |HLO temporaries \()([\d.]+)([KMGT]?)\b")
 
 
 class Compiled(NamedTuple):
-    """What the compiler says of a step.
+    """The compiler's numbers for a step, per device."""
 
-    seconds: that it took; arguments: bytes of state and batch on a device, and of what the step
-    needs of the frozen networks; temporary: bytes of all else; traffic: what is sent, None if the
-    program was too large.
-    """
-
-    seconds: float
-    arguments: float
-    temporary: float
-    traffic: list[Traffic] | None
+    seconds: float  # that it took to compile
+    arguments: float  # bytes of state, batch and the frozen networks that are used
+    temporary: float  # bytes of everything else
+    traffic: list[Traffic] | None  # None: the program is too large
 
 
 class DryRun(NamedTuple):
-    """A step on a pod.
-
-    mesh: the mesh, and why that; entries: what a device holds; compiled: see there; room: the
-    memory of a device; is_compilers: whether the memory is the compiler's, not an estimate.
-    """
+    """A step on a pod."""
 
     pod: Pod
     mesh: MeshConfig
-    why: str
-    entries: list[MemoryItem]
+    why: str  # the reason for the mesh
+    items: list[MemoryItem]  # in the memory of a device
     compiled: Compiled
-    room: DeviceMemory
-    is_compilers: bool
+    memory: DeviceMemory
+    is_exact: bool  # the items are the compiler's, not an estimate
 
     @property
     def fits(self) -> bool:
-        """Return whether the step fits into the memory, as far as is known."""
-        return fits(self.entries, self.room) and self.compiled.traffic is not None
+        """Tell whether the step fits into the memory; True if the memory is not known."""
+        return fits(self.items, self.memory) and self.compiled.traffic is not None
 
 
-def dry_run(config: TrainConfig, pod: Pod, room: DeviceMemory) -> DryRun:
-    """Compile a step of the run for a pod; the mesh is chosen as on the pod itself.
+def dry_run(config: TrainConfig, pod: Pod, memory: DeviceMemory) -> DryRun:
+    """Compile a step of the run for a pod whose devices have this memory.
 
-    Args:
-      config: the run; its mesh becomes the chosen one.
-      pod: the devices.
-      room: the memory of each.
+    The mesh is chosen as on the pod itself, and becomes the config's mesh.
 
     Raises:
       ConfigError: mesh or batch do not fit the pod.
     """
     devices = devices_of(pod)
     objective = abstract_objective(config)
-    machine = Machine(pod.devices, pod.slices, room)
+    machine = Machine(pod.devices, pod.slices, memory)
     config.mesh, why = choose(config.mesh, machine, workload_of(config, objective))
     mesh = make_mesh(config.mesh, devices)
     check_batch(config, mesh)
     compiled = compile_step(config, objective, mesh)
-    is_compilers = is_on_tpu(mesh)
-    if is_compilers:
+    is_exact = is_on_tpu(mesh)
+    if is_exact:
         rows = config.data.batch_size // (config.mesh.data * config.mesh.fsdp)
-        entries = [
+        batch = bytes_per_device(step_memory.batch_shapes(config, rows), None)
+        temporary = "gradients, activations, gathered weights"
+        items = [
             *step_memory.state_items(config, objective, mesh),
-            MemoryItem(
-                "batch",
-                bytes_per_device(step_memory.batch_shapes(config, rows), None),
-                f"{rows} rows",
-            ),
-            MemoryItem("temporary", compiled.temporary, "gradients, activations, gathered weights"),
+            MemoryItem("batch", batch, f"{rows} rows"),
+            MemoryItem("temporary", compiled.temporary, temporary),
         ]
     else:
-        entries = step_memory.memory_items(config, pod.devices)
-    return DryRun(pod, config.mesh, why, entries, compiled, room, is_compilers)
+        items = step_memory.memory_items(config, pod.devices)
+    return DryRun(pod, config.mesh, why, items, compiled, memory, is_exact)
 
 
 def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compiled:
-    """Compile the step of a run for the devices of a mesh, from shapes alone."""
+    """Compile a step for the devices of a mesh, from shapes alone."""
     start = time.perf_counter()
     lowered = lower_step(config, objective, mesh)
     try:
@@ -136,7 +122,7 @@ def compile_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> Compi
 
 
 def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.stages.Lowered:
-    """Lower the step of a run for a mesh, ready to be compiled."""
+    """Lower a step for a mesh, ready to be compiled."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
     state, frozen = (
@@ -144,16 +130,16 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
     )
     batch = step_memory.batch_shapes(config, config.data.batch_size)
     batch = rules.with_shardings(batch, jax.tree.map(lambda _: rules.batch_sharding(mesh), batch))
-    with jax.set_mesh(mesh):  # only now, because nothing can run there
+    with jax.set_mesh(mesh):  # only now: nothing can run on these devices
         return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)
 
 
 def text(run: DryRun, config: TrainConfig) -> str:
-    """Return the tables: mesh, memory with a verdict, and what is sent."""
+    """Return the tables: mesh, memory with a verdict, and communication."""
     pod, compiled = run.pod, run.compiled
     sizes = " x ".join(f"{axis}={getattr(run.mesh, axis)}" for axis in AXES)
     lines = [f"{pod.name}: {pod.devices} devices: {sizes}: {run.why}"]
-    if run.is_compilers:
+    if run.is_exact:
         lines.append(f"compiled for {pod.topology} by libtpu in {compiled.seconds:.0f} s")
     else:
         missing = " (the package libtpu is not installed)" if pod.topology else ""
@@ -162,25 +148,25 @@ def text(run: DryRun, config: TrainConfig) -> str:
             f"{compiled.seconds:.0f} s; memory is an estimate (XLA:CPU: "
             f"{compiled.arguments / GB:.2f} GB of arguments, {compiled.temporary / GB:.2f} GB more)"
         )
-    lines.append(table("on each device:", run.entries, run.room, _levers(run, config)))
+    lines.append(table("on each device:", run.items, run.memory, _savings(run, config)))
     if compiled.traffic is not None:
         lines.append(traffic_table(compiled.traffic))
-        if compiled.traffic and not run.is_compilers:
+        if compiled.traffic and not run.is_exact:
             lines.append("at most: XLA:CPU sends bfloat16 as float32, and adds up whole gradients")
     return "\n".join(lines)
 
 
-def _levers(run: DryRun, config: TrainConfig) -> list[MemorySaving]:
-    """Return what to change if it does not fit: estimates, scaled by what the compiler found."""
+def _savings(run: DryRun, config: TrainConfig) -> list[MemorySaving]:
+    """List settings to change if the step does not fit; estimates, scaled to the compiler's sum."""
     if run.fits:
         return []
-    pod, room = run.pod, run.room
-    scale = total(run.entries) / total(step_memory.memory_items(config, pod.devices))
-    room = room._replace(nbytes=room.nbytes and room.nbytes / scale)
-    levers = step_memory.memory_savings(config, pod.devices, room, slices=pod.slices)
-    return [lever._replace(nbytes=lever.nbytes * scale) for lever in levers]
+    pod, memory = run.pod, run.memory
+    scale = total(run.items) / total(step_memory.memory_items(config, pod.devices))
+    memory = memory._replace(nbytes=memory.nbytes and memory.nbytes / scale)
+    savings = step_memory.memory_savings(config, pod.devices, memory, slices=pod.slices)
+    return [saving._replace(nbytes=saving.nbytes * scale) for saving in savings]
 
 
 def is_on_tpu(mesh: Mesh) -> bool:
-    """Return whether the devices of a mesh are TPUs."""
+    """Tell whether the devices of a mesh are TPUs."""
     return mesh.devices.flat[0].platform == "tpu"

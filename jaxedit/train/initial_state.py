@@ -1,4 +1,4 @@
-"""The state that a run begins with: random, pretrained, or restored from a checkpoint."""
+"""The first state of a run: random, pretrained, or restored from a checkpoint."""
 
 import dataclasses
 import logging
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 def initial_state(
     config: TrainConfig, objective: Objective, checkpoints: Checkpoints, mesh: Mesh
 ) -> TrainState:
-    """Restore the newest checkpoint or, in a new workdir, make a state; laid out over the mesh.
+    """Restore the newest checkpoint or, in a new workdir, make a state; sharded over the mesh.
 
-    A new state has random parameters, or those of `init_from`.
+    A new state has the weights of `init_from`, or else random parameters.
 
     Raises:
       ConfigError: there is a checkpoint and `resume` is "never", or it does not fit the config.
@@ -63,20 +63,20 @@ def initial_state(
 
 
 def warm_start(state: TrainState, name: str) -> TrainState:
-    """Replace the parameters (and their average) of a new run by pretrained ones.
+    """Replace the parameters (and the average) of a new state by pretrained weights.
 
     Each process reads only the slices that its devices hold, one array after another. Networks that
     no pretrained directory holds, such as a discriminator, stay as they are, and so do `OPTIONAL`
     parameters that the weights lack.
 
     Args:
-      state: a new run's state; its arrays are given back as they are replaced.
+      state: of a new run; its arrays are deleted when they are replaced.
       name: of the weights, see `ensure_converted`.
 
     Raises:
-      ConfigError: shapes differ; all of them are listed.
+      ConfigError: shapes differ; the message lists all of them.
       ValueError: a file is damaged or a weight is not finite.
-      OSError: there are no such weights.
+      OSError: weights are missing.
     """
     known = {network for family in FAMILIES for network in family.networks}
     wanted = [network for network in state.params if network in known]
@@ -110,19 +110,19 @@ def warm_start(state: TrainState, name: str) -> TrainState:
     return dataclasses.replace(state, params=params, ema_params=average)
 
 
-def shape_of(flat: dict[str, jax.Array], path: str) -> tuple[int, ...] | None:
+def shape_of(flat: dict[str, Any], path: str) -> tuple[int, ...] | None:
     """Return the shape of the array at `path`, None if there is none."""
     return flat[path].shape if path in flat else None
 
 
 def flat_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Flatten the JSON of a config, with the names of the command line: --config.x.y."""
+    """Return the JSON of a config as one dict by options of the command: --config.x.y."""
     flat = tree.flatten(config)
     return {f"--config.{path.replace('/', '.')}": value for path, value in flat.items()}
 
 
 def show_difference(saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Log every setting that differs from the checkpoint's."""
+    """Log every setting that differs from the checkpoint's config."""
     old, new = flat_settings(saved), flat_settings(now)
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -1,9 +1,9 @@
-"""A lock on the directory of a run, so that two runs never write into one directory.
+"""A lock on the directory of a run, so that two runs never write into the same directory.
 
-On one machine the operating system holds the lock (`flock`): it ends with its process, however that
-ends. Between machines, and in buckets, that is not certain everywhere. So the holder also writes a
-new number into the lock file every few seconds, and a process that finds the note of another
-machine watches for a while whether the number changes. No clock is compared with another one.
+On one machine the operating system holds the lock (`flock`) and releases it when the process ends,
+however it ends. Between machines and in buckets that is not reliable. The holder therefore also
+writes a new number into the lock file every few seconds, and a process that finds the note of
+another machine watches for a while whether the number changes. Clocks are never compared.
 """
 
 import contextlib
@@ -13,15 +13,14 @@ import logging
 import os
 import secrets
 import socket
-import threading
 import time
 import uuid
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from etils import epath
 
 from jaxedit.config import ConfigError
+from jaxedit.train.repeating import repeating
 
 try:
     import fcntl
@@ -36,12 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class Lock:
-    """Held while open; entering it raises ConfigError if another run holds it."""
+    """Held while open; opening it raises ConfigError if another run holds it."""
 
     def __init__(self, directory: epath.Path, *, period: float = PERIOD) -> None:
-        """A lock on a directory that is there; its holder writes every `period` seconds."""
-        self._path = directory / NAME
-        self._period = period
+        """Prepare the lock of an existing directory; its holder writes every `period` seconds."""
+        self._path, self._period = directory / NAME, period
         self._note = {
             "host": socket.gethostname(),
             "machine": f"{socket.gethostname()} {uuid.getnode():x}",
@@ -50,15 +48,14 @@ class Lock:
             "key": secrets.token_hex(8),
             "number": 0,
         }
-        self._file: int | None = None  # what flock holds
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._file: int | None = None  # descriptor that flock holds
+        self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Lock":
         """Take the lock.
 
         Raises:
-          ConfigError: another run has it; the message says which.
+          ConfigError: another run holds it; the message names the run.
         """
         if fcntl and "://" not in str(self._path):
             self._file = self._flock()
@@ -71,21 +68,18 @@ class Lock:
             time.sleep(self._period / 10)
             found = self._read()
             self._require(found.get("key") == self._note["key"], found)
-        self._thread.start()
+        self._stack.enter_context(repeating(self._renew, self._period))
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the lock back."""
-        self._closing.set()
-        self._thread.join()
+    def __exit__(self, *error: object) -> None:
+        """Release the lock."""
+        self._stack.close()
         if self._read().get("key") == self._note["key"]:
             self._path.unlink(missing_ok=True)
         self._close()
 
     def _flock(self) -> int | None:
-        """Lock the file and return its descriptor; None where the storage knows no such locks."""
+        """Lock the file and return its descriptor; None if the storage has no such locks."""
         while True:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -105,28 +99,25 @@ class Lock:
             os.close(file)
 
     def _watch(self, note: dict[str, Any]) -> None:
-        """Wait until the writer of `note` must have written again, if it lives."""
-        patience = 3 * self._period
-        log.info(
-            "a run on %s may still be here: watching for %.0f s whether it writes",
-            *(note.get("host"), patience),
-        )
+        """Wait until the writer of `note`, if it is alive, must have written again."""
+        patience, host = 3 * self._period, note.get("host")
+        log.info("a run on %s may be alive: watching for %.0f s whether it writes", host, patience)
         end = time.monotonic() + patience
         while time.monotonic() < end and self._path.exists():
             time.sleep(self._period / 10)
             found = self._read()
             self._require(not found or found == note, found)
 
-    def _live(self) -> None:
-        """Write a new number again and again."""
-        while not self._closing.wait(self._period):
-            with contextlib.suppress(Exception):  # of any storage; the next time it may work
-                found = self._read()
-                if found and found.get("key") != self._note["key"]:
-                    log.error("%s: end one of the two", self._text(found))
-                    return
-                self._note["number"] += 1
-                self._write()
+    def _renew(self) -> bool:
+        """Write the next number; return False if another run has taken the lock."""
+        with contextlib.suppress(Exception):  # of any storage; the next time it may work
+            found = self._read()
+            if found and found.get("key") != self._note["key"]:
+                log.error("%s: end one of the two", self._text(found))
+                return False
+            self._note["number"] += 1
+            self._write()
+        return True
 
     def _read(self) -> dict[str, Any]:
         """Return the note in the lock file; {} if there is none."""

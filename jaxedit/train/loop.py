@@ -1,9 +1,8 @@
-"""The training loop: data, step, validate, save, log, sample.
+"""The training loop: data, step, validation, checkpoint, report, samples.
 
-What stands around it has modules of its own: `initial_state` (new, pretrained or restored),
-`training_mesh` (which devices share what), `step` (gradients and the optimizer), `validation` (the
-loss of rows that training never sees), `monitor` (speed, divergence, reports) and `stop_signal`
-(SIGTERM and Ctrl-C).
+Its parts are in other modules: `initial_state` (random, pretrained or restored), `training_mesh`
+(the mesh of devices), `step` (gradients and optimizer), `validation` (the loss of held-out rows),
+`monitor` (speed, divergence, reports) and `stop_signal` (SIGTERM and Ctrl-C).
 """
 
 import logging
@@ -14,6 +13,7 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
+from jaxtyping import Array, Shaped
 
 from jaxedit import tree
 from jaxedit.checkpoints.train_state import Checkpoints
@@ -37,20 +37,12 @@ def train(
     workdir: epath.Path,
     objective: Objective,
     data: TrainingData,
-    *,
     profile_steps: tuple[int, int] | None = None,
 ) -> TrainState:
-    """Train `objective` from the newest checkpoint in `workdir`, if any; return what is exported.
-
-    Args:
-      config: the run, validated; it ends after `steps`, those before the checkpoint included.
-      workdir: gets config.json, metrics.jsonl, samples/, checkpoints/ and, at the end, export/.
-      objective: what is trained.
-      data: batches to train on, rows to draw, and rows to evaluate.
-      profile_steps: first and last step to profile, from 1 at the start of this call.
+    """Train from the newest checkpoint in `workdir`, if any, and return the exported state.
 
     Raises:
-      Interrupted: SIGTERM or Ctrl-C came; a checkpoint of the last step is complete.
+      Interrupted: SIGTERM or Ctrl-C came; the checkpoint of the last step is complete.
       TrainingDiverged: the loss is not finite; the message names the last good checkpoint.
       ConfigError: the mesh does not fit the devices, or the checkpoint does not fit the config.
     """
@@ -64,52 +56,39 @@ def train(
         state = initial_state(config, objective, checkpoints, mesh)
         start = int(state.step)
         train_step = jit_step(config, objective, state, frozen, mesh)
+        validate = make_validation(config, objective, data.validation, state, frozen, mesh)
         batches = global_batches(data, start, mesh, config.data.batch_size)
-        validation = make_validation(config, objective, data.validation, state, frozen, mesh)
         sheets = sheets_of(data, mesh)
         monitor.start(start, checkpoints.latest)
         for step in range(start + 1, config.steps + 1):
-            # data
             with monitor.waiting_for_data(step):
                 batch = next(batches)
-
-            # step
             with monitor.running(step):
                 state, metrics = train_step(state, frozen, batch)
             monitor.add(step, metrics)
             if step == start + 1:
-                stop.listen_to_ctrl_c()  # now there is something to save
+                stop.listen_to_ctrl_c()  # only now is there something to save
             is_last = step == config.steps
             is_stopping = stop.requested or checkpoints.reached_preemption(step)
-
-            # validate
             val: dict[str, float] = {}
-            if validation and not is_stopping and (is_last or step % config.eval_every == 0):
+            if validate and not is_stopping and (is_last or step % config.eval_every == 0):
                 with monitor.validating(step):
-                    val = validation(state, frozen)
-
-            # save
+                    val = validate(state, frozen)
             is_best = checkpoints.is_best(val.get("loss"))
             if is_last or is_stopping or is_best or step % config.checkpoint_every == 0:
                 with monitor.saving(step):
                     checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
-
-            # log
             if val:
                 monitor.report_validation(step, val, checkpoints.best())
             if is_last or is_stopping or step % config.log_every == 0:
                 monitor.report(step)
             if is_stopping and not is_last:
                 raise Interrupted(stop.by, step)
-
-            # sample
             if config.sample_every and (is_last or step % config.sample_every == 0):
                 with monitor.drawing(step):
                     for name, rows in sheets.items():
-                        params = state.eval_params
-                        images = objective.sample_grid(params, frozen, rows)
+                        images = objective.sample_grid(state.eval_params, frozen, rows)
                         monitor.write_images(step, images, name)
-
         with monitor.exporting():
             state = state_to_export(state, checkpoints, config.export)
             export(objective, state.eval_params, workdir / "export")
@@ -117,14 +96,7 @@ def train(
 
 
 def global_batches(data: TrainingData, start: int, mesh: Mesh, size: int) -> Iterator[EditBatch]:
-    """Return the batches after `start` steps, each process's rows joined to arrays on the mesh.
-
-    Args:
-      data: of the run.
-      start: finished steps.
-      mesh: the device mesh.
-      size: rows B of all processes together.
-    """
+    """Yield the batches after `start` steps: the rows of all processes, `size` in total."""
     local = data.batches_from(start, rules.local_rows(mesh, size))
     return (rules.to_global(batch, mesh, size) for batch in local)
 
@@ -138,9 +110,9 @@ def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, EditBatch]:
 
 
 def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> TrainState:
-    """Return the last state or, if `which` is "best", that of the lowest validation loss.
+    """Return the last state or, if `which` is "best", the state with the lowest validation loss.
 
-    The last state is given up for the other: there may be no room for both.
+    The last state is deleted first: there may be no room for both.
     """
     best = checkpoints.best()
     if best is None:
@@ -156,13 +128,13 @@ def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> 
 
 
 def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
-    """Gather the parameters, one array at a time, and let the first process write the weights.
+    """Gather the parameters, an array at a time; the first process writes them as weights.
 
     The others wait for it: the end of a run gives its processes a few minutes at most.
     """
     is_first = jax.process_index() == 0
 
-    def gather(leaf: jax.Array) -> np.ndarray | None:
+    def gather(leaf: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."] | None:
         array = rules.to_host(leaf)
         return array if is_first else None
 

@@ -1,28 +1,33 @@
-"""Means of a run's metrics between two reports, its speed, and the check that it is finite."""
+"""Mean metrics between two reports, the speed with its MFU, and the check that all is finite."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from jaxedit.config import TrainConfig
+from jaxedit.planning.device_memory import peak_flops
+from jaxedit.train.objectives.objective import Metrics, Objective
+
 
 class TrainingDiverged(RuntimeError):
-    """The loss or the gradient is not finite any more."""
+    """The loss or the gradient is no longer finite."""
 
 
 class MetricsWindow:
-    """Means of the metrics since the last report, fetched one step late so that nothing waits.
+    """Means of the metrics since the last report, read one step late so that nothing waits.
 
-    `add` of step n reads the numbers of step n - 1: by then the device works on step n.
+    `add` of step n reads the numbers of step n - 1: by then the devices compute step n.
     """
 
     def __init__(self, last_good: Callable[[], int | None]) -> None:
-        """Start the clock; `last_good` names the newest checkpoint's step."""
+        """Start the clock; `last_good` returns the step of the newest checkpoint."""
         self._last_good = last_good
-        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+        self._pending: tuple[int, Metrics] | None = None
         self._values: list[dict[str, float]] = []
         self._is_compiled = False
         self._start_clock()
@@ -32,29 +37,29 @@ class MetricsWindow:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time inside as waiting for data."""
+        """Count the time inside the block as waiting for data."""
         start = time.perf_counter()
         yield
         self._waited += time.perf_counter() - start
 
     @contextmanager
     def pausing(self) -> Iterator[None]:
-        """Leave the time inside out of all rates: the run makes no steps."""
+        """Exclude the time inside the block from all rates: the run makes no steps."""
         start = time.perf_counter()
         yield
         self._start += time.perf_counter() - start
 
-    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Remember the metrics of finished step number `step`; read those of the step before.
+    def add(self, step: int, metrics: Metrics) -> None:
+        """Keep the metrics of finished step number `step`; read the metrics of the step before.
 
         Raises:
-          TrainingDiverged: the step before had a loss or gradient that is not finite.
+          TrainingDiverged: see `flush`.
         """
         self.flush()
         self._pending = (step, metrics)
 
     def flush(self) -> None:
-        """Read the metrics that are still on the device.
+        """Read the metrics that are still on the devices.
 
         Raises:
           TrainingDiverged: the loss or the gradient norm is not finite.
@@ -77,10 +82,10 @@ class MetricsWindow:
             self._start_clock()
 
     def report(self, batch_size: int) -> dict[str, float]:
-        """Return mean metrics, img/s, s/step and the share of time spent on waiting; start anew.
+        """Return mean metrics, img/s, s/step and the share of time spent waiting; start anew.
 
-        The step that the device works on counts in the next report. Where only the step that
-        compiled is over, there are no rates yet.
+        The step that the devices compute now counts in the next report. There are no rates as long
+        as only the step that compiled is finished.
         """
         if not self._values:
             self.flush()
@@ -96,3 +101,34 @@ class MetricsWindow:
         self._values = []
         self._start_clock()
         return means
+
+
+class StepFlops(NamedTuple):
+    """The model FLOPs of a step: what `Objective.passes` lists, without recomputation for memory.
+
+    Attributes:
+      flops: additions and multiplications of a step on all devices together.
+      devices: their number.
+      peak: operations per second of a device, None if not known.
+    """
+
+    flops: float
+    devices: int
+    peak: float | None
+
+    def rates(self, steps_per_second: float) -> dict[str, float]:
+        """Return TFLOP/s of each device and, if its peak is known, the utilisation (MFU)."""
+        rate = self.flops * steps_per_second / self.devices
+        found = {"tflops_per_device": rate / 1e12}
+        return found | {"mfu": rate / self.peak} if self.peak else found
+
+
+def step_flops(config: TrainConfig, objective: Objective) -> StepFlops:
+    """Count the operations of a step on this run's devices."""
+    flops = config.data.batch_size * flops_per_pair(objective)
+    return StepFlops(flops, jax.device_count(), peak_flops(jax.devices()[0].device_kind))
+
+
+def flops_per_pair(objective: Objective) -> float:
+    """Count the operations of the loss of a pair of pictures, and of its gradient."""
+    return sum(network.flops for network in objective.passes())

@@ -1,28 +1,25 @@
-"""What watches a run and reports on it: progress, speed, divergence, profile; it changes nothing.
+"""The monitor of a run: progress, speed, divergence and profile; it never changes the training.
 
-The loop in `loop.py` says what it is doing (`with monitor.waiting_for_data(step): ...`); what is
-timed, checked and told about that stands here.
+The loop in `loop.py` says what it is doing (`with monitor.waiting_for_data(step): ...`); the
+monitor times, checks and reports it.
 """
 
 import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 
 from jaxedit import compile_cache
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import TrainConfig
 from jaxedit.train import watchdog as phases
-from jaxedit.train.metrics import MetricsWindow
-from jaxedit.train.mfu import StepFlops, step_flops
+from jaxedit.train.metrics import MetricsWindow, StepFlops, step_flops
 from jaxedit.train.objectives.objective import Metrics, Objective
-from jaxedit.train.profiler import Profiler
 from jaxedit.train.reporting import MetricWriter, format_duration, only_reported
 from jaxedit.train.watchdog import Phase, Watchdog
 
@@ -43,9 +40,9 @@ class Monitor:
 
         Args:
           config: the run.
-          workdir: gets config.json, metrics.jsonl, samples/ and a profile.
+          workdir: gets config.json, metrics.jsonl, samples/ and profile/.
           objective: what is trained.
-          profile_steps: first and last step to profile, from 1 at the start of this process.
+          profile_steps: see `Profiler`.
         """
         self._config, self._workdir = config, workdir
         self._watchdog = Watchdog(phases.START)
@@ -55,28 +52,26 @@ class Monitor:
         with only_reported("counting the operations of a step"):
             self._flops = step_flops(config, objective)
 
-    def __enter__(self) -> Self:
-        """Say from now on what goes on if it takes long."""
+    def __enter__(self) -> "Monitor":
+        """Start the watchdog."""
         self._stack.enter_context(self._watchdog)
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Write a profile that has begun, and close the dashboards."""
-        self._stack.__exit__(kind, error, trace)
+        self._stack.close()
 
     def start(self, start: int, last_good: Callable[[], int | None]) -> None:
-        """Open the files and the dashboards, say what comes, and start the clock.
+        """Open the files and the dashboards, log what comes, and start the clock.
 
         Args:
-          start: finished steps; reports of later ones are dropped.
-          last_good: names the step of the newest checkpoint.
+          start: number of finished steps; reports of later steps are dropped.
+          last_good: returns the step of the newest checkpoint.
         """
         self._start, self._window = start, MetricsWindow(last_good)
         writer = MetricWriter(self._workdir, self._config, start=start)
         self._writer = self._stack.enter_context(writer)
-        self._stack.enter_context(self._profiler)
+        self._stack.callback(self._profiler.close)
         if start >= self._config.steps:
             steps = self._config.steps
             log.info("all %d steps are done; another run needs another --workdir", steps)
@@ -85,7 +80,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def waiting_for_data(self, step: int) -> Iterator[None]:
-        """Count the time inside as waiting."""
+        """Count the time inside the block as waiting."""
         self._begin = time.perf_counter()
         self._watchdog.enter(phases.FIRST_DATA if self._is_first(step) else phases.DATA, step)
         with self._window.waiting():
@@ -100,7 +95,7 @@ class Monitor:
             yield
 
     def add(self, step: int, metrics: Metrics) -> None:
-        """Take the metrics of a step; they are read when the devices work on the next one.
+        """Take the metrics of a step; they are read when the devices compute the next step.
 
         Raises:
           TrainingDiverged: the step before had a loss or gradient that is not finite.
@@ -132,7 +127,7 @@ class Monitor:
 
     @contextlib.contextmanager
     def validating(self, step: int) -> Iterator[None]:
-        """Leave the time inside out of the speed of the run.
+        """Exclude the time inside the block from the run's speed.
 
         Raises:
           TrainingDiverged: before the block, which then does not run.
@@ -141,17 +136,19 @@ class Monitor:
             yield
 
     def report_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
-        """Report the validation loss and metrics, and where the lowest loss so far was."""
+        """Report the validation loss and metrics, and the lowest loss so far."""
         self._writer.write_validation(step, values, best)
 
     @contextlib.contextmanager
     def drawing(self, step: int) -> Iterator[None]:
-        """Leave the time inside out of the speed of the run."""
+        """Exclude the time inside the block from the run's speed."""
         with self._pausing(phases.SHEET, step):
             yield
 
-    def write_images(self, step: int, images: np.ndarray, name: str = "samples") -> None:
-        """Write the sheet u8[rows, columns, H, W, 3] of `step`: "samples" or "validation"."""
+    def write_images(
+        self, step: int, images: UInt8[np.ndarray, "rows columns H W 3"], name: str = "samples"
+    ) -> None:
+        """Write the sheet of `step`: "samples" or "validation"."""
         self._writer.write_images(step, images, name)
 
     @contextlib.contextmanager
@@ -169,5 +166,42 @@ class Monitor:
             yield
 
     def _is_first(self, step: int) -> bool:
-        """Whether this process compiles at `step`."""
+        """Tell whether this process compiles at `step`."""
         return step == self._start + 1
+
+
+class Profiler:
+    """Records a profile of some steps, for XProf or TensorBoard."""
+
+    def __init__(self, directory: epath.Path, steps: tuple[int, int] | None) -> None:
+        """Set where and what to record.
+
+        Args:
+          directory: gets the profile.
+          steps: first and last step, counted from 1 at the start of this process; None: none.
+        """
+        self._directory, self._steps = directory, steps
+        self._done, self._is_on = 0, False
+
+    def before(self) -> None:
+        """Start recording if the next step is the first to record."""
+        self._done += 1
+        if self._steps and self._done == self._steps[0]:
+            with only_reported("the profile"):
+                jax.profiler.start_trace(str(self._directory))
+                self._is_on = True
+
+    def after(self, metrics: Metrics) -> None:
+        """Write the profile if the step with these results was the last to record."""
+        if self._is_on and self._done == self._steps[1]:
+            jax.block_until_ready(metrics)
+            self.close()
+
+    def close(self) -> None:
+        """Write a profile that has begun."""
+        if not self._is_on:
+            return
+        self._is_on = False
+        with only_reported("the profile"):
+            jax.profiler.stop_trace()
+            log.info("profile of %d steps in %s", self._done - self._steps[0] + 1, self._directory)

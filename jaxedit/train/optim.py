@@ -1,26 +1,26 @@
-"""AdamW: clipping, warm-up, schedule, decay by path."""
+"""The optimizer: AdamW with clipping, warm-up, schedule, and weight decay by path."""
 
 import re
+from typing import Any
 
-import jax.numpy as jnp
 import optax
 
 from jaxedit import tree
 from jaxedit.config import OptimConfig
 
-# Never decayed: biases, norms, scales and learnt constants. Other parameters below rank 2 neither.
+# Not decayed: biases, norms, scales and learnt constants; and all other parameters below rank 2.
 # Embeddings of codes and words are decayed, as in LlamaGen.
 NO_DECAY = re.compile(
     r"(.*/)?(bias|[a-z]+_bias|scale|uncond|pos_start|level_embed|pool/query)",
 )
-# Layers stacked by nn.scan have one axis more than one layer has.
+# Arrays of layers stacked by nn.scan have a further axis in front.
 STACKED = re.compile(r"(.*/)?blocks/.*")
 
 
 def decay_mask(params: tree.Tree) -> tree.Tree:
     """Return True where weight decay applies, by the path and the rank of one layer's array."""
 
-    def decays(path: str, leaf: jnp.ndarray) -> bool:
+    def decays(path: str, leaf: Any) -> bool:
         rank = len(leaf.shape) - bool(STACKED.fullmatch(path))
         return rank >= 2 and not NO_DECAY.fullmatch(path)
 
@@ -37,17 +37,15 @@ def learning_rate(config: OptimConfig, steps: int) -> optax.Schedule:
     )
     if not warmup:
         return after
-    # The first step already moves: step 0 has 1 / warmup of the peak.
+    # Step 0 already has a rate, 1 / warmup of the peak.
     rise = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup])
 
 
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip the global norm, then AdamW with decoupled decay on the masked parameters.
+    """Return clipping by the global norm, then AdamW with decay of the masked parameters.
 
-    Args:
-      config: the optimiser's settings.
-      steps: length of the run, where the schedule ends.
+    The schedule ends after `steps`, the length of the run.
     """
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),

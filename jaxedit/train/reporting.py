@@ -1,36 +1,33 @@
-"""Where a run reports: screen, metrics.jsonl, samples/, and dashboards; none of them can end it."""
+"""Reports of a run to log, metrics.jsonl, samples/ and dashboards; their failures never end it."""
 
 import json
 import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 import jax
 import numpy as np
 from etils import epath
+from jaxtyping import UInt8
 from PIL import Image
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
 
-HEADLINES = ("accuracy", "psnr")  # metrics of validation that the log shows
+HEADLINES = ("accuracy", "psnr")  # metrics of validation that are logged
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def only_reported(what: str) -> Iterator[None]:
-    """Log a failure of the block in one line and go on after it.
+    """Log a failure of the block in one line and go on after it; ConfigError is still raised.
 
-    For speed, profiles and dashboards: nothing that training needs. Settings that cannot work still
-    end the run.
-
-    Args:
-      what: failed, as the beginning of a sentence.
+    It is for speed, profiles and dashboards, which training does not need. The log line begins with
+    `what` and goes on with "failed".
     """
     try:
         yield
@@ -44,12 +41,12 @@ def only_reported(what: str) -> Iterator[None]:
 class MetricWriter:
     """Writes reports to the log, `metrics.jsonl`, `samples/` and the dashboards that are on.
 
-    Only the first process writes. What does not take a report costs no more than the report;
-    sample sheets in a local directory must be written, however.
+    Only the first process writes. If a file or a dashboard fails, only the report is lost; a sample
+    sheet that cannot be written to a local directory ends the run, however.
     """
 
     def __init__(self, workdir: epath.Path, config: TrainConfig, *, start: int) -> None:
-        """Open the files; reports after step `start` (of a run that was cut short) are dropped."""
+        """Open the files; drop reports after step `start`, of a run that was cut short."""
         self._on = jax.process_index() == 0
         self._is_remote = "://" in str(workdir)
         self._steps = config.steps
@@ -67,49 +64,27 @@ class MetricWriter:
         if not self._on:
             return
         log.info(
-            "step %d/%d  loss %.4f  lr %.2e  grad %.3f%s",
-            step,
-            self._steps,
-            values["loss"],
-            values["lr"],
-            values["grad_norm"],
-            describe_speed(values, self._steps - step),
+            f"step {step}/{self._steps}  loss {values['loss']:.4f}  lr {values['lr']:.2e}  "
+            f"grad {values['grad_norm']:.3f}{describe_speed(values, self._steps - step)}"
         )
         self._write_values(step, values)
 
     def write_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
-        """Write the validation loss and metrics of `step`, as val/...
-
-        Args:
-          step: finished steps.
-          values: by name, without "val/".
-          best: the lowest loss so far.
-        """
+        """Write the validation loss and metrics of `step`, as val/..., and log the lowest loss."""
         if not self._on:
             return
-        known = [f"{name} {values[name]:.4g}" for name in HEADLINES if name in values]
+        known = "".join(f"  {name} {values[name]:.4g}" for name in HEADLINES if name in values)
         lowest = f"  lowest {best.val_loss:.4f} at step {best.step}" if best else ""
-        log.info(
-            "step %d/%d  val/loss %.4f%s%s",
-            step,
-            self._steps,
-            values["loss"],
-            "".join(f"  {text}" for text in known),
-            lowest,
-        )
+        log.info(f"step {step}/{self._steps}  val/loss {values['loss']:.4f}{known}{lowest}")
         self._write_values(step, {f"val/{name}": value for name, value in values.items()})
 
-    def write_images(self, step: int, images: np.ndarray, name: str = "samples") -> None:
-        """Write u8[rows, columns, H, W, 3] as one picture in samples/.
-
-        Args:
-          step: the file is called so, `<step>.png`.
-          images: the pictures.
-          name: "samples", or another sheet of that step, whose file is `<step>-<name>.png`.
-        """
+    def write_images(
+        self, step: int, images: UInt8[np.ndarray, "rows columns H W 3"], name: str = "samples"
+    ) -> None:
+        """Write the sheet "samples" to samples/<step>.png, others to samples/<step>-<name>.png."""
         if not self._on:
             return
-        picture = tile(np.asarray(images))
+        picture = tile(images)
         with only_reported("writing a sample sheet") if self._is_remote else nullcontext():
             self._samples.mkdir(parents=True, exist_ok=True)
             suffix = "" if name == "samples" else f"-{name}"
@@ -135,30 +110,28 @@ class MetricWriter:
             with only_reported(dashboard.name):
                 getattr(dashboard, method)(*arguments)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "MetricWriter":
         """Return the object itself."""
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Finish the dashboards."""
+    def __exit__(self, *error: object) -> None:
+        """Close the dashboards."""
         self._tell_dashboards("close")
 
 
-class Dashboard(Protocol):
-    """A place that takes reports; `name` says which."""
+class Dashboard:
+    """A service that shows reports."""
 
     name: str
 
     def write_scalars(self, step: int, values: dict[str, float]) -> None:
         """Add the report of `step`."""
 
-    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
-        """Add a sheet u8[h,w,3] of `step`: "samples" or "validation"."""
+    def write_image(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Add a sheet of `step`: "samples" or "validation"."""
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write everything that is still in memory."""
 
 
 class TensorBoard(Dashboard):
@@ -167,7 +140,7 @@ class TensorBoard(Dashboard):
     name = "TensorBoard"
 
     def __init__(self, workdir: epath.Path, start: int) -> None:
-        """Begin; reports after step `start` are dropped.
+        """Open the files; drop reports after step `start`.
 
         Raises:
           ConfigError: the package is missing.
@@ -183,7 +156,7 @@ class TensorBoard(Dashboard):
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
+    def write_image(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """See `Dashboard`."""
         self._writer.add_image(name, picture, step, dataformats="HWC")
 
@@ -193,12 +166,12 @@ class TensorBoard(Dashboard):
 
 
 class Wandb(Dashboard):
-    """Weights & Biases; a resumed run goes on in its curves."""
+    """Weights & Biases; a resumed run continues its curves."""
 
     name = "Weights & Biases"
 
     def __init__(self, config: TrainConfig, workdir: epath.Path) -> None:
-        """Begin or go on.
+        """Open the run, or continue it.
 
         Raises:
           ConfigError: the package is missing.
@@ -207,7 +180,7 @@ class Wandb(Dashboard):
             import wandb
         except ImportError as error:
             raise ConfigError(f"wandb={config.wandb!r} needs: pip install wandb") from error
-        note = workdir / "wandb_id.txt"  # the same run has the same curves, another one never
+        note = workdir / "wandb_id.txt"  # only the same run has the same curves
         if not note.exists():
             note.write_text(secrets.token_hex(4), "utf-8")
         self._wandb: Any = wandb
@@ -224,7 +197,7 @@ class Wandb(Dashboard):
         """See `Dashboard`."""
         self._wandb.log(values, step=step)
 
-    def write_image(self, step: int, name: str, picture: np.ndarray) -> None:
+    def write_image(self, step: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """See `Dashboard`."""
         self._wandb.log({name: self._wandb.Image(picture)}, step=step)
 
@@ -234,12 +207,7 @@ class Wandb(Dashboard):
 
 
 def open_dashboards(config: TrainConfig, workdir: epath.Path, start: int) -> list[Dashboard]:
-    """Open those that the config turns on; log and leave out one that cannot begin.
-
-    Args:
-      config: the run.
-      workdir: of the run.
-      start: the step after which reports are new.
+    """Open the dashboards that the config turns on; leave out a dashboard that fails to open.
 
     Raises:
       ConfigError: a package is missing.
@@ -255,7 +223,7 @@ def open_dashboards(config: TrainConfig, workdir: epath.Path, start: int) -> lis
 
 
 def describe_speed(values: dict[str, float], steps_left: int) -> str:
-    """Return the end of a report's line: what is known of the run's speed."""
+    """Return the end of a report's line: speed, MFU, data wait and ETA, as far as known."""
     if "s_per_step" not in values:
         return ""
     mfu = f"  MFU {values['mfu']:.1%}" if "mfu" in values else ""
@@ -274,7 +242,7 @@ def format_duration(seconds: float) -> str:
 
 
 def reports_until(text: str, step: int) -> str:
-    """Return the lines of a metrics.jsonl up to `step`, without one that a kill cut short."""
+    """Return the lines of a metrics.jsonl up to `step`, without a line that a kill cut short."""
     kept = []
     for line in text.splitlines(keepends=True):
         if not line.endswith("\n") or json.loads(line)["step"] > step:
@@ -284,13 +252,15 @@ def reports_until(text: str, step: int) -> str:
 
 
 def replace_text(path: epath.Path, text: str) -> None:
-    """Write a file that is never there by halves."""
+    """Write a file that is never incomplete."""
     with atomic_write(path) as part:
         part.write_text(text, "utf-8")
 
 
-def tile(images: np.ndarray, gap: int = 2) -> np.ndarray:
-    """Join u8[rows, columns, H, W, 3] to one picture u8[h, w, 3] with white lines of `gap` px."""
+def tile(
+    images: UInt8[np.ndarray, "rows columns H W 3"], gap: int = 2
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Join images to one picture with white lines of `gap` pixels between them."""
     pad = ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0))
     rows, columns, height, width, _ = (padded := np.pad(images, pad, constant_values=255)).shape
     picture = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)

@@ -1,18 +1,16 @@
-"""The log of a run: on the terminal from its first moment on, then in its directory as well."""
+"""The log of a run: on the terminal from the start, later in the run's directory as well."""
 
 import logging
 import os
 import sys
-from types import TracebackType
-from typing import Self
 
 log = logging.getLogger("jaxedit")
 
 
 class RunLog:
-    """While open, what the package logs goes to stdout."""
+    """While open, the package logs to stdout."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunLog":
         """Start to print."""
         self._handlers: list[logging.Handler] = []
         self._processes = log.getChild("sharding.distributed")
@@ -24,9 +22,9 @@ class RunLog:
         return self
 
     def settle(self, workdir: os.PathLike, *, is_first: bool) -> None:
-        """Write to log.txt of a local workdir too; processes but the first one only warn from now.
+        """Write to log.txt of a local workdir too; from now on only the first process informs.
 
-        Every process says who it is, however.
+        The others only warn, except that every process logs who it is.
         """
         if not is_first:
             log.setLevel(logging.WARNING)
@@ -38,10 +36,8 @@ class RunLog:
         log.addHandler(handler)
         self._handlers.append(handler)
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file; the package logs as before."""
+    def __exit__(self, *error: object) -> None:
+        """Close the file and restore the package's logging."""
         for handler in self._handlers:
             log.removeHandler(handler)
             handler.close()

@@ -1,4 +1,4 @@
-"""The settings of a run as the command line knows them: their names, types, defaults and comments.
+"""The settings of a run on the command line: names, types, defaults and comments.
 
 Everything comes from the dataclasses in `jaxedit.config`; nothing here imports jax.
 """
@@ -30,18 +30,18 @@ INDENT, WIDTH = 46, 100  # where comments begin and end
 
 
 class Setting(NamedTuple):
-    """What --config.NAME=VALUE changes."""
+    """A setting that --config.NAME=VALUE changes."""
 
     name: str  # with dots: optim.learning_rate
     hint: Any  # its type
     default: Any
     comment: str
-    is_there: bool  # False: of a part that the model of this run does not have
+    is_there: bool  # False: it belongs to a part that this run's model does not have
     is_annotated: bool  # has choices, a range or several types
 
 
 class UnknownName(ConfigError):
-    """An argument names no flag and no setting: a list of all may help."""
+    """An argument is neither a flag nor a setting; a list of all may help."""
 
 
 def settings_of(config: TrainConfig) -> dict[str, Setting]:
@@ -63,11 +63,9 @@ def _walk(cls: type, values: Any, prefix: str) -> Iterator[Setting]:
 
 
 def listing(config: TrainConfig, title: str = "") -> str:
-    """Return a page that lists all settings of a run, part by part.
+    """Return a page with all settings of a run, part by part, with their values.
 
-    Args:
-      config: the run, whose values are shown.
-      title: FILE.py:PRESET of the run; empty: show every part that any model can have.
+    `title` is FILE.py:PRESET of the run; without it, all parts of all models are listed.
     """
     here = f"of --config={title}" if title else "as they are without --config"
     lines = [f"Settings {here}: change them with --config.NAME=VALUE"]
@@ -90,7 +88,7 @@ def _about(part: str) -> str:
 
 
 def _entry(setting: Setting) -> list[str]:
-    """Return a setting in lines: what to type, its type, its comment."""
+    """Return a setting as lines: the option, its type, its comment."""
     value = str(setting.default)
     value = f'"{value}"' if "'" in value else value and shlex.quote(value)
     kind = setting.hint.__name__ if type(setting.hint) is type else str(setting.hint)
@@ -104,16 +102,11 @@ def _entry(setting: Setting) -> list[str]:
 
 
 def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) -> None:
-    """Check that every argument is a flag or a setting.
-
-    Args:
-      argv: the arguments, without the program's name.
-      flags: names of the flags.
-      config: the run.
+    """Check that every argument (without the program's name) is a flag or a setting of the run.
 
     Raises:
-      UnknownName: one is not, or belongs to another kind of model; the message names the nearest
-        that there is.
+      UnknownName: an argument is neither, or belongs to another kind of model; the message names
+        the nearest existing name.
     """
     known = settings_of(config)
     for argument in argv:
@@ -136,7 +129,7 @@ def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) 
 def _advice(
     argument: str, name: str, value: str, known: Sequence[str], flags: Sequence[str]
 ) -> str:
-    """Return what to type instead of a flag that does not exist."""
+    """Return the message about a flag that does not exist, with the nearest name."""
     if setting := _nearest(name, known):
         return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
     if near := difflib.get_close_matches(name, flags, 1):
@@ -147,7 +140,7 @@ def _advice(
 
 
 def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
-    """Return the setting that this name, or its last part, means or is close to; or ""."""
+    """Return the setting with this name or last part, `loosely` also a similar one; or ""."""
     by_last_part = {full.rpartition(".")[-1]: full for full in reversed(known)}
     last = name.rpartition(".")[-1]
     if not loosely:
@@ -158,7 +151,7 @@ def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
 
 
 def annotated_hints() -> dict[str, Any]:
-    """Return the types of settings with choices, ranges or several types, the ranges taken off."""
+    """Return the types, without ranges, of the settings with choices, ranges or several types."""
     return {
         setting.name: setting.hint
         for setting in settings_of(TrainConfig()).values()

@@ -1,4 +1,4 @@
-"""The start of a run, in one process or several, and the exit code of its end."""
+"""The start of a run, in one process or several, and the exit code at its end."""
 
 import contextlib
 import logging
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 
 
 def start(args: Command, run_log: RunLog, watchdog: Watchdog, workdirs: list[Workdir]) -> int:
-    """Join the other processes, open the directory, load what is needed, and train.
+    """Join the other processes, open the directory, load weights and data, train.
 
     Args:
       args: the command line.
-      run_log: gets its file here.
-      watchdog: says what goes on until the loop does.
-      workdirs: gets the directory while it is open.
+      run_log: gets a file in the directory.
+      watchdog: logs the phases before the loop, which has a watchdog of its own.
+      workdirs: holds the directory while it is open, for `__main__` to clean up.
 
     Returns:
       The exit code.

@@ -1,13 +1,14 @@
-"""One training step: micro-batches, gradients, AdamW and the moving average."""
+"""A training step: micro-batches, gradients, AdamW and the moving average."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, Int32, Key, Shaped
 
 from jaxedit import rng
 from jaxedit.config import TrainConfig
@@ -18,19 +19,20 @@ from jaxedit.train.optim import learning_rate, make_optimizer
 from jaxedit.tree import Tree
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainState:
     """Everything that changes during training; arrays only."""
 
-    step: jax.Array  # i32[], finished steps
+    step: Int32[Array, ""]  # number of finished steps
     params: Tree
     opt_state: Any
     ema_params: Tree  # empty when ema_decay is 0
 
     @property
     def eval_params(self) -> Tree:
-        """Return what is drawn, evaluated and exported: the moving average, if there is one."""
+        """Return the parameters to evaluate and export: the moving average, if there is one."""
         return self.ema_params or self.params
 
 
@@ -55,7 +57,9 @@ def make_step(
     def train_step(state: TrainState, frozen: Tree, batch: EditBatch) -> tuple[TrainState, Metrics]:
         key = rng.key_for(config.seed, "loss", state.step)
 
-        def loss(params: Tree, micro: EditBatch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        def loss(
+            params: Tree, micro: EditBatch, key: Key[Array, ""]
+        ) -> tuple[Float[Array, ""], Metrics]:
             return objective.loss(params, frozen, micro, key, state.step)
 
         grads, metrics = accumulate(loss, state.params, batch, key, config.optim.accumulate)
@@ -77,7 +81,7 @@ def make_step(
 def jit_step(
     config: TrainConfig, objective: Objective, state: TrainState, frozen: Tree, mesh: Mesh
 ) -> Callable[[TrainState, Tree, EditBatch], tuple[TrainState, Metrics]]:
-    """Return the compiled training step; it uses up the state that it is given."""
+    """Return the jitted training step, which donates the state that it gets."""
     step = make_step(objective, make_optimizer(config.optim, config.steps), config)
     layout, frozen_layout = jax.tree.map(lambda x: x.sharding, (state, frozen))
     return jax.jit(
@@ -92,55 +96,55 @@ def accumulate(
     loss: Callable[[Tree, EditBatch, jax.Array], tuple[jax.Array, Metrics]],
     params: Tree,
     batch: EditBatch,
-    key: jax.Array,
+    key: Key[Array, ""],
     parts: int,
 ) -> tuple[Tree, Metrics]:
-    """Return gradient and metrics of the mean loss over `parts` micro-batches, one by one.
+    """Return gradients and metrics of the mean loss over `parts` micro-batches, in sequence.
 
-    Metrics that are arrays with rows are joined instead, in the order of the micro-batches.
+    Micro-batch i has the rows i, i + parts, ..., so that each device keeps its own rows. Scalar
+    metrics are averaged; metrics with rows are concatenated in the order of the micro-batches.
 
     Args:
       loss: (params, micro-batch, key) -> (loss, metrics).
       params: the parameters.
-      batch: leaves [B, ...], B divisible by `parts`; micro-batch i has rows i, i + parts, ... so
-        that each device keeps its own rows.
-      key: key[], split between the micro-batches.
+      batch: B rows; `parts` divides B.
+      key: split between the micro-batches.
       parts: number of micro-batches.
 
     Returns:
-      (gradients like params, metrics with "loss").
+      The gradients, and the metrics with "loss".
     """
 
-    def one(micro: EditBatch, key: jax.Array) -> tuple[Tree, Metrics]:
+    def gradient(micro: EditBatch, key: Key[Array, ""]) -> tuple[Tree, Metrics]:
         (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params, micro, key)
         return grads, metrics | {"loss": value}
 
     if parts == 1:
-        return one(batch, key)
+        return gradient(batch, key)
 
-    def split(x: jax.Array) -> jax.Array:
+    def split(x: Shaped[Array, "B ..."]) -> Shaped[Array, "parts _ ..."]:
         return jnp.moveaxis(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 1, 0)
 
-    def parted(micro: EditBatch, key: jax.Array) -> tuple[tuple[Tree, Metrics], Metrics]:
-        grads, metrics = one(micro, key)
+    def summed_and_joined(micro: EditBatch, key: Key[Array, ""]) -> tuple[Any, Metrics]:
+        grads, metrics = gradient(micro, key)
         scalars = {name: value for name, value in metrics.items() if value.ndim == 0}
         rows = {name: value for name, value in metrics.items() if value.ndim}
         return (grads, scalars), rows
 
     def add(total: Any, xs: tuple[EditBatch, jax.Array]) -> tuple[Any, Metrics]:
-        value, rows = parted(*xs)
+        value, rows = summed_and_joined(*xs)
         return jax.tree.map(jnp.add, total, value), rows
 
     xs = (jax.tree.map(split, batch), jax.random.split(key, parts))
-    shapes, _ = jax.eval_shape(parted, *jax.tree.map(lambda x: x[0], xs))
+    shapes, _ = jax.eval_shape(summed_and_joined, *jax.tree.map(lambda x: x[0], xs))
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
     total, rows = jax.lax.scan(add, zeros, xs)
     grads, metrics = jax.tree.map(lambda x: x / parts, total)
     return grads, metrics | {name: x.reshape(-1, *x.shape[2:]) for name, x in rows.items()}
 
 
-def moving_average(average: Tree, params: Tree, decay: float, step: jax.Array) -> Tree:
-    """Move `average` towards `params`; the decay rises as (1 + step) / (10 + step) at first."""
+def moving_average(average: Tree, params: Tree, decay: float, step: Int[Array, ""]) -> Tree:
+    """Move `average` towards `params`; the decay rises from 1/10 as (1 + step) / (10 + step)."""
     if not decay:
         return {}
     keep = jnp.minimum(decay, (1.0 + step) / (10.0 + step))

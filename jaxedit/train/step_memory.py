@@ -1,7 +1,7 @@
-"""What a training step will hold in the memory of each device, told from the settings alone.
+"""The memory that a training step needs on each device, computed from the settings alone.
 
-State is exact: shapes and shardings of what `initial_state` makes. What the step computes on the
-way is an estimate, see `Objective.activations`, of one device's rows of a micro-batch.
+The train state is exact: shapes and shardings as `initial_state` makes them. Activations are an
+estimate, see `Objective.activations`, for a device's rows of a micro-batch.
 """
 
 import copy
@@ -33,25 +33,20 @@ Shape = jax.ShapeDtypeStruct
 
 
 def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
-    """Return everything that is in the memory of a device during a step.
-
-    Args:
-      config: the run.
-      devices: of the mesh; none of them is needed.
+    """List everything in the memory of a device during a step, on a mesh of so many devices.
 
     Raises:
-      ConfigError: the mesh does not fit them, or the batch does not fit the mesh.
+      ConfigError: the mesh does not fit the devices, or the batch does not fit the mesh.
     """
     mesh = abstract_mesh(config.mesh, devices)
     check_batch(config, mesh)
     objective = abstract_objective(config)
     state = state_items(config, objective, mesh)
     parts, rows = config.optim.accumulate, _rows(config, mesh)
+    gradients = state[0].nbytes * min(parts, 2)
     return [
         *state,
-        MemoryItem(
-            "gradients", state[0].nbytes * min(parts, 2), "and their sum" if parts > 1 else ""
-        ),
+        MemoryItem("gradients", gradients, "and their sum" if parts > 1 else ""),
         MemoryItem("activations", _activations(config, objective, rows), f"estimate; {rows} rows"),
     ]
 
@@ -59,69 +54,66 @@ def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
 def state_items(
     config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
 ) -> list[MemoryItem]:
-    """Return what stays in the memory of a device from step to step: parameters first."""
+    """List what stays in the memory of a device from step to step, parameters first."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))
-    params = bytes_per_device(state.params, mesh)
+    frozen = objective.frozen()
     found = [
-        MemoryItem("parameters", params, f"{tree.count(state.params):,} in float32"),
-        MemoryItem("Adam's moments", bytes_per_device(state.opt_state, mesh)),
-        MemoryItem("moving average", bytes_per_device(state.ema_params, mesh)),
-        MemoryItem(
-            "frozen networks",
-            bytes_per_device(objective.frozen(), mesh),
-            ", ".join(objective.frozen()),
-        ),
+        ("parameters", state.params, f"{tree.count(state.params):,} in float32"),
+        ("Adam's moments", state.opt_state, ""),
+        ("moving average", state.ema_params, ""),
+        ("frozen networks", frozen, ", ".join(frozen)),
     ]
-    return [entry for entry in found if entry.nbytes]
+    items = [MemoryItem(name, bytes_per_device(x, mesh), remark) for name, x, remark in found]
+    return [item for item in items if item.nbytes]
 
 
 def memory_savings(
-    config: TrainConfig, devices: int, room: DeviceMemory, *, slices: int = 1
+    config: TrainConfig, devices: int, memory: DeviceMemory, *, slices: int = 1
 ) -> list[MemorySaving]:
-    """Return what saves memory, the cheapest first, each with the bytes needed from then on.
+    """List settings that save memory, cheapest first, with the bytes needed after each change.
 
-    Micro-batches become as small as they must to fit into the room, or have one row. Each of the
-    TPU slices keeps a copy of the weights.
+    Micro-batches become as small as they must to fit into the memory, at least a row. Each TPU
+    slice keeps a copy of the weights.
     """
     config = copy.deepcopy(config)
     sizes = dict(abstract_mesh(config.mesh, devices).shape)
     copies, found = sizes["data"], []
 
-    def lever(change: str) -> None:
+    def add(change: str) -> None:
         found.append(MemorySaving(change, total(memory_items(config, devices))))
 
     if config.remat != "all":
         config.remat = "all"
-        lever("--config.remat=all")
+        add("--config.remat=all")
     if copies > slices:
         config.mesh.data, config.mesh.fsdp = slices, sizes["fsdp"] * copies // slices
-        lever(f"--config.mesh.data={slices} --config.mesh.fsdp={config.mesh.fsdp}")
+        add(f"--config.mesh.data={slices} --config.mesh.fsdp={config.mesh.fsdp}")
     rows = _rows(config, abstract_mesh(config.mesh, devices))
-    if (parts := _fewest_parts(config, devices, rows, room)) > 1:
+    if (parts := _fewest_parts(config, devices, rows, memory)) > 1:
         config.optim.accumulate *= parts
-        lever(f"--config.optim.accumulate={config.optim.accumulate}")
+        add(f"--config.optim.accumulate={config.optim.accumulate}")
     if config.ema_decay:
         config.ema_decay = 0.0
-        lever("--config.ema_decay=0")
+        add("--config.ema_decay=0")
     least = found[-1].nbytes if found else total(memory_items(config, devices))
     return [*found, MemorySaving("more devices (mesh.fsdp), or some with more memory", least)]
 
 
-def _fewest_parts(config: TrainConfig, devices: int, rows: int, room: DeviceMemory) -> int:
-    """Return into how few parts a micro-batch of `rows` must be cut to fit."""
+def _fewest_parts(config: TrainConfig, devices: int, rows: int, memory: DeviceMemory) -> int:
+    """Return the least number of parts of a micro-batch of `rows` with which it fits."""
     config = copy.deepcopy(config)
     config.optim.accumulate *= rows
-    one = memory_items(config, devices)
-    spare = (room.nbytes or 0) - total(one)
-    fitting = 1 + max(spare, 0) // max(one[-1].nbytes, 1)
+    items = memory_items(config, devices)  # of micro-batches of a single row
+    spare = (memory.nbytes or 0) - total(items)
+    fitting = 1 + max(spare, 0) // max(items[-1].nbytes, 1)
     return next(
         parts for parts in range(1, rows + 1) if not rows % parts and rows / parts <= fitting
     )
 
 
 def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
-    """Return the shapes of a batch."""
+    """Return the shapes of a batch with `rows` rows."""
     size, tokens = config.data.image_size, config.data.text_tokens
     pictures = Shape((rows, size, size, 3), jnp.uint8)
     ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))
@@ -135,11 +127,11 @@ def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:
 
 
 def _activations(config: TrainConfig, objective: Objective, rows: int) -> int:
-    """Return the bytes of one micro-batch of `rows` beside the gradients, on one device."""
+    """Estimate the bytes that a device needs for a micro-batch of `rows`, without gradients."""
     params = jax.eval_shape(objective.init, jax.eval_shape(lambda: rng.key_for(0, "init")))
     stacked = [x for path, x in tree.flatten(params).items() if "/blocks/" in path]
-    one_block = 4 * sum(x.size // len(x) for x in stacked)  # its gradient, before it joins the rest
+    block = 4 * sum(x.size // len(x) for x in stacked)  # gradient of a block, before it is stacked
     itemsize = jnp.dtype(config.dtype).itemsize
-    is_copied = config.remat == "none" and itemsize < 4  # the kernels, as they are multiplied
+    is_copied = config.remat == "none" and itemsize < 4  # kernels in the dtype of products
     copies = itemsize * sum(x.size for x in stacked) if is_copied else 0
-    return objective.activations(rows) + one_block + copies
+    return objective.activations(rows) + block + copies

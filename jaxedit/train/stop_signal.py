@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
 
 from jaxedit.console import STOPPED
 
@@ -16,83 +16,71 @@ log = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
-    """SIGTERM or Ctrl-C came: the run is saved and goes on when the same command is started again.
-
-    by: "SIGTERM" or "Ctrl-C".
-    """
+    """SIGTERM or Ctrl-C came: the run is saved, and the same command resumes it."""
 
     def __init__(self, by: str, step: int) -> None:
-        """The run stopped after `step`."""
+        """The run stopped after `step`; `by` is "SIGTERM" or "Ctrl-C"."""
         super().__init__(f"{by}: saved step {step}; the same command resumes")
         self.by = by
 
 
-class CtrlC:
-    """While open, each Ctrl-C calls an action at once, whatever the main thread does.
+@contextlib.contextmanager
+def on_ctrl_c(action: Callable[[], None]) -> Iterator[None]:
+    """Call `action` at once for each Ctrl-C inside the block, whatever the main thread does.
 
-    Python's own handlers wait until the main thread runs Python again: not while XLA compiles. The
-    action therefore runs in a thread. Where Ctrl-C is ignored (a job that a shell started in the
-    background) or another thread opens this, nothing changes.
+    Python's own handlers wait until the main thread runs Python code again, which it does not while
+    XLA compiles; so the action runs in a thread. Nothing changes where Ctrl-C is ignored (a job
+    that a shell started in the background) or where another thread enters the block.
     """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+        yield
+        return
+    read, write = os.pipe()
+    os.set_blocking(write, False)
 
-    def __init__(self, action: Callable[[], None]) -> None:
-        """Call `action` for each Ctrl-C."""
-        self._action = action
-
-    def __enter__(self) -> Self:
-        """Start to listen."""
-        self._listens = threading.current_thread() is threading.main_thread() and signal.getsignal(
-            signal.SIGINT
-        ) not in (signal.SIG_IGN, None)
-        if self._listens:
-            read, self._write = os.pipe()
-            os.set_blocking(self._write, False)
-            self._before = signal.signal(signal.SIGINT, lambda number, frame: None)
-            self._fd_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-            self._thread = threading.Thread(target=self._listen, args=[read], daemon=True)
-            self._thread.start()
-        return self
-
-    def _listen(self, read: int) -> None:
+    def listen() -> None:
         with open(read, "rb", buffering=0) as pipe:
             while number := pipe.read(1):  # python writes the number of every signal that comes
                 if number[0] == signal.SIGINT:
-                    self._action()
+                    action()
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signal back."""
-        if self._listens:
-            signal.set_wakeup_fd(self._fd_before)
-            signal.signal(signal.SIGINT, self._before)
-            os.close(self._write)
-            self._thread.join()
+    handler = signal.signal(signal.SIGINT, lambda number, frame: None)
+    wakeup = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        signal.signal(signal.SIGINT, handler)
+        os.close(write)
+        thread.join()
 
 
 class StopSignal:
     """While open, SIGTERM sets `requested` instead of ending the process; later Ctrl-C too.
 
-    In a run of many processes jax's preemption service listens to SIGTERM instead, because all of
-    them must stop at the same step (`Checkpoints.reached_preemption`); Ctrl-C becomes a SIGTERM.
+    In a run of several processes jax's preemption service listens to SIGTERM instead, because all
+    of them must stop at the same step (`Checkpoints.reached_preemption`); Ctrl-C becomes a SIGTERM.
     """
 
     def __init__(self, *, is_alone: bool) -> None:
-        """Nothing requested yet; `is_alone`: the run has one process."""
+        """Request nothing yet; `is_alone`: the run has a single process."""
         self.requested, self._is_alone = False, is_alone
         self.by = "SIGTERM"
-
-    def __enter__(self) -> Self:
-        """Start to listen."""
         self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "StopSignal":
+        """Start to listen."""
         if self._is_alone:
-            before = signal.signal(signal.SIGTERM, self._request)
-            self._stack.callback(signal.signal, signal.SIGTERM, before)
+            handler = signal.signal(signal.SIGTERM, self._request)
+            self._stack.callback(signal.signal, signal.SIGTERM, handler)
         return self
 
     def listen_to_ctrl_c(self) -> None:
-        """Let Ctrl-C save as well from now on; a second one ends the process at once."""
-        self._stack.enter_context(CtrlC(self._interrupt))
+        """Let Ctrl-C save too from now on; a second Ctrl-C ends the process at once."""
+        self._stack.enter_context(on_ctrl_c(self._interrupt))
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
@@ -107,15 +95,13 @@ class StopSignal:
         else:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signals back."""
+    def __exit__(self, *error: object) -> None:
+        """Restore the signals."""
         self._stack.close()
 
 
 def end_now(message: str) -> NoReturn:
-    """End the process from any thread, whatever the others do."""
+    """End the process from any thread, whatever the other threads do."""
     log.warning(message)
     sys.stdout.flush()
     sys.stderr.flush()

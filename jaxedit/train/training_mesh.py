@@ -1,4 +1,4 @@
-"""Which mesh a run takes: what its config gives, and the rest chosen by its size."""
+"""The mesh of a run: the axes that its config gives, and the rest chosen by memory and batch."""
 
 import contextlib
 import logging
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def on_training_mesh(config: TrainConfig, objective: Objective) -> Iterator[Mesh]:
-    """Make the mesh of this run's devices and compute on it inside the block.
+    """Make the mesh of this run's devices, and set it inside the block.
 
-    All processes of the run have met then, and the batch fits the mesh.
+    All processes of the run take part. The batch is checked to fit the mesh.
 
     Raises:
       ConfigError: axes or batch do not fit the devices.
@@ -39,12 +39,12 @@ def on_training_mesh(config: TrainConfig, objective: Objective) -> Iterator[Mesh
 def chosen_mesh(
     config: TrainConfig, objective: Objective, machine: Machine | None = None
 ) -> MeshConfig:
-    """Choose the mesh of a run; log its numbers, and why those that were left open are so.
+    """Choose the mesh of a run, and log its axes with the reason.
 
     Args:
       config: the run.
-      objective: what is trained; only shapes are made of it.
-      machine: the devices; default: all of this run, on whose numbers all processes then agree.
+      objective: what is trained; only shapes are needed.
+      machine: the devices; default: all devices of this run, in agreement with all processes.
 
     Raises:
       ConfigError: the given axes do not fit the devices.
@@ -63,13 +63,13 @@ def chosen_mesh(
 
 
 def this_machine() -> Machine:
-    """Return all devices of this run; each is taken to have the memory of the first one here."""
+    """Return all devices of this run; each is assumed to have the memory of this host's first."""
     devices = jax.devices()
     return Machine(len(devices), len(slices_of(devices)), memory_of_device(jax.local_devices()[0]))
 
 
 def check_batch(config: TrainConfig, mesh: Mesh) -> None:
-    """Raise ConfigError unless every micro-batch divides over the devices that share it."""
+    """Raise ConfigError unless every micro-batch divides over the devices that cut the batch."""
     rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
     require(
         config.data.batch_size % rows == 0,
@@ -79,9 +79,9 @@ def check_batch(config: TrainConfig, mesh: Mesh) -> None:
 
 
 def workload_of(config: TrainConfig, objective: Objective) -> Workload:
-    """Return what the run asks of the mesh."""
+    """Return what the run demands of the mesh."""
     params = jax.eval_shape(objective.init, rng.key_for(config.seed, "init"))
-    copies = 5 if config.ema_decay else 4  # themselves, gradients, two moments, average
+    copies = 5 if config.ema_decay else 4  # parameters, gradients, two moments, average
     rows = config.data.batch_size // config.optim.accumulate
     nbytes = copies * bytes_per_device(params, None) + bytes_per_device(objective.frozen(), None)
     return Workload(nbytes, rows, getattr(sizes_of(config.model), "heads", 1))

@@ -1,4 +1,4 @@
-"""The validation loss: the objective's loss on rows that training never sees, without dropout."""
+"""The validation loss: the objective's loss on held-out rows, without dropout."""
 
 import logging
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from jaxtyping import Array, Int
 
 from jaxedit import rng
 from jaxedit.config import TrainConfig
@@ -20,9 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class Validation:
-    """Computes the validation loss of a state, by one program that is compiled once.
+    """Computes the validation loss of a state, by a program that is compiled once.
 
-    The moving average of the parameters is evaluated if there is one: it is what is exported.
+    It evaluates the parameters that are exported: their moving average, if there is one.
     """
 
     def __init__(
@@ -34,20 +35,15 @@ class Validation:
         frozen: Tree,
         mesh: Mesh,
     ) -> None:
-        """Say what is evaluated; nothing is compiled yet.
-
-        Args:
-          config: the run.
-          objective: what is trained.
-          rows: the held-out rows.
-          state: tells how parameters lie on the mesh.
-          frozen: as `Objective.frozen` makes them, on the mesh.
-          mesh: the device mesh.
-        """
+        """Define the program; `state` and `frozen` show how arrays are sharded on the mesh."""
         self._rows, self._mesh, self._size = rows, mesh, config.data.batch_size
 
         def evaluate(
-            params: Tree, frozen: Tree, batch: EditBatch, step: jax.Array, index: jax.Array
+            params: Tree,
+            frozen: Tree,
+            batch: EditBatch,
+            step: Int[Array, ""],
+            index: Int[Array, ""],
         ) -> Metrics:
             key = rng.key_for(config.seed, "validation", index)
             loss, metrics = objective.loss(params, frozen, batch, key, step, is_training=False)
@@ -67,7 +63,7 @@ class Validation:
     def __call__(self, state: TrainState, frozen: Tree) -> dict[str, float]:
         """Return the loss and all metrics: means over batches, weighted by their rows.
 
-        In a run of several processes all call it, and get the same numbers.
+        All processes must call it; they get the same numbers.
         """
         totals: dict[str, float] = {}
         for index, batch in enumerate(self._batches()):
@@ -90,7 +86,7 @@ def make_validation(
     frozen: Tree,
     mesh: Mesh,
 ) -> Validation | None:
-    """Return the validation of a run; None if it is off or there are no rows."""
+    """Return the validation of a run; None if it is off or there are no held-out rows."""
     if not config.eval_every or rows is None:
         return None
     return Validation(config, objective, rows, state, frozen, mesh)

@@ -1,24 +1,24 @@
-"""What a run is doing: said while it lasts, with advice if it takes too long; ends nothing."""
+"""The phases of a run, and a watchdog that logs them and warns when one takes too long."""
 
+import contextlib
 import logging
-import threading
 import time
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
+
+from jaxedit.train.repeating import repeating
+
+BEAT = 8.0  # seconds; together with the ticks there is a message every 10
 
 log = logging.getLogger(__name__)
 
 
-BEAT = 8.0  # seconds; with the ticks something is said every 10
-
-
 class Phase(NamedTuple):
-    """A part of a run: how long it may take, and what is wrong if it takes longer."""
+    """A part of a run."""
 
     name: str
-    seconds: float
-    hint: str
-    is_told: bool = True  # say again and again that it goes on
+    seconds: float  # it usually takes no longer
+    hint: str  # what may be wrong if it does
+    is_logged: bool = True  # log again and again that it goes on
 
 
 IMPORT = Phase("starting", 60, "python reads its packages slowly: are they on a network disk?")
@@ -31,34 +31,34 @@ JOIN = Phase(
 BUILD = Phase(
     "loading weights and data",
     300,
-    "weights come slowly from some storage; those of the Hugging Face Hub are fetched first",
+    "some storage delivers weights slowly; weights of the Hugging Face Hub are downloaded first",
 )
 START = Phase(
     "making or restoring the state",
     300,
-    "weights come slowly from some storage, and a program is compiled here too; all processes wait "
-    "for one that has not printed its line `process ... of ...`",
+    "some storage delivers weights slowly, and a program is compiled here too; all processes wait "
+    "for a process that has not printed its line `process ... of ...`",
 )
 DATA = Phase(
     "waiting for the data",
     120,
-    "can this host read data.source? --config.data.threads and --config.data.prefetch are for "
-    "slow storage",
-    is_told=False,
+    "can this host read data.source? For slow storage raise --config.data.threads and "
+    "--config.data.prefetch",
+    is_logged=False,
 )
-FIRST_DATA = DATA._replace(is_told=True)
+FIRST_DATA = DATA._replace(is_logged=True)
 FIRST = Phase(
     "compiling and running the first step",
     300,
-    "large models compile for minutes; if another process has not printed its line `process ... "
-    "of ...` or has ended, all others wait for it",
+    "large models compile for minutes; all processes wait for a process that has ended or has not "
+    "printed its line `process ... of ...`",
 )
 STEP = Phase(
     "running the step",
     600,
-    "processes wait for each other: look for the one whose output ended or whose disk is full, "
-    "and start the same command again on all",
-    is_told=False,
+    "processes wait for each other: look for a process whose output ended or whose disk is full, "
+    "and start the same command again on all hosts",
+    is_logged=False,
 )
 SAVE = Phase(
     "saving the checkpoint",
@@ -69,70 +69,66 @@ EXPORT = Phase("exporting the weights", 900, SAVE.hint)
 VALIDATE = Phase(
     "computing the validation loss",
     900,
-    "its program is compiled too, the first time; --config.eval_batches is for fewer rows",
+    "the first time it compiles a program too; --config.eval_batches sets the number of rows",
 )
-SHEET = Phase("drawing the sample sheet", 900, "its program is compiled too, the first time")
+SHEET = Phase("drawing the sample sheet", 900, "the first time it compiles a program too")
 
 
 class Watchdog:
-    """While open, says what goes on, and warns when it takes too long, and again when doubled."""
+    """While open, logs the current phase; warns when it takes too long, again when that doubled."""
 
     def __init__(
         self, phase: Phase | None = None, *, tick: float = 1.0, beat: float = BEAT
     ) -> None:
-        """Look every `tick` seconds; say at least every `beat` seconds what goes on.
+        """Set the periods.
 
         Args:
-          phase: what goes on from the moment when this is opened; None: nothing yet.
-          tick: seconds.
-          beat: seconds.
+          phase: the phase that begins when the watchdog is opened, if any.
+          tick: seconds between two looks.
+          beat: seconds of silence before the phase is logged.
         """
-        self._phase = phase
-        self._tick, self._beat = tick, beat
-        self._now: tuple[str, Phase, float] | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._phase, self._tick, self._beat = phase, tick, beat
+        self._now: tuple[str, Phase, float] | None = None  # step, phase and its beginning
+        self._watched: tuple[str, Phase, float] | None = None
+        self._patience, self._logged = 0.0, time.monotonic()
+        self._stack = contextlib.ExitStack()
 
     def enter(self, phase: Phase, step: int | None = None) -> None:
-        """Begin this phase, and end the one before."""
+        """Begin a phase; the phase before ends."""
         where = "" if step is None else f"step {step}: "
         self._now = (where, phase, time.monotonic())
 
     def rest(self) -> None:
-        """End the phase before; something else says what goes on."""
+        """End the current phase; another watchdog goes on."""
         self._now = None
 
-    def _watch(self) -> None:
-        watched, patience, spoke = None, 0.0, time.monotonic()
-        while not self._closing.wait(self._tick):
-            now = self._now
-            if now is None:
-                spoke = time.monotonic()
-                continue
-            where, phase, begin = now
-            if now is not watched:
-                watched, patience = now, phase.seconds
-            taken = time.monotonic() - begin
-            if not phase.is_told:
-                spoke = time.monotonic()
-            elif time.monotonic() - spoke > self._beat:
-                log.info("%sstill %s, %.0f s", where, phase.name, taken)
-                spoke = time.monotonic()
-            if taken > patience:
-                what, minutes = where + phase.name, taken / 60
-                log.warning("%s has taken %.1f minutes: %s", what, minutes, phase.hint)
-                patience = 2 * taken
+    def _look(self) -> bool:
+        now = self._now
+        if now is None:
+            self._logged = time.monotonic()
+            return True
+        where, phase, begin = now
+        if now is not self._watched:
+            self._watched, self._patience = now, phase.seconds
+        taken = time.monotonic() - begin
+        if not phase.is_logged:
+            self._logged = time.monotonic()
+        elif time.monotonic() - self._logged > self._beat:
+            log.info("%sstill %s, %.0f s", where, phase.name, taken)
+            self._logged = time.monotonic()
+        if taken > self._patience:
+            name, minutes = where + phase.name, taken / 60
+            log.warning("%s has taken %.1f minutes: %s", name, minutes, phase.hint)
+            self._patience = 2 * taken
+        return True
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Watchdog":
         """Start to watch."""
         if self._phase:
             self.enter(self._phase)
-        self._thread.start()
+        self._stack.enter_context(repeating(self._look, self._tick))
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Watch no longer."""
-        self._closing.set()
-        self._thread.join()
+    def __exit__(self, *error: object) -> None:
+        """Stop watching."""
+        self._stack.close()

@@ -1,9 +1,7 @@
-"""The directory of a run: made, locked, and removed again if the run never began."""
+"""The directory of a run: created, locked, and removed again if the run never began."""
 
 import contextlib
 import pathlib
-from types import TracebackType
-from typing import Self
 
 import jax
 import numpy as np
@@ -14,29 +12,29 @@ from jaxedit.config import ConfigError
 from jaxedit.sharding import distributed
 from jaxedit.train.lock import Lock
 
-# what a run writes before its first step
+# Names that a run writes before its first step.
 BEGINNINGS = {"config.json", "log.txt", "metrics.jsonl", "checkpoints"}
 
 
 class Workdir:
-    """While open, this run, of however many processes, is the only one in the directory.
+    """While open, no other run can write into the directory.
 
-    The first process makes and locks it for all. A directory that is new disappears again if the
-    run ends with an error before its first step.
+    The first process of the run creates and locks it for all. A new directory is removed again if
+    the run ends with an error before its first step.
     """
 
     def __init__(self, path: str) -> None:
-        """A directory, local or gs://..."""
+        """Take a directory, local or gs://..."""
         self.path = epath.Path(path).absolute()
-        self._new: list[pathlib.Path] = []  # directories that were made, the innermost first
+        self._new: list[pathlib.Path] = []  # directories that were created, the innermost first
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
-        """Make and lock it.
+    def __enter__(self) -> "Workdir":
+        """Create and lock the directory.
 
         Raises:
-          ConfigError, OSError: it cannot be made, another run is in it, or not all processes see
-            the same one.
+          ConfigError, OSError: it cannot be created, another run is in it, or not all processes
+            see the same directory.
         """
         failure: Exception | None = None
         if jax.process_index() == 0:
@@ -58,20 +56,18 @@ class Workdir:
             raise
         return self
 
-    def __exit__(
-        self, kind: type | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Unlock it."""
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        """Unlock the directory; see `leave` for errors in the input."""
         self._stack.close()
         if isinstance(error, ConfigError | OSError):
             self.leave()
 
     def leave(self) -> None:
-        """Unlock the directory; remove it if it was made here and nothing was trained in it."""
+        """Unlock the directory; remove it if it was created here and nothing was trained in it."""
         self._stack.close()
         if not self._new or not self._is_unused():
             return
-        with contextlib.suppress(OSError):  # somebody else may write there
+        with contextlib.suppress(OSError):  # another program may write there
             for path in self._new[0].iterdir():
                 path.rmdir() if path.is_dir() else path.unlink()
             for directory in self._new:

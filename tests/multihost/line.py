@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.data.batch import EditBatch
+from jaxedit.data.validation import ValidationRows
 from jaxedit.planning.flops import Forward
 from jaxedit.train import __main__ as command
 from jaxedit.train.losses import mean_of_rows
@@ -94,10 +95,11 @@ def batch_of(step):
     return EditBatch(source, 255 - source, ids, ids == 0, None)
 
 
-class HeldOut:
+class HeldOut(ValidationRows):
     """Thirteen rows of a validation."""
 
-    name = "held-out rows"
+    def __init__(self):
+        self.name = "held-out rows"
 
     def __len__(self):
         return 13

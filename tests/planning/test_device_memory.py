@@ -12,6 +12,7 @@ from jaxedit.planning.device_memory import (
     bytes_per_device,
     fits,
     memory_of_device,
+    peak_flops,
     table,
 )
 from jaxedit.sharding.mesh import abstract_mesh
@@ -99,3 +100,22 @@ def test_the_table_is_aligned_and_says_what_to_try():
     assert fits(entries, unknown) and "not known: give --memory_gb" in table(
         "", entries, unknown, []
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"),
+    [
+        ("TPU v5 lite", 197e12),
+        ("TPU v5", 459e12),
+        ("TPU v6 lite", 918e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L4", 121e12),
+        ("cpu", None),
+    ],
+)
+def test_peaks(kind, peak):
+    assert peak_flops(kind) == peak

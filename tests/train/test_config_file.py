@@ -48,7 +48,7 @@ def test_files_of_users(text, preset, name, tmp_path):
     [
         ("def get_config(): return 3", "", "expected a TrainConfig"),
         ("x = 3", "", "expected a function get_config"),
-        ("def get_config(preset): return 3", "", "wants a preset: expected --config=.*own.py:PRES"),
+        ("def get_config(preset): return 3", "", "needs a preset: expected --config=.*own.py:PRES"),
         ("def get_config(): return 3", ":large", "own.py has no presets"),
         ("\ndef get_config(:", "", "line 2: invalid syntax"),
         ("\n\nimport nowhere", "", "line 3: ModuleNotFoundError: No module named 'nowhere'"),

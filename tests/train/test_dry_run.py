@@ -46,7 +46,7 @@ def pretended(monkeypatch):
 
 def test_a_step_on_simulated_devices(config):
     found = dry_run.dry_run(config, pod("cpu-8"), DeviceMemory(1e9, "somebody"))
-    assert found.fits and not found.is_compilers and found.mesh == config.mesh
+    assert found.fits and not found.is_exact and found.mesh == config.mesh
     mesh, objective = make_mesh(config.mesh), abstract_objective(config)
     entries = step_memory.state_items(config, objective, mesh)
     trained = total(entry for entry in entries if entry.name != "frozen networks")
@@ -64,7 +64,7 @@ def test_memory_of_tpus_is_the_compilers(config, pretended, monkeypatch):
     pretended([Traffic("all-gather", ("fsdp",), 3, 1e9)])
     monkeypatch.setattr(dry_run, "is_on_tpu", lambda mesh: True)
     found = dry_run.dry_run(config, pod("v5p-16"), DeviceMemory(5e9, "TPU v5"))
-    held = {entry.name: entry.nbytes for entry in found.entries}
+    held = {entry.name: entry.nbytes for entry in found.items}
     assert held["temporary"] == 4e9 and held["batch"] == 2 * (2 * 16 * 16 * 3 + 6 * 5)
     assert found.fits and "compiled for v5p:2x2x2 by libtpu in 12 s" in dry_run.text(found, config)
 
@@ -117,8 +117,7 @@ def test_bad_input_is_one_line(arguments, message, capsys):
 
 def test_a_step_that_was_not_compiled_does_not_fit():
     compiled = dry_run.Compiled(1.0, 1.0, 1.0, None)
-    entries = [MemoryItem("parameters", 1.0)]
-    room = DeviceMemory(None, "somebody")
-    assert not dry_run.DryRun(
-        *(pod("gpu-8"), MeshConfig(), "", entries, compiled, room), is_compilers=True
-    ).fits
+    items = [MemoryItem("parameters", 1.0)]
+    memory = DeviceMemory(None, "somebody")
+    run = dry_run.DryRun(pod("gpu-8"), MeshConfig(), "", items, compiled, memory, is_exact=True)
+    assert not run.fits

@@ -113,7 +113,7 @@ def test_another_machine_that_is_gone(tmp_path, text, storage, caplog):
     caplog.set_level(logging.INFO)
     with take(tmp_path):
         assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
-    assert ("a run on far may still be here: watching" in caplog.text) == (text is None)
+    assert ("a run on far may be alive: watching" in caplog.text) == (text is None)
 
 
 def test_storage_that_refuses_to_lock(tmp_path, monkeypatch):

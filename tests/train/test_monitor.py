@@ -1,6 +1,7 @@
 import contextlib
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from line import Line
 from jaxedit.config import TrainConfig
 from jaxedit.train import watchdog as phases
 from jaxedit.train.metrics import TrainingDiverged
-from jaxedit.train.monitor import Monitor
+from jaxedit.train.monitor import Monitor, Profiler
 from jaxedit.train.watchdog import Watchdog
 
 
@@ -73,3 +74,56 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path):
 def test_arrays_do_not_move_by_accident_during_a_step(tmp_path):
     with opened(tmp_path) as made, made.running(1), pytest.raises(Exception, match="[Dd]isallowed"):
         jnp.zeros(3) + np.ones(3)
+
+
+def profiles(directory):
+    return list(directory.glob("plugins/profile/*/*.xplane.pb"))
+
+
+@contextlib.contextmanager
+def profiler_of(directory, steps):
+    profiler = Profiler(directory, steps)
+    yield profiler
+    profiler.close()
+
+
+def steps(profiler, count):
+    for _ in range(count):
+        profiler.before()
+        profiler.after({"loss": jnp.ones(()) + 1})
+
+
+def test_profile_of_some_steps(tmp_path):
+    with profiler_of(epath.Path(tmp_path), (2, 3)) as profiler:
+        steps(profiler, 2)
+        assert not profiles(tmp_path)
+        steps(profiler, 1)
+        assert len(profiles(tmp_path)) == 1
+        steps(profiler, 2)
+    assert len(profiles(tmp_path)) == 1
+
+
+def test_profile_of_a_run_that_ends_early(tmp_path):
+    with profiler_of(epath.Path(tmp_path), (2, 30)) as profiler:
+        steps(profiler, 3)
+    assert len(profiles(tmp_path)) == 1
+
+
+def test_no_profile_unless_asked_for(tmp_path):
+    with profiler_of(epath.Path(tmp_path), None) as profiler:
+        steps(profiler, 3)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", ["start_trace", "stop_trace"])
+def test_a_profiler_that_fails_ends_no_run(tmp_path, monkeypatch, caplog, call):
+    def fail(*_):
+        raise RuntimeError("only one profile\nat a time")
+
+    stop = jax.profiler.stop_trace
+    monkeypatch.setattr(jax.profiler, call, fail)
+    with profiler_of(epath.Path(tmp_path), (1, 2)) as profiler:
+        steps(profiler, 3)
+    if call == "stop_trace":
+        stop()
+    assert caplog.messages == ["the profile failed, the run goes on: only one profile at a time"]

@@ -7,6 +7,7 @@ import pytest
 
 from jaxedit import rng
 from jaxedit.config import DataConfig, MeshConfig, OptimConfig, TrainConfig
+from jaxedit.data.batch import EditBatch
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train.objectives.objective import Objective
@@ -30,11 +31,11 @@ class Network(Objective):
 
     def loss(self, params, frozen, batch, key, step):
         mlp = params["transformer"]["first_block"]["mlp"]
-        x = rules.constrain(batch["x"], "batch", "embed")
+        x = rules.constrain(batch.source, "batch", "embed")
         x = jnp.tanh(x @ mlp["up"]["kernel"] + mlp["up"]["bias"][None])
         x = rules.constrain(x, "batch", "mlp")
         out = x @ mlp["down"]["kernel"] + mlp["down"]["bias"][None]
-        error = jnp.mean((out - batch["y"]) ** 2)
+        error = jnp.mean((out - batch.target) ** 2)
         return error, {"error": error}
 
 
@@ -45,7 +46,8 @@ def make_config(accumulate=1, **values):
 
 def make_batch(step=0):
     random = np.random.default_rng(step)
-    return {k: random.normal(size=(16, 8)).astype(np.float32) for k in ("x", "y")}
+    x, y = (random.normal(size=(16, 8)).astype(np.float32) for _ in range(2))
+    return EditBatch(x, y, None, None, None)
 
 
 def run(config, steps=3, mesh=None, network=None):
@@ -84,11 +86,15 @@ def test_sharded_step_equals_one_device(axes):
 
 def test_rows_of_micro_batches_are_joined():
     def loss(params, batch, key):
-        return params * batch["x"].mean(), {"rows": batch["x"], "mean": batch["x"].mean()}
+        return params["w"] * batch.source.mean(), {
+            "rows": batch.source,
+            "mean": batch.source.mean(),
+        }
 
-    batch, key = {"x": jnp.arange(8.0).reshape(8, 1)}, rng.key_for(0, "test")
-    grads, metrics = accumulate(loss, jnp.float32(1.0), batch, key, 2)
-    np.testing.assert_allclose(grads, 3.5)
+    x, key = jnp.arange(8.0).reshape(8, 1), rng.key_for(0, "test")
+    batch = EditBatch(x, x, None, None, None)
+    grads, metrics = accumulate(loss, {"w": jnp.float32(1.0)}, batch, key, 2)
+    np.testing.assert_allclose(grads["w"], 3.5)
     np.testing.assert_allclose(metrics["mean"], 3.5)
     np.testing.assert_array_equal(metrics["rows"][:, 0], [0, 2, 4, 6, 1, 3, 5, 7])
 

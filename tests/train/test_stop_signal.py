@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from jaxedit.train.stop_signal import CtrlC, StopSignal
+from jaxedit.train.stop_signal import StopSignal, on_ctrl_c
 
 
 def press():
@@ -25,7 +25,7 @@ def until(condition):
 def test_ctrl_c_acts_in_another_thread_and_every_time():
     seen = []
     before = signal.getsignal(signal.SIGINT)
-    with CtrlC(lambda: seen.append(threading.current_thread())):
+    with on_ctrl_c(lambda: seen.append(threading.current_thread())):
         for presses in (1, 2, 3):
             press()
             until(lambda n=presses: len(seen) == n)
@@ -38,8 +38,8 @@ def test_ctrl_c_acts_in_another_thread_and_every_time():
 
 def test_the_inner_one_counts():
     outer, inner = [], []
-    with CtrlC(lambda: outer.append(1)):
-        with CtrlC(lambda: inner.append(1)):
+    with on_ctrl_c(lambda: outer.append(1)):
+        with on_ctrl_c(lambda: inner.append(1)):
             press()
             until(lambda: inner)
         press()
@@ -50,7 +50,7 @@ def test_the_inner_one_counts():
 def test_what_a_shell_started_in_the_background_stays_deaf():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with CtrlC(lambda: pytest.fail("heard")):
+        with on_ctrl_c(lambda: pytest.fail("heard")):
             press()
             assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
@@ -59,7 +59,7 @@ def test_what_a_shell_started_in_the_background_stays_deaf():
 
 def test_other_threads_change_nothing():
     def work():
-        with CtrlC(lambda: None):
+        with on_ctrl_c(lambda: None):
             found.append(signal.getsignal(signal.SIGINT))
 
     found, before = [], signal.getsignal(signal.SIGINT)

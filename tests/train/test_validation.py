@@ -28,6 +28,7 @@ from jaxedit.config import (
     VQTrainConfig,
 )
 from jaxedit.data.batch import EditBatch
+from jaxedit.data.validation import ValidationRows
 from jaxedit.sharding import rules
 from jaxedit.sharding.mesh import make_mesh
 from jaxedit.train import loop
@@ -154,12 +155,11 @@ def test_rows_that_are_not_valid_do_not_count(case):
     assert_close(case.evaluate(plain, KEY), case.evaluate(whole, KEY))
 
 
-class Rows:
+class Rows(ValidationRows):
     """Thirteen rows in batches of eight, the last of them filled up."""
 
-    name = "some rows"
-
     def __init__(self, config):
+        self.name = "some rows"
         self._batch = make_batch(config, 13)
 
     def __len__(self):

@@ -72,7 +72,7 @@ def test_short_phases_do_not_add_up_to_silence(caplog):
 def test_says_nothing_of_what_is_quick_or_told_elsewhere(caplog, is_resting):
     caplog.set_level(logging.INFO)
     with Watchdog(tick=0.005, beat=BEAT) as watchdog:
-        watchdog.enter(SLOW._replace(is_told=False))
+        watchdog.enter(SLOW._replace(is_logged=False))
         if is_resting:
             watchdog.enter(SLOW)
             watchdog.rest()
