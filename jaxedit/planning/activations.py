@@ -78,14 +78,10 @@ def editar_block(c: EditARConfig, tokens: int, seen: int, itemsize: int) -> int:
 
 
 def _block(width: int, tokens: int, most: int, pairs: int, itemsize: int) -> int:
-    """Add up a block: the residual stream, the larger of attention and MLP, and the scores.
+    """Add up a block's residual stream of D = `width`, attention or MLP, and scores.
 
-    Args:
-      width: D, channels of the residual stream.
-      tokens: new tokens.
-      most: bytes per token of attention or MLP, whichever is larger.
-      pairs: pairs of query and key in memory at once, over all heads.
-      itemsize: bytes of an operand.
+    `most` is the bytes per token of attention or MLP, whichever is larger; `pairs` counts the pairs
+    of query and key in memory at once, over all heads.
     """
     stream = 2 * F32 * width + itemsize * width
     return tokens * (stream + most) + pairs * (2 * F32 + itemsize)
@@ -126,12 +122,8 @@ def t5_training(c: T5Config, tokens: int, itemsize: int) -> int:
 def _kept(layers: int, stream: int, products: int, whole: int, remat: str) -> int:
     """Add up what all layers save for the backward pass, and the backward pass of a block.
 
-    Args:
-      layers: number of layers.
-      stream: bytes of a block's input.
-      products: bytes of a block's products with weights.
-      whole: bytes of everything that a block's backward pass reads.
-      remat: what is recomputed, see `nn.layers.rematerialised`.
+    The bytes of a block are: `stream`, its input; `products`, its products with weights; `whole`,
+    everything that its backward pass reads. `remat` is as for `nn.layers.rematerialised`.
     """
     kept = {"all": stream, "cheap": stream + products, "none": whole}[remat]
     return layers * kept + (remat != "none") * int(_AT_WORK * whole)
@@ -146,19 +138,13 @@ def _kept_pairs(blocks: Scales) -> int:
 def tokenizer_training(c: BSQConfig | VQConfig, size: int, itemsize: int, *, remat: bool) -> int:
     """Estimate what a tokenizer saves for the backward pass, of its encoder (in f32) and decoder.
 
-    Args:
-      c: sizes.
-      size: side of an image, in pixels.
-      itemsize: bytes of a number in the decoder.
-      remat: save only the inputs of blocks, and recompute what is inside.
+    `itemsize` is for the decoder. With `remat` only the inputs of blocks are saved.
     """
     kept = 2 * image_decoder(c, size)
     for layers, nbytes in ((encoder_layers(c, size), F32), (decoder_layers(c, size), itemsize)):
         for layer in layers:
-            read, made = (
-                layer.side_in**2 * layer.channels_in,
-                layer.side_out**2 * layer.channels_out,
-            )
+            read = layer.side_in**2 * layer.channels_in
+            made = layer.side_out**2 * layer.channels_out
             is_whole = layer.kind != "conv" and not remat
             kept += nbytes * (3 * (read + made) if is_whole else read)
     return kept

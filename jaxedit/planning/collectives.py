@@ -29,19 +29,12 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 
 
 class Traffic(NamedTuple):
-    """Collectives of the same kind over the same mesh axes, in a run of a program.
+    """Collectives of the same kind over the same mesh axes, in a run of a program."""
 
-    Attributes:
-      kind: one of `KINDS`, or `UNPARSED`.
-      axes: the mesh axes.
-      count: how many run; of kind `UNPARSED`, the number of lines.
-      nbytes: bytes that each device sends in all of them, by the ring algorithm; 0 of `UNPARSED`.
-    """
-
-    kind: str
+    kind: str  # one of KINDS, or UNPARSED
     axes: tuple[str, ...]
-    count: int
-    nbytes: float
+    count: int  # how many run; of UNPARSED, the number of lines
+    nbytes: float  # sent by each device in all of them, by the ring algorithm; 0 for UNPARSED
 
 
 class _Collective(NamedTuple):
@@ -53,17 +46,11 @@ class _Collective(NamedTuple):
 
 
 class _Computation(NamedTuple):
-    """A computation of a program.
+    """A computation of a program."""
 
-    Attributes:
-      operations: its lines with collectives.
-      constants: its integer constants.
-      calls: (called computation, how often: a number, or the name of a loop's condition).
-    """
-
-    operations: list[str]
+    operations: list[str]  # the lines with collectives
     constants: list[int]
-    calls: list[tuple[str, int | str]]
+    calls: list[tuple[str, int | str]]  # a name, and how often: a number or a loop's condition
 
 
 def traffic(program: str, mesh: Mesh) -> list[Traffic]:
@@ -72,9 +59,7 @@ def traffic(program: str, mesh: Mesh) -> list[Traffic]:
     A loop counts as often as it runs if the program says how often, else once. A collective that
     XLA:TPU spreads over several fused operations, to overlap it with computation, counts once.
 
-    Args:
-      program: `compiled.as_text()`.
-      mesh: the mesh that the program was compiled for.
+    `program` is `compiled.as_text()`, compiled for the mesh.
     """
     lines = [line for line in program.splitlines() if _ANY.search(line)]
     computations, entry = _computations(program)

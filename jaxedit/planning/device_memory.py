@@ -54,27 +54,17 @@ class MemoryItem(NamedTuple):
 
 
 class MemorySaving(NamedTuple):
-    """A change of settings that saves memory.
+    """A change of settings that saves memory."""
 
-    Attributes:
-      change: the setting to write.
-      nbytes: bytes needed in total after this change and all changes before it in the list.
-    """
-
-    change: str
-    nbytes: float
+    change: str  # the setting to write
+    nbytes: float  # needed in total after this change and all changes before it in the list
 
 
 class DeviceMemory(NamedTuple):
-    """The memory of a device.
+    """The memory of a device."""
 
-    Attributes:
-      nbytes: bytes, or None if not known.
-      of: the device or the option that the number comes from.
-    """
-
-    nbytes: float | None
-    of: str
+    nbytes: float | None  # None: not known
+    of: str  # the device or the option that the number comes from
 
 
 def bytes_per_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
@@ -141,14 +131,7 @@ def table(
     memory: DeviceMemory,
     savings: Sequence[MemorySaving],
 ) -> str:
-    """Format the table with its verdict.
-
-    Args:
-      title: first line.
-      items: what is in memory.
-      memory: memory of the device.
-      savings: changes to suggest, in the order in which they are worth trying.
-    """
+    """Format the table with its verdict; savings are worth trying in their order."""
     lines = [*items, MemoryItem("all", total(items))]
     width = max(len(item.name) for item in lines)
     numbers = [f"{item.nbytes / GB:.2f}" for item in lines]

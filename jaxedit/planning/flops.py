@@ -23,15 +23,10 @@ from jaxedit.planning.tokenizer_layers import Layer, decoder_layers, encoder_lay
 
 
 class Forward(NamedTuple):
-    """Operations of a forward pass of one sample.
+    """Operations of a forward pass of a sample."""
 
-    Attributes:
-      weights: in products of activations with weights, including convolutions.
-      scores: in products of activations with each other: the two products of attention.
-    """
-
-    weights: float
-    scores: float = 0.0
+    weights: float  # products of activations with weights, including convolutions
+    scores: float = 0.0  # products of activations with each other: the two products of attention
 
 
 def varedit(c: VAREditConfig, text_tokens: int) -> Forward:

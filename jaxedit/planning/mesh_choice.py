@@ -14,25 +14,19 @@ STATE_SHARE = 1 / 8
 
 
 class Machine(NamedTuple):
-    """The devices of a run: their number, the number of slices, and the memory of each device."""
+    """The devices of a run."""
 
-    devices: int
-    slices: int
-    memory: DeviceMemory
+    devices: int  # of all slices
+    slices: int  # TPU slices
+    memory: DeviceMemory  # of each device
 
 
 class Workload(NamedTuple):
-    """What a run demands of the mesh.
+    """The demands of a run on the mesh."""
 
-    Attributes:
-      nbytes: bytes of parameters, gradients, moments, average and frozen networks.
-      rows: rows of a micro-batch, over all devices.
-      heads: attention heads, which `tensor` has to divide.
-    """
-
-    nbytes: float
-    rows: int
-    heads: int
+    nbytes: float  # of parameters, gradients, moments, average and frozen networks
+    rows: int  # of a micro-batch, over all devices
+    heads: int  # of the attention; `tensor` has to divide them
 
 
 def choose(config: MeshConfig, machine: Machine, workload: Workload) -> tuple[MeshConfig, str]:
@@ -41,11 +35,6 @@ def choose(config: MeshConfig, machine: Machine, workload: Workload) -> tuple[Me
     - `tensor` is as small as the batch allows: `data` x `fsdp` devices take different rows.
     - `fsdp` is as small as the memory allows (`STATE_SHARE`), at most the rest of the slice.
     - `data` takes the devices that are left.
-
-    Args:
-      config: devices per axis; any of them may be -1; other axes are kept.
-      machine: the devices.
-      workload: the run.
 
     Raises:
       ConfigError: the given axes do not fit the devices.

@@ -1,29 +1,20 @@
 """Sizes of the image tokenizers' layers, for counting operations and memory."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxedit.config import BSQConfig, VQConfig
 from jaxedit.models.autoencoder import sizes_of
 
 
 class Layer(NamedTuple):
-    """A convolution, a residual block or an attention block.
+    """A convolution, a residual block or an attention block, on square grids."""
 
-    Attributes:
-      kind: "conv", "block" or "attention".
-      side_in: side of the grid that it reads.
-      side_out: side of the grid that it returns.
-      channels_in: channels that it reads.
-      channels_out: channels that it returns.
-      kernel: side of its convolutions.
-    """
-
-    kind: str
+    kind: Literal["conv", "block", "attention"]
     side_in: int
     side_out: int
     channels_in: int
     channels_out: int
-    kernel: int = 3
+    kernel: int = 3  # side of its convolutions
 
 
 def encoder_layers(c: BSQConfig | VQConfig, size: int) -> list[Layer]:

@@ -23,23 +23,14 @@ _PRETEND = {
 
 
 class _Generation(NamedTuple):
-    """A generation of TPUs.
+    """A generation of TPUs."""
 
-    Attributes:
-      libtpu: libtpu's name of it.
-      kind: device kind.
-      dimensions: dimensions of the torus.
-      counted: units per chip in the name of a pod (2 where TensorCores are counted).
-      devices: devices per chip.
-      options: for libtpu.
-    """
-
-    libtpu: str
-    kind: str
-    dimensions: int
-    counted: int
-    devices: int
-    options: dict[str, Any] = {}
+    libtpu: str  # libtpu's name of the generation
+    kind: str  # device kind
+    dimensions: int  # of the torus
+    counted: int  # units per chip in the name of a pod (2 where TensorCores are counted)
+    devices: int  # per chip
+    options: dict[str, Any] = {}  # for libtpu
 
 
 _V5E = _Generation("v5e", "TPU v5 lite", 2, 1, 1)
@@ -54,23 +45,14 @@ _TPUS = {
 
 
 class Pod(NamedTuple):
-    """A group of devices that need not be at hand.
+    """A group of devices that need not be at hand."""
 
-    Attributes:
-      name: as given by the user.
-      kind: device kind.
-      devices: devices of all slices together.
-      slices: TPU slices.
-      topology: libtpu's name of a slice; empty for other devices than TPUs.
-      options: for libtpu.
-    """
-
-    name: str
-    kind: str
-    devices: int
-    slices: int = 1
-    topology: str = ""
-    options: dict[str, Any] = {}
+    name: str  # as given by the user
+    kind: str  # device kind
+    devices: int  # of all slices together
+    slices: int = 1  # TPU slices
+    topology: str = ""  # libtpu's name of a slice; empty for other devices than TPUs
+    options: dict[str, Any] = {}  # for libtpu
 
 
 def pod(name: str) -> Pod:

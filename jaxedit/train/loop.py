@@ -79,7 +79,7 @@ def train(
                 with monitor.saving(step):
                     checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
             if val:
-                monitor.report_validation(step, val, checkpoints.best())
+                monitor.writer.write_validation(step, val, checkpoints.best())
             if is_last or is_stopping or step % config.log_every == 0:
                 monitor.report(step)
             if is_stopping and not is_last:
@@ -88,7 +88,7 @@ def train(
                 with monitor.drawing(step):
                     for name, rows in sheets.items():
                         images = objective.sample_grid(state.eval_params, frozen, rows)
-                        monitor.write_images(step, images, name)
+                        monitor.writer.write_images(step, images, name)
         with monitor.exporting():
             state = state_to_export(state, checkpoints, config.export)
             export(objective, state.eval_params, workdir / "export")

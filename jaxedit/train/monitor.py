@@ -10,12 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import jax
-import numpy as np
 from etils import epath
-from jaxtyping import UInt8
 
 from jaxedit import compile_cache
-from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import TrainConfig
 from jaxedit.train import watchdog as phases
 from jaxedit.train.metrics import MetricsWindow, StepFlops, step_flops
@@ -27,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Times, checks and reports a run; open from its first moment to its last."""
+    """Times, checks and reports a run; open from its first moment to its last.
+
+    `writer` takes validation losses and sample sheets once the monitor is started.
+    """
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Monitor:
         """
         self._start, self._window = start, MetricsWindow(last_good)
         writer = MetricWriter(self._workdir, self._config, start=start)
-        self._writer = self._stack.enter_context(writer)
+        self.writer = self._stack.enter_context(writer)
         self._stack.callback(self._profiler.close)
         if start >= self._config.steps:
             steps = self._config.steps
@@ -123,33 +123,27 @@ class Monitor:
         values = self._window.report(self._config.data.batch_size)
         if self._flops and "s_per_step" in values:
             values |= self._flops.rates(1 / values["s_per_step"])
-        self._writer.write_scalars(step, values)
+        self.writer.write_scalars(step, values)
+
+    def validating(self, step: int) -> contextlib.AbstractContextManager[None]:
+        """Watch the validation; see `pausing`."""
+        return self.pausing(phases.VALIDATE, step)
+
+    def drawing(self, step: int) -> contextlib.AbstractContextManager[None]:
+        """Watch the drawing of samples; see `pausing`."""
+        return self.pausing(phases.SHEET, step)
 
     @contextlib.contextmanager
-    def validating(self, step: int) -> Iterator[None]:
+    def pausing(self, phase: Phase, step: int) -> Iterator[None]:
         """Exclude the time inside the block from the run's speed.
 
         Raises:
           TrainingDiverged: before the block, which then does not run.
         """
-        with self._pausing(phases.VALIDATE, step):
+        self._watchdog.enter(phase, step)
+        self._window.flush()
+        with self._window.pausing():
             yield
-
-    def report_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
-        """Report the validation loss and metrics, and the lowest loss so far."""
-        self._writer.write_validation(step, values, best)
-
-    @contextlib.contextmanager
-    def drawing(self, step: int) -> Iterator[None]:
-        """Exclude the time inside the block from the run's speed."""
-        with self._pausing(phases.SHEET, step):
-            yield
-
-    def write_images(
-        self, step: int, images: UInt8[np.ndarray, "rows columns H W 3"], name: str = "samples"
-    ) -> None:
-        """Write the sheet of `step`: "samples" or "validation"."""
-        self._writer.write_images(step, images, name)
 
     @contextlib.contextmanager
     def exporting(self) -> Iterator[None]:
@@ -157,13 +151,6 @@ class Monitor:
         self._watchdog.enter(phases.EXPORT)
         yield
         self._watchdog.enter(phases.SAVE)
-
-    @contextlib.contextmanager
-    def _pausing(self, phase: Phase, step: int) -> Iterator[None]:
-        self._watchdog.enter(phase, step)
-        self._window.flush()
-        with self._window.pausing():
-            yield
 
     def _is_first(self, step: int) -> bool:
         """Tell whether this process compiles at `step`."""

@@ -44,7 +44,7 @@ def test_a_step_is_watched_and_reported(tmp_path, caplog, monkeypatch):
             pass
         made.report(5)
         with made.drawing(5):
-            made.write_images(5, np.zeros((1, 2, 4, 4, 3), np.uint8))
+            made.writer.write_images(5, np.zeros((1, 2, 4, 4, 3), np.uint8))
         with made.exporting():
             pass
     assert entered == [
