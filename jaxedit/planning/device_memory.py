@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import AbstractMesh, Mesh
 
 from jaxedit.config import require
-from jaxedit.sharding.rules import state_shardings
+from jaxedit.sharding.rules import AnyMesh, state_shardings
 
 GB = 1e9
 # Pattern of device_kind -> GB of a device, and 1e12 operations per second of its dense bfloat16
@@ -67,7 +66,7 @@ class DeviceMemory(NamedTuple):
     of: str  # the device or the option that the number comes from
 
 
-def bytes_per_device(arrays: Any, mesh: Mesh | AbstractMesh | None) -> int:
+def bytes_per_device(arrays: Any, mesh: AnyMesh | None) -> int:
     """Return the bytes on each device of a pytree of parameters, or of their moments.
 
     Args:

@@ -114,7 +114,7 @@ def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) 
         dashes, start, name, value = match.groups("") if match else ("", "", argument, "")
         if start and dashes:
             if name not in known:
-                near = _nearest(name, known, loosely=True)
+                near = _nearest(name, list(known), loosely=True)
                 hint = f"; did you mean --config.{near}?" if near else ""
                 raise UnknownName(f"--config.{name}: no such setting{hint}")
             if not known[name].is_there:

@@ -10,7 +10,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import AbstractMesh
 
 from jaxedit import rng, tree
 from jaxedit.config import TrainConfig
@@ -23,6 +23,7 @@ from jaxedit.planning.device_memory import (
     total,
 )
 from jaxedit.sharding.mesh import abstract_mesh
+from jaxedit.sharding.rules import AnyMesh
 from jaxedit.train.objectives.objective import Objective
 from jaxedit.train.objectives.registry import abstract_objective
 from jaxedit.train.optim import make_optimizer
@@ -51,9 +52,7 @@ def memory_items(config: TrainConfig, devices: int) -> list[MemoryItem]:
     ]
 
 
-def state_items(
-    config: TrainConfig, objective: Objective, mesh: Mesh | AbstractMesh
-) -> list[MemoryItem]:
+def state_items(config: TrainConfig, objective: Objective, mesh: AnyMesh) -> list[MemoryItem]:
     """List what stays in the memory of a device from step to step, parameters first."""
     optimizer = make_optimizer(config.optim, config.steps)
     state = jax.eval_shape(functools.partial(init_state, objective, optimizer, config))

@@ -15,6 +15,7 @@ from jaxedit.planning.device_memory import bytes_per_device, memory_of_device
 from jaxedit.planning.mesh_choice import Machine, Workload, choose
 from jaxedit.sharding import distributed
 from jaxedit.sharding.mesh import AXES, make_mesh, slices_of
+from jaxedit.sharding.rules import AnyMesh
 from jaxedit.train.objectives.objective import Objective
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def this_machine() -> Machine:
     return Machine(len(devices), len(slices_of(devices)), memory_of_device(jax.local_devices()[0]))
 
 
-def check_batch(config: TrainConfig, mesh: Mesh) -> None:
+def check_batch(config: TrainConfig, mesh: AnyMesh) -> None:
     """Raise ConfigError unless every micro-batch divides over the devices that cut the batch."""
     rows = mesh.shape["data"] * mesh.shape["fsdp"] * config.optim.accumulate
     require(

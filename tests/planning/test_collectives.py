@@ -1,16 +1,13 @@
-import types
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
 from jaxedit.config import MeshConfig
 from jaxedit.planning.collectives import UNPARSED, Traffic, traffic, traffic_table
-from jaxedit.sharding.mesh import AXES, make_mesh
+from jaxedit.sharding.mesh import make_mesh
 
-MESH = types.SimpleNamespace(size=8, devices=np.zeros((2, 2, 2)), axis_names=AXES)
+MESH = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))
 
 
 def program(*lines, rest=""):

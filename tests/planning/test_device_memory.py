@@ -1,4 +1,4 @@
-import types
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,8 @@ PARAMS = {
 
 
 def device(kind, stats=None, platform="tpu"):
-    return types.SimpleNamespace(device_kind=kind, memory_stats=lambda: stats, platform=platform)
+    said = {"device_kind": kind, "memory_stats": lambda: stats, "platform": platform}
+    return mock.NonCallableMock(spec=jax.Device, **said)
 
 
 @pytest.mark.parametrize(

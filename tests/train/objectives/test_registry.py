@@ -9,6 +9,7 @@ from jaxedit.config import EDITAR_PRESETS, PRESETS, DataConfig, TrainConfig
 from jaxedit.data import toybox
 from jaxedit.data.transforms import Fit, fit_of, to_square
 from jaxedit.train.objectives import registry
+from jaxedit.train.objectives.objective import Objective
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def build(tmp_path, monkeypatch):
         Image.fromarray(ramp).save(tmp_path / name)
     row = {"source": "a.png", "target": "b.png", "instruction": "remove it"}
     (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
-    monkeypatch.setattr(registry, "make_objective", lambda config: None)  # needs weights
+    monkeypatch.setattr(registry, "make_objective", lambda config: Objective())  # needs weights
 
     def call(model, own=""):
         data = DataConfig(
@@ -54,7 +55,7 @@ def test_training_sees_the_squares_that_editing_sees(build, tmp_path, model, own
 
 
 def test_validation_costs_nothing_when_off(monkeypatch):
-    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    monkeypatch.setattr(registry, "make_objective", lambda config: Objective())
     config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), sample_rows=2)
     _, data = registry.build(config)
     assert data.validation is data.validation_examples is None
@@ -65,7 +66,7 @@ def test_validation_costs_nothing_when_off(monkeypatch):
 
 
 def test_a_source_without_rows_of_validation_trains_without(monkeypatch, caplog):
-    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    monkeypatch.setattr(registry, "make_objective", lambda config: Objective())
     monkeypatch.setattr(registry, "make_loader", None)
     monkeypatch.setattr(registry, "example_rows", lambda *_: toybox_rows(2))
     config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), sample_rows=2, eval_every=5)
@@ -80,7 +81,7 @@ def toybox_rows(count):
 
 
 def test_rows_of_validation_are_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "make_objective", lambda config: None)
+    monkeypatch.setattr(registry, "make_objective", lambda config: Objective())
     rows = []
     for i in range(40):
         Image.new("RGB", (16, 16), (i, i, i)).save(tmp_path / f"{i}.png")
