@@ -21,7 +21,7 @@ FLAGS = {
     "dry_run": "print the memory that each device needs, and train nothing",
     "devices": "with --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
     "memory_gb": "with --dry_run: memory of a device, if it is not a device of this machine",
-    "profile_steps": "first,last: profile these steps (the first of this process is 1)",
+    "profile_steps": "first,last: profile these steps of this process into WORKDIR/profile",
     "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
     "help": "this page",
     "help-settings": "list every setting of --config=FILE.py:PRESET, its value and meaning",

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, Key, UInt8
+from jaxtyping import Array, ArrayLike, Float, UInt8
 
 from jaxedit.config import TrainConfig, require
 from jaxedit.data.batch import EditBatch
@@ -15,7 +15,7 @@ from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.objectives import bsq_losses as losses
 from jaxedit.train.objectives.objective import Metrics
-from jaxedit.train.objectives.reconstruction import TokenizerObjective, pixels_of, valid_pictures
+from jaxedit.train.objectives.reconstruction import TokenizerObjective, valid_pictures
 from jaxedit.tree import Tree
 
 
@@ -41,28 +41,15 @@ class BSQObjective(TokenizerObjective):
         require(0 <= drop < 1, f"bsq.scale_drop={drop}: expected 0 <= value < 1")
         super().__init__(config, BSQTokenizer, settings.gan_lecam)
 
-    def loss(
-        self,
-        params: Tree,
-        frozen: Tree,
-        batch: EditBatch,
-        key: Key[Array, ""],
-        step: Int[ArrayLike, ""],
-        *,
-        is_training: bool = True,
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """See `Objective`; `key` is for the dropped scales."""
+    def _autoencode(
+        self, params: Tree, batch: EditBatch, pixels: Array, key: Array, is_training: bool
+    ) -> tuple[Array, list[Array], Metrics]:
         cfg = self.settings
-        pixels, valid = pixels_of(batch), valid_pictures(batch)
         keep = losses.draw_kept(key, len(cfg.scales), cfg.scale_drop if is_training else 0.0)
-        output, quantized = self._reconstruct(params, pixels, keep, valid)
+        output, quantized = self._reconstruct(params, pixels, keep, valid_pictures(batch))
         terms = jax.tree.map(lambda t: losses.mean_of_kept(t, keep), quantized.terms)
-        total, metrics = self.reconstruction_loss(
-            params, frozen, output, pixels, step, valid=valid, is_training=is_training
-        )
-        total += losses.quantizer_loss(terms, cfg)
-        metrics |= {**terms._asdict(), **bit_entropies(quantized.bit_rates)}
-        return total, metrics
+        metrics = {**terms._asdict(), **bit_entropies(quantized.bit_rates)}
+        return output, [losses.quantizer_loss(terms, cfg)], metrics
 
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch

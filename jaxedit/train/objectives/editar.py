@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, Int32, Key, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int32, Key, UInt8
 
 from jaxedit import rng, tree
 from jaxedit.checkpoints.pretrained import abstract_params, load_pretrained
@@ -73,19 +73,11 @@ class EditARObjective(TransformerObjective):
         teacher, vit = teacher_of(settings.teacher, model.editar, is_abstract=is_abstract)
         return cls(config, frozen | {"vit": vit}, teacher)
 
-    def loss(
-        self,
-        params: Tree,
-        frozen: Tree,
-        batch: EditBatch,
-        key: Key[Array, ""],
-        step: Int[ArrayLike, ""],
-        *,
-        is_training: bool = True,
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """See `Objective`; `key` is for corrupted codes, dropped conditions and dropout."""
+    def _loss(
+        self, networks: Tree, batch: EditBatch, text: Array, key: Array, is_training: bool
+    ) -> tuple[Array, Metrics]:
         settings, vocabulary = self.settings, self.model.editar.codes
-        source, target = self.codes(frozen["vq"], batch)
+        source, target = self.codes(networks["vq"], batch)
         is_random = jnp.zeros(len(target), bool)
         if settings.random_share and is_training:
             random_key, key = jax.random.split(key)
@@ -97,8 +89,8 @@ class EditARObjective(TransformerObjective):
         if settings.spoilt_share and is_training:
             corrupt_key, key = jax.random.split(key)
             seen = corrupt(corrupt_key, source, target, settings.spoilt_share, vocabulary)
-        hidden = self._predict(frozen | params, batch, source, seen, key, is_training)
-        kernel = params["transformer"]["head"]["kernel"]
+        hidden = self._predict(networks, batch, text, source, seen, key, is_training)
+        kernel = networks["transformer"]["head"]["kernel"]
         result = losses.head_loss(hidden, kernel, target, batch.valid)
         metrics = {"ce": result.loss}
         metrics |= losses.token_accuracies(result.right, source, target, batch.valid)
@@ -106,9 +98,9 @@ class EditARObjective(TransformerObjective):
             metrics |= losses.accuracy_by_quarter(result.right, batch.valid)
         if self.teacher is None:
             return result.loss, metrics
-        variables = {"params": params["transformer"]}
+        variables = {"params": networks["transformer"]}
         student = self.transformer.apply(variables, hidden, method="align")
-        features = self.teacher_features(frozen["vit"], batch.target)
+        features = self.teacher_features(networks["vit"], batch.target)
         # The picture does not show random codes: nothing to learn from its features.
         features = jnp.where(is_random[:, None, None], jax.lax.stop_gradient(student), features)
         metrics["distill"] = losses.distillation_loss(student, features, batch.valid)
@@ -173,25 +165,25 @@ class EditARObjective(TransformerObjective):
         self,
         networks: Tree,
         batch: EditBatch,
+        text: Float[Array, "B T D"],
         source: Int32[Array, "B N"] | None,
         target: Int32[Array, "B N"],
         key: Key[Array, ""],
         is_training: bool,
-    ) -> Float[Array, "B N D"]:
+    ) -> Float[Array, "B N _"]:
         """Return the transformer's features of the target's codes, from all codes before."""
         drop_key, dropout_key = jax.random.split(key)
         dropped = draw_dropped(drop_key, len(target), self.settings.drop if is_training else 0.0)
-        text, mask = batch.text_ids, batch.text_mask
-        text = self.text_encoder.apply({"params": networks["t5"]}, text, mask)
+        mask = None
         if source is None:
-            text, mask = left_pad(text, mask)
+            text, mask = left_pad(text, batch.text_mask)
         return self.transformer.apply(
             {"params": networks["transformer"]},
             text,
             target,
             null=Null(networks["null"]["text"], networks["null"].get("image")),
             source=source,
-            text_mask=None if source is not None else mask,
+            text_mask=mask,
             drop_text=dropped.text,
             drop_image=None if source is None else dropped.image,
             deterministic=not is_training,

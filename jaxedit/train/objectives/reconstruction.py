@@ -110,6 +110,29 @@ class TokenizerObjective(Objective):
         networks = {self.NAME: params[self.NAME]}
         save_pretrained(directory, config, networks, dtype=self.export_dtype)
 
+    def loss(
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: Key[Array, ""],
+        step: Int[ArrayLike, ""],
+        *,
+        is_training: bool = True,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """See `Objective`: the losses of the reconstructions and of the quantiser."""
+        pixels, valid = pixels_of(batch), valid_pictures(batch)
+        output, terms, metrics = self._autoencode(params, batch, pixels, key, is_training)
+        total, found = self.reconstruction_loss(
+            params, frozen, output, pixels, step, valid=valid, is_training=is_training
+        )
+        return sum(terms, start=total), metrics | found
+
+    def _autoencode(
+        self, params: Tree, batch: EditBatch, pixels: Array, key: Array, is_training: bool
+    ) -> tuple[Array, list[Array], Metrics]:
+        """Return the reconstructions, the terms of the quantiser's loss, and its metrics."""
+
     def reconstruction_loss(
         self,
         params: Tree,

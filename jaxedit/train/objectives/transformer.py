@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, ArrayLike, Key, Shaped, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int, Key, Shaped, UInt8
 
 from jaxedit.checkpoints.pretrained import save_pretrained
 from jaxedit.config import PretrainedConfig, TrainConfig, family_of, sizes_of
@@ -20,7 +20,7 @@ from jaxedit.planning.flops import Forward
 from jaxedit.sampling.text_encoder import encode_text
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.objectives.frozen_networks import cast_block_kernels
-from jaxedit.train.objectives.objective import FROZEN, TRAINED, Objective, Pass
+from jaxedit.train.objectives.objective import FROZEN, TRAINED, Metrics, Objective, Pass
 from jaxedit.tree import Tree
 
 
@@ -54,6 +54,22 @@ class TransformerObjective(Objective):
     def frozen(self) -> Tree:
         """See `Objective`; the kernels of blocks have the dtype of their products."""
         return cast_block_kernels(self._frozen, self.config.dtype)
+
+    def loss(
+        self,
+        params: Tree,
+        frozen: Tree,
+        batch: EditBatch,
+        key: Key[Array, ""],
+        step: Int[ArrayLike, ""],
+        *,
+        is_training: bool = True,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """See `Objective`."""
+        networks = frozen | params
+        t5 = {"params": networks["t5"]}
+        text = self.text_encoder.apply(t5, batch.text_ids, batch.text_mask)
+        return self._loss(networks, batch, text, key, is_training)
 
     def passes(self) -> list[Pass]:
         """See `Objective`."""
@@ -113,6 +129,11 @@ class TransformerObjective(Objective):
     def _pictures(self) -> int:
         """Return how many pictures of a pair are encoded."""
         return 2
+
+    def _loss(
+        self, networks: Tree, batch: EditBatch, text: Array, key: Array, is_training: bool
+    ) -> tuple[Array, Metrics]:
+        """Return loss and metrics; `text` are features."""
 
     def _forward(self) -> Forward:
         """Count the operations of the transformer's forward pass."""

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from jaxedit.config import TrainConfig, require
 from jaxedit.data.batch import EditBatch
@@ -49,26 +49,16 @@ class VAREditObjective(TransformerObjective):
         frozen = frozen_networks(config, config.varedit, "bsq", is_abstract=is_abstract)
         return cls(config, frozen)
 
-    def loss(
-        self,
-        params: Tree,
-        frozen: Tree,
-        batch: EditBatch,
-        key: Key[Array, ""],
-        step: Int[ArrayLike, ""],
-        *,
-        is_training: bool = True,
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """See `Objective`; `key` is for bit noise, dropped text and stochastic depth."""
+    def _loss(
+        self, networks: Tree, batch: EditBatch, text: Array, key: Array, is_training: bool
+    ) -> tuple[Array, Metrics]:
         noise_key, drop_key, path_key = jax.random.split(key, 3)
         text_drop = self.settings.text_drop if is_training else 0.0
-        source, labels = self.tokens(frozen["bsq"], batch, noise_key, is_training=is_training)
+        source, labels = self.tokens(networks["bsq"], batch, noise_key, is_training=is_training)
         is_dropped = jax.random.bernoulli(drop_key, text_drop, source.shape[:1])
-        t5 = (frozen | params)["t5"]
-        text = self.text_encoder.apply({"params": t5}, batch.text_ids, batch.text_mask)
         model = self.model.varedit
         logits = self.transformer.apply(
-            {"params": params["transformer"]},
+            {"params": networks["transformer"]},
             text,
             batch.text_mask,
             is_dropped,

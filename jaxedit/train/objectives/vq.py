@@ -15,7 +15,7 @@ from jaxedit.ops.image import to_float, to_uint8
 from jaxedit.sharding.rules import to_host
 from jaxedit.train.losses import mean_of_rows
 from jaxedit.train.objectives.objective import Metrics
-from jaxedit.train.objectives.reconstruction import TokenizerObjective, pixels_of, valid_pictures
+from jaxedit.train.objectives.reconstruction import TokenizerObjective, valid_pictures
 from jaxedit.tree import Tree
 
 _KMEANS_ROUNDS = 10  # per batch
@@ -70,32 +70,21 @@ class VQObjective(TokenizerObjective):
         """See `Objective`."""
         return super().init(key) | {"usage": {"idle": jnp.zeros(self.model.codes)}}
 
-    def loss(
-        self,
-        params: Tree,
-        frozen: Tree,
-        batch: EditBatch,
-        key: Key[Array, ""],
-        step: Int[ArrayLike, ""],
-        *,
-        is_training: bool = True,
-    ) -> tuple[Float[Array, ""], Metrics]:
-        """See `Objective`; metrics with rows are "latents" f32[n,c] and "codes" i32[n]."""
-        pixels, valid = pixels_of(batch), valid_pictures(batch)
-        output, quantized = self._reconstruct(params["vq"], pixels, valid)
-        total, metrics = self.reconstruction_loss(
-            params, frozen, output, pixels, step, valid=valid, is_training=is_training
-        )
-        total += quantized.codebook + self.settings.commit_weight * quantized.commit
-        if batch.mask is not None:
-            metrics["drift"] = drift(quantized.z, batch.mask, batch.valid)
-            total += self.settings.drift_weight * metrics["drift"]
-        metrics |= {
+    def _autoencode(
+        self, params: Tree, batch: EditBatch, pixels: Array, key: Array, is_training: bool
+    ) -> tuple[Array, list[Array], Metrics]:
+        output, quantized = self._reconstruct(params["vq"], pixels, valid_pictures(batch))
+        terms = [quantized.codebook + self.settings.commit_weight * quantized.commit]
+        metrics = {
             "commit": quantized.commit,
+            # rows, for `after_update`
             "latents": jax.lax.stop_gradient(quantized.z).reshape(-1, self.model.code_width),
             "codes": quantized.codes.reshape(-1),
         }
-        return total, metrics
+        if batch.mask is not None:
+            metrics["drift"] = drift(quantized.z, batch.mask, batch.valid)
+            terms.append(self.settings.drift_weight * metrics["drift"])
+        return output, terms, metrics
 
     def after_update(
         self,
