@@ -54,6 +54,7 @@ class EditARObjective(TransformerObjective):
         check(config, teacher)
         super().__init__(config, frozen)
         self.settings = config.editar
+        self.has_source = self.model.editar.prefix == "edit"
         self.transformer = EditAR(self.model.editar, self.dtype, config.remat, config.unroll)
         self.tokenizer = VQTokenizer(self.model.vq, precision=config.label_precision)
         self.teacher = ViT(teacher, self.dtype) if teacher else None
@@ -120,11 +121,10 @@ class EditARObjective(TransformerObjective):
         self, vq: Tree, batch: EditBatch
     ) -> tuple[Int32[Array, "B N"] | None, Int32[Array, "B N"]]:
         """Encode source (None without a source picture) and target to exact codes, in f32."""
-        has_source = self._pictures() == 2
-        pictures = (batch.source, batch.target) if has_source else (batch.target,)
+        pictures = (batch.source, batch.target) if self.has_source else (batch.target,)
         grids = self.encode(vq, pictures, "codes")  # [B,n,h,w]
         codes = grids.reshape(*grids.shape[:2], -1)  # [B,n,N]
-        return codes[:, 0] if has_source else None, codes[:, -1]
+        return codes[:, 0] if self.has_source else None, codes[:, -1]
 
     def teacher_features(
         self, vit: Tree, target: UInt8[ArrayLike, "B H W 3"]
@@ -135,9 +135,6 @@ class EditARObjective(TransformerObjective):
         hidden = self.teacher.apply({"params": vit}, pixels)[:, 1:]  # without the class token
         return jax.lax.stop_gradient(hidden)
 
-    def _pictures(self) -> int:
-        return 2 if self.model.editar.prefix == "edit" else 1
-
     def _forward(self) -> Forward:
         return flops.editar(self.model.editar)
 
@@ -147,7 +144,7 @@ class EditARObjective(TransformerObjective):
     def _edit(self, networks: Tree, batch: EditBatch, text: Array, seeds: np.ndarray) -> Array:
         networks = sampling.prepare(self.model, networks, self.config.dtype)
         source = sampling.NO_SOURCE
-        if self._pictures() == 2:
+        if self.has_source:
             source = sampling.read_source(networks, batch.source, config=self.model)
         tokens = sampling.edit(
             networks,

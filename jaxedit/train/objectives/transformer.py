@@ -33,6 +33,7 @@ class TransformerObjective(Objective):
     TOKENIZER: ClassVar[str]  # the image tokenizer's name
     tokenizer: nn.Module
     transformer: nn.Module
+    has_source = True  # False: only the target of a pair is encoded
 
     def __init__(self, config: TrainConfig, frozen: Tree) -> None:
         """Take the networks that are not trained, as `from_config` reads them."""
@@ -77,7 +78,7 @@ class TransformerObjective(Objective):
         picture = flops.image_encoder(sizes, data.image_size)
         text = FROZEN if "t5" in self._frozen else TRAINED
         return [
-            Pass(self.TOKENIZER, picture, self._pictures() * FROZEN),
+            Pass(self.TOKENIZER, picture, (1 + self.has_source) * FROZEN),
             Pass("t5", flops.t5(self.model.t5, data.text_tokens), text),
             Pass("transformer", self._forward(), TRAINED),
         ]
@@ -85,7 +86,7 @@ class TransformerObjective(Objective):
     def activations(self, rows: int) -> int:
         """See `Objective`: the larger of encoding the pictures, and text and transformer."""
         sizes, data = getattr(self.model, self.TOKENIZER), self.config.data
-        encoding = self._pictures() * activations.image_encoder(sizes, data.image_size)
+        encoding = activations.image_encoder(sizes, data.image_size) * (1 + self.has_source)
         predicting = self._saved(self.dtype.itemsize)
         if "t5" not in self._frozen:
             tokens, itemsize = data.text_tokens, self.dtype.itemsize
@@ -125,10 +126,6 @@ class TransformerObjective(Objective):
         networks = {n: tree for n, tree in (self._frozen | params).items() if n in names}
         dtype = self.config.export_dtype
         save_pretrained(directory, self.model, networks, self.config.text_tokenizer, dtype=dtype)
-
-    def _pictures(self) -> int:
-        """Return how many pictures of a pair are encoded."""
-        return 2
 
     def _loss(
         self, networks: Tree, batch: EditBatch, text: Array, key: Array, is_training: bool
