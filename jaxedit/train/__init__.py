@@ -1,1 +1,1 @@
-"""python -m jaxedit.train: losses, optimiser, step and loop."""
+"""Training: the command `python -m jaxedit.train`, the loop, and the objectives."""

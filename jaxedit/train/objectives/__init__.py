@@ -1,1 +1,1 @@
-"""What a run trains: one objective per kind of model."""
+"""Objectives: what a run trains, a module per kind of model."""
