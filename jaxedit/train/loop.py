@@ -15,7 +15,6 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jaxtyping import Array, Shaped
 
-from jaxedit import tree
 from jaxedit.checkpoints.train_state import Checkpoints
 from jaxedit.config import TrainConfig, to_dict
 from jaxedit.data.batch import EditBatch
@@ -90,9 +89,7 @@ def train(
                         images = objective.sample_grid(state.eval_params, frozen, rows)
                         monitor.writer.write_images(step, images, name)
         with monitor.exporting():
-            state = state_to_export(state, checkpoints, config.export)
-            export(objective, state.eval_params, workdir / "export")
-    return state
+            return export(objective, state, checkpoints, config.export, workdir / "export")
 
 
 def global_batches(data: TrainingData, start: int, mesh: Mesh, size: int) -> Iterator[EditBatch]:
@@ -127,19 +124,28 @@ def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> 
     return checkpoints.restore(best.step, abstract)
 
 
-def export(objective: Objective, params: tree.Tree, directory: epath.Path) -> None:
-    """Gather the parameters, an array at a time; the first process writes them as weights.
+def export(
+    objective: Objective,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    which: str,
+    directory: epath.Path,
+) -> TrainState:
+    """Gather the parameters of `state_to_export`; the first process writes them as weights.
 
-    The others wait for it: the end of a run gives its processes a few minutes at most.
+    Arrays are gathered one at a time. The other processes wait for the first: the end of a run
+    gives them a few minutes at most. Returns the exported state.
     """
+    state = state_to_export(state, checkpoints, which)
     is_first = jax.process_index() == 0
 
     def gather(leaf: Shaped[Array, "..."]) -> Shaped[np.ndarray, "..."] | None:
         array = rules.to_host(leaf)
         return array if is_first else None
 
-    params = jax.tree.map(gather, params)
+    params = jax.tree.map(gather, state.eval_params)
     if is_first:
         objective.export(params, str(directory))
         log.info("exported the weights to %s", directory)
     multihost_utils.sync_global_devices("export")
+    return state
