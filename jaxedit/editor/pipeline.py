@@ -71,7 +71,7 @@ class Pipeline(abc.ABC):
         dtype: str,
         mesh: Mesh | None,
         rows: int,
-        int8: bool = False,
+        int8: bool,
     ) -> None:
         """Put the networks on the devices.
 

@@ -15,13 +15,14 @@ from jaxedit.config import require
 from jaxedit.data.pictures import png_chunks
 
 CHUNK = "jaxedit"
-_COMMON = ("model", "method", "dtype", "rows_per_device", "seed", "weights_sha256")
-_COMMON += ("backend", "versions")
-NEEDED = {  # to make a picture again
-    "edit": (*_COMMON, "instruction", "source", "source_sha256"),
-    "draw": (*_COMMON, "prompt"),
+_ANY = ("model", "method", "dtype", "rows_per_device", "seed", "weights_sha256", "backend")
+# purpose -> the settings that are needed to make a picture again
+NEEDED = {
+    "edit": (*_ANY, "versions", "instruction", "source", "source_sha256"),
+    "draw": (*_ANY, "versions", "prompt"),
 }
-_COMMANDS = {"instruction": "jaxedit", "prompt": "jaxedit.generate"}  # by a setting of theirs alone
+# setting -> the command whose pictures alone have it
+_COMMANDS = {"instruction": "jaxedit", "prompt": "jaxedit.generate"}
 
 
 def sha256(*paths: str | os.PathLike) -> str:
