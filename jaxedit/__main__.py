@@ -23,8 +23,7 @@ from jaxedit.config import FITS, methods_of, require
 from jaxedit.config.families import bundled
 from jaxedit.console import exit_code, words
 from jaxedit.editor import command_run, list_file
-from jaxedit.editor.arguments import MODEL, add_shared, new_parser
-from jaxedit.editor.command import Command
+from jaxedit.editor.command import MODEL, Command, add_shared, new_parser
 from jaxedit.editor.list_file import Row
 
 if TYPE_CHECKING:

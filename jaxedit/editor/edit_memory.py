@@ -49,10 +49,7 @@ def memory_items(
 ) -> list[MemoryItem]:
     """List everything in the memory of a device; each device holds all weights.
 
-    Args:
-      config: of a model that edits or draws.
-      settings: of its method, see `settings_of`.
-      plan: how it will be run.
+    The settings are what `settings_of` returns.
     """
     rows_per_picture, phases = _phases(config, settings, plan.dtype, plan.t5_dtype, plan.rows)
     if plan.text != "device":

@@ -205,10 +205,10 @@ class LoadedModel:
 
         Args:
           texts: for the text encoder.
-          seeds: of the pictures.
-          settings: of the method.
-          progress: called with (steps done, steps in total).
-          squares_of: returns the source pictures of some texts.
+          seeds: a seed for each text.
+          settings: what `settings` returned.
+          progress: called with (steps done, steps in total) of all pictures.
+          squares_of: returns the source pictures of a slice of the texts.
 
         Yields:
           Each picture, and the seconds that its batch took.

@@ -76,8 +76,6 @@ class Pipeline(abc.ABC):
         """Put the networks on the devices.
 
         Args:
-          config: the model.
-          params: parameters of the networks.
           text: the model's `TextFeatures` or `ClassLabels`.
           dtype: of the transformer, see `config.precision`.
           mesh: devices to spread rows (and weights) over; None: one device.

@@ -93,17 +93,10 @@ def origin_of(
     dtype: str,
     int8: bool,
 ) -> dict[str, str]:
-    """Return what features depend on, without loading the text encoder.
+    """Return what features depend on, as names and short values for a header.
 
-    Args:
-      config: the model.
-      directory: of its weights, of which the first row of each array is read.
-      tokenizer: of the text encoder.
-      dtype: of the matrix products.
-      int8: whether the kernels are `Int8`.
-
-    Returns:
-      Names and short values, for a header.
+    The text encoder is not loaded: of the weights in `directory`, the first row of each array is
+    read. `dtype` is the dtype of the matrix products.
     """
     weights = hashlib.sha256(json.dumps(to_dict(config.t5)).encode())
     for name, array in sorted(shards.read(epath.Path(directory)).items()):
