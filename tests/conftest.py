@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 install_import_hook(
     (
         "jaxedit.ops",
+        "jaxedit.nn",
         "jaxedit.sharding.rules",
         "jaxedit.data",
         "jaxedit.datasets",

@@ -1,19 +1,22 @@
 """Softmax attention from queries to keys and values, by the kernel that suits the device.
 
-On TPU long sequences go to the splash kernel, on NVIDIA cards to cuDNN's, elsewhere by blocks of
-queries. Short sequences take the plain form. Heads come before positions, [B,A,S,E]: caches are
-read in that order.
+On TPU long sequences go to the splash kernel, on NVIDIA cards to cuDNN, elsewhere they are attended
+block by block. Short sequences take the plain form. Heads come before positions, as in the caches.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32
 
 from jaxedit.nn.kernels import (
+    Keys,
+    Mask,
+    Queries,
     blockwise_attention,
     cudnn_attention,
     splash_attention,
@@ -23,43 +26,35 @@ from jaxedit.nn.kernels import (
 from jaxedit.nn.kv_cache import CacheLayout, KeysValues, SharedSpan
 from jaxedit.ops import masks
 
-# Measured on CPU, forward and backward: dense masks cost 1.4x (185 tokens) to 3x (777 tokens).
+# Neighbouring blocks of up to this many tokens together share a masked call. Measured on CPU,
+# forward and backward: a mask over all tokens costs 1.4x (185 tokens) to 3x (777 tokens).
 GROUP_TOKENS = 64
-# A causal sequence is cut into this many blocks of queries, of at least so many each. Measured on
-# CPU, forward and backward: one masked call costs 2.5x (159 tokens, in 5 blocks).
+# A causal sequence is cut into this many blocks of queries, each at least this long. Measured on
+# CPU, forward and backward: a single masked call costs 2.5x (159 tokens, in 5 blocks).
 CAUSAL_BLOCKS, CAUSAL_BLOCK = 8, 32
 
 
+@runtime_checkable
 class AttentionPattern(Protocol):
-    """What new tokens of a layer see, and what is kept of them.
+    """The tokens that new tokens of a layer see, and what is kept of the new tokens.
 
-    It is what differs between training, prefill and decoding: a block takes one, with the cache
-    that it needs. Patterns are pytrees, often without leaves, so that they pass through `nn.scan`
-    and `nn.remat` as ordinary arguments.
+    Training, prefill and decoding differ in the pattern alone: a block takes a pattern and the
+    cache that this pattern needs. Patterns are pytrees, often without leaves, so that they pass
+    through `nn.scan` and `nn.remat` as ordinary arguments.
     """
 
-    def __call__(self, queries: jax.Array, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
-        """Attend from queries, whose own keys and values are `new`, also to the past.
+    def __call__(self, queries: Any, new: KeysValues, past: Any) -> tuple[jax.Array, Any]:
+        """Attend from queries to their own keys and values `new`, and to the past.
 
         Returns:
-          What the queries found, and what a later pattern needs of this layer, or None.
+          The attended values, and what a later pattern needs of this layer, or None.
         """
 
 
 def dot_product_attention(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None = None
-) -> jax.Array:
-    """Softmax attention with logits `q . k`.
-
-    Args:
-      queries: [B,A,N,E], already scaled.
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      mask: bool, broadcastable to [B,A,N,S] by axes of length one, True = visible; or None.
-
-    Returns:
-      [B,A,N,E] in the dtype of `values`.
-    """
+    queries: Queries, keys: Keys, values: Keys, mask: Mask | None = None
+) -> Queries:
+    """Attend with logits `q . k`, which are not scaled here; without a mask all keys are seen."""
     N, S = queries.shape[2], keys.shape[2]
     if takes_splash(queries, keys) and (mask is None or mask.shape[1:3] == (1, 1)):
         rows = len(queries), S
@@ -70,22 +65,11 @@ def dot_product_attention(
     return blockwise_attention(queries, keys, values, mask)
 
 
-def block_causal_attention(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, blocks: Sequence[int]
-) -> jax.Array:
-    """Attention in which each token sees its own and all earlier blocks.
+def block_causal_attention(queries: Keys, keys: Keys, values: Keys, blocks: Sequence[int]) -> Keys:
+    """Attend from each token to its own and all earlier blocks, whose lengths sum to S.
 
     A long block attends to its prefix without a mask, which is exact and skips the invisible
-    part (0.4 of the square at 512 px); neighbouring short ones share one masked call.
-
-    Args:
-      queries: [B,A,S,E].
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      blocks: lengths that sum to S.
-
-    Returns:
-      [B,A,S,E].
+    part (0.4 of the square at 512 px); neighbouring short blocks share a masked call.
     """
     if takes_splash(queries, keys):
         return splash_attention(queries, keys, values, np.repeat(np.cumsum(blocks), blocks))
@@ -102,21 +86,12 @@ def block_causal_attention(
 
 
 def causal_attention(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, visible: jax.Array | None = None
-) -> jax.Array:
-    """Attention in which each token sees itself and all earlier ones.
+    queries: Keys, keys: Keys, values: Keys, visible: Bool[Array, "B S"] | None = None
+) -> Keys:
+    """Attend from each token to itself and to all earlier tokens that are visible; None: all.
 
-    Without a kernel it goes by blocks of queries, each with the keys up to its end, which skips
-    nearly half.
-
-    Args:
-      queries: [B,A,S,E].
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      visible: bool[B,S], keys that others may see; a token always sees itself. None is all.
-
-    Returns:
-      [B,A,S,E].
+    Without a kernel, each block of queries attends to the keys up to its end, which skips nearly
+    half of the products.
     """
     S = queries.shape[2]
     if takes_splash(queries, keys):
@@ -138,28 +113,26 @@ def causal_attention(
 
 def decode_attention(
     layout: CacheLayout,
-    queries: jax.Array,
+    queries: Float[Array, "B R A E"],
     own: KeysValues,
-    bias: jax.Array,
+    bias: Float32[Array, "B*R 1 1 S"],
     shared: Sequence[SharedSpan],
-) -> jax.Array:
-    """One softmax over what rows share and what each has of its own.
+) -> Float32[Array, "B R A E"]:
+    """Attend, in a single softmax, to what rows share and to what each row has of its own.
 
     Args:
-      layout: of all caches.
-      queries: f32[B,R,A,E], already scaled.
-      own: a cache for each of the B*R rows.
-      bias: f32[B*R,1,1,S], added to the scores of `own`; -inf = not seen.
+      layout: how all caches lie in memory.
+      queries: already scaled.
+      own: a cache of S positions for each row.
+      bias: added to the scores of `own`; -inf = not seen.
       shared: spans whose rows sum to R; or none.
-
-    Returns:
-      f32[B,R,A,E].
     """
     B, R, A, E = queries.shape
     each = layout.score(queries.reshape(B * R, 1, A, E), own.keys) + bias
     scores = [each.reshape(B, R, A, -1)]
     if shared:
         scores.append(map_spans(layout.score, queries, [(s.cache.keys, s.rows) for s in shared]))
+    # A softmax over both arrays: they have a common maximum and a common sum.
     top = jnp.stack([s.max(-1, keepdims=True) for s in scores]).max(0)
     weights = [jnp.exp(s - top) for s in scores]
     total = sum(w.sum(-1, keepdims=True) for w in weights)
@@ -171,18 +144,15 @@ def decode_attention(
 
 def map_spans(
     function: Callable[[jax.Array, jax.Array], jax.Array],
-    x: jax.Array,
-    spans: Sequence[tuple[jax.Array, int]],
-) -> jax.Array:
-    """`function(x of some rows, their cache)` of every span, joined.
+    x: Float[Array, "B R A n"],
+    spans: Sequence[tuple[Float[Array, "..."], int]],
+) -> Float[Array, "B R A m"]:
+    """Apply `function` to some rows of `x` and their cache, for every span; join the results.
 
     Args:
-      function: [P,R,...] and a cache [P,...] to [P,R,...].
-      x: [B,R,...].
-      spans: cache [B,...] or [1,...] and number of rows.
-
-    Returns:
-      [B,R,...].
+      function: from [P,R,A,n] and a cache of P images to [P,R,A,m].
+      x: R rows of B images.
+      spans: a cache, of B images or the same for all, and the number of its rows.
     """
     results, first, B = [], 0, len(x)
     for cache, rows in spans:
@@ -193,20 +163,20 @@ def map_spans(
     return results[0] if len(results) == 1 else jnp.concatenate(results, axis=1)
 
 
-def split_heads(x: jax.Array, heads: int) -> jax.Array:
-    """[B,S,C] to [B,A,S,E]."""
-    B, S, C = x.shape
-    return x.reshape(B, S, heads, C // heads).transpose(0, 2, 1, 3)
+def split_heads(x: Float[Array, "B S D"], heads: int) -> Float[Array, "B {heads} S E"]:
+    """Split channels into heads."""
+    B, S, D = x.shape
+    return x.reshape(B, S, heads, D // heads).transpose(0, 2, 1, 3)
 
 
-def join_heads(x: jax.Array) -> jax.Array:
-    """[B,A,S,E] to [B,S,C]."""
+def join_heads(x: Float[Array, "B A S E"]) -> Float[Array, "B S A*E"]:
+    """Invert `split_heads`."""
     B, A, S, E = x.shape
     return x.transpose(0, 2, 1, 3).reshape(B, S, A * E)
 
 
 def _groups(blocks: Sequence[int]) -> list[list[int]]:
-    """Neighbouring blocks together as long as they have at most `GROUP_TOKENS`."""
+    """Group neighbouring blocks of up to `GROUP_TOKENS` tokens together."""
     groups: list[list[int]] = []
     for length in blocks:
         if groups and sum(groups[-1]) + length <= GROUP_TOKENS:

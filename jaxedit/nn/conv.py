@@ -1,10 +1,11 @@
-"""Convolutional blocks of the image tokenizers: NHWC, kernels HWIO."""
+"""Convolutional blocks of the image tokenizers: images are NHWC, kernels HWIO."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxedit.config import require
 from jaxedit.ops import pyramid
@@ -14,22 +15,22 @@ conv_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def conv(features: int, size: int = 3, *, name: str | None, **options: Any) -> nn.Conv:
-    """A convolution with bias that keeps height and width; `options` are those of `nn.Conv`."""
+    """Return a convolution that keeps height and width; `options` are arguments of `nn.Conv`."""
     pad = size // 2
     options = {"padding": ((pad, pad), (pad, pad)), "kernel_init": conv_init} | options
     return nn.Conv(features, (size, size), name=name, **options)
 
 
 def downsample(features: int, *, name: str, **options: Any) -> nn.Conv:
-    """A convolution that halves height and width, padded right and below only."""
+    """Return a convolution that halves height and width, padded right and below only."""
     return conv(features, name=name, strides=2, padding=((0, 1), (0, 1)), **options)
 
 
 def group_norm(channels: int, *, name: str, dtype: Any = jnp.float32) -> nn.GroupNorm:
-    """Group normalisation with 32 groups, or 24 where 32 do not divide the channels.
+    """Return a group normalisation with 32 groups, or 24 where 32 do not divide the channels.
 
-    Statistics are float32 and of two passes: flax's one-pass variance loses digits that decide
-    labels.
+    Its statistics are float32 and computed in two passes: the one-pass variance of flax loses
+    digits that decide labels.
 
     Raises:
       ConfigError: neither 32 nor 24 divides `channels`.
@@ -47,8 +48,8 @@ class ResBlock(nn.Module):
     precision: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B,H,W,C] to [B,H,W,features]."""
+    def __call__(self, x: Float[ArrayLike, "B H W C"]) -> Float[Array, "B H W {self.features}"]:
+        """Transform features of an image."""
         options = {"dtype": self.dtype, "precision": self.precision}
         h = nn.silu(group_norm(x.shape[-1], name="norm1", dtype=self.dtype)(x))
         h = conv(self.features, name="conv1", **options)(h)
@@ -60,14 +61,14 @@ class ResBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Single-head attention between all positions, after a norm, beside a skip."""
+    """Attention with a single head between all positions, after a norm and beside a skip."""
 
     dtype: Any = jnp.float32
     precision: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B,H,W,C] to [B,H,W,C]."""
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+        """Transform features of an image."""
         B, H, W, C = x.shape
         options = {"dtype": self.dtype, "precision": self.precision}
         h = group_norm(C, name="norm", dtype=self.dtype)(x)
@@ -81,13 +82,13 @@ class AttentionBlock(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Twice the height and width by repetition, then a convolution."""
+    """Doubling of height and width by repetition, then a convolution."""
 
     dtype: Any = jnp.float32
     precision: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """[B,H,W,C] to [B,2H,2W,C]."""
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B 2*H 2*W C"]:
+        """Double features of an image."""
         convolve = conv(x.shape[-1], name="conv", dtype=self.dtype, precision=self.precision)
         return convolve(pyramid.nearest_double(x))

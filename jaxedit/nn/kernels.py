@@ -1,9 +1,9 @@
-"""Kernels of softmax attention: splash on TPU, cuDNN on NVIDIA cards, XLA at once and by blocks.
+"""Kernels of softmax attention: splash on TPU, cuDNN on NVIDIA cards, XLA in blocks or at once.
 
-Scores of all queries and keys at once are the largest arrays of a long sequence. The kernels and
-`blockwise_attention` never have them in memory together; `dense_attention` does.
+The scores of all queries and keys are the largest arrays of a long sequence. Of these kernels only
+`dense_attention` holds all scores in memory together.
 
-Source: `jax.experimental.pallas.ops.tpu.splash_attention`, which skips blocks that nobody sees.
+Source: `jax.experimental.pallas.ops.tpu.splash_attention`, which skips blocks that no query sees.
 """
 
 import functools
@@ -14,26 +14,31 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxedit.sharding.mesh import device_kind
 from jaxedit.sharding.rules import activation_spec
 
-# Scores of one head that may be in memory together, and from how many on a kernel is called.
+Queries = Float[Array, "B A N E"]  # already scaled
+Keys = Float[Array, "B A S E"]  # keys or values
+Mask = Bool[ArrayLike, "#B #A #N #S"]  # True where a query sees a key
+
+# Number of scores of a head that may be in memory together; number from which a kernel is called.
 MAX_SCORES, KERNEL_SCORES = 2**19, 2**18
 SPLASH_BLOCKS = (512, 384)  # lengths of a block of the splash kernel to choose from
-LANES = 128  # lengths are padded to a multiple
+LANES = 128  # lengths are padded to a multiple of this number
 
 
-def takes_splash(queries: jax.Array, keys: jax.Array) -> bool:
-    """Return whether queries [B,A,N,E] and keys [B,A,S,E] go to the splash kernel."""
+def takes_splash(queries: Queries, keys: Keys) -> bool:
+    """Return whether the splash kernel is used for these arrays."""
     N, E = queries.shape[2:]
     return _is_on_tpu() and _is_long(N, keys.shape[2], E, 64)
 
 
-def takes_cudnn(queries: jax.Array, keys: jax.Array) -> bool:
-    """Return whether queries [B,A,N,E] and keys [B,A,S,E] go to cuDNN.
+def takes_cudnn(queries: Queries, keys: Keys) -> bool:
+    """Return whether cuDNN is used for these arrays.
 
-    It takes half precision on Ampere or later; older cards do not have NVIDIA in their names.
+    cuDNN needs half precision, and Ampere or later; older cards do not have NVIDIA in their names.
     """
     N, E = queries.shape[2:]
     is_half = queries.dtype in (jnp.bfloat16, jnp.float16)
@@ -44,17 +49,15 @@ def takes_cudnn(queries: jax.Array, keys: jax.Array) -> bool:
 def kernel_length(length: int, head_width: int) -> int:
     """Return the length to which the kernel pads a sequence that attends to itself.
 
-    Padded to this length before all layers, the sequence is not copied in each.
+    A sequence that is padded to this length before the first layer is not copied in each layer.
     """
     if _is_on_tpu() and _is_long(length, length, head_width, 64):
-        return padded_length(length)
+        return _padded_length(length)
     return length
 
 
-def dense_attention(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, mask: jax.Array | None
-) -> jax.Array:
-    """Attend with all scores in memory; arguments as of `attention.dot_product_attention`."""
+def dense_attention(queries: Queries, keys: Keys, values: Keys, mask: Mask | None) -> Queries:
+    """Attend with all scores in memory, as `attention.dot_product_attention` describes."""
     logits = jnp.einsum("bhne,bhse->bhns", queries, keys, preferred_element_type=jnp.float32)
     if mask is not None:
         logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
@@ -63,21 +66,16 @@ def dense_attention(
 
 
 def blockwise_attention(
-    queries: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
-    mask: jax.Array | None = None,
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    mask: Mask | None = None,
     *,
     blocks: int | None = None,
-) -> jax.Array:
-    """Attend one block of queries after the other; the backward pass computes each again.
+) -> Queries:
+    """Attend from one block of queries after another; the backward pass recomputes each block.
 
-    Args:
-      queries: [B,A,N,E].
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      mask: as of `attention.dot_product_attention`.
-      blocks: how many; None is as few as keep each below `MAX_SCORES`.
+    `blocks` is their number; by default the smallest that keeps each block below `MAX_SCORES`.
     """
     N = queries.shape[2]
     blocks = blocks or math.ceil(N * keys.shape[2] / MAX_SCORES)
@@ -87,9 +85,10 @@ def blockwise_attention(
 
     def split(x: jax.Array) -> jax.Array:
         x = jnp.pad(x, ((0, 0), (0, 0), (0, blocks * size - N), (0, 0)))
-        return jnp.moveaxis(x.reshape(*x.shape[:2], blocks, size, x.shape[-1]), 2, 0)
+        x = x.reshape(*x.shape[:2], blocks, size, x.shape[-1])
+        return jnp.moveaxis(x, 2, 0)  # [blocks,B,A,size,...]
 
-    is_shared = mask is None or mask.shape[2] == 1  # for all queries
+    is_shared = mask is None or mask.shape[2] == 1  # all queries have the same mask
 
     @jax.checkpoint
     def attend_block(queries: jax.Array, rows: jax.Array | None) -> jax.Array:
@@ -101,10 +100,8 @@ def blockwise_attention(
     return out.reshape(*out.shape[:2], blocks * size, -1)[:, :, :N]
 
 
-def cudnn_attention(
-    queries: jax.Array, keys: jax.Array, values: jax.Array, *, is_causal: bool
-) -> jax.Array:
-    """Attend by cuDNN's flash attention: [B,A,N,E] from [B,A,N,E] and twice [B,A,S,E]."""
+def cudnn_attention(queries: Queries, keys: Keys, values: Keys, *, is_causal: bool) -> Queries:
+    """Attend by cuDNN's flash attention."""
     q, k, v = (x.transpose(0, 2, 1, 3) for x in (queries, keys, values))  # [B,S,A,E]
     out = jax.nn.dot_product_attention(
         q, k, v, scale=1.0, is_causal=is_causal, implementation="cudnn"
@@ -113,32 +110,29 @@ def cudnn_attention(
 
 
 def splash_attention(
-    queries: jax.Array,
-    keys: jax.Array,
-    values: jax.Array,
-    ends: np.ndarray,
-    visible: jax.Array | None = None,
+    queries: Queries,
+    keys: Keys,
+    values: Keys,
+    ends: Int[np.ndarray, " N"],
+    visible: Bool[Array, "B S"] | None = None,
     *,
     see_themselves: bool = False,
     interpret: bool = False,
-) -> jax.Array:
-    """Softmax attention with logits `q . k`, each query seeing the keys up to its end.
+) -> Queries:
+    """Attend by the splash kernel, from each query to the keys before its end.
 
     Args:
-      queries: [B,A,N,E], already scaled.
-      keys: [B,A,S,E].
-      values: [B,A,S,E].
-      ends: i64[N], how many keys each query sees, from the first; static.
-      visible: bool[B,S], keys that anybody may see; None is all.
+      queries: already scaled.
+      keys: of the S tokens.
+      values: of the S tokens.
+      ends: number of keys that each query sees, counted from the first; static.
+      visible: keys that queries may see; None: all.
       see_themselves: query n sees key n even if it is not visible (N = S, ends[n] = n + 1).
       interpret: run the kernel where there is no TPU, slowly.
-
-    Returns:
-      [B,A,N,E] in the dtype of `values`.
     """
-    B, _, N, _ = queries.shape
+    N = queries.shape[2]
     lengths = N, keys.shape[2]
-    blocks, padded = tuple(map(splash_block, lengths)), tuple(map(padded_length, lengths))
+    blocks, padded = tuple(map(splash_block, lengths)), tuple(map(_padded_length, lengths))
     ends = np.pad(ends, (0, padded[0] - N), mode="edge")
     operands = [_pad(queries, padded[0]), _pad(keys, padded[1]), _pad(values, padded[1])]
     axes = [("batch", "heads", None, None)] * 3
@@ -152,14 +146,13 @@ def splash_attention(
 
 
 def splash_block(length: int) -> int:
-    """How many queries (or keys) a block has: what pads a sequence of this length least."""
+    """Return the length of a block that pads a sequence least."""
     if length <= min(SPLASH_BLOCKS):
         return LANES * math.ceil(length / LANES)
     return min(SPLASH_BLOCKS, key=lambda block: (block * math.ceil(length / block), -block))
 
 
-def padded_length(length: int) -> int:
-    """The length of a sequence in whole blocks."""
+def _padded_length(length: int) -> int:
     block = splash_block(length)
     return block * math.ceil(length / block)
 
@@ -167,7 +160,7 @@ def padded_length(length: int) -> int:
 def _segments(
     visible: jax.Array, queries: int, see_themselves: bool
 ) -> tuple[jax.Array, jax.Array]:
-    """Numbers i32[B,N] and i32[B,S] that are equal where a query may see a key."""
+    """Return numbers i32[B,N] and i32[B,S] that are equal where a query may see a key."""
     B, S = visible.shape
     keys = jnp.where(visible, 0, jnp.arange(1, S + 1)[None])
     return (keys if see_themselves else jnp.zeros((B, queries), jnp.int32)), keys
@@ -178,7 +171,7 @@ def _on_each_device(
     operands: list[jax.Array],
     axes: list[tuple[str | None, ...]],
 ) -> jax.Array:
-    """`function` of each device's rows and heads: the compiler cannot cut a kernel by itself."""
+    """Call `function` with each device's rows and heads: the compiler cannot cut a kernel."""
     if jax.sharding.get_abstract_mesh().empty:
         return function(*operands)
     specs = [activation_spec(x.shape, a) for x, a in zip(operands, axes, strict=True)]
@@ -195,11 +188,11 @@ def _attend(
     blocks: tuple[int, int],
     interpret: bool,
 ) -> jax.Array:
-    """The kernel, row by row; all lengths are multiples of their block."""
+    """Run the kernel row by row; all lengths are multiples of their block."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
-    heads, q, kv = queries.shape[1], *blocks
+    q, kv = blocks
     sizes = kernel.BlockSizes(
         block_q=q,
         block_kv=kv,
@@ -212,7 +205,7 @@ def _attend(
     )
     prefix = _prefix_mask(masks.Mask, ends, keys.shape[2])
     attend = kernel.make_splash_mha(
-        masks.MultiHeadMask([prefix] * heads),
+        masks.MultiHeadMask([prefix] * queries.shape[1]),
         block_sizes=sizes,
         head_shards=1,
         q_seq_shards=1,
@@ -224,7 +217,7 @@ def _attend(
 
 
 def _prefix_mask(base: type, ends: np.ndarray, keys: int) -> Any:
-    """The mask whose query n sees the first ends[n] keys; the kernel computes it on the way."""
+    """Return the mask in which query n sees the first ends[n] keys; the kernel computes it."""
 
     class Prefix(base):
         shape = (len(ends), keys)
@@ -242,7 +235,7 @@ def _prefix_mask(base: type, ends: np.ndarray, keys: int) -> Any:
 
 
 def _pad(x: jax.Array, length: int) -> jax.Array:
-    """Zeros after the last position: of [B,A,S,E] or of [B,S]."""
+    """Append zeros to the sequence of [B,A,S,E] or [B,S]."""
     axis = 2 if x.ndim == 4 else 1
     return jnp.pad(x, [(0, length - n if i == axis else 0) for i, n in enumerate(x.shape)])
 
@@ -252,5 +245,5 @@ def _is_on_tpu() -> bool:
 
 
 def _is_long(queries: int, keys: int, head_width: int, multiple: int) -> bool:
-    """Return whether a kernel for head widths that are multiples of a number is worth its call."""
+    """Return whether a kernel for head widths that are multiples of `multiple` is worth a call."""
     return queries * keys >= KERNEL_SCORES and head_width % multiple == 0

@@ -1,42 +1,53 @@
 """Caches of keys and values: of all layers stacked, and of single layers by memory layout.
 
 Heads come before positions, [B,A,S,E], where a kernel reads whole sequences. Next-scale sampling
-keeps all layers in one `KVCache`. Next-token decoding keeps one `KeysValues` per layer, in the
-`CacheLayout` that suits the device.
+keeps all layers in one `KVCache`. Next-token decoding keeps a `KeysValues` for each layer, in the
+`CacheLayout` that suits the device. Axis letters: G heads of keys and values, which A heads of
+queries may share; P images or rows.
 """
 
+import abc
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Int, Int32
+
+Cache = Float[Array, "..."]  # keys or values of a layer, laid out by a `CacheLayout`
+Heads = Float[Array, "P S G E"]
+Rows = Float[Array, "P R A E"]  # queries of R rows, or the values that they attended to
+Scores = Float[Array, "P R A S"]
 
 
 class KeysValues(NamedTuple):
-    """Keys and values [B,A,S,E] of one layer, or [L,B,A,S,E] of several."""
+    """Keys and values: [B,A,S,E] of a layer, [L,B,A,S,E] of several, or as a `CacheLayout` says.
 
-    keys: jax.Array
-    values: jax.Array
+    Keys are None where only values are computed.
+    """
+
+    keys: Float[Array, "..."] | None
+    values: Float[Array, "..."]
 
 
 class KVCache(NamedTuple):
-    """Keys and values of all layers, [L,B,A,S,E] each, and the layer whose turn it is, i32[].
+    """Keys and values of all layers, and the number of the layer that runs.
 
     Inside a scan over layers the cache is only read; what the layers add is written afterwards, all
-    layers at once. (Written inside the loop it is copied whole in every iteration by XLA:CPU.)
+    layers at once. (XLA:CPU copies a cache that is written inside the loop in every iteration.)
     """
 
-    keys: jax.Array
-    values: jax.Array
-    layer: jax.Array
+    keys: Float[Array, "L B A S E"]
+    values: Float[Array, "L B A S E"]
+    layer: Int32[Array, ""]
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int], dtype: Any) -> "KVCache":
-        """Zeros of shape (L, B, A, S, E)."""
+        """Return zeros of shape (L, B, A, S, E)."""
         return cls(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros((), jnp.int32))
 
     def write(self, new: KeysValues, start: int) -> "KVCache":
-        """The cache with `new` [L,B,A,N,E] at positions `start` and on."""
+        """Return the cache with `new` of all layers, [L,B,A,N,E], at positions `start` and on."""
         keys, values = (
             jax.lax.dynamic_update_slice(old, added, (0, 0, 0, start, 0))
             for old, added in zip((self.keys, self.values), new, strict=True)
@@ -44,7 +55,7 @@ class KVCache(NamedTuple):
         return self._replace(keys=keys, values=values)
 
     def followed_by(self, new: KeysValues, start: int) -> KeysValues:
-        """The first `start` positions of the current layer, then `new` [B,A,N,E]."""
+        """Return the first `start` positions of the current layer, then `new`, [B,A,N,E]."""
 
         def join(cache: jax.Array, added: jax.Array) -> jax.Array:
             _, B, A, _, E = cache.shape
@@ -54,74 +65,71 @@ class KVCache(NamedTuple):
         return KeysValues(join(self.keys, new.keys), join(self.values, new.values))
 
 
-class CacheLayout(Protocol):
+@dataclasses.dataclass(frozen=True)
+class CacheLayout(abc.ABC):
     """How keys or values of S positions and G heads lie in memory, and in which dtype."""
 
-    dtype: Any
+    head_width: int
+    dtype: Any = jnp.float32
+    axis: ClassVar[int]  # axis of the positions
 
-    def store(self, x: jax.Array) -> jax.Array:
-        """[P,S,G,E] as it is cached."""
+    @abc.abstractmethod
+    def store(self, x: Heads) -> Cache:
+        """Return keys or values as they are cached."""
 
-    def length(self, cache: jax.Array) -> int:
-        """S of a cache."""
+    @abc.abstractmethod
+    def score(self, queries: Rows, keys: Cache) -> Scores:
+        """Return the products of queries with cached keys, in f32."""
 
-    def grow(self, cache: jax.Array, length: int) -> jax.Array:
-        """The cache with zeros after it, up to `length` positions."""
+    @abc.abstractmethod
+    def mix(self, weights: Scores, values: Cache) -> Rows:
+        """Return weighted sums of cached values, in f32."""
 
-    def write(self, cache: jax.Array, x: jax.Array, position: jax.Array) -> jax.Array:
-        """The cache with x [P,1,G,E] at `position` i32[]."""
+    def length(self, cache: Cache) -> int:
+        """Return the number of positions of a cache."""
+        return cache.shape[self.axis]
 
-    def score(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
-        """Products of queries [P,R,A,E] with cached keys: f32[P,R,A,S]."""
+    def grow(self, cache: Cache, length: int) -> Cache:
+        """Append zeros to a cache, up to `length` positions."""
+        more = (0, length - self.length(cache))
+        return jnp.pad(cache, [more if i == self.axis else (0, 0) for i in range(cache.ndim)])
 
-    def mix(self, weights: jax.Array, values: jax.Array) -> jax.Array:
-        """Sums of cached values weighted by f32[P,R,A,S]: f32[P,R,A,E]."""
+    def write(self, cache: Cache, x: Heads, at: Int[ArrayLike, ""]) -> Cache:
+        """Return the cache with `x` at position `at` and on."""
+        return jax.lax.dynamic_update_slice_in_dim(cache, self.store(x), at, axis=self.axis)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class ByHead:
+class ByHead(CacheLayout):
     """[P,G,S,E]: each head reads one block of memory. For CPU and GPU."""
 
-    head_width: int
-    dtype: Any = jnp.float32
+    axis: ClassVar[int] = 2
 
-    def store(self, x: jax.Array) -> jax.Array:
+    def store(self, x: Heads) -> Float[Array, "P G S E"]:
         """See `CacheLayout`."""
         return x.astype(self.dtype).transpose(0, 2, 1, 3)
 
-    def length(self, cache: jax.Array) -> int:
-        """See `CacheLayout`."""
-        return cache.shape[2]
-
-    def grow(self, cache: jax.Array, length: int) -> jax.Array:
-        """See `CacheLayout`."""
-        return jnp.pad(cache, ((0, 0), (0, 0), (0, length - cache.shape[2]), (0, 0)))
-
-    def write(self, cache: jax.Array, x: jax.Array, position: jax.Array) -> jax.Array:
-        """See `CacheLayout`."""
-        return jax.lax.dynamic_update_slice_in_dim(cache, self.store(x), position, axis=2)
-
-    def score(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
+    def score(self, queries: Rows, keys: Float[Array, "P G S E"]) -> Scores:
         """See `CacheLayout`."""
         rows = self._by_group(queries, keys.shape[1]).astype(keys.dtype)
         scores = jnp.einsum("pgme,pgse->pgms", rows, keys, preferred_element_type=jnp.float32)
         return self._by_row(scores, queries.shape[1])
 
-    def mix(self, weights: jax.Array, values: jax.Array) -> jax.Array:
+    def mix(self, weights: Scores, values: Float[Array, "P G S E"]) -> Rows:
         """See `CacheLayout`."""
         rows = self._by_group(weights, values.shape[1]).astype(values.dtype)
         mixed = jnp.einsum("pgms,pgse->pgme", rows, values, preferred_element_type=jnp.float32)
         return self._by_row(mixed, weights.shape[1])
 
     def _by_group(self, x: jax.Array, groups: int) -> jax.Array:
-        """[P,R,A,n] as [P,G,R*A/G,n]."""
+        """Reshape [P,R,A,n] to [P,G,R*A/G,n]."""
         P, R, A, n = x.shape
         x = x.reshape(P, R, groups, A // groups, n).transpose(0, 2, 1, 3, 4)
         return x.reshape(P, groups, -1, n)
 
     def _by_row(self, x: jax.Array, rows: int) -> jax.Array:
-        """The inverse of `_by_group`."""
+        """Invert `_by_group`."""
         P, G, M, n = x.shape
         x = x.reshape(P, G, rows, M // rows, n).transpose(0, 2, 1, 3, 4)
         return x.reshape(P, rows, -1, n)
@@ -129,45 +137,33 @@ class ByHead:
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
-class Flat:
+class Flat(CacheLayout):
     """[P,S,G*E]: no axis is padded and matrix units do all products. For TPU.
 
-    Each head's query is a row of G*E numbers that are zero outside its own channels, and of each
-    mixed row only those channels are kept. Channels never leave their places.
+    Each head's query is a row of G*E numbers that are zero outside the head's own channels, and of
+    each mixed row only those channels are kept. Channels never leave their places.
     """
 
-    head_width: int
-    dtype: Any = jnp.float32
+    axis: ClassVar[int] = 1
 
-    def store(self, x: jax.Array) -> jax.Array:
+    def store(self, x: Heads) -> Float[Array, "P S G*E"]:
         """See `CacheLayout`."""
         P, S, G, E = x.shape
         return x.astype(self.dtype).reshape(P, S, G * E)
 
-    def length(self, cache: jax.Array) -> int:
-        """See `CacheLayout`."""
-        return cache.shape[1]
-
-    def grow(self, cache: jax.Array, length: int) -> jax.Array:
-        """See `CacheLayout`."""
-        return jnp.pad(cache, ((0, 0), (0, length - cache.shape[1]), (0, 0)))
-
-    def write(self, cache: jax.Array, x: jax.Array, position: jax.Array) -> jax.Array:
-        """See `CacheLayout`."""
-        return jax.lax.dynamic_update_slice_in_dim(cache, self.store(x), position, axis=1)
-
-    def score(self, queries: jax.Array, keys: jax.Array) -> jax.Array:
+    def score(self, queries: Rows, keys: Float[Array, "P S GE"]) -> Scores:
         """See `CacheLayout`."""
         P, R, A, E = queries.shape
         own = self._own_channels(keys)
         G, C = own.shape
         rows = queries.reshape(P, R, G, A // G, E).swapaxes(2, 3).reshape(P, R, 1, A // G, C)
+        # Rows are repeated for each group, and the mask leaves each group its own channels.
         rows = rows.astype(keys.dtype) * own[None, None, :, None].astype(keys.dtype)
         rows = rows.reshape(P, R * A, C)
         scores = jnp.einsum("pmc,psc->pms", rows, keys, preferred_element_type=jnp.float32)
         return scores.reshape(P, R, A, -1)
 
-    def mix(self, weights: jax.Array, values: jax.Array) -> jax.Array:
+    def mix(self, weights: Scores, values: Float[Array, "P S GE"]) -> Rows:
         """See `CacheLayout`."""
         P, R, A, S = weights.shape
         own = self._own_channels(values)
@@ -178,14 +174,14 @@ class Flat:
         return mixed.reshape(P, R, A // G, G, -1).swapaxes(2, 3).reshape(P, R, A, -1)
 
     def _own_channels(self, cache: jax.Array) -> jax.Array:
-        """Which channels belong to which group: f32[G,G*E]."""
+        """Return f32[G,G*E], 1 where a channel belongs to a group, else 0."""
         group = jnp.arange(cache.shape[-1]) // self.head_width
         groups = cache.shape[-1] // self.head_width
         return (group[None] == jnp.arange(groups)[:, None]).astype(jnp.float32)
 
 
 class SharedSpan(NamedTuple):
-    """What some rows of every picture see in one layer: [B,...], or [1,...] the same for all."""
+    """What some rows of every image see in a layer: caches of B images, or one for all."""
 
     cache: KeysValues
     rows: int

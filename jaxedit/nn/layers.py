@@ -4,21 +4,22 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, no_type_check
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen.dtypes import promote_dtype
+from jaxtyping import Array, ArrayLike, Float, Float32, Int, Key
 
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.sharding.rules import activation_spec, axes_of, gather, param_spec
 
 
-def layer_norm(x: jax.Array, eps: float) -> jax.Array:
-    """Zero mean and unit variance over the last axis, in f32, without parameters.
+def layer_norm(x: Float[ArrayLike, "*n D"], eps: float) -> Float32[Array, "*n D"]:
+    """Normalise to zero mean and unit variance over the last axis, without parameters.
 
     Source: Layer Normalization (Ba et al.), equation 3.
     """
@@ -27,8 +28,10 @@ def layer_norm(x: jax.Array, eps: float) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps)
 
 
-def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
-    """`x / rms(x) * scale` of [B,S,C] over the last axis, in f32.
+def rms_norm(
+    x: Float[ArrayLike, "B S D"], scale: Float[ArrayLike, " D"], eps: float
+) -> Float32[Array, "B S D"]:
+    """Return `x / rms(x) * scale`, normalised over the last axis.
 
     Source: Root Mean Square Layer Normalization (Zhang and Sennrich), equation 4.
     """
@@ -36,31 +39,31 @@ def rms_norm(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     return x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + eps) * scale[None, None]
 
 
-def modulate(x: jax.Array, scale: jax.Array, shift: jax.Array, eps: float) -> jax.Array:
-    """Adaptive layer norm: `LN(x) * (1 + scale) + shift`.
-
-    Args:
-      x: [B,S,C].
-      scale: f32[B,C].
-      shift: f32[B,C].
-      eps: added to the variance.
-
-    Returns:
-      f32[B,S,C].
+def modulate(
+    x: Float[ArrayLike, "B S D"],
+    scale: Float[Array, "B D"],
+    shift: Float[Array, "B D"],
+    eps: float,
+) -> Float32[Array, "B S D"]:
+    """Return `LN(x) * (1 + scale) + shift`, an adaptive layer norm; eps is added to the variance.
 
     Source: Scalable Diffusion Models with Transformers (DiT), section 3.2.
     """
     return layer_norm(x, eps) * (1 + scale[:, None]) + shift[:, None]
 
 
-def drop_path(x: jax.Array, rate: jax.Array, key: jax.Array) -> jax.Array:
-    """Zero whole rows of x[B,...] with probability `rate`, scaling up the others."""
+def drop_path(
+    x: Float[Array, " B *n"], rate: Float[Array, ""], key: Key[Array, ""]
+) -> Float[Array, " B *n"]:
+    """Zero whole rows with probability `rate`, and scale up the others."""
     keep = jax.random.bernoulli(key, 1 - rate, (x.shape[0],) + (1,) * (x.ndim - 1))
     return jnp.where(keep, x / (1 - rate), 0)
 
 
-def dropout(x: jax.Array, rate: float | jax.Array, key: jax.Array) -> jax.Array:
-    """Zero single values of x with probability `rate`, scaling up the others."""
+def dropout(
+    x: Float[Array, "*n"], rate: float | Float[Array, ""], key: Key[Array, ""]
+) -> Float[Array, "*n"]:
+    """Zero single values with probability `rate`, and scale up the others."""
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 
 
@@ -79,25 +82,25 @@ def exact(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class RMSNorm(nn.Module):
-    """`x / rms(x) * scale` in f32 over the last axis [..., C]."""
+    """`rms_norm` with a learnt scale."""
 
     eps: float
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise x[B,S,C]; returns f32 of the same shape."""
+    def __call__(self, x: Float[ArrayLike, "B S D"]) -> Float32[Array, "B S D"]:
+        """Normalise tokens."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         return rms_norm(x, scale, self.eps)
 
 
 class LayerNorm(nn.Module):
-    """Layer norm with learned scale and bias, in f32, over the last axis of [B,S,C]."""
+    """`layer_norm` with a learnt scale and bias."""
 
     eps: float
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise x[B,S,C]; returns f32 of the same shape."""
+    def __call__(self, x: Float[ArrayLike, "B S D"]) -> Float32[Array, "B S D"]:
+        """Normalise tokens."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         return layer_norm(x, self.eps) * scale[None, None] + bias[None, None]
@@ -114,12 +117,18 @@ def dense(
     skip: int = 0,
     wide: bool = False,
 ) -> nn.Dense:
-    """A dense map whose kernel starts normal with deviation `std`, its bias at zero.
+    """Return a dense map; its kernel may also be an `Int8` or a `LowRank`.
 
-    It also takes a kernel that is `Int8` or `LowRank`. A kernel that holds `parts` maps side by
-    side, without a bias, gives [..., parts, features / parts]: a mesh cuts the width of each map,
-    not of all. A `wide` map returns its sums as they are added up, f32 whatever `dtype` is. The
-    first `skip` outputs are not computed (not with `LowRank`).
+    Args:
+      features: width of the output.
+      std: deviation of the normal numbers with which the kernel starts; the bias starts at zero.
+      dtype: of the operands of the product.
+      name: of the module.
+      use_bias: add a bias.
+      parts: number of maps that the kernel holds side by side, without a bias; the result is
+        [..., parts, features / parts], and a mesh cuts the width of each map. 0: a single map.
+      skip: number of outputs, from the first, that are not computed (not with `LowRank`).
+      wide: return the sums as they are added up, in f32 whatever `dtype` is.
     """
     rows = functools.partial(_dot_rows, wide=wide)
     dot = functools.partial(_dot_parts, parts=parts) if parts else rows
@@ -143,22 +152,22 @@ def packed_dense(
     first: int = 0,
     wide: bool = False,
 ) -> Callable[[jax.Array], list[jax.Array]]:
-    """Several dense maps without biases in one kernel, side by side.
+    """Return several dense maps without biases, whose weights lie side by side in one kernel.
 
-    A `wide` product is of a few rows and is cut after it. Otherwise the kernel is cut into parts
-    of equal width, so that a mesh cuts the width of each. Parts of a wide one would be copies of
-    the kernel: a step of GPT-XL, compiled for v5e, takes 2.90 ms with parts and 2.06 without.
+    A `wide` product is of a few rows and is cut after it is computed. Otherwise the kernel is cut
+    into parts of equal width, so that a mesh cuts the width of each. Parts of a wide kernel would
+    be copied: a step of GPT-XL, compiled for v5e, takes 2.90 ms with parts and 2.06 ms without.
 
     Args:
       widths: of the maps.
-      std: deviation of the normal numbers with which the kernel starts.
-      dtype: of the operands.
-      name: of the kernel's module.
-      first: map from which on results are computed.
-      wide: return the sums as they are added up, f32 whatever `dtype` is.
+      std: as for `dense`.
+      dtype: as for `dense`.
+      name: of the module.
+      first: number of the first map that is computed; the maps before are skipped.
+      wide: as for `dense`.
 
     Returns:
-      Function of x [B,S,C] that returns [B,S,width] of each map from `first` on.
+      A function of x [B,S,D] that returns [B,S,width] for each map from `first` on.
     """
     unit, skip = math.gcd(*widths), sum(widths[:first])
     layer = dense(
@@ -182,11 +191,12 @@ def packed_dense(
     return project
 
 
+@no_type_check  # it inherits fields whose protocols cannot be checked
 class _Dense(nn.Dense):
-    """`nn.Dense`; on a mesh each device first puts its kernel together, in the compute dtype."""
+    """`nn.Dense`; on a mesh each device first gathers the kernel, in the compute dtype."""
 
     def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """As of `nn.Module`."""
+        """Return the parameter, as `nn.Module` does."""
         value = super().param(name, *args, **kwargs)
         is_whole = jax.sharding.get_abstract_mesh().empty or self.is_initializing()
         if name != "kernel" or is_whole or isinstance(value, Int8):
@@ -197,14 +207,13 @@ class _Dense(nn.Dense):
         return gather(value.astype(self.dtype), axes)
 
 
-def _promote(x: jax.Array, kernel: Any, bias: jax.Array | None, *, dtype: Any) -> tuple[Any, ...]:
-    """All in `dtype`; integers stay integers."""
-    if isinstance(kernel, LowRank):
-        x, bias = promote_dtype(x, bias, dtype=dtype)
-        return x, kernel.astype(x.dtype), bias
-    if not isinstance(kernel, Int8):
+def _promote(x: Any, kernel: Any, bias: Any, *, dtype: Any) -> Sequence[Any]:
+    """Convert all to `dtype`; the integers of an `Int8` stay integers."""
+    if not isinstance(kernel, Int8 | LowRank):
         return promote_dtype(x, kernel, bias, dtype=dtype)
     x, bias = promote_dtype(x, bias, dtype=dtype)
+    if isinstance(kernel, LowRank):
+        return x, kernel.astype(x.dtype), bias
     return x, dataclasses.replace(kernel, dtype=x.dtype), bias
 
 
@@ -216,7 +225,7 @@ def _dot(
     skip: int = 0,
     **kwargs: Any,
 ) -> jax.Array:
-    """`dot` of rows [..., C] and a kernel of any kind; flax gives its precision by name."""
+    """Apply `dot` to rows [..., D] and a kernel of any kind; flax passes its precision by name."""
     if skip:
         kernel = jax.tree.map(lambda k: k[:, skip:], kernel)
     if not isinstance(kernel, LowRank):
@@ -229,44 +238,46 @@ def _dot(
 
 
 def _dot_rows(x: jax.Array, kernel: Any, *, wide: bool = False, **kwargs: Any) -> jax.Array:
-    """`dot_general` of [..., C] as one matrix: on CPU its backward pass is twice as fast."""
+    """Multiply [..., D] as a single matrix: on CPU the backward pass is then twice as fast."""
     if isinstance(kernel, Int8):
         return product(x, kernel, **kwargs).astype(jnp.float32 if wide else x.dtype)
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     kwargs["preferred_element_type"] = jnp.float32 if wide else None
-    out = jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs)
+    out = jax.lax.dot_general(_rows(x), kernel, (((1,), (0,)), ((), ())), **kwargs)
     return out.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.Array:
-    """`_dot_rows`, [..., parts, F]."""
+    """Multiply as `_dot_rows`, and return [..., parts, F]."""
     if isinstance(kernel, Int8):
         out = product(x, kernel, **kwargs).astype(x.dtype)
         return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
-    shape = (*x.shape[:-1], parts, kernel.shape[-1] // parts)
-    kernel = kernel.reshape(len(kernel), *shape[-2:])
-    kernel = gather(kernel, ("embed", None, "heads"))  # rows change for columns
-    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    return jax.lax.dot_general(rows, kernel, (((1,), (0,)), ((), ())), **kwargs).reshape(shape)
+    kernel = kernel.reshape(len(kernel), parts, kernel.shape[-1] // parts)
+    kernel = gather(kernel, ("embed", None, "heads"))  # now its columns are cut, not its rows
+    out = jax.lax.dot_general(_rows(x), kernel, (((1,), (0,)), ((), ())), **kwargs)
+    return out.reshape(*x.shape[:-1], *kernel.shape[1:])
 
 
-def tanh_gelu(x: jax.Array) -> jax.Array:
-    """GELU in its tanh form."""
+def _rows(x: jax.Array) -> jax.Array:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def tanh_gelu(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return GELU in its tanh form."""
     return nn.gelu(x, approximate=True)
 
 
-def exact_gelu(x: jax.Array) -> jax.Array:
-    """GELU by the error function."""
+def exact_gelu(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return GELU by the error function."""
     return nn.gelu(x, approximate=False)
 
 
-def quick_gelu(x: jax.Array) -> jax.Array:
-    """`x * sigmoid(1.702 x)`, CLIP's approximation of GELU."""
+def quick_gelu(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Return `x * sigmoid(1.702 x)`, CLIP's approximation of GELU."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 
-def layer_scale(module: nn.Module, x: jax.Array) -> jax.Array:
-    """Multiply x [B,S,C] by a gain per channel, a parameter `scale` of the module; in f32.
+def layer_scale(module: nn.Module, x: Float[Array, "B S D"]) -> Float32[Array, "B S D"]:
+    """Multiply by a gain per channel, a parameter `scale` of the module.
 
     Source: Touvron et al. 2021 (CaiT), section 2.
     """
@@ -275,7 +286,7 @@ def layer_scale(module: nn.Module, x: jax.Array) -> jax.Array:
 
 
 class MLP(nn.Module):
-    """`down(activation(up(x)))`, with a learnt gain per channel if asked for."""
+    """`down(activation(up(x)))`, if asked for with a learnt gain per channel."""
 
     hidden: int
     std: float
@@ -285,21 +296,19 @@ class MLP(nn.Module):
     has_layer_scale: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map x[B,S,C] to the same shape, in the compute dtype (with a gain: f32)."""
+    def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S D"]:
+        """Map tokens; the result has the compute dtype, and with a gain f32."""
         hidden = self.activation(dense(self.hidden, self.std, self.dtype, name="up")(x))
         out = dense(x.shape[-1], self.down_std, self.dtype, name="down")(hidden)
         return layer_scale(self, out) if self.has_layer_scale else out
 
 
-def embedding_lookup(table: jax.Array, ids: jax.Array) -> jax.Array:
-    """`table[ids]`, [B,N,C]; on a mesh rows stay on their device, and only the table is sent.
+def embedding_lookup(
+    table: Float[ArrayLike, "V D"], ids: Int[ArrayLike, "B N"]
+) -> Float[ArrayLike, "B N D"]:
+    """Return `table[ids]`; on a mesh, rows stay on their device, and only the table is sent.
 
-    By itself the compiler cuts what is looked up as the table is cut, and then moves all of it.
-
-    Args:
-      table: [V,C], cut by rows.
-      ids: i32[B,N].
+    Left alone, the compiler cuts the result as the table is cut, and then moves all of it.
     """
     if jax.sharding.get_abstract_mesh().empty:
         return table[ids]
@@ -313,11 +322,12 @@ def embedding_lookup(table: jax.Array, ids: jax.Array) -> jax.Array:
 
 
 def rematerialised(block: type[nn.Module], kind: str) -> type[nn.Module]:
-    """The block with less to keep, for use in a scan over layers.
+    """Return the block, changed to keep fewer activations for the backward pass.
 
     Args:
-      block: a module.
-      kind: what is computed again: "all"; "cheap": all but products with weights; or "none".
+      block: a module that is scanned over layers.
+      kind: activations that are computed again: "all"; "cheap", all but products with weights; or
+        "none".
     """
     if kind == "none":
         return block

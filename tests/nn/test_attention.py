@@ -28,9 +28,9 @@ def random_qkv(length: int, rows: int = 2, heads: int = 3, width: int = 8):
 def test_attention_by_hand():
     q = jnp.array([0.0, math.log(3.0)]).reshape(1, 1, 1, 2)
     k = jnp.array([[1.0, 0.0], [0.0, 1.0]])[None, None]
-    v = jnp.array([[4.0], [8.0]])[None, None]
+    v = jnp.array([[4.0, 0.0], [8.0, 0.0]])[None, None]
     out = dot_product_attention(q, k, v)[0, 0, 0]
-    np.testing.assert_allclose(out, [7.0], rtol=1e-6)  # weights 1/4 and 3/4
+    np.testing.assert_allclose(out, [7.0, 0.0], rtol=1e-6)  # weights 1/4 and 3/4
 
 
 def test_masked_keys_do_not_matter_and_an_empty_mask_is_finite():

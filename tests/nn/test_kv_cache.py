@@ -8,7 +8,7 @@ from jaxedit.nn.kv_cache import ByHead, Flat
 @pytest.mark.parametrize("layout", [ByHead(8), Flat(8)], ids=["by_head", "flat"])
 def test_a_cache_grows_and_is_written_in_place_of_zeros(layout):
     draw = np.random.default_rng(0)
-    old, new = (draw.standard_normal((2, n, 3, 8), np.float32) for n in (2, 1))
+    old, new = (jnp.asarray(draw.standard_normal((2, n, 3, 8), np.float32)) for n in (2, 1))
     cache = layout.grow(layout.store(old), 5)
     assert layout.length(cache) == 5
     written = layout.write(cache, new, jnp.int32(3))
