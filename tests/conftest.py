@@ -23,6 +23,7 @@ install_import_hook(
     (
         "jaxedit.ops",
         "jaxedit.nn",
+        "jaxedit.models",
         "jaxedit.sharding.rules",
         "jaxedit.data",
         "jaxedit.datasets",

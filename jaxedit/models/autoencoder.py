@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32
 
 from jaxedit.config import BSQConfig, VQConfig
 from jaxedit.nn.conv import AttentionBlock, ResBlock, Upsample, conv, downsample, group_norm
@@ -17,13 +18,13 @@ class Sizes(NamedTuple):
     """Sizes of an autoencoder; level 0 is the finest.
 
     Attributes:
-      base_channels: of the first convolution.
+      base_channels: channels of the encoder's first convolution.
       widths: channels of each level.
-      res_blocks: per level of the encoder; the decoder has one more.
-      halvings: how many levels, from the finest on, halve height and width.
-      channels: of the features between encoder and decoder.
-      has_attention: whether attention follows the blocks of the coarsest level, and the first of
-        the middle.
+      res_blocks: blocks in each level of the encoder; the decoder's levels have one more.
+      halvings: number of levels, from the finest on, after which height and width are halved.
+      channels: channels of the features between encoder and decoder.
+      has_attention: whether attention follows each block of the coarsest level, and the first of
+        the two middle blocks.
       numbers_from_coarsest: whether the decoder's parameters number the levels from the coarsest.
     """
 
@@ -51,15 +52,15 @@ def sizes_of(config: BSQConfig | VQConfig) -> Sizes:
 
 
 class Encoder(nn.Module):
-    """Pixels to features: always float32, because they decide bits and codes."""
+    """From pixels to features: always float32, because they decide bits and codes."""
 
     sizes: Sizes
     precision: Any = jax.lax.Precision.HIGHEST
     remat: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,H,W,3] in [-1,1] to f32[B,h,w,channels]."""
+    def __call__(self, x: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B h w C"]:
+        """Encode pixels in [-1,1]."""
         sizes, options = self.sizes, {"dtype": jnp.float32, "precision": self.precision}
         block = nn.remat(ResBlock) if self.remat else ResBlock
         x = conv(sizes.base_channels, name="conv_in", **options)(x)
@@ -80,15 +81,15 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to pixels, not clamped: the levels from the coarsest to the finest."""
+    """From features to pixels: the levels from the coarsest to the finest."""
 
     sizes: Sizes
     dtype: Any = jnp.float32
     remat: bool = False
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        """f32[B,h,w,channels] to f32[B,H,W,3]."""
+    def __call__(self, z: Float[ArrayLike, "B h w C"]) -> Float32[Array, "B H W 3"]:
+        """Decode features; pixels are not clamped to [-1,1]."""
         sizes, dtype = self.sizes, self.dtype
         block = nn.remat(ResBlock) if self.remat else ResBlock
         coarsest = len(sizes.widths) - 1

@@ -1,7 +1,7 @@
 """The image tokenizer of Infinity and VAREdit: a convolutional autoencoder around BSQ.
 
-The encoder's raw output is quantised by `ops.quantize`, which needs no parameters; the decoder
-takes the sum of all scales' codes.
+The encoder's output is quantised by `ops.quantize`, which needs no parameters; the decoder takes
+the sum of all scales' codes. Axis letter: d latent channels.
 
 Source: Han et al. 2024 (Infinity), section 3.2, and the released code.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32
 
 from jaxedit.config import BSQConfig
 from jaxedit.models.autoencoder import Decoder, Encoder, require_multiple, sizes_of
@@ -22,7 +23,7 @@ class BSQTokenizer(nn.Module):
     Attributes:
       config: sizes.
       dtype: compute dtype of the decoder.
-      precision: of the encoder's convolutions; HIGHEST wherever bits are labels.
+      precision: precision of the encoder's convolutions; HIGHEST wherever bits are labels.
       remat: recompute each block's activations in the backward pass.
     """
 
@@ -32,12 +33,12 @@ class BSQTokenizer(nn.Module):
     remat: bool = False
 
     def setup(self) -> None:
-        """Name the two halves."""
+        """Declare encoder and decoder."""
         self.encoder = Encoder(sizes_of(self.config), self.precision, self.remat)
         self.decoder = Decoder(sizes_of(self.config), self.dtype, self.remat)
 
-    def encode(self, pixels: jax.Array) -> jax.Array:
-        """Raw features of pixels f32[B,H,W,3] in [-1,1]: f32[B,h,w,d], h = H/stride.
+    def encode(self, pixels: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B h w d"]:
+        """Encode pixels in [-1,1] as features, which are not quantised yet; h = H / stride.
 
         Raises:
           ValueError: height or width is no multiple of the stride.
@@ -45,10 +46,10 @@ class BSQTokenizer(nn.Module):
         require_multiple(*pixels.shape[1:3], self.config.stride)
         return self.encoder(pixels)
 
-    def decode(self, z: jax.Array) -> jax.Array:
-        """Pixels f32[B,H,W,3] of the sum of codes f32[B,h,w,d]; not clamped to [-1,1]."""
+    def decode(self, z: Float[ArrayLike, "B h w d"]) -> Float32[Array, "B H W 3"]:
+        """Decode the sum of codes to pixels, which are not clamped to [-1,1]."""
         return self.decoder(z)
 
-    def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Decode the raw, unquantised features: touches every parameter, for `init`."""
+    def __call__(self, pixels: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B H W 3"]:
+        """Decode features that are not quantised: `init` then finds every parameter."""
         return self.decode(self.encode(pixels))

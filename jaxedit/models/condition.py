@@ -1,4 +1,4 @@
-"""The text condition: one vector for modulation, and tokens for cross-attention.
+"""The text condition: a vector for modulation, and tokens for cross-attention.
 
 Source: Infinity (Han et al. 2024), section 3.1; release code.
 """
@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32
 
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attention import dot_product_attention
@@ -16,24 +17,19 @@ from jaxedit.nn.layers import RMSNorm, dense, exact
 
 
 class TextEncoder(nn.Module):
-    """Text features to one vector and to the tokens of cross-attention, in f32 throughout."""
+    """From text features to a vector and to the tokens of cross-attention, in f32 throughout."""
 
     config: VAREditConfig
 
     @nn.compact
     @exact
     def __call__(
-        self, text: jax.Array, mask: jax.Array, drop: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Encode, replacing dropped rows by the learned unconditional text of the same length.
-
-        Args:
-          text: f32[B,T,Ct].
-          mask: bool[B,T].
-          drop: bool[B].
-
-        Returns:
-          f32[B,C] and f32[B,T,C].
+        self,
+        text: Float[ArrayLike, "B T Ct"],
+        mask: Bool[ArrayLike, "B T"],
+        drop: Bool[ArrayLike, " B"],
+    ) -> tuple[Float32[Array, "B D"], Float32[Array, "B T D"]]:
+        """Encode texts; dropped rows become the learnt unconditional text of the same length.
 
         Raises:
           ValueError: T is larger than `max_text_tokens`.
@@ -51,15 +47,17 @@ class TextEncoder(nn.Module):
 
 
 class AttentivePool(nn.Module):
-    """One learned query per head gathers the text into one vector."""
+    """Attention from a learnt query per head, which gathers a text into a vector."""
 
     width: int
     heads: int
     std: float
 
     @nn.compact
-    def __call__(self, text: jax.Array, mask: jax.Array) -> jax.Array:
-        """Pool text f32[B,T,Ct] where mask bool[B,T]; returns f32[B,C]."""
+    def __call__(
+        self, text: Float32[Array, "B T Ct"], mask: Bool[ArrayLike, "B T"]
+    ) -> Float32[Array, "B D"]:
+        """Pool the tokens where `mask` is True."""
         B, T, _ = text.shape
         E = self.width // self.heads
         query = self.param("query", nn.initializers.normal(self.std), (self.heads, E))

@@ -3,23 +3,26 @@
 Source: Isola et al. 2017, section 3.2.2.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32
 
 _kernel_init = nn.initializers.normal(0.02)
 
 
-def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+def _scale_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation by the statistics of the batch at hand; nothing is remembered."""
+    """Batch normalisation by the statistics of the current batch; no averages are kept."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalise f32[B,H,W,C] over B, H and W."""
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float32[Array, "B H W C"]:
+        """Normalise over B, H and W."""
         scale = self.param("scale", _scale_init, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
         mean = x.mean((0, 1, 2), keepdims=True)
@@ -29,16 +32,16 @@ class BatchNorm(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Scores overlapping patches of an image as real (high) or reconstructed (low)."""
+    """From an image to scores of overlapping patches: high if real, low if reconstructed."""
 
     channels: int = 128
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,H,W,3] in [-1,1] to scores f32[B,H/8-2,W/8-2,1].
+    def __call__(self, x: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B (H//8)-2 (W//8)-2 1"]:
+        """Score images in [-1,1].
 
         Raises:
-          ValueError: the pictures are smaller than one patch.
+          ValueError: the images are smaller than a patch.
         """
         _, H, W, _ = x.shape
         if min(H, W) < 24:

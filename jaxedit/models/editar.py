@@ -1,8 +1,8 @@
-"""The transformer of LlamaGen and EditAR: image tokens one after another, after a prefix.
+"""The transformer of LlamaGen and EditAR: image tokens, one after another, after a prefix.
 
 The sequence is [source image N | text T | target image N] (EditAR), [text T | image N] or
-[class | image N] (LlamaGen); everything is causal, the prefix too, and each position predicts the
-token after it. Conditions are dropped for guidance by putting constants in their place (`Null`).
+[class | image N] (LlamaGen). All of it is causal, the prefix too, and each position predicts the
+next token. For guidance, conditions are dropped: constants take their place (`Null`).
 
 Source: Sun et al. 2024 (LlamaGen), section 2; Mu et al. 2025 (EditAR), section 3; release code.
 """
@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Key, Shaped
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar_attention import CausalSequence
@@ -24,57 +25,62 @@ from jaxedit.ops import rope
 from jaxedit.sharding.rules import constrain
 from jaxedit.tree import Tree
 
+Condition = Float[ArrayLike, "B T Ct"] | Int[ArrayLike, " B"]  # text features, or classes
+Rows = Bool[ArrayLike, " B"]
+
 
 class Null(NamedTuple):
-    """What stands for a dropped condition: random constants, never trained, saved with weights.
+    """Random constants that replace dropped conditions; never trained, saved with the weights.
 
-    text: f32[T,Ct], in place of the text's features; image: f32[N,D], of the source's embeddings.
+    Attributes:
+      text: replaces the text's features.
+      image: replaces the source's embeddings.
     """
 
-    text: jax.Array | None = None
-    image: jax.Array | None = None
+    text: Float[ArrayLike, "T Ct"] | None = None
+    image: Float[ArrayLike, "N D"] | None = None
 
 
 class Output(NamedTuple):
-    """Of the N positions that predict the image: logits f32[B,N,V] and hidden f32[B,N,D]."""
+    """Logits and hidden states at the N positions that predict the image."""
 
-    logits: jax.Array
-    hidden: jax.Array
+    logits: Float32[Array, "B N V"]
+    hidden: Float32[Array, "B N D"]
 
 
 class TextMLP(nn.Module):
-    """Features of the text encoder as tokens: two dense maps with a GELU between."""
+    """From features of the text encoder to tokens: two dense maps with a GELU between them."""
 
     width: int
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        """f32[B,T,Ct] to [B,T,D] in the compute dtype."""
+    def __call__(self, features: Float[ArrayLike, "B T Ct"]) -> Float[Array, "B T D"]:
+        """Map features; the result has the compute dtype."""
         x = dense(self.width, INIT_STD, self.dtype, name="fc1", use_bias=False)(features)
         x = nn.gelu(x, approximate=True)
         return dense(self.width, INIT_STD, self.dtype, name="fc2", use_bias=False)(x)
 
 
 class Align(nn.Module):
-    """Hidden states as a teacher's features: a 2x2 convolution with stride 2."""
+    """From hidden states to a teacher's features: a 2x2 convolution with stride 2."""
 
     config: EditARConfig
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, hidden: jax.Array) -> jax.Array:
-        """f32[B,N,D] to f32[B,N/4,dt], both in raster order.
+    def __call__(self, hidden: Float32[ArrayLike, "B N D"]) -> Float32[Array, "B N//4 Dt"]:
+        """Map hidden states; both sequences go row by row.
 
         Source: EditAR, section 3.3 (distillation).
         """
-        g, D, dt = self.config.grid, self.config.width, self.config.distill_width
-        kernel = self.param("kernel", conv_init, (2, 2, D, dt))
-        bias = self.param("bias", nn.initializers.zeros, (dt,))
+        g, D, width = self.config.grid, self.config.width, self.config.distill_width
+        kernel = self.param("kernel", conv_init, (2, 2, D, width))
+        bias = self.param("bias", nn.initializers.zeros, (width,))
         x = hidden.reshape(-1, g // 2, 2, g // 2, 2, D).transpose(0, 1, 3, 2, 4, 5)
         x = x.reshape(-1, 4 * D).astype(self.dtype)  # [B*N/4,4D], a patch per row
-        x = (x @ kernel.reshape(4 * D, dt).astype(self.dtype)).astype(jnp.float32)
-        return x.reshape(len(hidden), -1, dt) + bias[None, None]
+        x = (x @ kernel.reshape(4 * D, width).astype(self.dtype)).astype(jnp.float32)
+        return x.reshape(len(hidden), -1, width) + bias[None, None]
 
 
 class EditAR(nn.Module):
@@ -82,10 +88,9 @@ class EditAR(nn.Module):
 
     Attributes:
       config: sizes and the kind of prefix.
-      dtype: of matrix products; norms, softmax, residual stream and logits are f32.
-      remat: which activations of a block the backward pass computes again, see
-        `nn.layers.rematerialised`.
-      unroll: blocks in one turn of the loop over blocks.
+      dtype: dtype of matrix products; norms, softmax, residual stream and logits are f32.
+      remat: activations that the backward pass recomputes, see `nn.layers.rematerialised`.
+      unroll: blocks in one iteration of the loop over blocks.
     """
 
     config: EditARConfig
@@ -106,12 +111,10 @@ class EditAR(nn.Module):
         self.norm = RMSNorm(cfg.norm_eps)
         self.head = dense(cfg.codes, 0.0, jnp.float32, use_bias=False)
 
-    def __call__(self, condition: jax.Array, target: jax.Array, **options: Any) -> Output:
-        """Teacher-forced logits of all tokens of the image; arguments as of `hidden`.
-
-        Returns:
-          Logits and hidden states, of which `align` makes features.
-        """
+    def __call__(
+        self, condition: Condition, target: Int[ArrayLike, "B N"], **options: Any
+    ) -> Output:
+        """Return teacher-forced logits of all tokens of the image; arguments as of `hidden`."""
         hidden = self.hidden(condition, target, **options)
         if self.is_initializing() and self.config.distill_width:
             self.align(hidden)
@@ -119,26 +122,27 @@ class EditAR(nn.Module):
 
     def hidden(
         self,
-        condition: jax.Array,
-        target: jax.Array,
+        condition: Condition,
+        target: Int[ArrayLike, "B N"],
         *,
         null: Null,
-        source: jax.Array | None = None,
-        text_mask: jax.Array | None = None,
-        drop_text: jax.Array | None = None,
-        drop_image: jax.Array | None = None,
+        source: Int[ArrayLike, "B N"] | None = None,
+        text_mask: Bool[ArrayLike, "B T"] | None = None,
+        drop_text: Rows | None = None,
+        drop_image: Rows | None = None,
         deterministic: bool = True,
-    ) -> jax.Array:
-        """Hidden states f32[B,N,D] of the positions that predict the image, all at once.
+    ) -> Float32[Array, "B N D"]:
+        """Return hidden states at the positions that predict the image, all at once.
 
         Args:
-          condition: f32[B,T,Ct], features of the text encoder; or i32[B], classes (class).
-          target: i32[B,N], the tokens to predict.
-          null: stands for dropped conditions.
-          source: i32[B,N], tokens of the source image (edit).
-          text_mask: bool[B,T], of left-padded features, padding is not seen (text); None: all are.
-          drop_text: bool[B], rows without text or class; None: no row.
-          drop_image: bool[B], rows without source image (edit); None: no row.
+          condition: features of the text encoder, or classes (prefix "class").
+          target: the tokens to predict.
+          null: replaces dropped conditions.
+          source: tokens of the source image (prefix "edit").
+          text_mask: False at padding, which is on the left and not seen (prefix "text"); None: all
+            tokens are seen.
+          drop_text: rows without text or class; None: no row.
+          drop_image: rows without source image (prefix "edit"); None: no row.
           deterministic: no dropout; otherwise an rng `dropout` is needed.
         """
         cfg = self.config
@@ -151,7 +155,7 @@ class EditAR(nn.Module):
         else:
             x = self._dropout(jnp.concatenate([text, image], axis=1), token_rate)
         S = x.shape[1]
-        padded = kernel_length(S, cfg.head_width)  # nobody sees what comes after S
+        padded = kernel_length(S, cfg.head_width)  # no token sees the padding after S
         more = ((0, 0), (0, padded - S), (0, 0))
         x = constrain(jnp.pad(x, more), "batch", "length", "embed")
         if text_mask is not None:
@@ -162,14 +166,14 @@ class EditAR(nn.Module):
         return self.norm(x[:, cfg.prefix_tokens - 1 : S])
 
     @nn.compact
-    def align(self, hidden: jax.Array) -> jax.Array:
-        """The teacher's features f32[B,N/4,dt] as predicted from hidden states [B,N,D]."""
+    def align(self, hidden: Float32[ArrayLike, "B N D"]) -> Float32[Array, "B N//4 Dt"]:
+        """Predict a teacher's features from hidden states."""
         return Align(self.config, self.dtype, name="align")(hidden)
 
     def embed_condition(
-        self, condition: jax.Array, drop: jax.Array | None, null: jax.Array | None
-    ) -> jax.Array:
-        """Embeddings [B,T,D] of text features f32[B,T,Ct], or [B,1,D] of classes i32[B]."""
+        self, condition: Condition, drop: Rows | None, null: Float[ArrayLike, "T Ct"] | None
+    ) -> Float[ArrayLike, "B _ D"]:
+        """Embed text features as T tokens, or classes as a single token."""
         if self.config.prefix == "class":
             if drop is not None:
                 condition = jnp.where(drop, self.config.classes, condition)
@@ -179,9 +183,9 @@ class EditAR(nn.Module):
         return self.text(condition).astype(jnp.float32)
 
     def embed_source(
-        self, source: jax.Array, drop: jax.Array | None, null: jax.Array | None
-    ) -> jax.Array:
-        """Embeddings f32[B,N,D] of the source's tokens i32[B,N]."""
+        self, source: Int[ArrayLike, "B N"], drop: Rows | None, null: Float[ArrayLike, "N D"] | None
+    ) -> Float[ArrayLike, "B N D"]:
+        """Embed the source's tokens."""
         x = embedding_lookup(self.embed, source)
         return x if drop is None else jnp.where(drop[:, None, None], null[None], x)
 
@@ -189,50 +193,38 @@ class EditAR(nn.Module):
         return dropout(x, rate, self.make_rng("dropout")) if rate else x
 
 
-def init_params(config: EditARConfig, key: jax.Array) -> Tree:
-    """Fresh parameters as in the release; the head starts at zero.
-
-    Args:
-      config: sizes.
-      key: key[].
-
-    Returns:
-      f32 parameter tree; shapes only, under `jax.eval_shape`.
-    """
+def init_params(config: EditARConfig, key: Key[Array, ""]) -> Tree:
+    """Return fresh parameters, f32, as in the release; the head starts at zero."""
     tokens = jnp.zeros((1, config.image_tokens), jnp.int32)
     is_class = config.prefix == "class"
     condition = tokens[:, 0] if is_class else jnp.zeros((1, config.text_tokens, config.text_width))
     return EditAR(config).init(key, condition, tokens, null=Null(), source=tokens)["params"]
 
 
-def init_null(config: EditARConfig, key: jax.Array) -> Tree:
-    """Fresh constants of `Null` by name: {"text", "image"}, {"text"}, or {} for classes.
-
-    Args:
-      config: sizes.
-      key: key[].
-    """
-    shapes = {
-        "edit": {"text": (config.text_tokens, config.text_width)}
-        | {"image": (config.image_tokens, config.width)},
-        "text": {"text": (config.text_tokens, config.text_width)},
-        "class": {},
-    }[config.prefix]
+def init_null(config: EditARConfig, key: Key[Array, ""]) -> Tree:
+    """Return fresh constants of `Null`, by name, as far as the kind of prefix has them."""
+    shapes = {}
+    if config.prefix != "class":
+        shapes["text"] = (config.text_tokens, config.text_width)
+    if config.prefix == "edit":
+        shapes["image"] = (config.image_tokens, config.width)
     return {
         name: jax.random.normal(jax.random.fold_in(key, i), shape) * shape[1] ** -0.5
         for i, (name, shape) in enumerate(shapes.items())
     }
 
 
-def left_pad(features: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Text padded on the left, as LlamaGen reads it, from text padded on the right.
+def left_pad(
+    features: Shaped[ArrayLike, "B T Ct"], mask: Bool[ArrayLike, "B T"]
+) -> tuple[Shaped[Array, "B T Ct"], Bool[ArrayLike, "B T"]]:
+    """Move the padding of texts from the right to the left, where LlamaGen reads it.
 
     Args:
-      features: f32[B,T,Ct].
-      mask: bool[B,T], True at the tokens, which come first.
+      features: features of the text encoder.
+      mask: True at the tokens, which come first.
 
     Returns:
-      f32[B,T,Ct], zero at the padding, and bool[B,T].
+      The features, zero at the padding, and the mask.
     """
     T = mask.shape[1]
     index = (jnp.arange(T)[None] + mask.sum(1, keepdims=True)) % T  # [B,T]

@@ -1,42 +1,48 @@
-"""What tokens of LlamaGen and EditAR see: a whole sequence, a text prefix, or one row's cache.
+"""Attention patterns of LlamaGen and EditAR: a whole sequence, a text prefix, and a row's cache.
 
-Each class is an `AttentionPattern` for `EditARBlock`: arrays and static sizes that the block does
-not look into. Queries [B,S,A,E] and new keys and values [B,S,G,E] come unrotated, as projected.
+Each class is an `AttentionPattern` for `EditARBlock`, which does not look into its arrays and
+static sizes. Queries [B,S,A,E] and new keys and values [B,S,G,E] come as projected, not yet
+rotated. Axis letters: G heads of keys and values, R rows per image, M = B*R.
 
-Source: release code of LlamaGen and EditAR, for what is computed; how is ours.
+Source: release code of LlamaGen and EditAR, for the results; the way to compute them is ours.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from jaxedit.config import EditARConfig
 from jaxedit.nn.attention import causal_attention, decode_attention, join_heads, map_spans
 from jaxedit.nn.kv_cache import CacheLayout, KeysValues, SharedSpan
 from jaxedit.ops import rope
 
+Queries = Float[Array, "B S A E"]
+Attended = Float[Array, "B S D"]
 
+
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class CausalSequence:
-    """A sequence from its start, in training or prefill: tokens see themselves and earlier ones.
+    """A sequence from its start, in training or prefill: tokens see themselves and earlier tokens.
 
     Attributes:
-      table: f32[2,S,E/2], from `rope.sequence_table`.
-      visible: bool[B,S], keys that others may see; None is all.
-      layout: in which keys and values are kept; None keeps none.
+      table: from `rope.sequence_table`.
+      visible: tokens that others may see; None: all.
+      layout: how keys and values are kept; None: they are not kept.
     """
 
-    table: jax.Array
-    visible: jax.Array | None = None
+    table: Float32[Array, "2 S E//2"]
+    visible: Bool[Array, "B S"] | None = None
     layout: CacheLayout | None = None
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: None
-    ) -> tuple[jax.Array, KeysValues | None]:
+        self, queries: Queries, new: KeysValues, past: None
+    ) -> tuple[Attended, KeysValues | None]:
         """See `AttentionPattern`."""
         A, E = queries.shape[2:]
         dtype = self.layout.dtype if self.layout else new.values.dtype
@@ -52,24 +58,25 @@ class CausalSequence:
         return out, KeysValues(*(self.layout.store(x.transpose(0, 2, 1, 3)) for x in (k, v)))
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TextPrefix:
-    """The text of R rows of every picture, on top of source images; reads values only.
+    """The text of R rows of every image, after source images; only values are read.
 
-    Rotary tables are zero at the text, so its queries and keys are: a token averages the values of
-    all that it sees. To later tokens T text tokens are one with key zero, the mean of their values,
-    and score ln T. The same holds for the class token.
+    Rotary tables are zero at the text, and so are its queries and keys: a text token averages the
+    values of all tokens that it sees. To later tokens, T text tokens are like a single token with
+    key zero, the mean of their values, and score ln T. The same holds for the class token.
 
     Attributes:
-      visible: bool[B*R,T], tokens that others see; a token always sees itself.
-      layout: of the caches.
-      slots: of the cache that is returned, whose first one stands for the text.
+      visible: tokens that others see; a token always sees itself.
+      layout: how caches lie in memory.
+      slots: length of the cache that is returned; its first slot stands for the text.
       heads: A.
       rows: R.
     """
 
-    visible: jax.Array
+    visible: Bool[Array, "M T"]
     layout: CacheLayout
     slots: int = dataclasses.field(metadata={"static": True})
     heads: int = dataclasses.field(metadata={"static": True})
@@ -77,10 +84,10 @@ class TextPrefix:
 
     def __call__(
         self, queries: None, new: KeysValues, past: Sequence[SharedSpan]
-    ) -> tuple[jax.Array, KeysValues]:
+    ) -> tuple[Attended, KeysValues]:
         """See `AttentionPattern`; `past` is what each row sees of source images."""
         v, weight = new.values, self.visible.astype(jnp.float32)[:, :, None, None]
-        own = jnp.cumsum(v * weight, 1) + v * (1 - weight)  # the unseen see themselves
+        own = jnp.cumsum(v * weight, 1) + v * (1 - weight)  # invisible tokens see themselves
         counts = jnp.cumsum(weight, 1) + (1 - weight)
         summed = jnp.repeat(own, self.heads // own.shape[2], axis=2)  # [M,T,A,E]
         if past:
@@ -92,7 +99,7 @@ class TextPrefix:
         return (summed / counts).reshape(*v.shape[:2], -1), cache
 
     def _sum_of_images(self, past: Sequence[SharedSpan]) -> tuple[jax.Array, int]:
-        """Sum f32[B*R,1,A,E] of the values of the image that each row sees, and their number."""
+        """Return the sum f32[M,1,A,E] of the values of each row's image, and their number."""
         N = self.layout.length(past[0].cache.values)
         B = len(self.visible) // self.rows
         ones = jnp.ones((B, self.rows, self.heads, N))
@@ -101,36 +108,38 @@ class TextPrefix:
 
 
 class RowCache(NamedTuple):
-    """What the newest tokens see in one layer: each row's own cache, and what rows share."""
+    """What the newest tokens see in a layer: each row's own cache, and what rows share."""
 
     own: KeysValues
     shared: Sequence[SharedSpan]
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NextToken:
-    """One more token of each row, all at one position: x is [1,M,D] of M = B*R rows.
+    """The next token of each row, all at the same position: the block's input is [1,M,D].
 
-    Channels never leave their places for rotation: on TPU moving them costs more than the products.
+    Channels keep their places when they are rotated: on TPU, moving them costs more than the
+    products.
 
     Attributes:
-      table: f32[2,1,D+GE], see `query_key_table`.
-      bias: f32[M,1,1,S], added to the scores of each row's own slots; -inf = not seen.
-      slot: i32[], in which the new keys and values are kept.
-      layout: of the caches.
+      table: from `query_key_table`.
+      bias: added to the scores of each row's own slots; -inf = not seen.
+      slot: slot in which the new keys and values are kept.
+      layout: how caches lie in memory.
       rows: R.
     """
 
-    table: jax.Array
-    bias: jax.Array
-    slot: jax.Array
+    table: Float32[Array, "2 1 D+GE"]
+    bias: Float32[Array, "M 1 1 S"]
+    slot: Int32[Array, ""]
     layout: CacheLayout
     rows: int = dataclasses.field(metadata={"static": True})
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: RowCache
-    ) -> tuple[jax.Array, KeysValues]:
+        self, queries: Queries, new: KeysValues, past: RowCache
+    ) -> tuple[Attended, KeysValues]:
         """See `AttentionPattern`."""
         _, M, A, E = queries.shape
         both = jnp.concatenate([x.reshape(1, M, -1) for x in (queries, new.keys)], axis=-1)
@@ -145,12 +154,12 @@ class NextToken:
         return out.reshape(1, M, A * E), own
 
 
-def query_key_table(table: jax.Array, config: EditARConfig) -> jax.Array:
-    """Return the table f32[2,S,D+GE] that rotates and scales queries and rotates keys.
+def query_key_table(
+    table: Float32[Array, "2 S half"], config: EditARConfig
+) -> Float32[Array, "2 S _"]:
+    """Return the table that rotates and scales queries, and rotates keys.
 
-    Args:
-      table: f32[2,S,E/2], from `rope.sequence_table`.
-      config: sizes.
+    `table` is a part of `rope.sequence_table`.
     """
     queries = rope.channel_table(table * config.head_width**-0.5, config.heads)
     return jnp.concatenate([queries, rope.channel_table(table, config.groups)], axis=-1)

@@ -1,6 +1,6 @@
-"""One layer of LlamaGen's and EditAR's transformer: the same in training, prefill and decoding.
+"""The layer of LlamaGen's and EditAR's transformer, shared by training, prefill and decoding.
 
-What differs is the pattern by which tokens attend, see `editar_attention`, and its cache.
+These differ in the pattern by which tokens attend, see `editar_attention`, and in its cache.
 
 Source: Sun et al. 2024 (LlamaGen), section 2.2, on the architecture of Llama; release code.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
 
 from jaxedit.config import EditARConfig
 from jaxedit.nn.attention import AttentionPattern
@@ -17,11 +18,14 @@ from jaxedit.nn.kv_cache import KeysValues
 from jaxedit.nn.layers import RMSNorm, dense, dropout, packed_dense
 from jaxedit.sharding.rules import constrain
 
-INIT_STD = 0.02  # of every kernel and embedding
+INIT_STD = 0.02  # deviation of every kernel and embedding at the start
 
 
 class PackedAttention(nn.Module):
-    """Self-attention with one kernel for queries, keys and values; heads may share the latter."""
+    """Self-attention with one kernel for queries, keys and values.
+
+    Several heads may share keys and values.
+    """
 
     config: EditARConfig
     dtype: Any = jnp.float32
@@ -29,17 +33,10 @@ class PackedAttention(nn.Module):
     values_only: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, pattern: AttentionPattern, past: Any) -> tuple[jax.Array, Any]:
-        """Attend from every token.
-
-        Args:
-          x: f32[B,S,D].
-          pattern: where tokens are and what they see, see `editar_attention`.
-          past: what the pattern needs of earlier tokens.
-
-        Returns:
-          [B,S,D] in the compute dtype (wide: f32), and what the pattern keeps.
-        """
+    def __call__(
+        self, x: Float32[Array, "B S D"], pattern: AttentionPattern, past: Any
+    ) -> tuple[Float[Array, "B S D"], Any]:
+        """Attend as `EditARBlock` describes; the result has the compute dtype (wide: f32)."""
         c, kinds = self.config, {"wide": self.wide}
         shared = c.groups * c.head_width  # width of the keys, and of the values
         first, widths = 2 if self.values_only else 0, (c.width, shared, shared)
@@ -59,8 +56,8 @@ class PackedGatedMLP(nn.Module):
     wide: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,S,D] to [B,S,D] in the compute dtype (wide: f32)."""
+    def __call__(self, x: Float32[Array, "B S D"]) -> Float[Array, "B S D"]:
+        """Map tokens; the result has the compute dtype (wide: f32)."""
         c, kinds = self.config, {"wide": self.wide}
         widths = c.mlp_hidden, c.mlp_hidden
         gate, up = packed_dense(widths, INIT_STD, self.dtype, name="gate_up", **kinds)(x)
@@ -73,10 +70,10 @@ class EditARBlock(nn.Module):
 
     Attributes:
       config: sizes.
-      dtype: of the operands of matrix products.
-      wide: whether products stay as they are added up, in f32: decoding does so, at no cost for a
-        few tokens. Training rounds them to `dtype`, which halves what is kept for gradients.
-      values_only: whether the pattern reads no queries and keys, which then are None.
+      dtype: dtype of the operands of matrix products.
+      wide: keep products as they are added up, in f32: decoding does so, at no cost for a few
+        tokens. Training rounds them to `dtype`, which halves what is kept for gradients.
+      values_only: the pattern reads no queries and keys, which then are None.
     """
 
     config: EditARConfig
@@ -87,21 +84,21 @@ class EditARBlock(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: jax.Array,
+        x: Float32[Array, "B S D"],
         pattern: AttentionPattern,
         past: Any = None,
-        drop_rate: jax.Array | None = None,
-    ) -> tuple[jax.Array, Any]:
-        """One layer, in the (carry, output) form of a scan over layers.
+        drop_rate: float | Float[Array, ""] | None = None,
+    ) -> tuple[Float32[Array, "B S D"], Any]:
+        """Run the layer, in the (carry, output) form of a scan over layers.
 
         Args:
-          x: f32[B,S,D].
-          pattern: where tokens are and what they see, see `editar_attention`.
+          x: tokens.
+          pattern: positions of the tokens and what they see, see `editar_attention`.
           past: what the pattern needs of earlier tokens in this layer.
-          drop_rate: f32[], of the dropout after both parts; None is none.
+          drop_rate: dropout after attention and MLP; None: no dropout.
 
         Returns:
-          f32[B,S,D], and what the pattern keeps.
+          The tokens after the layer, and what the pattern keeps.
         """
         cfg, options = self.config, (self.dtype, self.wide)
         norm = RMSNorm(cfg.norm_eps, name="attn_norm")
@@ -112,12 +109,12 @@ class EditARBlock(nn.Module):
         x = x + self._dropout(PackedGatedMLP(cfg, *options, name="mlp")(norm(x)), drop_rate)
         return constrain(x, "batch", "length", "embed"), kept
 
-    def _dropout(self, x: jax.Array, rate: jax.Array | None) -> jax.Array:
+    def _dropout(self, x: jax.Array, rate: float | jax.Array | None) -> jax.Array:
         return x if rate is None else dropout(x, rate, self.make_rng("dropout"))
 
 
 def stack_editar_blocks(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
-    """`block` scanned over `length` layers, `unroll` in a turn; they share all inputs but `x`."""
+    """Scan `block` over `length` layers, `unroll` at a time; layers share all inputs but `x`."""
     return nn.scan(
         block,
         variable_axes={"params": 0},

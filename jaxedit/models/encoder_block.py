@@ -9,32 +9,28 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxedit.nn.attention import dot_product_attention, join_heads, split_heads
 from jaxedit.nn.layers import MLP, LayerNorm, dense, layer_scale
 from jaxedit.sharding.rules import constrain
 
-INIT_STD = 0.02  # of every kernel and table
+INIT_STD = 0.02  # deviation of every kernel and table at the start
+
+Hidden = Float[Array, "B S D"]
+Mask = Bool[Array, "#B 1 S S"]  # True = visible
 
 
 class EncoderAttention(nn.Module):
-    """Self-attention of every token to all tokens, or to those that a mask shows."""
+    """Self-attention of every token to all tokens, or to the tokens that a mask shows."""
 
     heads: int
     dtype: Any = jnp.float32
     has_layer_scale: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Attend from every token.
-
-        Args:
-          x: f32[B,S,D].
-          mask: bool[B,1,S,S], True = visible; None is all.
-
-        Returns:
-          f32[B,S,D], and the keys [B,S,D], heads side by side.
-        """
+    def __call__(self, x: Hidden, mask: Mask | None) -> tuple[Hidden, Hidden]:
+        """Attend from every token; return also the keys, heads side by side."""
         D = x.shape[-1]
         q, k, v = (dense(D, INIT_STD, self.dtype, name=name)(x) for name in "qkv")
         heads = [split_heads(y, self.heads) for y in (q, k, v)]
@@ -47,13 +43,8 @@ class EncoderAttention(nn.Module):
 class EncoderBlock(nn.Module):
     """Attention and MLP, each after a norm and beside a skip; the residual stream is f32.
 
-    Attributes:
-      heads: A.
-      mlp_hidden: width of the MLP between its two maps.
-      norm_eps: of the layer norms.
-      activation: of the MLP.
-      dtype: of the matrix products.
-      has_layer_scale: DINOv2's learnt gain per channel of what attention and MLP add.
+    With `has_layer_scale` (DINOv2), what attention and MLP add is multiplied by a learnt gain per
+    channel.
     """
 
     heads: int
@@ -65,16 +56,11 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, carry: tuple[jax.Array, jax.Array], mask: jax.Array | None
-    ) -> tuple[tuple[jax.Array, jax.Array], None]:
-        """One layer, in the (carry, output) form of a scan over layers.
+        self, carry: tuple[Hidden, Hidden], mask: Mask | None
+    ) -> tuple[tuple[Hidden, Hidden], None]:
+        """Run the layer, in the (carry, output) form of a scan over layers.
 
-        Args:
-          carry: f32[B,S,D], and the keys [B,S,D] of the layer before, which are not read.
-          mask: bool[B,1,S,S], True = visible; None is all.
-
-        Returns:
-          (f32[B,S,D], keys [B,S,D] of this layer), and None.
+        The carry holds the tokens, and the keys of the layer before, which are not read.
         """
         x, _ = carry
         attention = EncoderAttention(self.heads, self.dtype, self.has_layer_scale, name="attn")
@@ -93,19 +79,42 @@ class EncoderBlock(nn.Module):
         return (constrain(x, "batch", "length", "embed"), keys), None
 
 
+def patch_tokens(
+    pixels: Float[ArrayLike, "B H W 3"],
+    class_token: Float[ArrayLike, "*one D"],
+    patch: int,
+    *,
+    dtype: Any,
+    use_bias: bool,
+) -> tuple[Hidden, tuple[int, int]]:
+    """Turn images into tokens, f32: the class token, then the patches row by row.
+
+    The patches go through a convolution of the calling module, named `patch`. The second result is
+    the number of patches, (height, width).
+    """
+    D = class_token.shape[-1]
+    init = nn.initializers.normal(INIT_STD)
+    options = {"use_bias": use_bias, "dtype": dtype, "kernel_init": init, "name": "patch"}
+    patches = nn.Conv(D, (patch, patch), patch, "VALID", **options)(pixels)
+    B, h, w, _ = patches.shape
+    first = jnp.broadcast_to(class_token.reshape(1, 1, D), (B, 1, D))
+    patches = patches.reshape(B, h * w, D).astype(jnp.float32)
+    return jnp.concatenate([first, patches], axis=1), (h, w)
+
+
 def run_encoder(
-    x: jax.Array, layers: int, *, mask: jax.Array | None = None, **options: Any
-) -> tuple[jax.Array, jax.Array]:
+    x: Hidden, layers: int, *, mask: Mask | None = None, **options: Any
+) -> tuple[Hidden, Hidden]:
     """Run the stacked blocks of the calling module, named `blocks`.
 
     Args:
-      x: f32[B,S,D].
-      layers: how many.
-      mask: bool[B,1,S,S], True = visible; None is all.
+      x: tokens.
+      layers: number of blocks.
+      mask: the keys that each query sees; None: all.
       **options: attributes of `EncoderBlock`.
 
     Returns:
-      f32[B,S,D], and the last layer's keys [B,S,D] in the compute dtype.
+      Features of the tokens, and the last layer's keys in the compute dtype.
     """
     blocks = nn.scan(
         EncoderBlock,

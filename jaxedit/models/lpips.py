@@ -4,9 +4,9 @@ Source: Zhang et al. 2018, section 3.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Float32
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
 # Mean and deviation of ImageNet's colours, for pixels in [-1,1].
@@ -18,8 +18,8 @@ class VGG16(nn.Module):
     """The features of VGG16 before each pooling and after the last convolution."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """f32[B,H,W,3], normalised, to five f32[B,H/2^i,W/2^i,C]."""
+    def __call__(self, x: Float[ArrayLike, "B H W 3"]) -> list[Float32[Array, "..."]]:
+        """Return the features of normalised images; stage i has H / 2^i x W / 2^i positions."""
         features = []
         for i, (channels, depth) in enumerate(STAGES):
             if i:
@@ -35,8 +35,10 @@ class LPIPS(nn.Module):
     """Weighted distance of unit feature vectors, averaged over positions, summed over stages."""
 
     @nn.compact
-    def __call__(self, a: jax.Array, b: jax.Array) -> jax.Array:
-        """Distance f32[B] of images f32[B,H,W,3] in [-1,1]."""
+    def __call__(
+        self, a: Float[ArrayLike, "B H W 3"], b: Float[ArrayLike, "B H W 3"]
+    ) -> Float32[Array, " B"]:
+        """Return the distances of images in [-1,1]."""
         pixels = jnp.concatenate([a, b])
         pixels = (pixels - _SHIFT[None, None, None, :]) / _SCALE[None, None, None, :]
         distance = jnp.zeros(a.shape[0], jnp.float32)

@@ -11,23 +11,24 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from jaxedit.config import Scales
 from jaxedit.nn.attention import dot_product_attention
+from jaxedit.nn.kernels import Queries
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.ops import pyramid
 
 
-def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Array:
+def pool(
+    x: Float[Array, "B A S E"], full: tuple[int, int], scale: tuple[int, int]
+) -> Float[Array, "B A s E"]:
     """Average the source's keys or values, in exact float32, to a coarser grid.
 
     Args:
-      x: [B,A,H*W,E] in raster order.
+      x: keys or values of S = H*W positions, row by row.
       full: (H, W).
-      scale: (h, w).
-
-    Returns:
-      [B,A,h*w,E] in the dtype of `x`.
+      scale: (h, w), of s = h*w positions.
     """
     if scale == full:
         return x
@@ -40,7 +41,7 @@ def pool(x: jax.Array, full: tuple[int, int], scale: tuple[int, int]) -> jax.Arr
 
 
 def references(source: KeysValues, scales: Scales) -> tuple[KeysValues, ...]:
-    """The source's keys and values at every scale; the last scale is their own grid."""
+    """Return the source's keys and values at every scale; the last scale is their own grid."""
     return tuple(KeysValues(*(pool(x, scales[-1], s) for x in source)) for s in scales)
 
 
@@ -51,8 +52,8 @@ class SARTraining:
 
     scales: Scales
 
-    def __call__(self, queries: jax.Array, new: KeysValues, past: None) -> tuple[jax.Array, None]:
-        """The source sees itself; scale k sees its reference and target scales 1 to k."""
+    def __call__(self, queries: Queries, new: KeysValues, past: None) -> tuple[Queries, None]:
+        """Let the source see itself, and scale k its reference and target scales 1 to k."""
         h, w = self.scales[-1]
         source = KeysValues(*(x[:, :, : h * w] for x in new))
         attended = [dot_product_attention(queries[:, :, : h * w], *source)]
@@ -71,33 +72,32 @@ class SARTraining:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SARPrefill:
-    """Sampling pattern of the first layer over the source; its references are kept."""
+    """Sampling pattern of the first layer over the source, whose references are kept."""
 
     scales: Scales
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: None
-    ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
-        """The source sees itself."""
+        self, queries: Queries, new: KeysValues, past: None
+    ) -> tuple[Queries, tuple[KeysValues, ...]]:
+        """Let the source see itself."""
         return dot_product_attention(queries, *new), references(new, self.scales)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class SARDecode:
-    """Sampling pattern of the first layer over one more target scale."""
+    """Sampling pattern of the first layer over the next target scale."""
 
     start: int  # target tokens in the cache
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: tuple[KVCache, KeysValues]
-    ) -> tuple[jax.Array, KeysValues]:
-        """The scale sees its reference, earlier target scales and itself."""
+        self, queries: Queries, new: KeysValues, past: tuple[KVCache, KeysValues]
+    ) -> tuple[Queries, KeysValues]:
+        """Let the scale see its reference, earlier target scales and itself."""
         cache, reference = past
         seen = _join(reference, cache.followed_by(new, self.start))
         return dot_product_attention(queries, *seen), new
 
 
 def _join(reference: KeysValues, target: KeysValues) -> KeysValues:
-    pairs = zip(reference, target, strict=True)
-    return KeysValues(*(jnp.concatenate(pair, axis=2) for pair in pairs))
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=2), reference, target)

@@ -1,8 +1,9 @@
 """The encoder of T5 v1.1 and Flan-T5, which turns instructions into features.
 
-Source: Raffel et al. 2020; gated GELU from Shazeer 2020. Unlike other transformers it does not
-scale the attention scores by 1/sqrt(E), has no biases, and adds one learnt position bias to every
-layer's scores.
+Unlike other transformers, T5 does not scale the attention scores by 1/sqrt(E), has no biases, and
+adds the same learnt position bias to every layer's scores.
+
+Source: Raffel et al. 2020; gated GELU from Shazeer 2020.
 """
 
 from typing import Any
@@ -10,11 +11,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float32, Int
 
 from jaxedit.config import T5Config
 from jaxedit.nn.layers import RMSNorm, dense, embedding_lookup
 from jaxedit.ops.relative_position import position_buckets
 from jaxedit.sharding.rules import constrain
+
+Tokens = Float32[Array, "B T D"]
+PositionBias = Float32[ArrayLike, "A T T"]
+TokenMask = Bool[ArrayLike, "B T"]  # True at tokens, False at padding
 
 
 class T5Attention(nn.Module):
@@ -24,11 +30,11 @@ class T5Attention(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array, mask: jax.Array) -> jax.Array:
-        """f32[B,T,D], bias f32[A,T,T] and mask bool[B,T] of the keys to f32[B,T,D]."""
+    def __call__(self, x: Tokens, bias: PositionBias, mask: TokenMask) -> Tokens:
+        """Attend from every token to the tokens where `mask` is True."""
         c, inner = self.config, self.config.heads * self.config.head_width
         heads = (*x.shape[:2], c.heads, c.head_width)
-        # The query's smaller start makes up for the missing 1/sqrt(E).
+        # Queries start smaller, which makes up for the missing 1/sqrt(E).
         q = _dense(inner, c.width * c.head_width, self.dtype, "q")(x).reshape(heads)  # [B,T,A,E]
         k = _dense(inner, c.width, self.dtype, "k")(x).reshape(heads)
         v = _dense(inner, c.width, self.dtype, "v")(x).reshape(heads)
@@ -41,14 +47,14 @@ class T5Attention(nn.Module):
 
 
 class T5GatedMLP(nn.Module):
-    """gelu(x gate) * (x up), projected down."""
+    """`down(gelu(gate(x)) * up(x))`."""
 
     config: T5Config
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """f32[B,T,D] to f32[B,T,D]."""
+    def __call__(self, x: Tokens) -> Tokens:
+        """Map tokens."""
         c = self.config
         gate = _dense(c.mlp_hidden, c.width, self.dtype, "gate")(x)
         up = _dense(c.mlp_hidden, c.width, self.dtype, "up")(x)
@@ -57,14 +63,14 @@ class T5GatedMLP(nn.Module):
 
 
 class T5Block(nn.Module):
-    """One encoder layer, in the (carry, output) form of a scan over layers."""
+    """A layer: attention and MLP, each after a norm and beside a skip."""
 
     config: T5Config
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, bias: jax.Array, mask: jax.Array) -> tuple[jax.Array, None]:
-        """f32[B,T,D] to (f32[B,T,D], None)."""
+    def __call__(self, x: Tokens, bias: PositionBias, mask: TokenMask) -> tuple[Tokens, None]:
+        """Run the layer, in the (carry, output) form of a scan over layers."""
         eps = self.config.norm_eps
         attention = T5Attention(self.config, self.dtype, name="attn")
         x = x + attention(RMSNorm(eps, name="attn_norm")(x), bias, mask)
@@ -74,30 +80,18 @@ class T5Block(nn.Module):
 
 
 class T5Encoder(nn.Module):
-    """Token ids to text features.
+    """From token ids to text features.
 
-    The residual stream and the sums that are added to it are float32 whatever `dtype` is: their
-    values outgrow float16, and the precision of bfloat16.
-
-    Attributes:
-      config: sizes.
-      dtype: of the matrix products.
+    Matrix products have `dtype`. The residual stream and what is added to it are float32: their
+    values are too large for float16, and need more digits than bfloat16 has.
     """
 
     config: T5Config
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, ids: jax.Array, mask: jax.Array) -> jax.Array:
-        """Encode B texts.
-
-        Args:
-          ids: i32[B,T].
-          mask: bool[B,T], True at tokens. Padding is never attended to, yet has values of its own.
-
-        Returns:
-          f32[B,T,D].
-        """
+    def __call__(self, ids: Int[ArrayLike, "B T"], mask: TokenMask) -> Tokens:
+        """Encode texts; no token sees padding, yet padding has features of its own."""
         c = self.config
         embed = self.param("embed", nn.initializers.normal(1.0), (c.vocab_size, c.width))
         table = self.param(

@@ -1,9 +1,9 @@
 """The transformer of VAREdit and Infinity: bits of an image, scale by scale, given a text.
 
-The sequence is [source | scale 1 | ... | scale K]; Infinity reads no source. Scale 1 is one token
-made from the text; scale k >= 2 holds the running feature of the scales before it. Each token
-predicts the bits of its own scale. Text enters through cross-attention and through adaptive layer
-norms.
+The sequence is [source | scale 1 | ... | scale K]; Infinity reads no source. Scale 1 is a token
+that is made from the text; scale k >= 2 holds the running feature of the scales before it. Each
+token predicts the bits of its own scale. The text enters by cross-attention and by adaptive layer
+norms. Axis letters: Ls and Lt tokens of the source and of all target scales.
 
 Source: VAREdit (ICLR 2026 submission), section 3, on the architecture of Infinity (Han et al.).
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Key
 
 from jaxedit.config import Scales, VAREditConfig
 from jaxedit.models.condition import TextEncoder
@@ -33,16 +34,25 @@ from jaxedit.ops import pyramid, rope
 from jaxedit.sharding.rules import constrain, gather
 from jaxedit.tree import Tree
 
+Text = Float[ArrayLike, "B T Ct"]  # features of the text encoder
+TextMask = Bool[ArrayLike, "B T"]  # True at tokens of the text
+Rows = Bool[ArrayLike, " B"]
+Bits = Float[ArrayLike, "B _ Q"]  # tokens as sums of codes
+Hidden = Float32[Array, "B _ D"]
+Cond = Float32[Array, "B D"]  # vector of the text
+
 
 class Decoding(NamedTuple):
-    """Everything that sampling carries from scale to scale; R rows.
+    """The state that sampling carries from scale to scale.
 
-    cond: f32[R,C]; context: `table` covers the whole sequence, `text` is None; first_text and text:
-    keys and values of the text, [R,A,T,E] and [L-1,R,A,T,E]; first_cache and cache: of layer 0 and
-    of the others; references: the source at each scale for layer 0 (mode `sar`), or nothing.
+    Attributes:
+      context: `table` covers the whole sequence, and `text` is None.
+      first_text, text: keys and values of the text in layer 0, and in all other layers.
+      first_cache, cache: caches of layer 0, and of all other layers.
+      references: the source at each scale for layer 0 (mode `sar`), or nothing.
     """
 
-    cond: jax.Array
+    cond: Cond
     context: Context
     first_text: KeysValues
     text: KeysValues
@@ -56,10 +66,9 @@ class VAREdit(nn.Module):
 
     Attributes:
       config: sizes and modes.
-      dtype: of matrix products in blocks; the rest is f32: text, embeddings, head, all norms.
-      remat: which activations of a block the backward pass computes again, see
-        `nn.layers.rematerialised`.
-      unroll: blocks in one turn of the loop over blocks.
+      dtype: dtype of matrix products in blocks; text, embeddings, head and all norms are f32.
+      remat: activations that the backward pass recomputes, see `nn.layers.rematerialised`.
+      unroll: blocks in one iteration of the loop over blocks.
     """
 
     config: VAREditConfig
@@ -84,30 +93,27 @@ class VAREdit(nn.Module):
 
     def __call__(
         self,
-        text: jax.Array,
-        text_mask: jax.Array,
-        text_drop: jax.Array,
-        source: jax.Array,
-        inputs: jax.Array,
+        text: Text,
+        text_mask: TextMask,
+        text_drop: Rows,
+        source: Bits,
+        inputs: Bits,
         *,
         scales: Scales,
         rope_scales: Scales,
         deterministic: bool = True,
-    ) -> jax.Array:
-        """Teacher-forced logits of all scales at once.
+    ) -> Float32[Array, "B Lt Q 2"]:
+        """Return teacher-forced logits of all scales at once: of each bit being 0, and being 1.
 
         Args:
-          text: f32[B,T,Ct], features of the text encoder.
-          text_mask: bool[B,T].
-          text_drop: bool[B], rows whose text becomes the unconditional one.
-          source: f32[B,Ls,Q], tokens of the source image; Ls = 0 for Infinity.
-          inputs: f32[B,Lt-1,Q], tokens of target scales 2 to K.
+          text: features of the text encoder.
+          text_mask: True at tokens.
+          text_drop: rows whose text becomes the unconditional text.
+          source: Ls tokens of the source image; none for Infinity.
+          inputs: tokens of target scales 2 to K.
           scales: target schedule in tokens (static).
           rope_scales: schedule from which positions are taken (static).
           deterministic: no stochastic depth; otherwise an rng `drop_path` is needed.
-
-        Returns:
-          f32[B,Lt,Q,2], logits of each bit being 0 or 1.
         """
         cfg = self.config
         source_scales = cfg.source_scales(scales)
@@ -125,7 +131,7 @@ class VAREdit(nn.Module):
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
         x, _ = self.first_block(x, PerLayer(), context, first_pattern, None)
         rest = kernel_length(x.shape[1], cfg.head_width) - x.shape[1]
-        if rest:  # one more block, which nobody sees
+        if rest:  # one padding block; no token of the sequence attends to it
             more = ((0, 0), (0, rest), (0, 0))
             context = context._replace(table=jnp.pad(context.table, more))
             x, pattern = jnp.pad(x, more), BlockCausal((*blocks, rest))
@@ -134,27 +140,27 @@ class VAREdit(nn.Module):
 
     def begin(
         self,
-        text: jax.Array,
-        text_mask: jax.Array,
-        text_drop: jax.Array,
-        source: jax.Array,
+        text: Text,
+        text_mask: TextMask,
+        text_drop: Rows,
+        source: Bits,
         *,
         scales: Scales,
         rope_scales: Scales,
     ) -> Decoding:
-        """Read text and source, and fill the caches; arguments as in `__call__`, R rows."""
+        """Read text and source, and fill the caches; arguments as of `__call__`."""
         is_sar = self.config.conditioning == "sar"
         cond, text_tokens = self.text(text, text_mask, text_drop)
         _, first_text = self.first_block.read_text(text_tokens)
         _, text_memory = self.blocks.read_text(text_tokens)
         blocks = tuple(h * w for h, w in self.config.source_scales(scales))
-        Ls, length = sum(blocks), pyramid.tokens(scales[:-1])  # nobody reads the last scale
+        Ls, length = sum(blocks), pyramid.tokens(scales[:-1])  # no scale reads the last
         table = self.rotary(scales, rope_scales)
         context = Context(self.modulation(cond), None, text_mask, table)
         first_cache = self._empty_cache(1, len(text), length if is_sar else Ls + length)
         cache = self._empty_cache(self.config.depth - 1, len(text), Ls + length)
         state = Decoding(cond, context, first_text, text_memory, first_cache, cache, ())
-        if not Ls:  # Infinity: there is nothing to read
+        if not Ls:  # Infinity has no source
             return state
 
         x, pattern = self.embed_source(source, scales), BlockCausal(blocks, keep=True)
@@ -168,18 +174,15 @@ class VAREdit(nn.Module):
         return state._replace(first_cache=first_cache.write(_stacked(first), 0))
 
     def extend(
-        self, state: Decoding, inputs: jax.Array | None, k: int, *, scales: Scales
-    ) -> tuple[jax.Array, Decoding]:
-        """One more scale.
+        self, state: Decoding, inputs: Bits | None, k: int, *, scales: Scales
+    ) -> tuple[Float32[Array, "B n Q 2"], Decoding]:
+        """Run the next scale; return its bit logits and the new state.
 
         Args:
           state: from `begin`, or from the scale before.
-          inputs: f32[R,n,Q], the running feature on the grid of the scale; None at the first.
-          k: which scale, from 0.
+          inputs: the running feature on the grid of the scale; None at the first scale.
+          k: number of the scale, from 0.
           scales: target schedule in tokens.
-
-        Returns:
-          f32[R,n,Q,2], bit logits, and the new state.
         """
         n, start = pyramid.tokens(scales[k : k + 1]), pyramid.tokens(scales[:k])
         at = pyramid.tokens(self.config.source_scales(scales)) + start
@@ -201,8 +204,8 @@ class VAREdit(nn.Module):
         cache = state.cache.write(others, at)
         return logits, state._replace(first_cache=first_cache, cache=cache)
 
-    def rotary(self, scales: Scales, rope_scales: Scales) -> jax.Array:
-        """Rotary table f32[2,S,E/2] of the sequence [source | scales]."""
+    def rotary(self, scales: Scales, rope_scales: Scales) -> Float32[Array, "2 S half"]:
+        """Return the rotary table of the sequence [source | scales]."""
         cfg = self.config
         positions = rope.sequence_positions(
             scales, rope_scales, source_scales=cfg.source_scales(scales), mode=cfg.rope_mode
@@ -210,28 +213,28 @@ class VAREdit(nn.Module):
         return jnp.asarray(rope.rotary_table(positions, cfg.head_width, cfg.rope_base))
 
     @exact
-    def modulation(self, cond: jax.Array) -> jax.Array:
-        """Modulation f32[B,6,C] shared by all blocks, from the text vector f32[B,C]."""
+    def modulation(self, cond: Cond) -> Float32[Array, "B 6 D"]:
+        """Compute the modulation that all blocks share from the text vector."""
         return self.ada(nn.silu(cond)).reshape(-1, 6, self.config.width)
 
-    def embed_source(self, source: jax.Array, scales: Scales) -> jax.Array:
-        """Source tokens f32[B,Ls,Q] as f32[B,Ls,C] with the embedding of their level."""
+    def embed_source(self, source: Bits, scales: Scales) -> Hidden:
+        """Embed source tokens, with their level."""
         grids = self.config.source_scales(scales)
         levels = range(len(scales) - len(grids), len(scales))
         return self._embedded(source) + self._levels(levels, grids)
 
-    def embed_target(self, cond: jax.Array, inputs: jax.Array, scales: Scales) -> jax.Array:
-        """All target tokens f32[B,Lt,C]: the start token, then inputs f32[B,Lt-1,Q]."""
+    def embed_target(self, cond: Cond, inputs: Bits, scales: Scales) -> Hidden:
+        """Embed all target tokens, with their level: the start token, then the inputs."""
         x = jnp.concatenate([self.start_token(cond), self._embedded(inputs)], axis=1)
         return x + self._levels(range(len(scales)), scales)
 
-    def start_token(self, cond: jax.Array) -> jax.Array:
-        """The token f32[B,1,C] of scale 1."""
+    def start_token(self, cond: Cond) -> Float32[Array, "B 1 D"]:
+        """Return the token of scale 1."""
         return (cond + self.pos_start[None])[:, None]
 
     @exact
-    def logits(self, x: jax.Array, cond: jax.Array) -> jax.Array:
-        """Bit logits f32[B,N,Q,2] of tokens f32[B,N,C]."""
+    def logits(self, x: Float32[Array, "B N D"], cond: Cond) -> Float32[Array, "B N Q 2"]:
+        """Return the bit logits of tokens."""
         scale, shift = jnp.split(self.head_ada(nn.silu(cond)), 2, axis=-1)
         x = self.head(modulate(x, scale, shift, self.config.norm_eps))
         return x.reshape(*x.shape[:2], self.config.token_bits, 2)
@@ -241,8 +244,8 @@ class VAREdit(nn.Module):
         return KVCache.empty((layers, rows, cfg.heads, length, cfg.head_width), self.dtype)
 
     @exact
-    def _embedded(self, tokens: jax.Array) -> jax.Array:
-        """Tokens f32[B,N,Q] as f32[B,N,C]; on a mesh a device has the whole width of its rows."""
+    def _embedded(self, tokens: Bits) -> Hidden:
+        """Embed tokens; on a mesh a device has the whole width of its rows."""
         return constrain(self.word_embed(tokens), "batch", "length", "embed")
 
     def _levels(self, levels: range, grids: Scales) -> jax.Array:
@@ -250,22 +253,12 @@ class VAREdit(nn.Module):
         return gather(self.level_embed, (None, "embed"))[jnp.array(rows, jnp.int32)][None]
 
 
-def init_params(config: VAREditConfig, key: jax.Array) -> Tree:
-    """Fresh parameters as in the release.
-
-    Args:
-      config: sizes.
-      key: key[].
-
-    Returns:
-      f32 parameter tree; shapes only, under `jax.eval_shape`.
-    """
-    text = jnp.zeros((1, 1, config.text_width))
+def init_params(config: VAREditConfig, key: Key[Array, ""]) -> Tree:
+    """Return fresh parameters, f32, as in the release."""
     tokens = jnp.zeros((1, 1, config.token_bits))
-    model = VAREdit(config)
-    variables = model.init(
+    variables = VAREdit(config).init(
         key,
-        text,
+        jnp.zeros((1, 1, config.text_width)),
         jnp.ones((1, 1), bool),
         jnp.zeros((1,), bool),
         tokens[:, : len(config.source_scales(((1, 1),)))],
@@ -276,6 +269,6 @@ def init_params(config: VAREditConfig, key: jax.Array) -> Tree:
     return variables["params"]
 
 
-def _stacked(one: KeysValues) -> KeysValues:
-    """Keys and values of one layer as those of a stack of one layer."""
-    return KeysValues(one.keys[None], one.values[None])
+def _stacked(layer: KeysValues) -> KeysValues:
+    """Return the keys and values of a layer as a stack of one layer."""
+    return KeysValues(layer.keys[None], layer.values[None])

@@ -1,4 +1,4 @@
-"""One layer of the VAREdit transformer, what its tokens see, and the stack of all layers.
+"""The layer of the VAREdit transformer, its attention patterns, and the stack of all layers.
 
 Training, prefill and sampling run the same block with another attention pattern and cache.
 
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int32
 
 from jaxedit.config import VAREditConfig
 from jaxedit.nn.attention import (
@@ -21,50 +22,59 @@ from jaxedit.nn.attention import (
     join_heads,
     split_heads,
 )
+from jaxedit.nn.kernels import Queries
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.nn.layers import MLP, LayerNorm, dense, drop_path, modulate
 from jaxedit.ops import rope
 from jaxedit.sharding.rules import constrain
 
+Hidden = Float[Array, "B N D"]
+Text = Float[Array, "B T D"]
+TextMask = Bool[ArrayLike, "B T"]  # True at tokens of the text
+
 MAX_LOG_SCALE = math.log(100.0)
 
 
 class Context(NamedTuple):
-    """What every block gets besides the tokens.
+    """Inputs of every block besides the tokens.
 
-    ada: f32[B,6,C], shared modulation; text: [B,T,C], or None if keys and values are given layer
-    by layer; text_mask: bool[B,T]; table: f32[2,N,E/2], rotary positions of the tokens.
+    Attributes:
+      ada: modulation that all blocks share.
+      text: text tokens; None if each layer is given their keys and values.
+      table: rotary positions of the tokens.
     """
 
-    ada: jax.Array
-    text: jax.Array | None
-    text_mask: jax.Array
-    table: jax.Array
+    ada: Float32[Array, "B 6 D"]
+    text: Text | None
+    text_mask: TextMask
+    table: Float32[Array, "2 N E//2"]
 
 
 class PerLayer(NamedTuple):
-    """What each block gets of its own.
+    """Inputs of each block of its own; None where not needed.
 
-    drop_rate: f32[], probability to skip a residual branch of a row; text: keys and values of the
-    text in this layer; index: i32[], the block's layer in the cache. None where not needed.
+    Attributes:
+      drop_rate: probability with which a residual branch skips a row.
+      text: keys and values of the text in this layer.
+      index: number of the block's layer in the cache.
     """
 
-    drop_rate: jax.Array | None = None
+    drop_rate: Float[Array, ""] | None = None
     text: KeysValues | None = None
-    index: jax.Array | None = None
+    index: Int32[Array, ""] | None = None
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class BlockCausal:
-    """A sequence of blocks from the start: each sees itself and all earlier ones."""
+    """A sequence of blocks from the start: each block sees itself and all earlier blocks."""
 
     blocks: tuple[int, ...]
     keep: bool = False  # whether keys and values are returned
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: None
-    ) -> tuple[jax.Array, KeysValues | None]:
+        self, queries: Queries, new: KeysValues, past: None
+    ) -> tuple[Queries, KeysValues | None]:
         """See `AttentionPattern`."""
         attended = block_causal_attention(queries, *new, self.blocks)
         return attended, new if self.keep else None
@@ -73,19 +83,22 @@ class BlockCausal:
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Extend:
-    """One more block, which sees itself and the first `start` tokens of the cache."""
+    """The next block of a sequence, which sees itself and the first `start` tokens of the cache."""
 
     start: int
 
     def __call__(
-        self, queries: jax.Array, new: KeysValues, past: KVCache
-    ) -> tuple[jax.Array, KeysValues]:
+        self, queries: Queries, new: KeysValues, past: KVCache
+    ) -> tuple[Queries, KeysValues]:
         """See `AttentionPattern`."""
         return dot_product_attention(queries, *past.followed_by(new, self.start)), new
 
 
 class CosineAttention(nn.Module):
-    """Self-attention by cosines with a learned scale per head and rotary positions."""
+    """Self-attention by cosines, with a learnt scale per head and rotary positions.
+
+    Source: Swin Transformer V2, section 3.3 (cosine attention).
+    """
 
     heads: int
     std: float
@@ -94,34 +107,22 @@ class CosineAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, table: jax.Array, pattern: AttentionPattern, past: Any
-    ) -> tuple[jax.Array, Any]:
-        """Attend from every token.
-
-        Args:
-          x: [B,N,C].
-          table: f32[2,N,E/2], from `rope.rotary_table`.
-          pattern: what the tokens see.
-          past: what the pattern needs of earlier tokens.
-
-        Returns:
-          [B,N,C] in the compute dtype, and what the pattern keeps.
-
-        Source: Swin Transformer V2, section 3.3 (cosine attention).
-        """
-        B, N, C = x.shape
+        self, x: Hidden, table: Float32[Array, "2 N half"], pattern: AttentionPattern, past: Any
+    ) -> tuple[Hidden, Any]:
+        """Attend as `VAREditBlock` describes; the result has the compute dtype."""
+        B, N, D = x.shape
         zeros = nn.initializers.zeros
-        q_bias, v_bias = self.param("q_bias", zeros, (C,)), self.param("v_bias", zeros, (C,))
+        q_bias, v_bias = self.param("q_bias", zeros, (D,)), self.param("v_bias", zeros, (D,))
         log_scale = self.param("scale", nn.initializers.constant(math.log(4.0)), (self.heads,))
-        qkv = dense(3 * C, self.std, self.dtype, name="qkv", use_bias=False, parts=3)(x)
-        qkv = qkv.reshape(B, N, 3, self.heads, C // self.heads).transpose(2, 0, 3, 1, 4)
+        qkv = dense(3 * D, self.std, self.dtype, name="qkv", use_bias=False, parts=3)(x)
+        qkv = qkv.reshape(B, N, 3, self.heads, D // self.heads).transpose(2, 0, 3, 1, 4)
 
         scale = jnp.exp(jnp.minimum(log_scale, MAX_LOG_SCALE))
         q = l2_normalize(qkv[0] + _by_head(q_bias, self.heads)) * scale[None, :, None, None]
         q, k = rope.rotate(q, table), rope.rotate(l2_normalize(qkv[1]), table)
         v = qkv[2] + _by_head(v_bias, self.heads).astype(self.dtype)
         out, kept = pattern(q.astype(self.dtype), KeysValues(k.astype(self.dtype), v), past)
-        return dense(C, self.proj_std, self.dtype, name="proj")(join_heads(out)), kept
+        return dense(D, self.proj_std, self.dtype, name="proj")(join_heads(out)), kept
 
 
 class CrossAttention(nn.Module):
@@ -140,14 +141,14 @@ class CrossAttention(nn.Module):
         self.v_bias = self.param("v_bias", nn.initializers.zeros, (self.width,))
         self.proj = dense(self.width, self.proj_std, self.dtype)
 
-    def keys_values(self, text: jax.Array) -> KeysValues:
-        """Keys and values [B,A,T,E] of text tokens [B,T,C]."""
-        k, v = jnp.moveaxis(self.kv(text), 2, 0)  # [B,T,C] each
+    def keys_values(self, text: Text) -> KeysValues:
+        """Return the keys and values [B,A,T,E] of text tokens."""
+        k, v = jnp.moveaxis(self.kv(text), 2, 0)  # [B,T,D] each
         v = v + self.v_bias[None, None].astype(self.dtype)
         return KeysValues(split_heads(k, self.heads), split_heads(v, self.heads))
 
-    def __call__(self, x: jax.Array, text: KeysValues, mask: jax.Array) -> jax.Array:
-        """Attend from x[B,N,C] to `keys_values(...)` where mask bool[B,T]; returns [B,N,C]."""
+    def __call__(self, x: Hidden, text: KeysValues, mask: TextMask) -> Hidden:
+        """Attend from image tokens to `keys_values(...)` where `mask` is True."""
         E = self.width // self.heads
         q = split_heads(self.q(x), self.heads) * E**-0.5
         return self.proj(join_heads(dot_product_attention(q, *text, mask[:, None, None, :])))
@@ -169,24 +170,24 @@ class VAREditBlock(nn.Module):
         self.cross = CrossAttention(cfg.heads, cfg.width, std, out_std, self.dtype)
         self.mlp = MLP(cfg.mlp_hidden, std, out_std, self.dtype)
 
-    def read_text(self, text: jax.Array) -> tuple[jax.Array, KeysValues]:
-        """The text tokens [B,T,C] unchanged, and their keys and values in this layer."""
+    def read_text(self, text: Text) -> tuple[Text, KeysValues]:
+        """Return the text tokens unchanged, and their keys and values in this layer."""
         return text, self.cross.keys_values(text)
 
     def __call__(
-        self, x: jax.Array, layer: PerLayer, context: Context, pattern: AttentionPattern, past: Any
-    ) -> tuple[jax.Array, Any]:
-        """One layer.
+        self, x: Hidden, layer: PerLayer, context: Context, pattern: AttentionPattern, past: Any
+    ) -> tuple[Hidden, Any]:
+        """Run the layer, in the (carry, output) form of a scan over layers.
 
         Args:
-          x: f32[B,N,C].
+          x: image tokens.
           layer: see `PerLayer`.
           context: see `Context`.
           pattern: what the tokens see.
           past: what the pattern needs of earlier tokens; a `KVCache` is set to this layer.
 
         Returns:
-          f32[B,N,C], and what the pattern keeps.
+          The tokens after the layer, and what the pattern keeps.
         """
         eps = self.config.norm_eps
         ada = context.ada + self.ada_bias[None]
@@ -207,7 +208,7 @@ class VAREditBlock(nn.Module):
 
 
 def stack_varedit_blocks(block: type[nn.Module], length: int, unroll: int) -> type[nn.Module]:
-    """`block` scanned over `length` layers, `unroll` in a turn; `PerLayer` is cut along axis 0."""
+    """Scan `block` over `length` layers, `unroll` at a time; `PerLayer` is cut along axis 0."""
     shared = {
         "variable_axes": {"params": 0},
         "split_rngs": {"params": True, "drop_path": True},
@@ -221,8 +222,8 @@ def stack_varedit_blocks(block: type[nn.Module], length: int, unroll: int) -> ty
     return nn.scan(block, methods=methods)
 
 
-def drop_rates(config: VAREditConfig) -> jax.Array:
-    """Stochastic depth of layers 1 to L-1, growing linearly from 0 at layer 0."""
+def drop_rates(config: VAREditConfig) -> Float32[Array, " L"]:
+    """Return the stochastic depth of layers 1 and on, growing linearly from 0 at layer 0."""
     return jnp.linspace(0, config.drop_path, config.depth)[1:]
 
 
@@ -231,13 +232,13 @@ def _init_ada_bias(key: jax.Array, shape: tuple[int, int], dtype: Any = jnp.floa
     return jax.random.normal(key, shape, dtype) * std
 
 
-def l2_normalize(x: jax.Array) -> jax.Array:
-    """Vectors of length one over the last axis, in f32; gradient finite at zero."""
+def l2_normalize(x: Float[Array, "*n E"]) -> Float32[Array, "*n E"]:
+    """Scale vectors to unit length over the last axis; the gradient at zero is finite."""
     x = x.astype(jnp.float32)
     square = jnp.sum(x * x, axis=-1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
-def _by_head(bias: jax.Array, heads: int) -> jax.Array:
-    """[C] as [1,A,1,E]."""
+def _by_head(bias: Float[ArrayLike, " D"], heads: int) -> Float[ArrayLike, "1 A 1 E"]:
+    """Split a bias by heads."""
     return bias.reshape(1, heads, 1, -1)

@@ -1,7 +1,9 @@
 """The vision transformers of DINO and DINOv2: patches to features.
 
-Source: Caron et al. 2021 (DINO); Oquab et al. 2023 (DINOv2), which scales each layer's outputs by
-learnt gains. Positions are a learnt table that is resized to other numbers of patches.
+Positions are a learnt table, which is resized to other numbers of patches. DINOv2 scales each
+layer's outputs by learnt gains.
+
+Source: Caron et al. 2021 (DINO); Oquab et al. 2023 (DINOv2).
 """
 
 from typing import Any
@@ -10,10 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Float32, Key
 
 from jaxedit import rng
 from jaxedit.config import ViTConfig
-from jaxedit.models.encoder_block import INIT_STD, run_encoder
+from jaxedit.models.encoder_block import INIT_STD, patch_tokens, run_encoder
 from jaxedit.nn.layers import LayerNorm, exact_gelu
 from jaxedit.ops.resize import cubic_matrix, resample
 from jaxedit.sharding.rules import constrain
@@ -21,11 +24,9 @@ from jaxedit.tree import Tree
 
 
 class ViT(nn.Module):
-    """Pixels to the features of a class token and of all patches.
+    """From pixels to the features of a class token and of all patches.
 
-    Attributes:
-      config: sizes.
-      dtype: of the matrix products; the residual stream is float32.
+    Matrix products have `dtype`; the residual stream is float32.
     """
 
     config: ViTConfig
@@ -33,33 +34,18 @@ class ViT(nn.Module):
 
     @nn.compact
     def __call__(
-        self, pixels: jax.Array, *, with_keys: bool = False
-    ) -> jax.Array | tuple[jax.Array, jax.Array]:
-        """Encode B pictures.
+        self, pixels: Float[ArrayLike, "B H W 3"], *, with_keys: bool = False
+    ) -> Float32[Array, "B S D"] | tuple[Float32[Array, "B S D"], Float[Array, "B S D"]]:
+        """Encode normalised images whose sides are multiples of the patch.
 
-        Args:
-          pixels: f32[B,H,W,3], normalised; sides are multiples of the patch.
-          with_keys: also return the last layer's keys.
-
-        Returns:
-          f32[B,1+n,D] after the last norm: the class token, then the patches row by row. With
-          keys: (that, [B,1+n,D] in `dtype`, heads side by side).
+        The features, after the last norm, are those of the class token and of the patches row by
+        row. With `with_keys` the last layer's keys follow, in `dtype`, heads side by side.
         """
-        c = self.config
-        patches = nn.Conv(
-            *(c.width, (c.patch, c.patch), c.patch, "VALID"),
-            dtype=self.dtype,
-            kernel_init=nn.initializers.normal(INIT_STD),
-            name="patch",
-        )(pixels)
-        B, h, w, _ = patches.shape
-        init = nn.initializers.normal(INIT_STD)
+        c, init = self.config, nn.initializers.normal(INIT_STD)
         first = self.param("class_token", init, (1, c.width))
         table = self.param("positions", init, (1 + c.grid**2, c.width))
-        first = jnp.broadcast_to(first[None], (B, 1, c.width))
-        patches = patches.reshape(B, h * w, c.width).astype(jnp.float32)
-        x = jnp.concatenate([first, patches], axis=1) + positions(table, (h, w), c)[None]
-        x = constrain(x, "batch", "length", "embed")
+        x, size = patch_tokens(pixels, first, c.patch, dtype=self.dtype, use_bias=True)
+        x = constrain(x + positions(table, size, c)[None], "batch", "length", "embed")
         x, keys = run_encoder(
             x,
             c.layers,
@@ -74,16 +60,12 @@ class ViT(nn.Module):
         return (x, keys) if with_keys else x
 
 
-def positions(table: jax.Array, size: tuple[int, int], config: ViTConfig) -> jax.Array:
-    """Positions of a class token and h x w patches, from a square table for other sizes.
+def positions(
+    table: Float[ArrayLike, "n D"], size: tuple[int, int], config: ViTConfig
+) -> Float[ArrayLike, "m D"]:
+    """Return the positions of a class token and h x w patches, size = (h, w).
 
-    Args:
-      table: f32[1+grid*grid, D].
-      size: (h, w).
-      config: of the transformer.
-
-    Returns:
-      f32[1+h*w, D].
+    The table is of a square of `config.grid` patches a side; it is resized to other sizes.
     """
     side, offset = config.grid, config.position_offset
     if tuple(size) == (side, side):
@@ -93,21 +75,18 @@ def positions(table: jax.Array, size: tuple[int, int], config: ViTConfig) -> jax
     return jnp.concatenate([table[:1], patches.reshape(-1, table.shape[1])])
 
 
-def init_params(config: ViTConfig, key: jax.Array) -> Tree:
-    """Random parameters, f32."""
+def init_params(config: ViTConfig, key: Key[Array, ""]) -> Tree:
+    """Return random parameters, f32."""
     pixels = jnp.zeros((1, config.patch, config.patch, 3))
     return ViT(config).init(key, pixels)["params"]
 
 
 def seeded_teacher(width: int, grid: int) -> tuple[ViTConfig, Tree]:
-    """A small teacher with seeded random weights, for runs without DINOv2's: it knows nothing.
+    """Return a small untrained teacher, for runs without DINOv2: its sizes and numpy parameters.
 
     Args:
-      width: of its features.
-      grid: patches per side that it is shown.
-
-    Returns:
-      (its sizes, numpy parameters).
+      width: width of its features.
+      grid: patches per side of the images that it encodes.
     """
     config = small_teacher(width, grid)
     params = jax.jit(lambda: init_params(config, rng.key_for(0, "teacher")))()
@@ -115,7 +94,7 @@ def seeded_teacher(width: int, grid: int) -> tuple[ViTConfig, Tree]:
 
 
 def small_teacher(width: int, grid: int) -> ViTConfig:
-    """Sizes of the teacher that `seeded_teacher` makes."""
+    """Return the sizes of the teacher that `seeded_teacher` makes."""
     return ViTConfig(
         layers=2, width=width, heads=4, mlp_hidden=2 * width, patch=7, grid=grid, layer_scale=False
     )

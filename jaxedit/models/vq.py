@@ -9,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32, Int, Int32
 
 from jaxedit.config import VQConfig
 from jaxedit.models.autoencoder import Decoder, Encoder, require_multiple, sizes_of
@@ -22,7 +23,7 @@ class VQTokenizer(nn.Module):
     Attributes:
       config: sizes.
       dtype: compute dtype of the decoder.
-      precision: of the encoder's convolutions; HIGHEST wherever codes must be exact.
+      precision: precision of the encoder's convolutions; HIGHEST wherever codes must be exact.
       remat: recompute each block's activations in the backward pass.
     """
 
@@ -32,7 +33,7 @@ class VQTokenizer(nn.Module):
     remat: bool = False
 
     def setup(self) -> None:
-        """Name the two halves, the projections to and from the codes, and the codes."""
+        """Declare encoder and decoder, the maps between features and codes, and the codes."""
         cfg = self.config
         self.encoder = Encoder(sizes_of(cfg), self.precision, self.remat)
         self.decoder = Decoder(sizes_of(cfg), self.dtype, self.remat)
@@ -42,8 +43,8 @@ class VQTokenizer(nn.Module):
         self.post_quant_conv = conv(cfg.latent_width, 1, name=None, dtype=self.dtype)
         self.codebook = self.param("codebook", self._init_codes, (cfg.codes, cfg.code_width))
 
-    def encode(self, pixels: jax.Array) -> jax.Array:
-        """Latents before quantisation of pixels f32[B,H,W,3] in [-1,1]: f32[B,h,w,c].
+    def encode(self, pixels: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B h w c"]:
+        """Encode pixels in [-1,1] as latents, which are not quantised yet; h = H / stride.
 
         Raises:
           ValueError: height or width is no multiple of the stride.
@@ -51,20 +52,20 @@ class VQTokenizer(nn.Module):
         require_multiple(*pixels.shape[1:3], self.config.stride)
         return self.quant_conv(self.encoder(pixels))
 
-    def codes(self, pixels: jax.Array) -> jax.Array:
-        """Codes i32[B,h,w] of pixels f32[B,H,W,3] in [-1,1], h = H/stride."""
+    def codes(self, pixels: Float[ArrayLike, "B H W 3"]) -> Int32[Array, "B h w"]:
+        """Encode pixels in [-1,1] as codes."""
         return ops.nearest_code(self.encode(pixels), self.codebook, self.config.unit_norm)
 
-    def decode(self, codes: jax.Array) -> jax.Array:
-        """Pixels f32[B,H,W,3] of codes i32[B,h,w]; not clamped to [-1,1]."""
+    def decode(self, codes: Int[ArrayLike, "B h w"]) -> Float32[Array, "B H W 3"]:
+        """Decode codes to pixels, which are not clamped to [-1,1]."""
         return self.decode_latent(ops.look_up(self.codebook, codes, self.config.unit_norm))
 
-    def decode_latent(self, z: jax.Array) -> jax.Array:
-        """Pixels f32[B,H,W,3] of code vectors f32[B,h,w,c]; not clamped to [-1,1]."""
+    def decode_latent(self, z: Float[ArrayLike, "B h w c"]) -> Float32[Array, "B H W 3"]:
+        """Decode code vectors to pixels, which are not clamped to [-1,1]."""
         return self.decoder(self.post_quant_conv(z))
 
-    def __call__(self, pixels: jax.Array) -> jax.Array:
-        """Decode the codes of pixels: touches every parameter, for `init`."""
+    def __call__(self, pixels: Float[ArrayLike, "B H W 3"]) -> Float32[Array, "B H W 3"]:
+        """Decode the codes of pixels: `init` then finds every parameter."""
         return self.decode(self.codes(pixels))
 
     def _init_codes(self, key: jax.Array, shape: tuple[int, int]) -> jax.Array:

@@ -134,7 +134,9 @@ def test_dropout_is_off_unless_asked_for(tiny):
         return (
             EditAR(config)
             .apply(
-                *({"params": params}, inputs["text"], inputs["target"]),
+                {"params": params},
+                inputs["text"],
+                inputs["target"],
                 **options,
                 deterministic=deterministic,
                 rngs={"dropout": key},

@@ -186,7 +186,9 @@ def test_full_geometry_matches_release(golden):
     params = from_torch(KEYMAP, {key: seeded(key, shape) for key, shape in kept.items()})
     text = np.random.RandomState(5).standard_normal((1, 120, 2048)).astype(np.float32)
     out, features = forward(config)(
-        *(params["transformer"], text, arrays["in/target_tokens"]),
+        params["transformer"],
+        text,
+        arrays["in/target_tokens"],
         null=Null(**params["null"]),
         source=arrays["in/source_tokens"],
     )

@@ -76,7 +76,7 @@ def test_logits_without_a_source_match_the_release(infinity_case):
     source = np.zeros((2, 0, case.config.token_bits), np.float32)
     tokens = case.arrays["bsc.clean.tgt_tokens"]
     got = forward(case.config)(
-        *(case.params, case.text, case.text_mask, jnp.zeros(2, bool), source, tokens)
+        case.params, case.text, case.text_mask, jnp.zeros(2, bool), source, tokens
     )
     close(got.reshape(*got.shape[:2], -1), case.arrays["train.logits_clean"])
 

@@ -19,7 +19,7 @@ def random_qkv(length: int, rows: int = 2, heads: int = 3, width: int = 8):
 def test_extending_a_cache_equals_the_whole_sequence():
     q, k, v = random_qkv(sum(BLOCKS))
     whole = block_causal_attention(q, k, v, BLOCKS)
-    starts = [0, *np.cumsum(BLOCKS)]
+    starts = [0, *np.cumsum(BLOCKS).tolist()]
     B, A, S, E = k.shape
     cache = KVCache.empty((2, B, A, S, E), k.dtype)._replace(layer=jnp.int32(1))
     for i in range(len(BLOCKS)):
