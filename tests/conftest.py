@@ -24,6 +24,7 @@ install_import_hook(
         "jaxedit.ops",
         "jaxedit.nn",
         "jaxedit.models",
+        "jaxedit.sampling",
         "jaxedit.sharding.rules",
         "jaxedit.data",
         "jaxedit.datasets",

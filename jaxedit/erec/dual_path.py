@@ -61,50 +61,29 @@ def decode(
       segment: tokens between two calls of `progress`.
       progress: called with (tokens done, tokens in total).
 
-    Returns: Both paths. The editing path equals EditAR's edit with the same seed, unless tokens are
+    Returns:
+      Both paths. The editing path equals EditAR's edit with the same seed, unless tokens are
       replaced.
 
     Source: ERec, algorithm 1, steps 1 to 3.
     """
     thresholds, erec = split(erec)
+    weights, c, prefix = networks.weights, config.editar, source.prefix
     rows = layout(erec.recon_guidance, len(sample_editar.text_rows(sample)))
-    prefix = source.prefix
     if sample.guidance_mode != "text" and len(rows.edit) > 1:
         # The last null row of each path has no source image either.
         without = 2 if erec.recon_guidance == "own" else 1
-        prefix = sample_editar.drop_image(
-            networks.weights, prefix, rows=without, config=config.editar
-        )
+        prefix = sample_editar.drop_image(weights, prefix, rows=without, config=c)
     state = sample_editar.begin(
-        networks.weights,
-        prefix,
-        text,
-        mask,
-        rows=rows.texts,
-        slots=segment + 1,
-        config=config.editar,
+        weights, prefix, text, mask, rows=rows.texts, slots=segment + 1, config=c
     )
-    method = DualPathSampling(
-        seeds,
-        source.codes,
-        numbers_of(sample),
-        thresholds.tau_replace,
-        rows=rows,
-        config=erec,
-        greedy=sample.greedy,
-    )
+    numbers, tau = numbers_of(sample), thresholds.tau_replace
+    method = DualPathSampling(seeds, source.codes, numbers, tau, rows, erec, sample.greedy)
     _, steps = sample_editar.generate(
-        networks.weights,
-        prefix,
-        state,
-        method,
-        config=config.editar,
-        segment=segment,
-        progress=progress,
+        weights, prefix, state, method, config=c, segment=segment, progress=progress
     )
     rec, edit, *maps = (x.T for x in steps)  # [B,N]
-    g = config.editar.grid
-    return Paths(rec, edit, Maps(*(m.reshape(-1, g, g) for m in maps)))
+    return Paths(rec, edit, Maps(*(m.reshape(-1, c.grid, c.grid) for m in maps)))
 
 
 class Step(NamedTuple):

@@ -1,1 +1,1 @@
-"""Decoding loops."""
+"""Sampling: the choice of bits and tokens, and the decoding loops."""

@@ -1,13 +1,14 @@
 """The transformer's weights as the token loop reads them: one array per layer and matrix.
 
-Cutting stacked weights inside a compiled program copies all of them, so it is done once, outside.
+Cutting stacked weights inside a compiled program copies all of them, so they are cut once, outside.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, no_type_check
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32
 
 from jaxedit import tree
 from jaxedit.config import EditARConfig
@@ -18,26 +19,27 @@ from jaxedit.ops.int8 import Int8, quantize
 from jaxedit.tree import Tree
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """All that decoding reads, a pytree.
+    """All parameters that decoding reads, a pytree.
 
     Attributes:
-      embed: [V,D], of image tokens.
-      condition: parameters of the text's MLP, or [classes+1,D].
-      layers: parameters of one `EditARBlock` each.
-      norm: f32[D].
-      head: [D,V].
-      null: constants that stand for dropped conditions; None for classes.
-      layout: of the caches.
+      embed: embeddings of image tokens.
+      condition: parameters of the text's MLP, or embeddings of the classes.
+      layers: parameters of an `EditARBlock` each.
+      norm: scale of the last norm.
+      head: kernel of the logits.
+      null: constants that replace dropped conditions.
+      layout: how caches lie in memory.
     """
 
-    embed: jax.Array
-    condition: Any
+    embed: Float[Array, "V D"]
+    condition: Tree | Float[Array, "classes D"]
     layers: tuple[Tree, ...]
-    norm: jax.Array
-    head: jax.Array
+    norm: Float32[Array, " D"]
+    head: Float[Array, "D V"]
     null: Null
     layout: CacheLayout
 
@@ -51,18 +53,18 @@ def unstack(
     int8: bool = False,
     backend: str | None = None,
 ) -> Weights:
-    """Weights for decoding; to be called once, outside `jit`.
+    """Cut trained parameters to weights for decoding; call it once, outside `jit`.
 
     Args:
       config: sizes.
       transformer: parameters as trained, blocks stacked.
-      null: {"text", "image"} as far as the kind of prefix has them.
-      dtype: of matrices and caches; norms and constants are f32.
-      int8: the matrices of the layers become `Int8`.
-      backend: cpu, gpu or tpu, which decides the layout of the caches; None: the default one.
+      null: constants of `Null`, by name.
+      dtype: dtype of matrices and caches; norms and constants are f32.
+      int8: turn the matrices of the layers into `Int8`.
+      backend: cpu, gpu or tpu, which decides how caches lie in memory; None: the default backend.
     """
 
-    def matrix(x: jax.Array) -> jax.Array:
+    def matrix(x: Any) -> jax.Array:
         return jnp.asarray(x, dtype)
 
     def parameter(path: str, leaf: Any) -> jax.Array | Int8:
@@ -75,6 +77,7 @@ def unstack(
         return tree.map_with_path(parameter, jax.tree.map(lambda x: x[i], transformer["blocks"]))
 
     is_class = config.prefix == "class"
+    layout = Flat if (backend or jax.default_backend()) == "tpu" else ByHead
     return Weights(
         embed=matrix(transformer["embed"]),
         condition=jax.tree.map(matrix, transformer["class_embed" if is_class else "text"]),
@@ -82,11 +85,5 @@ def unstack(
         norm=jnp.asarray(transformer["norm"]["scale"], jnp.float32),
         head=matrix(transformer["head"]["kernel"]),
         null=Null(**{name: jnp.asarray(x, jnp.float32) for name, x in null.items()}),
-        layout=choose_layout(config, backend or jax.default_backend(), dtype),
+        layout=layout(config.head_width, jnp.dtype(dtype)),
     )
-
-
-def choose_layout(config: EditARConfig, backend: str, dtype: Any) -> CacheLayout:
-    """Return how caches of a dtype lie in memory on a backend: cpu, gpu or tpu."""
-    layout = Flat if backend == "tpu" else ByHead
-    return layout(config.head_width, jnp.dtype(dtype))

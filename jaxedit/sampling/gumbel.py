@@ -1,4 +1,4 @@
-"""Drawing by Gumbel noise: the same (seed, row, step) always gives the same noise.
+"""Gumbel noise, which turns logits into draws; the same (seed, row, step) gives the same noise.
 
 The likeliest code after adding independent Gumbel noise to the logits is a draw from their softmax.
 Two decoding paths that add the same noise differ only where their logits do.
@@ -8,38 +8,32 @@ Source: Maddison et al. 2014 (A* Sampling), section 2; ERec, algorithm 2.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Float32, Int32, Integer
 
 from jaxedit import rng
 
 
 def gumbel(
-    seeds: jax.Array, row: int, step: jax.Array, codes: int, stream: str = "gumbel"
-) -> jax.Array:
-    """Standard Gumbel noise for one step of every picture.
+    seeds: Integer[Array, " B"], row: int, step: int | Integer[Array, ""], codes: int
+) -> Float32[Array, "B {codes}"]:
+    """Draw standard Gumbel noise for a step of every image.
 
     Args:
-      seeds: i32[B], one per picture.
-      row: which decoding path of the picture; paths that share noise share the number.
-      step: i32[], position of the token.
+      seeds: random seed of each image; its noise does not depend on its place in the batch.
+      row: number of the decoding path; paths that share noise share the number.
+      step: position of the token.
       codes: V.
-      stream: name of the stream of keys.
-
-    Returns:
-      f32[B,V]; row i depends on seeds[i], not on its place in the batch.
     """
     return jax.vmap(
-        lambda seed: jax.random.gumbel(rng.key_for(seed, f"{stream}/{row}", step), (codes,))
+        lambda seed: jax.random.gumbel(rng.key_for(seed, f"gumbel/{row}", step), (codes,))
     )(seeds)
 
 
-def choose(logits: jax.Array, noise: jax.Array) -> jax.Array:
-    """The code whose noised logit is largest, the first one of equals.
+def choose(
+    logits: Float[ArrayLike, "*#n V"], noise: Float[ArrayLike, "*#n V"]
+) -> Int32[Array, "*n"]:
+    """Return the code whose logit plus noise is largest, of equals the first.
 
-    Args:
-      logits: f32[...,V], -inf for codes that must not be chosen.
-      noise: f32[...,V].
-
-    Returns:
-      i32[...].
+    A code with the logit -inf is never chosen.
     """
     return jnp.argmax(logits + noise, axis=-1).astype(jnp.int32)

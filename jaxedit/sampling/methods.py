@@ -1,36 +1,41 @@
-"""How the next bits or tokens are chosen: one class a rule, one class a method.
+"""Sampling rules and sampling methods: a class each.
 
 A *rule* removes unlikely candidates: it sets logits of tokens, or log-odds of bits, to infinities.
 Its settings are a dataclass of the same name in `config.sampling`; `RULES` lists all of them, in
-the order in which they apply. A *method* turns the logits of all rows of a picture into its next
+the order in which they apply. A *method* turns the logits of all rows of an image into its next
 choice: guidance, temperature, rules, and the draw with noise that depends on seed and step alone.
 """
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, no_type_check, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Int32, Key
 
-from jaxedit.config import SampleConfig, TokenSampleConfig
+from jaxedit.config import SampleConfig, Scales, TokenSampleConfig
 from jaxedit.config.sampling import MinPConfig, RuleConfig, TopKConfig, TopPConfig
 from jaxedit.sampling.gumbel import choose, gumbel
 from jaxedit.sampling.truncation import among_largest, in_nucleus
 
 # Settings that may change without compiling again, by name: f32[] or i32[], f32[K] if per scale.
 Numbers = Mapping[str, Any]
+Number = Float[ArrayLike, ""]
+Logits = Float[ArrayLike, "*n V"]
+Values = Float[ArrayLike, "*n"]
 
 
+@runtime_checkable
 class SamplingMethod(Protocol):
-    """Choose the next bits or tokens; a pytree, so that jitted functions take it."""
+    """The choice of the next bits or tokens; a pytree, so that jitted functions take it."""
 
     def __call__(self, logits: jax.Array, step: Any) -> tuple[jax.Array, Any]:
-        """Choose for every row of B pictures.
+        """Choose for every row of B images.
 
         Args:
-          logits: f32[B,R,V] of tokens, f32[B,R,n,Q,2] of the bits of a scale; R rows per picture.
+          logits: f32[B,R,V] of tokens, f32[B,R,n,Q,2] of the bits of a scale; R rows per image.
           step: i32[], position of the token; or int, number of the scale.
 
         Returns:
@@ -39,35 +44,35 @@ class SamplingMethod(Protocol):
 
 
 class Rule(Protocol):
-    """Remove unlikely candidates; a rule of tokens alone has no `bits`."""
+    """The removal of unlikely candidates; a rule of tokens alone has no `bits`."""
 
     settings: type[RuleConfig]
 
     @staticmethod
-    def tokens(logits: jax.Array, numbers: Numbers) -> jax.Array:
-        """Return logits f32[...,V], -inf for removed tokens."""
+    def tokens(logits: Logits, numbers: Numbers) -> Logits:
+        """Set the logits of removed tokens to -inf."""
 
     @staticmethod
-    def bits(log_odds: jax.Array, numbers: Numbers) -> jax.Array:
-        """Return f32[...], log-odds of bit 1: +inf where 0 is removed, -inf where 1 is."""
+    def bits(log_odds: Values, numbers: Numbers) -> Values:
+        """Set the log-odds of bit 1 to +inf where 0 is removed, to -inf where 1 is removed."""
 
 
 class TopK:
-    """Keep every token that ties with the k-th likeliest, or is likelier."""
+    """The k likeliest tokens, and all that tie with the last of them."""
 
     settings = TopKConfig
 
     @staticmethod
-    def tokens(logits: jax.Array, numbers: Numbers) -> jax.Array:
+    def tokens(logits: Logits, numbers: Numbers) -> Logits:
         """See `Rule`."""
         return jnp.where(among_largest(logits, numbers["top_k"]), logits, -jnp.inf)
 
 
 class TopP:
-    """Keep candidates if the likelier ones together have a probability of at most top_p.
+    """The candidates for which all likelier candidates together have a probability <= top_p.
 
-    Of a bit's two values the less likely one is dropped if its probability is at most 1 - top_p. If
-    both are equally likely 0 is dropped, as in the release, whose ascending sort is stable.
+    Of a bit's two values the less likely is removed if its probability is at most 1 - top_p. If
+    both are equally likely 0 is removed, as in the release, whose ascending sort is stable.
 
     Source: The Curious Case of Neural Text Degeneration (Holtzman et al. 2020), section 3.1; ties
     as in the code of LlamaGen and Infinity.
@@ -76,7 +81,7 @@ class TopP:
     settings = TopPConfig
 
     @staticmethod
-    def tokens(logits: jax.Array, numbers: Numbers) -> jax.Array:
+    def tokens(logits: Logits, numbers: Numbers) -> Logits:
         """See `Rule`."""
         top_p = numbers["top_p"]
 
@@ -86,7 +91,7 @@ class TopP:
         return jax.lax.cond(top_p < 1, cut, lambda x: x, logits)
 
     @staticmethod
-    def bits(log_odds: jax.Array, numbers: Numbers) -> jax.Array:
+    def bits(log_odds: Values, numbers: Numbers) -> Values:
         """See `Rule`."""
         top_p, p = numbers["top_p"], jax.nn.sigmoid(log_odds)
         if_one = jnp.where(1 - p <= 1 - top_p, jnp.inf, log_odds)
@@ -95,7 +100,7 @@ class TopP:
 
 
 class MinP:
-    """Keep candidates that have at least the share min_p of the likeliest one's probability.
+    """The candidates that have at least the share min_p of the likeliest candidate's probability.
 
     Source: Turning Up the Heat: Min-p Sampling (Nguyen et al. 2025), section 3.
     """
@@ -103,13 +108,13 @@ class MinP:
     settings = MinPConfig
 
     @staticmethod
-    def tokens(logits: jax.Array, numbers: Numbers) -> jax.Array:
+    def tokens(logits: Logits, numbers: Numbers) -> Logits:
         """See `Rule`."""
         least = jnp.max(logits, axis=-1, keepdims=True) + jnp.log(numbers["min_p"])
         return jnp.where(logits >= least, logits, -jnp.inf)
 
     @staticmethod
-    def bits(log_odds: jax.Array, numbers: Numbers) -> jax.Array:
+    def bits(log_odds: Values, numbers: Numbers) -> Values:
         """See `Rule`."""
         is_sure = jnp.abs(log_odds) > -jnp.log(numbers["min_p"])
         return jnp.where(is_sure, jnp.copysign(jnp.inf, log_odds), log_odds)
@@ -121,9 +126,7 @@ RULES: tuple[type[Rule], ...] = (TopK, TopP, MinP)
 def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Numbers:
     """Return the settings that are numbers, by name.
 
-    Args:
-      config: settings of bits or tokens.
-      scales: K, of bits, whose guidance and temperature are f32[K]; else 0.
+    `scales` is K for bits, whose guidance and temperature are f32[K]; 0 for tokens.
     """
     numbers: dict[str, Any] = {}
     for field in dataclasses.fields(config):
@@ -136,35 +139,33 @@ def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Num
     return numbers
 
 
-def truncate(logits: jax.Array, numbers: Numbers) -> jax.Array:
-    """Return logits f32[...,V] of the tokens that all rules keep, -inf elsewhere."""
+def truncate(logits: Logits, numbers: Numbers) -> Logits:
+    """Return the logits of the tokens that all rules keep, -inf elsewhere."""
     for rule in _rules_of(numbers):
         logits = rule.tokens(logits, numbers)
     return logits
 
 
-def truncate_bits(log_odds: jax.Array, numbers: Numbers) -> jax.Array:
-    """Return log-odds f32[...] of bit 1, infinite where the rules remove a value."""
+def truncate_bits(log_odds: Values, numbers: Numbers) -> Values:
+    """Return the log-odds of bit 1, infinite where the rules remove a value."""
     for rule in _rules_of(numbers):
         log_odds = rule.bits(log_odds, numbers)
     return log_odds
 
 
-def _rules_of(numbers: Numbers) -> list[type[Rule]]:
-    """The rules whose settings are there."""
+def _rules_of(numbers: Numbers) -> list[type]:
+    """Return the rules whose settings are given."""
     return [r for r in RULES if {f.name for f in dataclasses.fields(r.settings)} <= numbers.keys()]
 
 
-def guide_bits(
-    cond: jax.Array, uncond: jax.Array, guidance: jax.Array, temperature: jax.Array
-) -> jax.Array:
-    """Return guided logits over the temperature, f32[...] like both logits.
+def guide_bits(cond: Values, uncond: Values, guidance: Number, temperature: Number) -> Values:
+    """Return guided logits over the temperature.
 
     Args:
-      cond: f32[...], logits given the text.
-      uncond: f32[...], logits without it.
-      guidance: f32[], 1 = off.
-      temperature: f32[], positive.
+      cond: logits given the text.
+      uncond: logits without the text.
+      guidance: 1 = off.
+      temperature: positive.
 
     Source: Classifier-Free Diffusion Guidance (Ho and Salimans 2022), equation 6.
     """
@@ -172,18 +173,21 @@ def guide_bits(
 
 
 def guide_tokens(
-    logits: jax.Array, guidance: jax.Array, image_guidance: jax.Array, is_guided: jax.Array
-) -> jax.Array:
-    """Return guided logits f32[B,V] of one token.
+    logits: Float[ArrayLike, "B R V"],
+    guidance: Number,
+    image_guidance: Number,
+    is_guided: Bool[ArrayLike, ""],
+) -> Float[ArrayLike, "B V"]:
+    """Return guided logits of a token.
 
-    A single row is returned as it is. Of two rows the second has a condition dropped; of three
-    (dual) the second has the text dropped, the third text and image.
+    A single row is returned as it is. Of two rows the second has a condition dropped. Of three rows
+    (dual guidance) the second has the text dropped, the third text and image.
 
     Args:
-      logits: f32[B,R,V], R rows per picture.
-      guidance: f32[], weight of what the text adds.
-      image_guidance: f32[], weight of what the image adds; of three rows only.
-      is_guided: bool[]; False takes the first row alone.
+      logits: R rows per image.
+      guidance: weight of what the text adds.
+      image_guidance: weight of what the image adds; of three rows only.
+      is_guided: False takes the first row alone.
 
     Source: Ho and Salimans 2022, equation 6; Brooks et al. 2023 (InstructPix2Pix), equation 3.
     """
@@ -198,32 +202,33 @@ def guide_tokens(
     return jnp.where(is_guided, guided, cond)
 
 
-def is_guided(position: jax.Array, until: jax.Array) -> jax.Array:
+def is_guided(position: Int[ArrayLike, ""], until: Int[ArrayLike, ""]) -> Bool[ArrayLike, ""]:
     """Return whether the token at `position` is guided.
 
-    Args:
-      position: i32[].
-      until: i32[], the last token that is guided, counted from the second one; -1 = all.
+    `until` is the last token that is guided, counted from the second token; -1 = all.
     """
     return (until < 0) | (position - 1 <= until)
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class TokenSampling:
-    """All rows of a picture take the same token, drawn from the guided logits.
+    """The same token for all rows of an image, drawn from the guided logits.
 
     Attributes:
-      seeds: i32[B].
-      numbers: of TokenSampleConfig.
+      seeds: random seed of each image.
+      numbers: numbers of TokenSampleConfig.
       greedy: take the likeliest token.
     """
 
-    seeds: jax.Array
+    seeds: Int[Array, " B"]
     numbers: Numbers
     greedy: bool = dataclasses.field(default=False, metadata={"static": True})
 
-    def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, None]:
+    def __call__(
+        self, logits: Float[Array, "B R V"], position: Int[ArrayLike, ""]
+    ) -> tuple[Int32[Array, "B R"], None]:
         """See `SamplingMethod`; nothing is recorded."""
         n = self.numbers
         guided = guide_tokens(
@@ -237,21 +242,24 @@ class TokenSampling:
         return jnp.broadcast_to(token[:, None], logits.shape[:2]), None
 
 
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BitSampling:
-    """Both rows of a picture take the same bits, drawn one by one from the guided logits.
+    """The same bits for both rows of an image, each drawn from the guided logits.
 
     Attributes:
-      uniforms: per scale f32[B,n_k,Q] in [0,1), see `draw_uniforms`; None takes the likelier value
+      uniforms: numbers in [0,1) of every scale, see `draw_uniforms`; None takes the likelier value
         of each bit, 0 if both are equal.
-      numbers: of SampleConfig.
+      numbers: numbers of SampleConfig.
     """
 
-    uniforms: tuple[jax.Array, ...] | None
+    uniforms: tuple[Float32[Array, "B _ Q"], ...] | None
     numbers: Numbers
 
-    def __call__(self, logits: jax.Array, scale: int) -> tuple[jax.Array, None]:
+    def __call__(
+        self, logits: Float[Array, "B 2 n Q 2"], scale: int
+    ) -> tuple[Bool[Array, "B 2 n Q"], None]:
         """See `SamplingMethod`; nothing is recorded."""
         n = self.numbers
         guided = guide_bits(
@@ -266,13 +274,13 @@ class BitSampling:
 
 
 def draw_uniforms(
-    keys: jax.Array, sizes: tuple[tuple[int, int], ...], token_bits: int
-) -> tuple[jax.Array, ...]:
-    """Return uniform numbers f32[B,n_k,Q] of every scale for keys key[B].
+    keys: Key[Array, " B"], scales: Scales, token_bits: int
+) -> tuple[Float32[Array, "B _ {token_bits}"], ...]:
+    """Draw uniform numbers in [0,1) for every bit of every scale.
 
     Args:
-      keys: one per picture; scale k draws with `fold_in(key, k)`.
-      sizes: target schedule in tokens, (height, width) of every scale.
+      keys: key of each image; scale k draws with `fold_in(key, k)`.
+      scales: target schedule in tokens.
       token_bits: Q.
     """
 
@@ -281,4 +289,4 @@ def draw_uniforms(
             lambda key: jax.random.uniform(jax.random.fold_in(key, k), (n, token_bits))
         )(keys)
 
-    return tuple(draw(k, h * w) for k, (h, w) in enumerate(sizes))
+    return tuple(draw(k, h * w) for k, (h, w) in enumerate(scales))

@@ -1,11 +1,11 @@
 """Next-scale sampling: the source once, then K scales of bits, each added to the running feature.
 
-Scales are unrolled, layers are scanned inside each. Guided and unguided rows are neighbours in one
-batch, so that a batch cut over devices keeps both rows of an image on one device.
+Scales are unrolled, layers are scanned inside each scale. The guided and the unguided row of an
+image are neighbours in the batch, so that a batch cut over devices keeps both on one device.
 """
 
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Shaped
 
 from jaxedit.config import Scales
 from jaxedit.models.varedit import VAREdit
@@ -13,37 +13,35 @@ from jaxedit.ops import quantize
 from jaxedit.sampling.methods import SamplingMethod
 from jaxedit.tree import Tree
 
-Bits = tuple[jax.Array, ...]
+Bits = tuple[Bool[Array, "B _ Q"], ...]  # of every scale
 
 
 def generate(
     model: VAREdit,
     params: Tree,
-    text: jax.Array,
-    text_mask: jax.Array,
-    source: jax.Array,
+    text: Float[ArrayLike, "B T Ct"],
+    text_mask: Bool[ArrayLike, "B T"],
+    source: Float[ArrayLike, "B Ls Q"],
     method: SamplingMethod,
     *,
     scales: Scales,
     rope_scales: Scales,
-) -> tuple[Bits, jax.Array]:
-    """Sample the bits of the edited images; pure, to be called inside one `jit`.
+) -> tuple[Bits, Float32[Array, "B H W d"]]:
+    """Sample the bits of the edited images, and the feature that the image decoder takes.
 
-    Row i depends on row i of the inputs and of `method` alone: every reduction is within a row. (A
-    backend may round matrix products differently for another batch size.)
+    The function is pure, to be called inside one `jit`. Row i of the result depends on row i of the
+    inputs and of `method` alone. (A backend may round matrix products differently for another batch
+    size.)
 
     Args:
       model: the transformer.
       params: its parameters.
-      text: f32[B,T,Ct], features of the text encoder.
-      text_mask: bool[B,T].
-      source: f32[B,Ls,Q], tokens of the source images.
+      text: features of the text encoder.
+      text_mask: True at tokens.
+      source: tokens of the source images.
       method: chooses the bits of each scale for the guided and the unguided row.
       scales: target schedule in tokens (static).
       rope_scales: schedule from which positions are taken (static).
-
-    Returns:
-      bits, per scale bool[B,n_k,Q], and feature f32[B,H,W,d], which the image decoder takes.
 
     Source: VAREdit, section 3.1 and appendix; release code.
     """
@@ -52,12 +50,11 @@ def generate(
     factor = 2 if is_patchified else 1
     latent_scales = [(factor * h, factor * w) for h, w in scales]
     text, text_mask, source = _twice(text), _twice(text_mask), _twice(source)
-    text_drop = jnp.tile(jnp.array([False, True]), B)
     state = model.apply(
         variables,
         text,
         text_mask,
-        text_drop,
+        jnp.tile(jnp.array([False, True]), B),  # the second row of each image has no text
         source,
         scales=scales,
         rope_scales=rope_scales,
@@ -77,6 +74,6 @@ def generate(
     return tuple(all_bits), feature
 
 
-def _twice(x: jax.Array) -> jax.Array:
-    """Each row of x[B,...] twice in a row: [2B,...]."""
+def _twice(x: Shaped[ArrayLike, "B ..."]) -> Shaped[Array, "2*B ..."]:
+    """Repeat each row, next to itself."""
     return jnp.repeat(x, 2, axis=0)

@@ -1,25 +1,28 @@
 """Next-token decoding of LlamaGen and EditAR: a prefix, then one token after another on device.
 
-A picture has R rows: with its instruction, without it, of a second decoding path. Three facts make
-a step cheap, all exact:
+An image has R rows: with its instruction, without it, or of a second decoding path. Three facts
+make a step cheap, all of them exact:
 
 - The source image comes first in a causal sequence, so its keys and values depend on nothing else.
-  They are made once (`prefill_image`) and serve all rows and all instructions.
-- Rotary tables are zero at the text, so its queries and keys are. A text token averages the values
-  of all it sees, and to later tokens T text tokens are one: key zero, value their mean, score ln T.
-  The same holds for the class token.
+  They are computed once (`prefill_image`) and serve all rows and all instructions.
+- Rotary tables are zero at the text, so that T text tokens are like a single token to all later
+  tokens, see `TextPrefix`.
 - Each layer's cache is an array of its own in the loop's carry, updated in place.
 
-Source: release code of LlamaGen and EditAR, for what is computed; how is ours.
+Every function takes the `weights` that `unstack` returns, and the sizes in `config`. Axis letters:
+N tokens of an image, R rows per image, M = B*R.
+
+Source: release code of LlamaGen and EditAR, for the results; the way to compute them is ours.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Int32
 
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
@@ -39,16 +42,21 @@ from jaxedit.ops.int8 import product
 from jaxedit.sampling.decode_weights import Weights
 from jaxedit.sampling.methods import SamplingMethod
 
+# Features of the text encoder, or classes.
+Condition = Float[ArrayLike, "B R T Ct"] | Int[ArrayLike, "B R"]
 
+
+@no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Prefix:
-    """Keys and values of source images, per layer; empty for models that read none.
+    """Keys and values of source images, per layer; empty for models that read no image.
 
     Attributes:
-      picture: of B pictures.
-      null: of the constant that stands for no image, one for all pictures; or empty.
-      null_rows: how many rows of each picture, the last ones, see `null` instead of the picture.
+      picture: keys and values of B images.
+      null: keys and values of the constant that replaces a dropped image, the same for all; or
+        empty.
+      null_rows: number of rows of each image, the last rows, that see `null` instead of the image.
     """
 
     picture: tuple[KeysValues, ...] = ()
@@ -56,38 +64,36 @@ class Prefix:
     null_rows: int = dataclasses.field(default=0, metadata={"static": True})
 
     def spans(self, layer: int, rows: int) -> list[SharedSpan]:
-        """What each of R rows sees in one layer."""
+        """Return what each of R rows sees in a layer."""
         spans = [SharedSpan(self.picture[layer], rows - self.null_rows)] if self.picture else []
         return spans + ([SharedSpan(self.null[layer], self.null_rows)] if self.null_rows else [])
 
 
 class State(NamedTuple):
-    """Where decoding stands.
+    """The state of decoding between two tokens.
 
-    caches: per layer, of B*R rows; slot 0 stands for the text, slot p+1 is the token at position p.
-    text_score: f32[B*R], ln of the number of text tokens that are seen.
-    logits: f32[B,R,V], of the token at `position` i32[].
+    Attributes:
+      caches: per layer, of M rows; slot 0 stands for the text, slot p+1 is the token at position p.
+      text_score: ln of the number of text tokens that are seen.
+      logits: logits of the token at `position`.
+      position: number of tokens that are decoded.
     """
 
     caches: tuple[KeysValues, ...]
-    text_score: jax.Array
-    logits: jax.Array
-    position: jax.Array
+    text_score: Float32[Array, " M"]
+    logits: Float32[Array, "B R V"]
+    position: Int32[Array, ""]
 
 
 def prefill_image(
-    weights: Weights, config: EditARConfig, source: jax.Array, drop: jax.Array | None = None
+    weights: Weights,
+    config: EditARConfig,
+    source: Int[ArrayLike, "B N"],
+    drop: Bool[ArrayLike, " B"] | None = None,
 ) -> Prefix:
-    """Read source images; without any text, so that every instruction can follow.
+    """Read the tokens of source images; without any text, so that every instruction can follow.
 
-    Args:
-      weights: see `unstack`.
-      config: sizes; prefix "edit".
-      source: i32[B,N].
-      drop: bool[B], pictures in whose place the null image is put; None is none.
-
-    Returns:
-      Prefix of B pictures.
+    The null image replaces the images where `drop` is True.
     """
     x = weights.embed[source].astype(jnp.float32)
     if drop is not None:
@@ -96,7 +102,7 @@ def prefill_image(
 
 
 def prefill_null(weights: Weights, config: EditARConfig) -> tuple[KeysValues, ...]:
-    """`Prefix.null`: keys and values of the null image."""
+    """Return the keys and values of the null image, as `Prefix.null` takes them."""
     return _read_image(weights, config, weights.null.image[None])
 
 
@@ -104,23 +110,20 @@ def start(
     weights: Weights,
     config: EditARConfig,
     prefix: Prefix,
-    condition: jax.Array,
-    mask: jax.Array | None = None,
+    condition: Condition,
+    mask: Bool[ArrayLike, "B R T"] | None = None,
     *,
     slots: int,
 ) -> State:
-    """Read the text of every row on top of the images.
+    """Read the text of every row, after the images; return the state at position 0.
 
     Args:
-      weights: see `unstack`.
+      weights: of the transformer.
       config: sizes.
-      prefix: of B pictures, or of none.
-      condition: f32[B,R,T,Ct], features of the text encoder; or i32[B,R], classes.
-      mask: bool[B,R,T], tokens that others see; None is all.
-      slots: of the caches, one more than the tokens that will be decoded.
-
-    Returns:
-      State at position 0.
+      prefix: of B images, or empty.
+      condition: features of the text encoder, or classes.
+      mask: tokens that others see; None: all.
+      slots: length of the caches: the number of tokens to decode, and one more.
     """
     B, R = condition.shape[:2]
     x = _embed_condition(weights, config, condition)  # [M,T,D]
@@ -138,7 +141,7 @@ def start(
 
 
 def grow(weights: Weights, state: State, slots: int) -> State:
-    """The state with caches of `slots` slots."""
+    """Return the state with caches of `slots` slots."""
     longer = functools.partial(weights.layout.grow, length=slots)
     return state._replace(caches=jax.tree.map(longer, state.caches))
 
@@ -151,21 +154,21 @@ def decode(
     method: SamplingMethod,
     *,
     steps: int,
-) -> tuple[State, jax.Array, Any]:
-    """Decode `steps` tokens of every row in one loop on the device.
+) -> tuple[State, Int32[Array, "B R {steps}"], Any]:
+    """Decode the next tokens of every row in one loop on the device.
 
-    Row r of picture b depends on the rows of picture b alone.
+    A row depends on the rows of its own image alone.
 
     Args:
-      weights: see `unstack`.
+      weights: of the transformer.
       config: sizes.
       prefix: as for `start`.
       state: with more than position + steps slots.
-      method: chooses each row's token from the logits of all rows of its picture.
-      steps: how many (static).
+      method: chooses each row's token from the logits of all rows of its image.
+      steps: number of tokens (static).
 
     Returns:
-      The new state, tokens i32[B,R,steps], and the method's records, stacked [steps,...].
+      The new state, the tokens, and the method's records, stacked along a first axis of `steps`.
 
     Raises:
       ValueError: the caches are too short for so many steps.
@@ -211,7 +214,7 @@ def _extend(
 
 
 def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[KeysValues, ...]:
-    """Keys and values of all layers for embeddings f32[P,N,D] of images."""
+    """Return the keys and values of all layers for embeddings f32[B,N,D] of images."""
     table = jnp.asarray(rope.sequence_table(config)[:, : config.image_tokens])
     pattern = CausalSequence(table, layout=weights.layout)
     return _run_layers(weights, config, x, pattern, lambda i: None)[1]
@@ -228,16 +231,8 @@ def _run_layers(
 ) -> tuple[jax.Array, tuple[KeysValues, ...]]:
     """Run tokens f32[...,S,D] through all layers, unrolled: slices of a stack would be copies.
 
-    Args:
-      weights: see `unstack`.
-      config: sizes.
-      x: embeddings.
-      pattern: what they see.
-      past: from a layer's number to what the pattern needs of earlier tokens.
-      values_only: the pattern reads no queries and keys (static).
-
-    Returns:
-      Hidden states, and the keys and values that each layer keeps.
+    `past` maps the number of a layer to what the pattern needs of earlier tokens. Returned are the
+    hidden states, and the keys and values that each layer keeps.
     """
     block = EditARBlock(config, weights.layout.dtype, wide=True, values_only=values_only)
     caches = []
@@ -247,8 +242,8 @@ def _run_layers(
     return x, tuple(caches)
 
 
-def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Array) -> jax.Array:
-    """Embeddings f32[B*R,T,D] of text features f32[B,R,T,Ct], or of classes i32[B,R]."""
+def _embed_condition(weights: Weights, config: EditARConfig, condition: Condition) -> jax.Array:
+    """Embed text features or classes as tokens f32[M,T,D]."""
     if config.prefix == "class":
         return weights.condition[condition.reshape(-1, 1)].astype(jnp.float32)
     features = condition.reshape(-1, *condition.shape[2:])
@@ -257,13 +252,13 @@ def _embed_condition(weights: Weights, config: EditARConfig, condition: jax.Arra
 
 
 def _own_bias(weights: Weights, state: State) -> jax.Array:
-    """What is added to the scores of each row's own slots: f32[M,1,1,S]."""
+    """Return f32[M,1,1,S], which is added to the scores of each row's own slots."""
     slot = jnp.arange(weights.layout.length(state.caches[0].keys))[None]  # [1,S]
     bias = jnp.where(slot <= state.position + 1, 0.0, -jnp.inf)
     return jnp.where(slot == 0, state.text_score[:, None], bias)[:, None, None]
 
 
 def _predict(weights: Weights, config: EditARConfig, x: jax.Array) -> jax.Array:
-    """Logits f32[M,V] of hidden states f32[M,D]."""
+    """Return logits f32[M,V] of hidden states f32[M,D]."""
     x = rms_norm(x[:, None], weights.norm, config.norm_eps)
     return product(x[:, 0], weights.head)

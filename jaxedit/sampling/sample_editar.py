@@ -1,7 +1,7 @@
 """EditAR and LlamaGen from pixels to pixels, in the pieces that run on the device.
 
 networks = prepare(config, params, dtype)                 # once
-codes, prefix = read_source(networks, pixels, ...)        # once per picture
+codes, prefix = read_source(networks, pixels, ...)        # once per image
 state = begin(networks.weights, prefix, text, mask, ...)  # once per instruction
 tokens, _ = generate(networks.weights, prefix, state, method, ...)
 pixels = draw(networks.vq, tokens, ...)
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, Int32, UInt8
 
 from jaxedit.config import EditARConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.models.editar import left_pad
@@ -25,28 +26,32 @@ from jaxedit.sampling.methods import SamplingMethod, TokenSampling, numbers_of
 from jaxedit.sampling.next_token import Prefix, State
 from jaxedit.tree import Tree, cast
 
+Text = Float[ArrayLike, "B P T Ct"] | Int[ArrayLike, "B P"]  # features of P texts, or P classes
+Mask = Bool[ArrayLike, "B P *T"] | None  # True at tokens; not read for classes
+Progress = Callable[[int, int], None]  # called with (tokens done, tokens in total)
+
 
 class Networks(NamedTuple):
-    """Parameters as sampling reads them: vq f32 and the transformer's `Weights`."""
+    """Parameters as sampling reads them: of the image tokenizer, f32, and of the transformer."""
 
-    vq: Any
+    vq: Tree
     weights: Weights
 
 
 class EncodedSource(NamedTuple):
-    """A picture that has been read: codes i32[B,N] and its prefix."""
+    """The codes and the prefix of images that have been read."""
 
-    codes: jax.Array | None
+    codes: Int32[Array, "B N"] | None
     prefix: Prefix
 
 
-NO_SOURCE = EncodedSource(None, Prefix())  # of models that read none
+NO_SOURCE = EncodedSource(None, Prefix())  # for models that read no image
 
 
 def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
-    """Return the instruction that each row of a picture reads: 0 is the picture's own, None none.
+    """Return the instruction that each row of an image reads: 0, or None for no instruction.
 
-    As in the release, a guidance of 1 or less is none at all: there is no unguided row.
+    As in the release, a guidance of 1 or less is no guidance: there is no row without instruction.
     """
     if sample.guidance_mode == "dual":
         return (0, None, None)
@@ -54,13 +59,13 @@ def text_rows(sample: TokenSampleConfig) -> tuple[int | None, ...]:
 
 
 def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = False) -> Networks:
-    """Networks from {"vq", "transformer", "null"}; once, outside `jit`.
+    """Prepare parameters for sampling; call it once, outside `jit`.
 
     Args:
-      config: of model_type editar.
-      params: as loaded or trained.
-      dtype: of the transformer; the image tokenizer stays float32.
-      int8: the matrices of its layers become `Int8`.
+      config: the model.
+      params: {"vq", "transformer", "null"}, as loaded or trained.
+      dtype: dtype of the transformer; the image tokenizer stays float32.
+      int8: turn the matrices of the transformer's layers into `Int8`.
     """
     null = params.get("null", {})
     return Networks(
@@ -71,9 +76,9 @@ def prepare(config: PretrainedConfig, params: Tree, dtype: Any, *, int8: bool = 
 
 @functools.partial(jax.jit, static_argnames="config")
 def read_source(
-    networks: Networks, pixels: jax.Array, *, config: PretrainedConfig
+    networks: Networks, pixels: UInt8[ArrayLike, "B S S 3"], *, config: PretrainedConfig
 ) -> EncodedSource:
-    """Codes and prefix of B pictures u8[B,S,S,3]."""
+    """Read source images."""
     tokenizer = VQTokenizer(config.vq)
     floats = image.to_float(pixels)
     codes = tokenizer.apply({"params": networks.vq}, floats, method="codes")
@@ -83,7 +88,7 @@ def read_source(
 
 @functools.partial(jax.jit, static_argnames=("config", "rows"))
 def drop_image(weights: Weights, prefix: Prefix, *, rows: int, config: EditARConfig) -> Prefix:
-    """The prefix with the null image for the last `rows` rows of each picture (joint, dual)."""
+    """Return the prefix with the null image for the last `rows` rows of each image."""
     null = next_token.prefill_null(weights, config)
     return dataclasses.replace(prefix, null=null, null_rows=rows)
 
@@ -92,23 +97,22 @@ def drop_image(weights: Weights, prefix: Prefix, *, rows: int, config: EditARCon
 def begin(
     weights: Weights,
     prefix: Prefix,
-    text: jax.Array,
-    mask: jax.Array,
+    text: Text,
+    mask: Mask,
     *,
     rows: tuple[int | None, ...],
     slots: int,
     config: EditARConfig,
 ) -> State:
-    """Read the instructions, or the classes, of B pictures.
+    """Read the instructions, or the classes, of B images.
 
     Args:
-      weights: of the transformer.
-      prefix: of the source pictures; empty for models that read none.
-      text: f32[B,P,T,Ct], features of P instructions per picture, see `encode_text`; or i32[B,P],
-        P classes per picture.
-      mask: bool[B,P,T], True at tokens; not read for classes.
-      rows: per row of a picture the instruction that it reads, or None for no text (static).
-      slots: of the caches, one more than the tokens before the first `grow` (static).
+      weights: weights of the transformer.
+      prefix: of the source images; empty for models that read no image.
+      text: features of P instructions per image, see `encode_text`; or P classes per image.
+      mask: True at tokens; not read for classes.
+      rows: for each row of an image the instruction that it reads, or None (static).
+      slots: length of the caches: the tokens before the first `grow`, and one more (static).
       config: the model.
     """
     if config.prefix == "class":
@@ -139,22 +143,22 @@ def generate(
     config: EditARConfig,
     segment: int,
     tokens: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[jax.Array, Any]:
-    """Decode all tokens of a picture; caches grow with what has been decoded.
+    progress: Progress | None = None,
+) -> tuple[Int32[Array, "B R N"], Any]:
+    """Decode all tokens of an image; caches grow with the tokens that are decoded.
 
     Args:
-      weights: of the transformer.
+      weights: weights of the transformer.
       prefix: as for `begin`.
       state: from `begin`, with `segment` + 1 slots; its memory is reused.
       method: chooses tokens.
       config: sizes.
       segment: tokens between two calls of `progress`, each a compiled program of its own.
-      tokens: how many; None is N, all.
-      progress: called with (tokens done, tokens in all).
+      tokens: number of tokens; None: all N.
+      progress: called after each segment.
 
     Returns:
-      Tokens i32[B,R,N] and the method's records, [N,...].
+      The tokens, and the method's records, stacked along a first axis of N.
     """
     N = config.image_tokens if tokens is None else tokens
     pieces = []
@@ -172,55 +176,52 @@ def generate(
 
 
 def segment_of(config: EditARConfig) -> int:
-    """Tokens per compiled program, between which caches grow and progress is told."""
+    """Return the tokens per compiled program; in between caches grow and progress is reported."""
     return max(64, config.image_tokens // 4)
 
 
 def edit(
     networks: Networks,
     source: EncodedSource,
-    text: jax.Array,
-    mask: jax.Array,
-    seeds: jax.Array,
+    text: Text,
+    mask: Mask,
+    seeds: Int[ArrayLike, " B"],
     *,
     sample: TokenSampleConfig,
     config: PretrainedConfig,
     segment: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> jax.Array:
-    """Edit B pictures, or draw them from text or class.
+    progress: Progress | None = None,
+) -> Int32[Array, "B N"]:
+    """Edit B images, or draw them from text or class; return their tokens.
 
     Args:
       networks: see `prepare`.
-      source: B pictures, or `NO_SOURCE`.
-      text: f32[B,1,T,Ct], features of each picture's instruction, or i32[B,1]; see `begin`.
-      mask: bool[B,1,T], True at tokens; not read for classes.
-      seeds: i32[B].
+      source: the source images, or `NO_SOURCE`.
+      text: the instruction or the class of each image, as for `begin` (P = 1).
+      mask: as for `begin`.
+      seeds: random seed of each image.
       sample: how tokens are drawn.
       config: the model.
-      segment: tokens between two calls of `progress`.
-      progress: called with (tokens done, tokens in all).
-
-    Returns:
-      i32[B,N], tokens of the edit.
+      segment: as for `generate`.
+      progress: as for `generate`.
     """
     rows, prefix = text_rows(sample), source.prefix
     weights, c = networks.weights, config.editar
     if sample.guidance_mode != "text" and len(rows) > 1:
         prefix = drop_image(weights, prefix, rows=1, config=c)
     state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
+    method = TokenSampling(seeds, numbers_of(sample), sample.greedy)
     tokens, _ = generate(
-        *(weights, prefix, state, TokenSampling(seeds, numbers_of(sample), sample.greedy)),
-        config=c,
-        segment=segment,
-        progress=progress,
+        weights, prefix, state, method, config=c, segment=segment, progress=progress
     )
     return tokens[:, 0]
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def draw(vq: Tree, tokens: jax.Array, *, config: PretrainedConfig) -> jax.Array:
-    """Pictures u8[B,S,S,3] of tokens i32[B,N]."""
+def draw(
+    vq: Tree, tokens: Int[ArrayLike, "B N"], *, config: PretrainedConfig
+) -> UInt8[Array, "B S S 3"]:
+    """Decode tokens to images."""
     g = config.editar.grid
     codes = tokens.reshape(-1, g, g)
     pixels = VQTokenizer(config.vq).apply({"params": vq}, codes, method="decode")

@@ -1,10 +1,11 @@
-"""VAREdit and Infinity from pixels and text to pixels: the one function that runs on the device."""
+"""VAREdit and Infinity from pixels and text to pixels: the function that runs on the device."""
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt8
 
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, VAREditConfig
@@ -16,16 +17,19 @@ from jaxedit.sampling.methods import BitSampling, Numbers, draw_uniforms
 
 
 class Rows(NamedTuple):
-    """What differs from picture to picture.
+    """The inputs that differ from image to image.
 
-    pixels: u8[B,S,S,3], or None for Infinity; text: f32[B,T,Ct], see `encode_text`;
-    mask: bool[B,T]; seeds: i32[B].
+    Attributes:
+      pixels: source images; None for Infinity.
+      text: features of the instructions, see `encode_text`.
+      mask: True at tokens.
+      seeds: random seed of each image.
     """
 
-    pixels: Any
-    text: Any
-    mask: Any
-    seeds: Any
+    pixels: UInt8[ArrayLike, "B S S 3"] | None
+    text: Float[ArrayLike, "B T Ct"]
+    mask: Bool[ArrayLike, "B T"]
+    seeds: Int[ArrayLike, " B"]
 
 
 @functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype"))
@@ -37,19 +41,16 @@ def edit_pixels(
     config: PretrainedConfig,
     greedy: bool,
     dtype: str,
-) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """Edit B square pictures, or draw them: a pure function, which computes each row by itself.
+) -> tuple[UInt8[Array, "B S S 3"], next_scale.Bits]:
+    """Edit square images, or draw them; return pixels and bits. Each row is computed by itself.
 
     Args:
       params: {"bsq": ..., "transformer": ...}.
-      rows: pictures, instructions' features and seeds.
-      numbers: of SampleConfig, see `numbers_of`.
+      rows: source images, instructions and seeds.
+      numbers: numbers of SampleConfig, see `numbers_of`.
       config: the model.
       greedy: take the likelier value of each bit.
-      dtype: of the matrix products in the transformer.
-
-    Returns:
-      (u8[B,S,S,3], per scale bool[B,n_k,Q]).
+      dtype: dtype of the matrix products in the transformer.
 
     Source: VAREdit (ICLR 2026 submission), section 3.
     """
@@ -76,15 +77,12 @@ def edit_pixels(
     return image.to_uint8(decoded), bits
 
 
-def source_tokens(raw: jax.Array, config: VAREditConfig) -> jax.Array:
-    """What the transformer sees of the source image.
+def source_tokens(
+    raw: Float[ArrayLike, "B h w d"], config: VAREditConfig
+) -> Float[ArrayLike, "B Ls Q"]:
+    """Return the source as the transformer reads it: the finest scale or, in mode `full`, all.
 
-    Args:
-      raw: f32[B,h,w,d], the image tokenizer's features.
-      config: the transformer's conditioning and scales.
-
-    Returns:
-      f32[B,Ls,Q], tokens of the finest scale or, in mode `full`, of every scale.
+    `raw` are features of the image tokenizer.
     """
     c = config
     if c.conditioning == "full":

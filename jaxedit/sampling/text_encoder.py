@@ -1,12 +1,13 @@
-"""The text encoder as a program of its own: an instruction is read once, however often it is used.
+"""The text encoder as a program of its own, so that an instruction is read once.
 
-Each instruction goes through alone, so that its features depend on nothing else.
+Each instruction is encoded alone, so that its features depend on nothing else.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float32, Int
 
 from jaxedit.config import T5Config
 from jaxedit.models.t5 import T5Encoder
@@ -15,18 +16,12 @@ from jaxedit.tree import Tree
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def encode_text(
-    params: Tree, ids: jax.Array, mask: jax.Array, *, config: T5Config, dtype: str
-) -> jax.Array:
-    """Features of B texts.
-
-    Args:
-      params: of the text encoder.
-      ids: i32[B,T].
-      mask: bool[B,T], True at tokens.
-      config: sizes.
-      dtype: of the matrix products.
-
-    Returns:
-      f32[B,T,D]; at padding too, which EditAR reads.
-    """
+    params: Tree,
+    ids: Int[ArrayLike, "B T"],
+    mask: Bool[ArrayLike, "B T"],
+    *,
+    config: T5Config,
+    dtype: str,
+) -> Float32[Array, "B T D"]:
+    """Return features of texts, also at padding, which EditAR reads; `mask` is True at tokens."""
     return T5Encoder(config, dtype).apply({"params": params}, ids, mask).astype(jnp.float32)

@@ -180,7 +180,11 @@ def test_sampling_agrees_with_the_training_forward(conditioning):
         cum = quantize.accumulate(cum, bits[k], size, (6, 4), True)
     logits = VAREdit(config).apply(
         {"params": params},
-        *(text, mask, jnp.zeros(2, bool), source, jnp.concatenate(inputs, axis=1)),
+        text,
+        mask,
+        jnp.zeros(2, bool),
+        source,
+        jnp.concatenate(inputs, axis=1),
         scales=config.scales,
         rope_scales=ROPE_SCALES,
     )

@@ -33,7 +33,11 @@ def draw_tokens(config: EditARConfig, params, text, mask, **settings) -> np.ndar
     """Tokens i32[B,N] of pictures that are drawn from text or class, without an image tokenizer."""
     networks = Networks(None, unstack(config, params["transformer"], params["null"], "float32"))
     return sample_editar.edit(
-        *(networks, NO_SOURCE, text, mask, jnp.arange(len(text), dtype=jnp.int32)),
+        networks,
+        NO_SOURCE,
+        text,
+        mask,
+        jnp.arange(len(text), dtype=jnp.int32),
         sample=TokenSampleConfig(**settings),
         config=PretrainedConfig(model_type="editar", editar=config),
         segment=config.image_tokens // 2,
