@@ -1,7 +1,6 @@
 """Rows from a user's own list of pairs: a .jsonl file, and pictures beside it."""
 
 import copy
-import os
 
 import numpy as np
 from PIL import Image
@@ -31,24 +30,24 @@ class PairFile:
 
     def __init__(
         self,
-        path: str | os.PathLike | PairList,
+        pairs: PairList,
         size: int,
         task: str = "edit",
         *,
         style: str = "code",
         fit: Fit = CROP,
     ) -> None:
-        """Read and check all lines; pictures are opened when rows are requested.
+        """Choose the lines of a task; pictures are opened when rows are requested.
 
         Args:
-          path: the .jsonl file, or a `PairList` of it that several tasks share.
+          pairs: the lines of the file, which several tasks may share.
           task: the task whose lines are rows. "edit" takes all lines except maps; "recon" takes the
             sources of the edits, each as source and target.
 
         Raises:
-          ConfigError: see `PairList`, or the task has no lines.
+          ConfigError: the task has no lines.
         """
-        self._list = pairs = path if isinstance(path, PairList) else PairList(path)
+        self._list = pairs
         edits = [row for row in pairs.rows if _task(row[1]) not in prompts.TASKS]
         has_all = task in ("edit", "recon")
         self._rows = edits if has_all else [row for row in pairs.rows if _task(row[1]) == task]

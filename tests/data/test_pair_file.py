@@ -7,6 +7,7 @@ from PIL import Image
 from jaxedit.config import ConfigError, DataConfig
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.pair_file import PairFile
+from jaxedit.data.pair_list import PairList
 from jaxedit.data.text_tokenizer import TextTokenizer
 
 HALF = (("edit", 0.5), ("recon", 0.5))
@@ -19,6 +20,10 @@ def write(directory, *lines):
     return path
 
 
+def read(path, *arguments, **options):
+    return PairFile(PairList(path), *arguments, **options)
+
+
 @pytest.fixture
 def pairs(tmp_path):
     for name, colour in (("a.png", (10, 20, 30)), ("b.png", (200, 0, 0))):
@@ -28,7 +33,7 @@ def pairs(tmp_path):
 
 
 def test_rows(pairs):
-    source = PairFile(pairs, 32)
+    source = read(pairs, 32)
     assert len(source) == 2
     row = source[0]
     assert row.source.shape == (32, 32, 3) and (row.target == (200, 0, 0)).all()
@@ -39,14 +44,14 @@ def test_rows(pairs):
 
 def test_masks_are_used_if_every_line_has_one(pairs):
     line = {k: v for k, v in LINE.items() if k != "mask"}
-    assert PairFile(write(pairs.parent, LINE, line), 32)[0].mask is None
+    assert read(write(pairs.parent, LINE, line), 32)[0].mask is None
 
 
 def test_masks_of_0_and_1(pairs):
     mask = np.zeros((64, 96), np.uint8)
     mask[:, 48:] = 1
     Image.fromarray(mask).save(pairs.parent / "m.png")
-    row = PairFile(pairs, 32)[0]
+    row = read(pairs, 32)[0]
     assert row.mask[:, 16:].all() and not row.mask[:, :16].any()
 
 
@@ -54,12 +59,12 @@ def test_deep_depth_maps(pairs):
     depth = np.linspace(3, 80, 96, dtype=np.float32)[None].repeat(64, axis=0)
     Image.fromarray(depth).save(pairs.parent / "d.tif")
     line = {**LINE, "source": "d.tif", "task": "depth"}
-    source = PairFile(write(pairs.parent, line), 32, "depth")[0].source
+    source = read(write(pairs.parent, line), 32, "depth")[0].source
     assert source[0, 0, 0] < 60 and source[0, -1, 0] > 195  # the middle square of 0 ... 255
 
 
 def test_reconstruction_rows(pairs):
-    row = PairFile(pairs, 32, "recon")[0]
+    row = read(pairs, 32, "recon")[0]
     np.testing.assert_array_equal(row.source, row.target)
     assert row.instruction == "reconstruct the image without changes" and not row.mask.any()
 
@@ -82,7 +87,7 @@ def test_maps_and_captions(pairs):
     canny = {"task": "canny", "target": "b.png", "instruction": "a red wall"}
     depth = {**LINE, "task": "depth", "instruction": "A room."}
     path = write(pairs.parent, LINE, canny, depth)
-    (row,) = PairFile(path, 32, "canny")
+    (row,) = read(path, 32, "canny")
     assert row.instruction == (
         "Given the canny edge image, generate an image following the description: a red wall"
     )
@@ -90,23 +95,23 @@ def test_maps_and_captions(pairs):
         not row.source.any() and (row.target == (200, 0, 0)).all()
     )  # a single colour has no edges
     assert row.mask.all() and row.task == "canny"
-    (row,) = PairFile(path, 32, "depth", style="paper")
+    (row,) = read(path, 32, "depth", style="paper")
     assert row.instruction == (
         "Given the depth, generate the image following the instruction: A room."
     )
     assert (row.source == (10, 20, 30)).all()
-    assert len(PairFile(path, 32)) == len(PairFile(path, 32, "recon")) == 1
+    assert len(read(path, 32)) == len(read(path, 32, "recon")) == 1
 
 
 def test_parts_of_the_edits(pairs):
     path = write(pairs.parent, LINE, {**LINE, "task": "other"}, {**LINE, "task": "add_remove"})
-    counts = {task: len(PairFile(path, 32, task)) for task in ("edit", "other", "add_remove")}
+    counts = {task: len(read(path, 32, task)) for task in ("edit", "other", "add_remove")}
     assert counts == {"edit": 3, "other": 1, "add_remove": 1}
     shares = (("add_remove", 0.25), ("other", 0.75))
     config = DataConfig(source=str(path), image_size=32, mixture=shares)
     assert example_rows(config, 1)[0].task == "add_remove"
     with pytest.raises(ConfigError, match="at least one line for the task 'canny'"):
-        PairFile(path, 32, "canny")
+        read(path, 32, "canny")
 
 
 @pytest.mark.parametrize(
@@ -124,27 +129,27 @@ def test_parts_of_the_edits(pairs):
 )
 def test_damaged_lines(pairs, line, message):
     with pytest.raises(ConfigError, match=message):
-        PairFile(write(pairs.parent, LINE, line), 32)
+        read(write(pairs.parent, LINE, line), 32)
 
 
 def test_missing_and_empty_files(tmp_path):
     with pytest.raises(ConfigError, match="none.jsonl: expected a readable text file"):
-        PairFile(tmp_path / "none.jsonl", 32)
+        read(tmp_path / "none.jsonl", 32)
     with pytest.raises(ConfigError, match="expected at least one line for the task 'edit'"):
-        PairFile(write(tmp_path, ""), 32)
+        read(write(tmp_path, ""), 32)
 
 
 def test_a_damaged_picture_is_replaced_by_the_next_row(pairs, caplog):
     (pairs.parent / "cut.png").write_bytes((pairs.parent / "b.png").read_bytes()[:60])
     lines = [{**LINE, "instruction": f"pair {i}"} for i in range(200)]
     lines[199]["target"] = "cut.png"
-    source = PairFile(write(pairs.parent, *lines), 32)
+    source = read(write(pairs.parent, *lines), 32)
     assert len(source) == 200
     assert source[199].instruction == source[199].instruction == "pair 0"
     (said,) = caplog.messages
     assert "line 200: " in said and "the next row takes its place (1 of 200" in said
     lines[7]["source"] = lines[8]["source"] = "cut.png"
-    source = PairFile(write(pairs.parent, *lines), 32)
+    source = read(write(pairs.parent, *lines), 32)
     assert source[199].instruction == "pair 0"
     with pytest.raises(ConfigError, match="3 of 200 rows are bad") as error:
         source[7]
