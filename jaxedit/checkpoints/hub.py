@@ -44,7 +44,9 @@ def resolve(name: str | os.PathLike) -> Directory:
     if os.path.isdir(text) or text in assets.bundled((CONFIG,)):
         return assets.locate(text, (CONFIG,))
     if text in OFFICIAL:
-        return _released(text)
+        if not (converted(text) / CONFIG).is_file():
+            raise FileNotFoundError(f"{text!r}: not converted yet; {how_to_bring(text)}")
+        return converted(text)
     if text.endswith(contents.SUFFIXES):
         raise FileNotFoundError(f"{text!r}: no such file{_partial(text)}")
     if _HUB_ID.fullmatch(text):
@@ -144,14 +146,6 @@ def _partial(text: str) -> str:
     """Return a remark on the incomplete download of a missing file, or ""."""
     name = contents.partial_beside(pathlib.Path(text))
     return f", but the incomplete download {name}: let it end, or fetch it again" if name else ""
-
-
-def _released(name: str) -> pathlib.Path:
-    """Return the directory of an official release that was converted before."""
-    directory = converted(name)
-    if not (directory / CONFIG).is_file():
-        raise FileNotFoundError(f"{name!r}: not converted yet; {how_to_bring(name)}")
-    return directory
 
 
 def _published(repo: str) -> pathlib.Path:

@@ -31,10 +31,12 @@ def weights_of(arrays: Mapping[str, Value], *, ema: bool) -> tuple[dict[str, Val
     """
     is_average = False
     while True:  # removes one part of the prefix each time
+        # Counters are dropped, but keys of the same names stay where nothing else is.
         counters = COUNTERS & arrays.keys()
         if counters < arrays.keys():
             arrays = {key: array for key, array in arrays.items() if key not in counters}
             is_average |= "n_averaged" in counters
+        # The first parts of keys tell weights, averages and losses apart.
         firsts = {key: key.partition(".")[0] if "." in key else "" for key in arrays}
         present = set(firsts.values())
         averages = present & set(AVERAGES)

@@ -63,7 +63,7 @@ def config_of(shapes: Shapes, settings: Settings) -> EditARConfig:
         f"{layers} layers of width {width} are no released size, and weights do not tell the "
         f'number of heads: {ADVICE}, {{"n_head": ...}}',
     )
-    # rows = width + 2 groups (width / heads)
+    # Rows of queries, keys and values: width + 2 groups (width / heads).
     groups, rest = divmod((rows - width) * heads, 2 * width)
     require(rest == 0, f"wqkv has {rows} rows: does not fit width {width} in {heads} heads")
     is_class = "transformer/class_embed" in shapes
@@ -79,7 +79,7 @@ def config_of(shapes: Shapes, settings: Settings) -> EditARConfig:
         codes=codes,
         grid=_grid(shapes, settings),
         prefix="class" if is_class else "edit" if "null/image" in shapes else "text",
-        classes=shapes["transformer/class_embed"][0] - 1 if is_class else 0,  # the last: no class
+        classes=shapes["transformer/class_embed"][0] - 1 if is_class else 0,  # the last is no class
         distill_width=shapes.get("transformer/align/bias", (0,))[0],
     )
     if not is_class:
