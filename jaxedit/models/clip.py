@@ -34,7 +34,7 @@ class ImageTower(nn.Module):
         init = nn.initializers.normal(INIT_STD)
         first = self.param("class_token", init, (tower.width,))
         table = self.param("positions", init, (1 + c.grid**2, tower.width))
-        x, _ = patch_tokens(pixels, first, c.patch, dtype=self.dtype, use_bias=False)
+        x, _ = patch_tokens(pixels, first[None], c.patch, dtype=self.dtype, use_bias=False)
         x = LayerNorm(tower.norm_eps, name="pre_norm")(x + table[None])
         x = _run_tower(tower, self.dtype, x, None)
         return x, LayerNorm(tower.norm_eps, name="norm")(x[:, :1])[:, 0]

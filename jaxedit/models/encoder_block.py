@@ -81,7 +81,7 @@ class EncoderBlock(nn.Module):
 
 def patch_tokens(
     pixels: Float[ArrayLike, "B H W 3"],
-    class_token: Float[ArrayLike, "*one D"],
+    class_token: Float[ArrayLike, "1 D"],
     patch: int,
     *,
     dtype: Any,
@@ -97,7 +97,7 @@ def patch_tokens(
     options = {"use_bias": use_bias, "dtype": dtype, "kernel_init": init, "name": "patch"}
     patches = nn.Conv(D, (patch, patch), patch, "VALID", **options)(pixels)
     B, h, w, _ = patches.shape
-    first = jnp.broadcast_to(class_token.reshape(1, 1, D), (B, 1, D))
+    first = jnp.broadcast_to(class_token[None], (B, 1, D))
     patches = patches.reshape(B, h * w, D).astype(jnp.float32)
     return jnp.concatenate([first, patches], axis=1), (h, w)
 
