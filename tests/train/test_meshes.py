@@ -114,7 +114,7 @@ def case(maker):
     shapes, frozen = jax.eval_shape(objective.init, rng.key_for(0, "init")), objective.frozen()
     pair = random.integers(0, 256, (2, ROWS, SIDE, SIDE, 3), np.uint8)
     if config.model.model_type == "varedit":
-        bits = random.integers(0, 2, (ROWS, 69, 4), np.int32)
+        bits = random.integers(0, 2, (ROWS, 69, 4), np.int32).astype(bool)
         source, inputs = (random.standard_normal((ROWS, n, 4), np.float32) for n in (64, 68))
         pair, frozen["bsq"] = (source, ScaleLabels(bits, inputs)), {}
         getattr(objective, "inner", objective).tokens = lambda _, batch, key, **kwargs: (
