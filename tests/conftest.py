@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import pathlib
 import signal
 from typing import NamedTuple
@@ -66,6 +67,10 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Nearly all of the suite's time is XLA optimising programs that run once. Commands that tests start
+# as processes, and the smoke tests, compile as for users; with the variable set to 0, so does all.
+if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    jax.config.update("jax_disable_most_optimizations", True)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
