@@ -30,6 +30,7 @@ install_import_hook(
         "jaxedit.data",
         "jaxedit.datasets",
         "jaxedit.erec",
+        "jaxedit.evaluate",
         "jaxedit.editor.pipeline",
         "jaxedit.editor.pipeline_editar",
         "jaxedit.editor.pipeline_varedit",

@@ -17,7 +17,9 @@ FLOORS = [
     {"planning"},
     {"sampling", "erec", "data", "checkpoints"},
     {"datasets", "convert"},
-    {"train", "editor"},
+    {"editor"},
+    {"evaluate"},
+    {"train"},
     # configs, below, are data: the training command looks them up
     {"__main__", "__init__", "generate"},
 ]

@@ -1,0 +1,1 @@
+"""Evaluation: benchmarks, scores and judges of edited pictures."""

@@ -1,0 +1,1 @@
+"""Benchmarks, read from the layouts in which they are published."""

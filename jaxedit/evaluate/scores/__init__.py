@@ -1,0 +1,1 @@
+"""Scores of edited pictures, as the benchmarks define them."""
