@@ -6,8 +6,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool
+from PIL import Image
 
-Picture = pathlib.Path | bytes  # a picture file, or its content
+# A picture file, its content, or a picklable function that reads its content
+Picture = pathlib.Path | bytes | Callable[[], bytes]
+
+
+def content(picture: Picture) -> bytes:
+    """Return an encoded picture.
+
+    Raises:
+      OSError, ValueError: the picture cannot be read; the message names its file.
+    """
+    if isinstance(picture, pathlib.Path):
+        return picture.read_bytes()
+    return picture() if callable(picture) else picture
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +47,10 @@ class Benchmark:
     samples: Sequence[Sample]
     scores: tuple[str, ...]  # names in `scores.SCORES`, in the order of the paper's columns
     judge: str = ""  # name in `judges.JUDGES`, or none
-    size: tuple[int, int] | None = (
-        None  # height, width at which edits are scored; None: the source's
-    )
-    # Mean of all samples, or of the means of all types
-    average: str = "samples"
+    # Height and width at which edits are scored; None: the source's
+    size: tuple[int, int] | None = None
+    average: str = "samples"  # mean of all samples, or of the means of all "types"
     # Finds the edit of a sample in a folder of another program; None: by its key
     find_edit: Callable[[pathlib.Path, Sample], pathlib.Path | None] | None = None
+    # Cuts the edit out of a picture of another program, before it is resized; None: it is the edit
+    crop_edit: Callable[[Image.Image], Image.Image] | None = None
