@@ -40,6 +40,6 @@ def read_emu_edit(directory: pathlib.Path) -> Benchmark:
     return Benchmark(
         name="emu-edit",
         samples=tuple(Sample(**row) for row in rows),
-        scores=("clip_out", "clip_dir", "clip_im"),
+        scores=("clip_out", "clip_dir", "clip_im", "l1_source", "dino_source"),
         judge="varedit",
     )
