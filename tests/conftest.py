@@ -27,6 +27,7 @@ install_import_hook(
         "jaxedit.models",
         "jaxedit.sampling",
         "jaxedit.sharding.rules",
+        "jaxedit.chat",
         "jaxedit.data",
         "jaxedit.datasets",
         "jaxedit.erec",

@@ -62,10 +62,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace, key: str) -> int:
+    from jaxedit.chat.endpoint import Endpoint
     from jaxedit.data import drop_list
     from jaxedit.data.store import Store
     from jaxedit.datasets.vlm_filter.answers import NO, UNCLEAR, YES, Answers
-    from jaxedit.datasets.vlm_filter.endpoint import Endpoint
     from jaxedit.datasets.vlm_filter.filter import Model, ask_all, export, import_
 
     require(

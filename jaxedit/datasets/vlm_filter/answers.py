@@ -1,14 +1,14 @@
 """The question to a vision-language model about a pair, and the file that stores the answers."""
 
-import base64
 import json
 import re
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jaxedit.chat.messages import request_body, without_reasoning
 from jaxedit.config import ConfigError, require
 from jaxedit.data.drop_list import Dropped
+from jaxedit.data.json_log import JsonLog
 from jaxedit.data.record import Record
 from jaxedit.data.store import Store
 
@@ -22,7 +22,6 @@ Answer yes if both of these hold, else no:
 2. Both pictures are clear and undistorted.
 
 Answer with one word, yes or no."""
-_THOUGHTS = re.compile(r".*(</think>|◁/think▷)", re.DOTALL)  # reasoning before an answer
 
 
 def body_of(record: Record, model: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,14 +32,8 @@ def body_of(record: Record, model: str, options: Mapping[str, Any]) -> dict[str,
 
     Source: the filter of VAREdit's training data, whose exact words are not published.
     """
-    content = [
-        {"type": "text", "text": _QUESTION.replace("{instruction}", record.instruction)},
-        *(
-            {"type": "image_url", "image_url": {"url": _data_url(picture)}}
-            for picture in (record.source, record.target)
-        ),
-    ]
-    return {"model": model, "messages": [{"role": "user", "content": content}], **options}
+    prompt = _QUESTION.replace("{instruction}", record.instruction)
+    return request_body(model, prompt, (record.source, record.target), options)
 
 
 def read_answer(text: str) -> str:
@@ -48,16 +41,11 @@ def read_answer(text: str) -> str:
 
     The answer counts if it begins with yes or no, or contains only one of the two words.
     """
-    words = re.findall(r"[a-z]+", _THOUGHTS.sub("", text).lower())
+    words = re.findall(r"[a-z]+", without_reasoning(text).lower())
     found = {word for word in words if word in (YES, NO)}
     if words[:1] and words[0] in found:
         return words[0]
     return found.pop() if len(found) == 1 else UNCLEAR
-
-
-def _data_url(picture: bytes) -> str:
-    kind = "png" if picture.startswith(b"\x89PNG") else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 class Answers:
@@ -75,7 +63,7 @@ class Answers:
           ConfigError: the file is damaged, or of another conversion.
         """
         self.path = store.directory / "vlm_filter.jsonl"
-        self._lock = threading.Lock()
+        self._log = JsonLog(self.path)
         self.by_row = {row: (key, answer) for row, key, answer in self._read(store)}
 
     def add(self, row: int, key: str, answer: str, model: str) -> None:
@@ -84,10 +72,8 @@ class Answers:
         Raises:
           OSError: the file cannot be written.
         """
-        line = json.dumps(dict(zip(_NAMES, (row, key, answer, model), strict=True)))
-        with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            self.by_row[row] = key, answer
+        self._log.append(dict(zip(_NAMES, (row, key, answer, model), strict=True)))
+        self.by_row[row] = key, answer
 
     def dropped(self) -> list[Dropped]:
         """Return the rows with the answer no, in order."""
@@ -95,14 +81,8 @@ class Answers:
         return [Dropped(row, key, "the model says no") for row, key in rows]
 
     def _read(self, store: Store) -> Iterator[tuple[int, str, str]]:
-        if not self.path.exists():
-            return
-        text = self.path.read_text("utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # the process was killed while writing a line
-            self.path.write_text(whole, "utf-8")
         last = None
-        for number, line in enumerate(whole.splitlines(), 1):
+        for number, line in enumerate(self._log.lines(), 1):
             last = self._parse(line, number)
             yield last
         if last is not None:

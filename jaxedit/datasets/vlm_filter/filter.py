@@ -1,17 +1,16 @@
 """Judging the rows of a store: by a server, or through two files in OpenAI's batch format."""
 
-import concurrent.futures
-import json
 import pathlib
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxedit.atomic_write import atomic_write
-from jaxedit.config import ConfigError, require
+from jaxedit.chat.batch_file import Reply, read_replies, request_line
+from jaxedit.chat.endpoint import Endpoint, Refused
+from jaxedit.chat.threads import map_threads
+from jaxedit.config import require
 from jaxedit.data.store import Store
 from jaxedit.datasets.vlm_filter.answers import UNCLEAR, Answers, body_of, read_answer
-from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
 from jaxedit.progress import progress_bar
 
 
@@ -38,31 +37,21 @@ def ask_all(
     Raises:
       OSError: the server cannot be used any more, a row is damaged, or an answer cannot be written.
     """
-    stop = threading.Event()
 
     def ask(row: int) -> None:
-        if stop.is_set() or (record := store[row]).task != "edit":
+        if (record := store[row]).task != "edit":
             return
         try:
             answer = read_answer(endpoint.ask(body_of(record, *model)))
-        except OSError as error:
-            if not isinstance(error, Refused) or not answers.by_row:
-                stop.set()  # before this thread takes another row
+        except Refused:
+            if not answers.by_row:
                 raise
             answer = UNCLEAR
         answers.add(row, record.id, answer, model.name)
 
-    with (
-        progress_bar(store.name, len(rows)) as bar,
-        concurrent.futures.ThreadPoolExecutor(threads) as pool,
-    ):
-        try:
-            # In blocks, because `map` makes a task of every row at once.
-            for start in range(0, len(rows), 64 * threads):
-                for _ in pool.map(ask, rows[start : start + 64 * threads]):
-                    bar.update()
-        finally:
-            stop.set()
+    with progress_bar(store.name, len(rows)) as bar:
+        for _ in map_threads(ask, rows, threads):
+            bar.update()
 
 
 def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) -> int:
@@ -83,13 +72,7 @@ def export(store: Store, rows: Sequence[int], path: pathlib.Path, model: Model) 
         for row in rows:
             record = store[row]
             if record.task == "edit":
-                request = {
-                    "custom_id": f"{row}:{record.id}",
-                    "method": "POST",
-                    "url": "/v1/chat/completions",
-                    "body": body_of(record, *model),
-                }
-                file.write(json.dumps(request) + "\n")
+                file.write(request_line(f"{row}:{record.id}", body_of(record, *model)))
                 count += 1
             bar.update()
     return count
@@ -106,31 +89,17 @@ def import_(store: Store, path: pathlib.Path, answers: Answers) -> int:
         stored then.
       OSError: the file cannot be read.
     """
-    require(path.is_file(), f"--import={path}: expected a file of responses")
-    found, failed = [], 0
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            row, key, text, model = _parse(line, f"{path}, line {number}")
-            fits = 0 <= row < len(store) and store[row].id == key
-            require(fits, f"{path}, line {number}: {key!r} is not row {row} of {store.directory}")
-            if text is None:
-                failed += 1
-            else:
-                found.append((row, key, read_answer(text), model))
-    for each in found:
-        answers.add(*each)
-    return failed
+    replies = [(*_row_of(store, reply), reply) for reply in read_replies(path)]
+    answered = [(row, key, reply) for row, key, reply in replies if reply.text is not None]
+    for row, key, reply in answered:
+        answers.add(row, key, read_answer(reply.text), reply.model)
+    return len(replies) - len(answered)
 
 
-def _parse(line: str, where: str) -> tuple[int, str, str | None, str]:
-    """Return (row, id, text of the answer or None, name of the model) of a line of responses."""
-    try:
-        values = json.loads(line)
-        row, _, key = values["custom_id"].partition(":")
-        if isinstance(values.get("answer"), str):
-            return int(row), key, values["answer"], ""
-        body = (values.get("response") or {}).get("body") or {}
-        text = content_of(body) if "choices" in body else None
-        return int(row), key, text, str(body.get("model", ""))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{where}: expected custom_id and response: {error}") from error
+def _row_of(store: Store, reply: Reply) -> tuple[int, str]:
+    """Return the row of a reply and its id."""
+    number, _, key = reply.custom_id.partition(":")
+    row = int(number) if number.isdecimal() else len(store)
+    fits = row < len(store) and store[row].id == key
+    require(fits, f"{reply.where}: {key!r} is not row {number} of {store.directory}")
+    return row, key

@@ -1,41 +1,5 @@
-"""A server like OpenAI's, whose answers are a script and then yes."""
+"""A local server of a chat model."""
 
-import http.server
-import json
-import threading
+from chat_server import server
 
-import pytest
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Sends the next answer of the server's script."""
-
-    def do_POST(self) -> None:
-        """Answer."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.requests.append((body, self.headers.get("Authorization")))
-            code, text = self.server.script.pop(0) if self.server.script else (200, "yes")
-        if callable(text):
-            text = text(body)
-        if code == 200 and text != "not JSON":
-            text = json.dumps({"choices": [{"message": {"content": text}}]})
-        self.send_response(code)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Stay silent."""
-
-
-@pytest.fixture
-def server():
-    """The server: `url`, the `requests` it got, and a `script` of (status, text)."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.script, server.requests, server.lock = [], [], threading.Lock()
-        server.url = f"http://127.0.0.1:{server.server_port}/v1"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+__all__ = ["server"]

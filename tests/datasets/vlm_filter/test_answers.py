@@ -30,6 +30,7 @@ def test_a_request_shows_both_pictures():
         ("Is it? yes and no", "unclear"),
         ("I do not know; nothing", "unclear"),
         ("", "unclear"),
+        ("<think>yes, it is, because", "unclear"),
     ],
 )
 def test_answers(text, answer):

@@ -110,7 +110,7 @@ def test_damaged_answers(store, server, capsys, line):
     ("options", "message"),
     [
         ({"endpoint": "http://host"}, "--model is missing"),
-        ({"endpoint": "host", "model": "m"}, "--endpoint=host: expected http"),
+        ({"endpoint": "host", "model": "m"}, "host: expected the address of a server"),
         ({"model": "m"}, "one of the arguments --endpoint --export --import is required"),
         ({"export": "none/x.jsonl", "model": "m"}, "none/x.jsonl: not written: No such file"),
         ({"import": "none.jsonl"}, "none.jsonl"),

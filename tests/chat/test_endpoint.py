@@ -1,7 +1,10 @@
+import email.utils
+import time
+
 import pytest
 
+from jaxedit.chat.endpoint import Endpoint, Refused
 from jaxedit.config import ConfigError
-from jaxedit.datasets.vlm_filter.endpoint import Endpoint, Refused, content_of
 
 
 @pytest.mark.parametrize(
@@ -18,7 +21,7 @@ def test_addresses(url, asked):
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host", "http://"])
 def test_no_addresses(url):
-    with pytest.raises(ConfigError, match="expected http"):
+    with pytest.raises(ConfigError, match="expected the address of a server"):
         Endpoint(url)
 
 
@@ -49,9 +52,36 @@ def test_no_server():
         Endpoint("http://127.0.0.1:9", retries=1, delay=0.01).ask({})
 
 
-@pytest.mark.parametrize("response", [[], {"choices": []}, {"choices": [{"message": {}}]}, None])
-def test_responses_without_a_text(response):
-    with pytest.raises(ValueError, match="message.content"):
-        content_of(response)
-    with pytest.raises(ValueError, match="expected a text"):
-        content_of({"choices": [{"message": {"content": None}}]})
+@pytest.mark.parametrize("wait", ["0", "0.01", email.utils.formatdate(0, usegmt=True)])
+def test_the_server_says_how_long_to_wait(server, wait):
+    server.script += [(429, "slow down", ("Retry-After", wait))]
+    start = time.monotonic()
+    assert Endpoint(server.url, delay=30).ask({}) == "yes"
+    assert time.monotonic() - start < 5
+
+
+def test_a_longer_wait_is_kept(server):
+    server.script += [(429, "slow down", ("Retry-After", "1"))]
+    start = time.monotonic()
+    assert Endpoint(server.url, delay=0).ask({}) == "yes"
+    assert time.monotonic() - start >= 1
+
+
+def test_a_wait_that_says_nothing(server):
+    server.script += [(429, "slow down", ("Retry-After", "soon"))]
+    assert Endpoint(server.url, delay=0).ask({}) == "yes"
+
+
+def test_a_server_that_hangs(server):
+    server.script += [(200, lambda body: time.sleep(0.5) or "late")]
+    assert Endpoint(server.url, delay=0, timeout=0.1).ask({}) == "yes"
+
+
+def test_the_key_is_in_no_message(server):
+    key = "sk-secret-0123"
+    for padding in ("", "x" * 290):
+        server.script += [(401, f"{padding} no such key: {key}")]
+        with pytest.raises(OSError, match="HTTP 401") as error:
+            Endpoint(server.url, key=key).ask({})
+        assert "secret" not in str(error.value)
+    assert server.requests[0][1] == f"Bearer {key}"

@@ -1,5 +1,7 @@
-"""An OpenAI-compatible server of a vision-language model, accessed by the standard library."""
+"""An OpenAI-compatible server, accessed by the standard library."""
 
+import contextlib
+import email.utils
 import http.client
 import json
 import random
@@ -10,13 +12,13 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from jaxedit.chat.messages import content_of
 from jaxedit.config import require
 
 _PATH = "/chat/completions"
 _REFUSALS = (400, 413, 422)  # the server refuses this request, but may accept others
 _BUSY = (408, 409, 425, 429)  # the same request may work later, as with all codes from 500 on
 _LONGEST = 60.0  # most seconds between attempts
-_TIMEOUT = 600.0  # seconds for an answer
 
 
 class Refused(OSError):
@@ -26,12 +28,22 @@ class Refused(OSError):
 class Endpoint:
     """A client of the server; safe to share between threads."""
 
-    def __init__(self, url: str, *, key: str = "", retries: int = 6, delay: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = "",
+        retries: int = 6,
+        delay: float = 1.0,
+        timeout: float = 600.0,
+    ) -> None:
         """Check the address.
 
         Args:
+          key: sent to the server, and nowhere else; error messages do not contain it.
           retries: attempts after the first, while the server is busy or cannot be reached.
           delay: seconds before the first retry; doubled each time.
+          timeout: seconds to wait for the server before a retry.
 
         Raises:
           ConfigError: the address is not an http(s) URL.
@@ -39,15 +51,12 @@ class Endpoint:
         parts = urllib.parse.urlsplit(url)
         require(
             parts.scheme in ("http", "https") and bool(parts.netloc),
-            f"--endpoint={url}: expected http(s)://HOST/v1",
+            f"{url}: expected the address of a server, http(s)://HOST/v1",
         )
         path = parts.path.rstrip("/") or "/v1"
         path = path if path.endswith(_PATH) else path + _PATH
         self.url = urllib.parse.urlunsplit(parts._replace(path=path))
-        self._headers = {"Content-Type": "application/json"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
-        self._retries, self._delay = retries, delay
+        self._key, self._retries, self._delay, self._timeout = key, retries, delay, timeout
 
     def ask(self, body: Mapping[str, Any]) -> str:
         """Send a request, and return the text of the model's answer.
@@ -61,39 +70,36 @@ class Endpoint:
             try:
                 return content_of(self._post(data))
             except urllib.error.HTTPError as error:
-                failure, wait = self._explain(error), error.headers.get("Retry-After", "")
+                failure, wait = self._explain(error), _seconds(error.headers.get("Retry-After", ""))
                 if error.code in _REFUSALS:
                     raise Refused(failure) from error
                 if error.code not in _BUSY and error.code < 500:
                     raise OSError(failure) from error
             except (OSError, ValueError, http.client.HTTPException) as error:
-                failure, wait = f"{self.url}: {getattr(error, 'reason', error)}", ""
+                failure, wait = f"{self.url}: {getattr(error, 'reason', error)}", None
             if attempt < self._retries:
                 seconds = self._delay * 2**attempt * random.uniform(1, 1.5)
-                time.sleep(min(_LONGEST, float(wait) if wait.isdigit() else seconds))
+                time.sleep(min(_LONGEST, seconds if wait is None else wait))
         raise OSError(f"{failure} (after {self._retries + 1} attempts)")
 
     def _post(self, data: bytes) -> Any:
-        request = urllib.request.Request(self.url, data, self._headers)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as response:
+        request = urllib.request.Request(self.url, data, {"Content-Type": "application/json"})
+        if self._key:  # not for a server to which this server redirects
+            request.add_unredirected_header("Authorization", f"Bearer {self._key}")
+        with urllib.request.urlopen(request, timeout=self._timeout) as response:
             return json.load(response)
 
     def _explain(self, error: urllib.error.HTTPError) -> str:
         with error:
-            text = " ".join(error.read(300).decode("utf-8", "replace").split())
-        return f"{self.url}: HTTP {error.code}: {text or error.reason}"
+            text = " ".join(error.read(5000).decode("utf-8", "replace").split())
+        text = text.replace(self._key, "***") if self._key else text
+        return f"{self.url}: HTTP {error.code}: {text[:300] or error.reason}"
 
 
-def content_of(response: Any) -> str:
-    """Return the text in a response.
-
-    Raises:
-      ValueError: the response has no text.
-    """
-    try:
-        content = response["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError) as error:
-        raise ValueError("expected choices[0].message.content in the response") from error
-    if not isinstance(content, str):
-        raise ValueError("expected a text in choices[0].message.content")
-    return content
+def _seconds(retry_after: str) -> float | None:
+    """Return the seconds of a Retry-After header, a number or a date; None if it is neither."""
+    with contextlib.suppress(ValueError):
+        return max(0.0, float(retry_after))
+    with contextlib.suppress(ValueError):
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return None

@@ -1,0 +1,1 @@
+"""Questions with pictures to chat models, through an OpenAI-compatible server or through files."""
