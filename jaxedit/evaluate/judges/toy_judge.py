@@ -1,0 +1,62 @@
+"""The toybox's exact checker as a judge."""
+
+import io
+import json
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from jaxedit.data.toybox.checker import check
+from jaxedit.data.toybox.recognise import recognise
+from jaxedit.data.toybox.render import render
+from jaxedit.data.toybox.scene import LEVELS, Scene
+from jaxedit.data.toybox.toy_pairs import ToyPair
+
+
+class ToyJudge:
+    """Recognises the toys in three pictures: the source, the target and the edited picture.
+
+    Its scores are 10 or 0: for success if everything that the instruction changes is as requested,
+    for preservation if everything else is as in the source.
+    """
+
+    settings = {"model": "toybox checker"}
+    threads = 1
+
+    def ask(self, prompt: str, images: Sequence[bytes], attempt: int = 0) -> str:
+        """Return the reply of a judge who makes no mistakes; see `Judge.ask`.
+
+        Raises:
+          ValueError: the source or the target is not a picture of the toybox, enlarged at most.
+        """
+        source, target, edited = (Image.open(io.BytesIO(image)).convert("RGB") for image in images)
+        for level in range(len(LEVELS)):
+            before, after = _shrink(source, level), _shrink(target, level)
+            pair = ToyPair(
+                source=before,
+                target=after,
+                mask=np.zeros(after.shape[:2], bool),
+                instruction=prompt,
+                edit_type=-1,
+                task="edit",
+                level=level,
+                scene=recognise(before, level),
+                target_scene=recognise(after, level),
+            )
+            if _is_drawn(before, pair.scene) and _is_drawn(after, pair.target_scene):
+                found = check(_shrink(edited, level), pair)
+                score = [10 * int(found.is_edited), 10 * int(found.is_kept)]
+                return json.dumps({"score": score, "reasoning": "; ".join(found.errors)})
+        raise ValueError("toy judge: expected a source and a target of the toybox")
+
+
+def _shrink(image: Image.Image, level: int) -> UInt8[np.ndarray, "H W 3"]:
+    side = LEVELS[level].image_size
+    return np.array(image.resize((side, side), Image.Resampling.BOX))
+
+
+def _is_drawn(picture: np.ndarray, scene: Scene) -> bool:
+    is_known = all(toy.colour != "unknown" for _, toy in scene.filled)
+    return is_known and np.array_equal(picture, render(scene))
