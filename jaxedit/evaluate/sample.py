@@ -50,6 +50,7 @@ class Benchmark:
     # Height and width at which edits are scored; None: the source's
     size: tuple[int, int] | None = None
     average: str = "samples"  # mean of all samples, or of the means of all "types"
+    is_editable: bool = True  # False: a model cannot edit the samples, as sources are edits
     # Finds the edit of a sample in a folder of another program; None: by its key
     find_edit: Callable[[pathlib.Path, Sample], pathlib.Path | None] | None = None
     # Cuts the edit out of a picture of another program, before it is resized; None: it is the edit

@@ -23,7 +23,7 @@ _TEXTS = {
 
 def read_gedit_bench(directory: pathlib.Path, lang: str = "en") -> Benchmark:
     """Read the edits in a language; see `registry.Reader`."""
-    require(lang in LANGUAGES, f"lang={lang}: expected {' or '.join(LANGUAGES)}")
+    require(lang in LANGUAGES, f"--option=lang={lang}: expected {' or '.join(LANGUAGES)}")
     rows = read_rows(directory, "train", texts=_TEXTS, pictures={"source": "input_image"})
     samples = tuple(
         Sample(

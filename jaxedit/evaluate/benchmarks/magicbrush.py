@@ -24,9 +24,9 @@ def read_magicbrush(directory: pathlib.Path, turns: str = "all") -> Benchmark:
 
     Args:
       turns: "all": each turn starts from its published source. "final": the last turns of
-        conversations that were edited in a chain, to score edits that exist already.
+        conversations that were edited in a chain; a model cannot edit these samples.
     """
-    require(turns in TURNS, f"turns={turns}: expected {' or '.join(TURNS)}")
+    require(turns in TURNS, f"--option=turns={turns}: expected {' or '.join(TURNS)}")
     names = ("edit_sessions.json", "test/edit_sessions.json")
     sessions = layout.find(directory, names, "the unpacked test set of MagicBrush")
     captions_file = layout.find(
@@ -63,4 +63,5 @@ def read_magicbrush(directory: pathlib.Path, turns: str = "all") -> Benchmark:
         name="magicbrush",
         samples=tuple(samples),
         scores=("l1", "l2", "clip_i", "dino", "clip_t"),
+        is_editable=not chained,
     )

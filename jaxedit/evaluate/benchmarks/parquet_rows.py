@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import io
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from jaxedit.datasets.readers.parquet_files import (
     picture,
     text,
 )
+
+_ONE_AT_A_TIME = threading.Lock()  # or else several threads read the same row group
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Cell:
         Raises:
           ValueError: the file is damaged or the cell is empty; the message names the file.
         """
-        value = _column(self.path, self.row_group, self.column)[self.row].as_py()
+        with _ONE_AT_A_TIME:
+            column = _column(self.path, self.row_group, self.column)
+        value = column[self.row].as_py()
         if isinstance(value, list):
             return encode(Image.fromarray(np.asarray(value, np.uint8)))
         encoded = picture(value)
@@ -85,7 +90,8 @@ def encode(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-@functools.lru_cache(maxsize=2)  # rows are read in order; a row group may take a gigabyte
+# Rows are read in order, in up to three columns; a column of a row group may take a gigabyte.
+@functools.lru_cache(maxsize=4)
 def _column(path: pathlib.Path, row_group: int, column: str) -> pa.ChunkedArray:
     with open_parquet(path, row_group) as file:
         return file.read_row_group(row_group, [column]).column(0)

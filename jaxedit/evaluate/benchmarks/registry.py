@@ -26,16 +26,16 @@ class Reader:
 
         Raises:
           ConfigError: the directory has another layout (the message says which file was expected
-            where), an option is unknown, or keys cannot name files.
+            where), an option is unknown or of another type, or keys cannot name files.
         """
         read = load(f"jaxedit.evaluate.benchmarks.{self.place}")
-        known = list(inspect.signature(read).parameters)[1:]
-        for option in options:
-            require(
-                option in known,
-                f"{option}: expected an option of this benchmark: {', '.join(known) or 'none'}",
-            )
-        benchmark = read(pathlib.Path(directory), **options)
+        kinds = {p.name: p.annotation for p in inspect.signature(read).parameters.values()}
+        del kinds["directory"]
+        for name, value in options.items():
+            given, known = f"--option={name}={value}", ", ".join(kinds) or "no option"
+            require(name in kinds, f"{given}: expected {known}")
+            require(isinstance(value, kinds[name]), f"{given}: expected {kinds[name].__name__}")
+        benchmark = read(pathlib.Path(directory).expanduser().absolute(), **options)
         _check_keys([sample.key for sample in benchmark.samples], directory)
         return benchmark
 

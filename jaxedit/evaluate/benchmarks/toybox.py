@@ -65,8 +65,8 @@ def write_toybox(directory: pathlib.Path, count: int, seed: int, level: int = 0)
       OSError: the disk is full.
     """
     require(not directory.exists(), f"{directory}: exists: expected a new directory")
-    require(count > 0, f"count={count}: expected at least 1")
-    require(level in range(len(toybox.LEVELS)), f"level={level}: expected 0, 1 or 2")
+    require(count > 0, f"--option=count={count}: expected at least 1")
+    require(level in range(len(toybox.LEVELS)), f"--option=level={level}: expected 0, 1 or 2")
     truth = {"seed": seed, "level": level, "count": count}
     with atomic_write_directory(directory) as new:
         items = {f"{i:012d}": _write(new, i, truth) for i in range(count)}

@@ -50,8 +50,9 @@ def test_all_turns_start_from_published_sources(magicbrush):
 
 
 def test_final_turns_are_the_last_of_each_chain(magicbrush):
-    samples = BENCHMARKS["magicbrush"](magicbrush / "test", turns="final").samples
-    assert [sample.key for sample in samples] == ["139/139_iter_2", "7/7_1"]
+    benchmark = BENCHMARKS["magicbrush"](magicbrush / "test", turns="final")
+    assert [sample.key for sample in benchmark.samples] == ["139/139_iter_2", "7/7_1"]
+    assert not benchmark.is_editable and BENCHMARKS["magicbrush"](magicbrush).is_editable
     with pytest.raises(ConfigError, match="turns=last: expected all or final"):
         BENCHMARKS["magicbrush"](magicbrush, turns="last")
 

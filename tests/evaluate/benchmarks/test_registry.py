@@ -15,9 +15,13 @@ def test_names_lead_to_readers(name):
     assert load(f"jaxedit.evaluate.benchmarks.{BENCHMARKS[name].place}").__doc__
 
 
-def test_unknown_options_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="lang: expected an option of this benchmark: none"):
+def test_wrong_options_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="--option=lang=en: expected no option"):
         BENCHMARKS["pie-bench"](tmp_path, lang="en")
+    with pytest.raises(ConfigError, match="--option=seeds=1: expected count, seed, level"):
+        BENCHMARKS["toybox"](tmp_path, seeds=1)
+    with pytest.raises(ConfigError, match="--option=count=few: expected int"):
+        BENCHMARKS["toybox"](tmp_path, count="few")
 
 
 def test_readers_are_imported_when_called():
