@@ -3,6 +3,9 @@ import io
 import itertools
 import json
 import logging
+import pathlib
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -116,6 +119,34 @@ def test_a_killed_run_goes_on(server, tmp_path):
         f"s/{i}" for i in range(6)
     }
     assert len(server.requests) == 7 and len(path.read_text().splitlines()) == 6
+
+
+_PROGRAM = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[3])
+from test_judge import *
+cache = ReplyCache(pathlib.Path(sys.argv[2]))
+judge = OpenAIChatJudge(Endpoint(sys.argv[1]), "vlm", threads=2)
+for _ in judge_edits(JUDGES["varedit"], map(edit_of, range(40)), judge, cache):
+    pass
+"""
+
+
+def test_a_process_that_is_killed_asks_nothing_twice(server, tmp_path):
+    path, here = tmp_path / "replies.jsonl", pathlib.Path(__file__)
+    server.default = lambda body: time.sleep(0.02) or GOOD
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, server.url, str(path), str(here.parent)],
+        cwd=here.parents[3],
+    )
+    while len(server.requests) < 10 and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert 0 < len(ReplyCache(path)._replies) < 40
+    judge = OpenAIChatJudge(Endpoint(server.url), "vlm")
+    assert len(run(judge, ReplyCache(path), edits=range(40))) == 40
+    assert len(server.requests) <= 40 + 2  # but for the two that were under way
 
 
 def test_results_stream_and_edits_are_read_as_needed(server):
