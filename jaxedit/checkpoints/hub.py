@@ -14,7 +14,7 @@ from etils import epath
 
 from jaxedit import assets
 from jaxedit.checkpoints import contents
-from jaxedit.config import OFFICIAL, WeightSource, official
+from jaxedit.config import OFFICIAL, WeightSource, family_of, official
 
 CONFIG = "config.json"  # marks a pretrained directory
 CONVERTED = "~/.cache/jaxedit/models"  # of converted official releases
@@ -132,12 +132,15 @@ def fetch_source(source: WeightSource) -> pathlib.Path:
 
 def how_to_bring(name: str) -> str:
     """Return the advice how to get an official release: its files, and how to convert them."""
-    sources = official(name).sources
+    release = official(name)
+    sources = release.sources
+    # A network that is no model by itself has no settings of inference.
+    settings = f"--settings={name} " if family_of(release.config).purpose else ""
     files = [source.file or source.repo.split("/")[-1] for source in sources]
     target = shlex.quote(str(converted(name)))
     return (
         f"fetch {', '.join(source.place for source in sources)} on any machine and run "
-        f"python -m jaxedit.convert --settings={name} "
+        f"python -m jaxedit.convert {settings}"
         f"{' '.join(f'--src={file}' for file in files)} --dst={target}"
     )
 

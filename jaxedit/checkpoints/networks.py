@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, family_of, sizes_of
 from jaxedit.config.family import load
-from jaxedit.models import clip, editar, vit
+from jaxedit.models import clip, editar, inception, vit
 from jaxedit.models.bsq import BSQTokenizer
+from jaxedit.models.lpips import LPIPS
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.models.vq import VQTokenizer
 
@@ -27,6 +28,8 @@ def abstract_params(config: PretrainedConfig) -> tree.Tree:
         "vq": lambda: VQTokenizer(config.vq).init(key, pixels(config.vq.stride))["params"],
         "vit": lambda: vit.init_params(config.vit, key),
         "clip": lambda: clip.init_params(config.clip, key),
+        "lpips": lambda: LPIPS(config.lpips.backbone).init(key, pixels(32), pixels(32))["params"],
+        "inception": lambda: inception.init_params(key),
         "null": lambda: editar.init_null(config.editar, key),
     }
     return {name: jax.eval_shape(makers[name]) for name in family_of(config).networks}

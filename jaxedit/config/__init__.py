@@ -17,6 +17,7 @@ from jaxedit.config.checks import (
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.families import family_of, methods_of, require_purpose, sizes_of
 from jaxedit.config.methods import as_options, method_of, settings_of
+from jaxedit.config.metric_networks import InceptionConfig, LPIPSConfig
 from jaxedit.config.models import (
     SQUARE_SCALES,
     BSQConfig,

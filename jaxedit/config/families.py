@@ -112,6 +112,10 @@ _NEXT_TOKEN = {
 }
 
 
+# Scores depend on every digit of a network.
+_EXACT = r"(?!)"
+
+
 def _alone(name: str, about: str, mark: str, *, brought_by: str = "", **fields: Any) -> Family:
     """Return the family of a network that is a model by itself.
 
@@ -212,9 +216,17 @@ FAMILIES = (
         "vit",
         "a vision transformer of DINO or DINOv2",
         r"(embeddings\.patch_embeddings\.projection|patch_embed\.proj)\.weight",
+        half=_EXACT,
         use=_trained("editar.py:xl --config.editar.teacher"),
     ),
-    _alone("clip", "CLIP", r"vision_model\.embeddings\.patch_embedding\.weight"),
+    _alone("clip", "CLIP", r"vision_model\.embeddings\.patch_embedding\.weight", half=_EXACT),
+    _alone(
+        "lpips",
+        "LPIPS, or its VGG16 or SqueezeNet 1.1",
+        r"lin0\.model\.1\.weight|features\.(28|3\.squeeze)\.weight",
+        half=_EXACT,
+    ),
+    _alone("inception", "FID's Inception v3", r"Mixed_5b\.branch1x1\.conv\.weight", half=_EXACT),
 )
 # model_type -> its first family, for fields that all families of an architecture share
 BY_TYPE: dict[str, Family] = {}

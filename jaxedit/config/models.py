@@ -8,6 +8,7 @@ from jaxedit.config.checks import require
 from jaxedit.config.clip import CLIPConfig
 from jaxedit.config.families import BY_TYPE, family_of, require_type
 from jaxedit.config.fields import Positive, PositiveInt, Share, check_fields
+from jaxedit.config.metric_networks import InceptionConfig, LPIPSConfig
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 
@@ -155,6 +156,8 @@ class PretrainedConfig:
     erec: ERecConfig | None = None
     vit: ViTConfig | None = None
     clip: CLIPConfig | None = None
+    lpips: LPIPSConfig | None = None
+    inception: InceptionConfig | None = None
 
     def __post_init__(self) -> None:
         """Fill in the defaults of the release of this model type."""

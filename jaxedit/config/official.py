@@ -10,7 +10,8 @@ import difflib
 from typing import NamedTuple
 
 from jaxedit.config.checks import require
-from jaxedit.config.clip import CLIPConfig
+from jaxedit.config.clip import CLIPConfig, TowerConfig
+from jaxedit.config.metric_networks import InceptionConfig, LPIPSConfig
 from jaxedit.config.models import SQUARE_SCALES, BSQConfig, PretrainedConfig, T5Config
 from jaxedit.config.presets import EDITAR_PRESETS, PRESETS, llamagen
 from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
@@ -20,7 +21,7 @@ from jaxedit.config.tokens import ViTConfig, VQConfig
 class WeightSource(NamedTuple):
     """The location of a file, or folder of files, of a release."""
 
-    kind: str  # network in the file: varedit, editar, bsq, vq, t5, vit or clip
+    kind: str  # network in the file: its `model_type`, see `families`
     repo: str  # repository of the Hugging Face Hub; empty if the file is not known to be there
     file: str  # file or folder in the repository; empty: the whole repository
     licence: str
@@ -64,13 +65,6 @@ _VQ8_C2I = WeightSource("vq", _LLAMAGEN, "vq_ds8_c2i.pt", "mit")
 _EDITAR = WeightSource(
     "editar", "", "editar_release.pt", "see its home", "https://github.com/JitengMu/EditAR"
 )
-_DINO = WeightSource(
-    "vit",
-    "",
-    "dino_vitbase8_pretrain.pth",
-    "apache-2.0",
-    "https://dl.fbaipublicfiles.com/dino/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth",
-)
 _DRAWS_CLASSES = "draws pictures of ImageNet's classes: python -m jaxedit.generate"
 _DRAWS = "draws pictures from texts: python -m jaxedit.generate"
 
@@ -103,6 +97,53 @@ def _next_token(size: str, pixels: int, *, prefix: str, file: str) -> Release:
     repo, tokenizer = (_LLAMAGEN_T2I, _VQ16_T2I) if is_text else (_LLAMAGEN, _VQ16_C2I)
     sources = (WeightSource("editar", repo, file, "mit"), tokenizer, *((_T5,) if is_text else ()))
     return Release(config, sources, _DRAWS if is_text else _DRAWS_CLASSES)
+
+
+def _web(kind: str, url: str, licence: str) -> WeightSource:
+    """Return a file that is not on the Hub."""
+    return WeightSource(kind, "", url.rpartition("/")[2], licence, url)
+
+
+def _dino(folder: str, about: str, *, patch: int, **sizes: int) -> Release:
+    """Return a vision transformer of DINO, trained on pictures of 224 px."""
+    vit = ViTConfig(patch=patch, grid=224 // patch, layer_scale=False, position_offset=0.1, **sizes)
+    url = f"https://dl.fbaipublicfiles.com/dino/{folder}/{folder}.pth"
+    return Release(
+        PretrainedConfig(model_type="vit", vit=vit), (_web("vit", url, "apache-2.0"),), about
+    )
+
+
+def _clip(name: str, clip: CLIPConfig, about: str) -> Release:
+    """Return a CLIP of OpenAI."""
+    source = WeightSource("clip", f"openai/{name}", "", "mit")
+    return Release(PretrainedConfig(model_type="clip", clip=clip), (source,), about)
+
+
+def _clip_base(patch: int) -> CLIPConfig:
+    return CLIPConfig(
+        image=TowerConfig(layers=12, width=768, heads=12, mlp_hidden=3072),
+        text=TowerConfig(layers=12, width=512, heads=8, mlp_hidden=2048),
+        patch=patch,
+        grid=224 // patch,
+        projection_width=512,
+    )
+
+
+def _lpips(backbone: str, file: str, about: str) -> Release:
+    """Return LPIPS: torchvision's backbone, and the weights of the distances."""
+    return Release(
+        PretrainedConfig(model_type="lpips", lpips=LPIPSConfig(backbone=backbone)),
+        (
+            _web("lpips", f"https://download.pytorch.org/models/{file}", "bsd-3-clause"),
+            _web(
+                "lpips",
+                "https://github.com/richzhang/PerceptualSimilarity/raw/master/lpips/weights/v0.1/"
+                f"{backbone}.pth",
+                "bsd-2-clause",
+            ),
+        ),
+        about,
+    )
 
 
 _CLASS_SIZES = (
@@ -154,15 +195,38 @@ OFFICIAL: dict[str, Release] = {
         (WeightSource("vit", "facebook/dinov2-base", "", "apache-2.0"),),
         "EditAR's teacher",
     ),
-    "dino-vitb8": Release(
-        PretrainedConfig(
-            model_type="vit",
-            vit=ViTConfig(patch=8, grid=28, layer_scale=False, position_offset=0.1),
-        ),
-        (_DINO,),
+    "dino-vitb8": _dino(
+        "dino_vitbase8_pretrain", "structure distance of PIE-Bench; 343 MB", patch=8
     ),
-    "clip-vit-large-patch14": Release(
-        PretrainedConfig(model_type="clip", clip=CLIPConfig()),
-        (WeightSource("clip", "openai/clip-vit-large-patch14", "", "mit"),),
+    "dino-vits16": _dino(
+        "dino_deitsmall16_pretrain",
+        "DINO score of EMU-Edit and MagicBrush; 87 MB",
+        patch=16,
+        width=384,
+        heads=6,
+        mlp_hidden=1536,
+    ),
+    "clip-vit-large-patch14": _clip(
+        "clip-vit-large-patch14", CLIPConfig(), "CLIP scores of PIE-Bench; 1.7 GB"
+    ),
+    "clip-vit-base-patch32": _clip(
+        "clip-vit-base-patch32", _clip_base(32), "CLIP scores of EMU-Edit and MagicBrush; 605 MB"
+    ),
+    "clip-vit-base-patch16": _clip(
+        "clip-vit-base-patch16", _clip_base(16), "CLIP score of translations; 599 MB"
+    ),
+    "lpips-squeeze": _lpips("squeeze", "squeezenet1_1-b8a52dc0.pth", "LPIPS of PIE-Bench; 5 MB"),
+    "lpips-vgg": _lpips("vgg", "vgg16-397923af.pth", "LPIPS of tokenizers' losses; 553 MB"),
+    "inception": Release(
+        PretrainedConfig(model_type="inception", inception=InceptionConfig()),
+        (
+            _web(
+                "inception",
+                "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
+                "pt_inception-2015-12-05-6726825d.pth",
+                "apache-2.0",
+            ),
+        ),
+        "FID; 96 MB",
     ),
 }

@@ -109,7 +109,7 @@ def releases() -> list[str]:
     lines = []
     for name, release in OFFICIAL.items():
         lines.append(f"{name}{f' ({release.about})' if release.about else ''}")
-        lines += [f"    {s.kind:<8} {s.place} (licence: {s.licence})" for s in release.sources]
+        lines += [f"    {s.kind:<9} {s.place} (licence: {s.licence})" for s in release.sources]
     return lines
 
 

@@ -9,9 +9,21 @@ from typing import Any
 from etils import epath
 
 from jaxedit.checkpoints import hub, pretrained, shards
-from jaxedit.config import OFFICIAL, PretrainedConfig, from_dict, official, require, to_dict
+from jaxedit.config import (
+    OFFICIAL,
+    PretrainedConfig,
+    family_of,
+    from_dict,
+    official,
+    require,
+    to_dict,
+)
 from jaxedit.convert.combine import combine
-from jaxedit.convert.network_checkpoint import NetworkCheckpoint, open_networks
+from jaxedit.convert.network_checkpoint import (
+    NetworkCheckpoint,
+    join_files,
+    open_networks,
+)
 from jaxedit.data.text_tokenizer import FILES
 
 RECORD = "conversion.json"  # in the directory: files and settings of the conversion
@@ -58,7 +70,8 @@ def convert(conversion: ConversionConfig, say: Callable[[str], Any] = print) -> 
         for path in paths
         for part in open_networks(path, kind=conversion.kind, ema=conversion.ema)
     ]
-    config, origin = combine(parts, settings)
+    networks = join_files(parts)
+    config, origin = combine(networks, settings)
     if conversion.ema:
         say(_averages(parts))
     record = _record(conversion, parts, to_dict(config))
@@ -71,7 +84,7 @@ def convert(conversion: ConversionConfig, say: Callable[[str], Any] = print) -> 
         say(f"settings of inference: {origin}")
     # Only now are numbers read: `write_pretrained` reads and writes chunk by chunk.
     shapes = pretrained.param_shapes(config)
-    arrays = {path: a for part in parts for path, a in part.parameters(shapes).items()}
+    arrays = {path: a for n in networks for path, a in n.parameters(shapes).items()}
     written = pretrained.write_pretrained(
         target,
         config,
@@ -113,7 +126,7 @@ def gather(conversion: ConversionConfig) -> tuple[list[hub.Directory], str]:
             paths += [hub.fetch_source(source) for source in release.sources]
         except OSError as error:
             raise FileNotFoundError(f"{text}: {error}; {hub.how_to_bring(text)}") from error
-        if release.sources[1:]:
+        if family_of(release.config).purpose:
             settings = settings or text
     return paths, settings
 

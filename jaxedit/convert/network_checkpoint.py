@@ -1,7 +1,7 @@
 """A part of a model to convert: recognised, but not read yet."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from jaxedit.checkpoints import hub, pretrained
@@ -96,6 +96,23 @@ def open_networks(
             kind in ("auto", part.kind), f"--kind={kind}: {path} holds {part.kind} by its shapes"
         )
     return parts
+
+
+def join_files(parts: Iterable[NetworkCheckpoint]) -> list[NetworkCheckpoint]:
+    """Join the files of each network: of one kind and config, and without a common key.
+
+    The weights of LPIPS are released apart from those of its backbone.
+    """
+    networks: list[NetworkCheckpoint] = []
+    for part in parts:
+        for n, other in enumerate(networks):
+            is_same = (part.kind, part.config) == (other.kind, other.config)
+            if is_same and not part.arrays.keys() & other.arrays.keys():
+                networks[n] = other._replace(arrays=other.arrays | part.arrays)
+                break
+        else:
+            networks.append(part)
+    return networks
 
 
 def _part_of_release(path: hub.Directory, kind: str, *, ema: bool) -> NetworkCheckpoint:

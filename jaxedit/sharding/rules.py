@@ -62,7 +62,7 @@ PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
     (r"null/(text|image)", _REPLICATED),
     (r"(vit|clip/image)/(class_token|patch/kernel)|clip/logit_scale", _REPLICATED),
     # convolutional networks are small: a whole copy on each device
-    (r"(bsq|vq|usage|discriminator|lpips)/.*", _REPLICATED),
+    (r"(bsq|vq|usage|discriminator|lpips|inception)/.*", _REPLICATED),
 )
 
 log = logging.getLogger(__name__)

@@ -49,7 +49,8 @@ def test_only_blocks_of_varedit_are_bfloat16(size):
         ("t5/blocks/mlp/down/kernel", "varedit", {}, "float16"),
         ("t5/embed", "varedit", {"t5_dtype": "bfloat16"}, "bfloat16"),
         ("t5/embed", "t5", {}, "float16"),
-        ("vit/blocks/attn/q/kernel", "vit", {}, "bfloat16"),
+        ("vit/blocks/attn/q/kernel", "vit", {}, "float32"),
+        ("clip/image/patch/kernel", "clip", {}, "float32"),
         ("bsq/encoder/conv_in/kernel", "bsq", {}, "float32"),
     ],
 )

@@ -11,6 +11,7 @@ from jaxedit.config import (
     T5Config,
     ViTConfig,
     VQConfig,
+    family_of,
     llamagen,
     official,
 )
@@ -38,7 +39,7 @@ def of_release(name, where):
 UNSEEN = {
     name: getattr(PRESETS["2b"].varedit, name) for name in ("scales", "rope_mode", "conditioning")
 }
-BY_NAME = [name for name in OFFICIAL if official(name).sources[1:] and name != "editar-512"]
+BY_NAME = [n for n, r in OFFICIAL.items() if family_of(r.config).purpose and n != "editar-512"]
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -14,7 +14,7 @@ import torch_writer
 from safetensors.numpy import load_file, save, save_file
 
 from jaxedit.checkpoints import pretrained
-from jaxedit.config import to_dict
+from jaxedit.config import LPIPSConfig, to_dict
 from jaxedit.config.precision import dtype_of
 from jaxedit.convert.convert import ConversionConfig, convert
 from jaxedit.convert.export import export
@@ -165,6 +165,26 @@ def test_a_network_alone_is_a_model_of_its_own(conversion, tmp_path):
         )
     )
     assert pretrained.is_pretrained(tmp_path / "dst")
+
+
+def test_the_two_files_of_lpips(golden, tmp_path):
+    arrays, _ = golden("metrics_lpips")
+    backbone = {key: array for key, array in arrays.items() if key.startswith("features")}
+    backbone["classifier.1.bias"] = np.zeros(1000, np.float32)
+    weights = {key: array for key, array in arrays.items() if key.startswith("lin")}
+    for name, state in (("squeezenet1_1", backbone), ("squeeze", weights)):
+        torch_writer.save(tmp_path / f"{name}.pth", state)
+    files = [str(tmp_path / f"{name}.pth") for name in ("squeeze", "squeezenet1_1")]
+    run(ConversionConfig(src=tuple(files), dst=str(tmp_path / "dst")))
+    config, params, _ = pretrained.load_pretrained(tmp_path / "dst")
+    assert config.lpips == LPIPSConfig(backbone="squeeze")
+    expand = params["lpips"]["squeeze"]["fire_9"]["expand3x3"]["kernel"]
+    expected = arrays["features.9.expand3x3.weight"].transpose(2, 3, 1, 0).astype(np.float32)
+    np.testing.assert_array_equal(expand, expected, strict=True)  # exact, and float32
+    with pytest.raises(ValueError, match="squeezenet1_1.pth: missing keys: lin0.model.1.weight, "):
+        run(ConversionConfig(src=(files[1],), dst=str(tmp_path / "half")))
+    with pytest.raises(ValueError, match="both hold lpips"):
+        run(ConversionConfig(src=(files[1], files[1]), dst=str(tmp_path / "twice")))
 
 
 def test_bfloat16_is_what_runs(conversion, tmp_path):

@@ -14,6 +14,8 @@ from jaxedit.config import (
     PRESETS,
     CLIPConfig,
     EditARConfig,
+    InceptionConfig,
+    LPIPSConfig,
     T5Config,
     TowerConfig,
     ViTConfig,
@@ -257,6 +259,25 @@ def test_clip(config):
 def test_our_own_models(kind, config, untold):
     released = {name: getattr(type(config)(), name) for name in untold}
     assert detect(own(kind, config)) == Found(kind, dataclasses.replace(config, **released))
+
+
+@pytest.mark.parametrize("backbone", ["vgg", "squeeze"])
+def test_each_file_of_lpips(backbone):
+    config = LPIPSConfig(backbone=backbone)
+    shapes = own("lpips", config)
+    halves = [{k: s for k, s in shapes.items() if k.startswith(n)} for n in ("features", "lin")]
+    halves[0]["classifier.1.weight"] = (1000, 512, 1, 1)
+    for found in (shapes, *halves):
+        assert detect(found) == Found("lpips", config)
+
+
+def test_inception():
+    shapes = own("inception", InceptionConfig())
+    assert shapes["Conv2d_1a_3x3.conv.weight"] == (32, 3, 3, 3)
+    assert shapes["Mixed_6b.branch7x7dbl_5.conv.weight"] == (192, 128, 1, 7)
+    assert shapes["Mixed_7a.branch7x7x3_4.bn.running_var"] == (192,)
+    beside = {"fc.bias": (1008,), "Mixed_7a.branch3x3_1.bn.num_batches_tracked": ()}
+    assert detect(shapes | beside) == Found("inception", InceptionConfig())
 
 
 def test_other_tokenizers_of_infinity():

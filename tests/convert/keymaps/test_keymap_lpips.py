@@ -35,6 +35,18 @@ def test_published_keys_are_complete_both_ways():
     assert_exact(KEYMAP, {path: expected[path] for path in ("weight_2", "vgg/conv_0_1/kernel")})
 
 
+def test_squeezenet_is_complete_both_ways(golden):
+    arrays, _ = golden("metrics_lpips")
+    shapes = {k: v.shape for k, v in arrays.items() if k.startswith(("features", "lin"))}
+    pixels = jnp.zeros((1, 32, 32, 3))
+    expected = made_shapes(
+        lambda key: LPIPS("squeeze").init(key, pixels, pixels)["params"], jax.random.key(0)
+    )
+    assert_complete(KEYMAP, shapes, expected)
+    paths = ("weight_6", "squeeze/conv/kernel", "squeeze/fire_3/squeeze/kernel")
+    assert_exact(KEYMAP, {path: expected[path] for path in paths})
+
+
 def test_every_layer_finds_its_place(tmp_path):
     save_file(
         hub_state() | {"classifier.0.bias": np.zeros(2, np.float16)}, tmp_path / "vgg.safetensors"
