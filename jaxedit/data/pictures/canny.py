@@ -7,8 +7,8 @@ from scipy.ndimage import correlate, label
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32)
 _EIGHT = np.ones((3, 3), bool)  # a pixel is connected to its eight neighbours
-# (y, x) of the neighbour in each direction, 45 degrees apart, clockwise from the right
-_NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+# (y, x) of the neighbour in four directions, 45 degrees apart, clockwise from the right
+_NEIGHBOURS = ((0, 1), (1, 1), (1, 0), (1, -1))
 
 
 def canny(
@@ -29,9 +29,10 @@ def canny(
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.float32:
         raise ValueError(f"pixels {pixels.dtype}{list(pixels.shape)}: expected float32[H,W,3]")
     ridges = thin(blur(pixels @ _LUMA))
-    parts, _ = label(ridges > low, _EIGHT)
-    strong = np.unique(parts[ridges > high])  # part 0, the rest, has no pixel above `low`
-    return np.isin(parts, strong)
+    parts, count = label(ridges > low, _EIGHT)
+    is_strong = np.zeros(count + 1, bool)  # part 0, the rest, has no pixel above `low`
+    is_strong[parts[ridges > high]] = True
+    return is_strong[parts]
 
 
 def edge_map(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -57,12 +58,13 @@ def thin(luma: Float32[np.ndarray, "H W"]) -> Float32[np.ndarray, "H W"]:
     """
     gx, gy = (correlate(luma, kernel, mode="nearest") for kernel in (_SOBEL, _SOBEL.T))
     magnitude = np.sqrt(gx * gx + gy * gy + np.float32(1e-6))
-    direction = np.rint(np.degrees(np.arctan2(gy, gx)) / 45).astype(int) % 8
+    # Opposite directions have the same two neighbours.
+    direction = np.rint(np.degrees(np.arctan2(gy, gx)) / 45).astype(np.int8) % 4
     padded = np.pad(magnitude, 1)
     H, W = luma.shape
-    around = np.stack([padded[1 + y : 1 + y + H, 1 + x : 1 + x + W] for y, x in _NEIGHBOURS])
-    ahead, behind = (
-        np.take_along_axis(around, towards[None], 0)[0]
-        for towards in (direction, (direction + 4) % 8)
-    )
-    return np.where((magnitude > ahead) & (magnitude > behind), magnitude, np.float32(0))
+    is_ridge = np.zeros((H, W), bool)
+    for towards, (y, x) in enumerate(_NEIGHBOURS):
+        ahead = padded[1 + y : 1 + y + H, 1 + x : 1 + x + W]
+        behind = padded[1 - y : 1 - y + H, 1 - x : 1 - x + W]
+        is_ridge |= (direction == towards) & (magnitude > ahead) & (magnitude > behind)
+    return np.where(is_ridge, magnitude, np.float32(0))
