@@ -1,12 +1,14 @@
 """The interface of scores, and the decoded pictures that they compare."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from jaxedit.data.pictures.canny import edge_map
 from jaxedit.evaluate.sample import Sample
 
 
@@ -19,6 +21,12 @@ class Edit:
     edited: UInt8[np.ndarray, "H W 3"]
     target: UInt8[np.ndarray, "H W 3"] | None
     mask: Bool[np.ndarray, "H W"] | None
+
+    @functools.cached_property
+    def edges(self) -> tuple[UInt8[np.ndarray, "H W 1"], UInt8[np.ndarray, "H W 1"]]:
+        """Canny edges of the target and of the edit, 0 or 255; several scores compare them."""
+        target, edited = (edge_map(picture)[..., :1] for picture in (self.target, self.edited))
+        return target, edited
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,34 @@
+"""Scores of edges: how well the Canny edges of an edit agree with those of the target.
+
+Source: ControlNet++'s evaluation.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from jaxedit.evaluate.scores.comparisons import Metric
+from jaxedit.evaluate.scores.pixel_error import psnr
+from jaxedit.evaluate.scores.score import Edit
+
+MAX_PSNR = 100.0  # dB, for equal edges
+
+
+def with_edges(metric: Metric, edits: Sequence[Edit], network: Any) -> list[float]:
+    """Compare the edges of the target with the edges of the edit."""
+    return [metric(*edit.edges) for edit in edits]
+
+
+def f1(target: UInt8[np.ndarray, "H W 1"], edited: UInt8[np.ndarray, "H W 1"]) -> float:
+    """Return the harmonic mean of precision and recall; NaN if neither picture has edges."""
+    both = np.count_nonzero(target & edited)
+    total = np.count_nonzero(target) + np.count_nonzero(edited)
+    return 2 * both / total if total else math.nan
+
+
+def finite_psnr(target: UInt8[np.ndarray, "H W 1"], edited: UInt8[np.ndarray, "H W 1"]) -> float:
+    """Return the PSNR in dB, 100 for equal edges."""
+    return min(psnr(target, edited), MAX_PSNR)

@@ -1,0 +1,19 @@
+"""LPIPS: the distance of two pictures in the features of a network.
+
+Source: Zhang et al. 2018, with SqueezeNet, as PnPInversion's evaluation computes it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxedit.evaluate.scores.comparisons import Part, keep_part, nan_if_empty, unit_range
+from jaxedit.evaluate.scores.score import Edit
+
+
+def lpips(part: Part, edits: Sequence[Edit], network: Any) -> list[float]:
+    """Compare a part of the source with the same part of the edit."""
+    source = unit_range([keep_part(edit.source, edit, part) for edit in edits])
+    edited = unit_range([keep_part(edit.edited, edit, part) for edit in edits])
+    return nan_if_empty(np.asarray(network.lpips(source, edited)), edits, part)
