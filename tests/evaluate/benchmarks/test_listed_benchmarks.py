@@ -5,7 +5,6 @@ import json
 import pytest
 
 from jaxedit.config import ConfigError
-from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 
 
 def touch(*paths):
@@ -39,8 +38,8 @@ def magicbrush(tmp_path):
     return tmp_path
 
 
-def test_all_turns_start_from_published_sources(magicbrush):
-    first, second, other = BENCHMARKS["magicbrush"](magicbrush).samples
+def test_all_turns_start_from_published_sources(read, magicbrush):
+    first, second, other = read("magicbrush", magicbrush).samples
     assert [first.key, second.key, other.key] == ["139/139_1", "139/139_inde_2", "7/7_1"]
     folder = magicbrush / "test/images/139"
     assert second.source == folder / "139-output1.png" == first.target
@@ -49,29 +48,29 @@ def test_all_turns_start_from_published_sources(magicbrush):
     assert second.type == "turn 2"
 
 
-def test_final_turns_are_the_last_of_each_chain(magicbrush):
-    benchmark = BENCHMARKS["magicbrush"](magicbrush / "test", turns="final")
+def test_final_turns_are_the_last_of_each_chain(read, magicbrush):
+    benchmark = read("magicbrush", magicbrush / "test", turns="final")
     assert [sample.key for sample in benchmark.samples] == ["139/139_iter_2", "7/7_1"]
-    assert not benchmark.is_editable and BENCHMARKS["magicbrush"](magicbrush).is_editable
+    assert not benchmark.is_editable and read("magicbrush", magicbrush).is_editable
     with pytest.raises(ConfigError, match="turns=last: expected all or final"):
-        BENCHMARKS["magicbrush"](magicbrush, turns="last")
+        read("magicbrush", magicbrush, turns="last")
 
 
-def test_what_is_missing_in_magicbrush_is_named(magicbrush):
+def test_what_is_missing_in_magicbrush_is_named(read, magicbrush):
     (magicbrush / "test/images/7/7-output1.png").unlink()
     with pytest.raises(ConfigError, match=r"7-output1.png: no such file.*\(1 of 6 are missing\)"):
-        BENCHMARKS["magicbrush"](magicbrush)
+        read("magicbrush", magicbrush)
     captions = magicbrush / "test/global_descriptions.json"
     captions.write_text('{"139": {}}')
     with pytest.raises(ConfigError, match="item 139: expected a text 139-output1.png"):
-        BENCHMARKS["magicbrush"](magicbrush)
+        read("magicbrush", magicbrush)
     captions.unlink()
     with pytest.raises(ConfigError, match="expected global_descriptions.json"):
-        BENCHMARKS["magicbrush"](magicbrush)
+        read("magicbrush", magicbrush)
     (magicbrush / "test/edit_sessions.json").write_text('{"139": {}}')
     captions.write_text('{"139": {}}')
     with pytest.raises(ConfigError, match="item 139: expected a list of turns"):
-        BENCHMARKS["magicbrush"](magicbrush)
+        read("magicbrush", magicbrush)
 
 
 BASIC = {"1082": {"id": "animal/1.jpg", "prompt": "smooth its shell", "edit_type": "adjust"}}
@@ -87,30 +86,30 @@ UGE = {"1": {"id": "29.jpg", "prompt": "remove the lemon slice"}}
         ("Benchmark/Basic/basic_edit.json", "Benchmark/singleturn"),
     ],
 )
-def test_the_basic_suite_may_be_the_archive_or_the_repository(tmp_path, listed, pictures):
+def test_the_basic_suite_may_be_the_archive_or_the_repository(read, tmp_path, listed, pictures):
     picture = tmp_path / pictures / "animal/1.jpg"
     touch(tmp_path / listed, picture)
     (tmp_path / listed).write_text(json.dumps(BASIC))
-    (sample,) = BENCHMARKS["imgedit-bench"](tmp_path).samples
+    (sample,) = read("imgedit-bench", tmp_path).samples
     assert (sample.key, sample.type) == ("1082", "adjust")
     assert sample.source == picture and sample.instruction == "smooth its shell"
 
 
 @pytest.mark.parametrize("listed", ["UGE_edit.json", "Benchmark/UGE/UGE_edit.json"])
-def test_the_uge_suite_has_no_types(tmp_path, listed):
+def test_the_uge_suite_has_no_types(read, tmp_path, listed):
     picture = tmp_path / "Benchmark/hard/29.jpg"
     touch(tmp_path / listed, picture)
     (tmp_path / listed).write_text(json.dumps(UGE))
-    (sample,) = BENCHMARKS["imgedit-uge"](tmp_path).samples
+    (sample,) = read("imgedit-uge", tmp_path).samples
     assert (sample.key, sample.type, sample.source) == ("1", "", picture)
 
 
-def test_what_is_missing_in_imgedit_bench_is_named(tmp_path):
+def test_what_is_missing_in_imgedit_bench_is_named(read, tmp_path):
     with pytest.raises(ConfigError, match="expected singleturn/singleturn.json or"):
-        BENCHMARKS["imgedit-bench"](tmp_path)
+        read("imgedit-bench", tmp_path)
     (tmp_path / "basic_edit.json").write_text(json.dumps(BASIC))
     with pytest.raises(ConfigError, match="animal/1.jpg: no such file: expected a picture"):
-        BENCHMARKS["imgedit-bench"](tmp_path)
+        read("imgedit-bench", tmp_path)
     (tmp_path / "basic_edit.json").write_text(json.dumps({"1": UGE["1"]}))
     with pytest.raises(ConfigError, match="item 1: expected a text edit_type"):
-        BENCHMARKS["imgedit-bench"](tmp_path)
+        read("imgedit-bench", tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxedit.config import ConfigError
-from jaxedit.evaluate.benchmarks.pie_bench import SIDE, crop_collage, decode_mask, read_pie_bench
+from jaxedit.evaluate.benchmarks.pie_bench import SIDE, crop_collage, decode_mask
 
 NAME = "1_change_object_80/1_artificial/1_animal/111000000000.jpg"
 
@@ -49,8 +49,8 @@ def test_masks_are_the_reference_s(golden):
         assert mask.sum() == case["ones"]
 
 
-def test_items_are_samples(tmp_path, item):
-    benchmark = read_pie_bench(write(tmp_path, **{"111000000000": item}))
+def test_items_are_samples(read, tmp_path, item):
+    benchmark = read("pie-bench", write(tmp_path, **{"111000000000": item}))
     (sample,) = benchmark.samples
     assert sample.key == NAME.removesuffix(".jpg")
     assert sample.source == tmp_path / "annotation_images" / NAME
@@ -61,8 +61,8 @@ def test_items_are_samples(tmp_path, item):
     assert benchmark.size == (SIDE, SIDE)
 
 
-def test_edits_are_found_by_their_stem_png_first(tmp_path, item):
-    benchmark = read_pie_bench(write(tmp_path, a=item))
+def test_edits_are_found_by_their_stem_png_first(read, tmp_path, item):
+    benchmark = read("pie-bench", write(tmp_path, a=item))
     (sample,) = benchmark.samples
     method = tmp_path / "output/method"
     assert benchmark.find_edit(method, sample) is None
@@ -95,17 +95,17 @@ def test_the_edit_of_a_collage_is_its_bottom_right():
         ({"image_path": "missing.jpg"}, r"missing.jpg: no such file.*\(1 of 1 are missing\)"),
     ],
 )
-def test_wrong_items_are_named(tmp_path, item, change, message):
+def test_wrong_items_are_named(read, tmp_path, item, change, message):
     with pytest.raises(ConfigError, match=message):
-        read_pie_bench(write(tmp_path, a=item | change))
+        read("pie-bench", write(tmp_path, a=item | change))
 
 
-def test_another_layout_says_what_was_expected(tmp_path):
+def test_another_layout_says_what_was_expected(read, tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(ConfigError, match=r"expected mapping_file.json or .* found pictures"):
-        read_pie_bench(tmp_path)
+        read("pie-bench", tmp_path)
     with pytest.raises(ConfigError, match="no such directory"):
-        read_pie_bench(tmp_path / "nowhere")
+        read("pie-bench", tmp_path / "nowhere")
     (tmp_path / "mapping_file.json").write_text("[]")
     with pytest.raises(ConfigError, match="expected a JSON object"):
-        read_pie_bench(tmp_path)
+        read("pie-bench", tmp_path)

@@ -9,7 +9,6 @@ from PIL import Image
 from jaxedit.config import ConfigError
 from jaxedit.data import toybox
 from jaxedit.evaluate.benchmarks import pie_bench
-from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 from jaxedit.evaluate.benchmarks.toybox import (
     encode_mask,
     mark_changes,
@@ -24,9 +23,9 @@ def pixels(picture):
 
 
 @pytest.mark.parametrize("level", [0, 2])
-def test_samples_are_held_out_pairs(tmp_path, level):
+def test_samples_are_held_out_pairs(read, tmp_path, level):
     write_toybox(tmp_path / "toys", 12, seed=3, level=level)
-    samples = BENCHMARKS["toybox"](tmp_path / "toys").samples
+    samples = read("toybox", tmp_path / "toys").samples
     assert [sample.type for sample in samples] == [*pie_bench.TYPES, *pie_bench.TYPES[:2]]
     for i, sample in enumerate(samples):
         pair = toy_pair_of(tmp_path / "toys", sample)
@@ -45,14 +44,13 @@ def test_the_layout_is_pie_bench_s(tmp_path):
     assert "[" not in samples[1].target_prompt
 
 
-def test_a_new_directory_is_written_first(tmp_path):
-    read = BENCHMARKS["toybox"]
-    assert len(read(tmp_path / "toys", count=3, seed=1).samples) == 3
-    assert len(read(tmp_path / "toys").samples) == 3  # of the pairs that are there
+def test_a_new_directory_is_written_first(read, tmp_path):
+    assert len(read("toybox", tmp_path / "toys", count=3, seed=1).samples) == 3
+    assert len(read("toybox", tmp_path / "toys").samples) == 3  # of the pairs that are there
     with pytest.raises(ConfigError, match="exists: expected a new directory"):
         write_toybox(tmp_path / "toys", 3, 1)
     with pytest.raises(ConfigError, match="count=0"):
-        read(tmp_path / "other", count=0)
+        read("toybox", tmp_path / "other", count=0)
 
 
 def test_masks_make_the_way_to_runs_and_back():
@@ -68,12 +66,12 @@ def test_changed_words_are_in_brackets():
     assert mark_changes("a cat", "a cat and a dog") == ("a cat", "a cat [and a dog]")
 
 
-def test_other_directories_are_refused(tmp_path):
+def test_other_directories_are_refused(read, tmp_path):
     write_toybox(tmp_path / "toys", 1, 0)
     truth = tmp_path / "toys/toybox.json"
     truth.write_text('{"seed": 0, "level": 9, "count": 1}')
     with pytest.raises(ConfigError, match="expected the numbers seed, level and count"):
-        BENCHMARKS["toybox"](tmp_path / "toys")
+        read("toybox", tmp_path / "toys")
     truth.unlink()
     with pytest.raises(ConfigError, match="expected toybox.json"):
-        BENCHMARKS["toybox"](tmp_path / "toys")
+        read("toybox", tmp_path / "toys")
