@@ -18,7 +18,14 @@ setuptools.setup(
     python_requires=">=3.11",
     # jaxedit/configs is a link to configs/, so that installed packages bring the configs along.
     packages=setuptools.find_packages(include=["jaxedit", "jaxedit.*"]),
-    package_data={"jaxedit": ["assets/*", "assets/*/*", "evaluate/judges/prompts/*"]},
+    package_data={
+        "jaxedit": [
+            "assets/*",
+            "assets/*/*",
+            "evaluate/judges/prompts/*",
+            "evaluate/tables/*.json",
+        ]
+    },
     install_requires=[
         "jax>=0.7.2",
         "flax>=0.11.2",

@@ -104,6 +104,7 @@ def test_random_keys_come_from_one_file():
         "import jaxedit.datasets.convert.__main__",
         "import jaxedit.datasets.near_duplicates.__main__",
         "import jaxedit.datasets.vlm_filter.__main__",
+        "import jaxedit.evaluate.tables.__main__",
     ],
 )
 def test_heavy_packages_are_lazy(command):
