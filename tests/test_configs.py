@@ -4,9 +4,21 @@ import jax
 import pytest
 
 from jaxedit import rng, tree
-from jaxedit.config import EDITAR_PRESETS, ConfigError, TrainConfig, from_dict, to_dict
+from jaxedit.config import (
+    EDITAR_PRESETS,
+    OFFICIAL,
+    ConfigError,
+    TrainConfig,
+    from_dict,
+    official,
+    settings_of,
+    to_dict,
+)
 from jaxedit.configs import (
     editar,
+    eval_editar,
+    eval_erec,
+    eval_varedit,
     finetune,
     tokenizer_bsq,
     tokenizer_vq,
@@ -17,6 +29,7 @@ from jaxedit.configs import (
 from jaxedit.data import loader
 from jaxedit.data.row_variants import VARIANTS
 from jaxedit.datasets.readers import DATASETS
+from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 from jaxedit.models import editar as editar_model
 from jaxedit.models.varedit import init_params
 from jaxedit.train.objectives import editar as editar_training
@@ -161,4 +174,30 @@ def test_unknown_preset():
 
 def test_every_config_says_how_to_run_it():
     for file in pathlib.Path(var_sar.__file__).parent.glob("[a-z]*.py"):
-        assert f"python -m jaxedit.train --config=configs/{file.name}" in file.read_text()
+        command = "evaluate" if file.name.startswith("eval_") else "train"
+        assert f"python -m jaxedit.{command} --config=configs/{file.name}" in file.read_text()
+
+
+@pytest.mark.parametrize("module", [eval_editar, eval_erec, eval_varedit])
+def test_evaluation_configs(module):
+    """The models have the methods and options, and the benchmarks are known."""
+    for preset in module.RUNS:
+        config = module.get_config(preset)
+        assert config.pop("benchmark") in BENCHMARKS
+        model, method = config.pop("model"), config.pop("method")
+        judge = config.pop("judge", ""), config.pop("judge_model", "")
+        assert judge in [("", ""), ("openai", "gpt-4o")]
+        own = {"varedit": "varedit-2b-512", "editar": "editar-512"}  # as our own weights
+        weights = official(model if model in OFFICIAL else own[method])
+        settings_of(weights.config, method, config)
+    assert module.get_config() in module.RUNS.values()
+    with pytest.raises(ConfigError, match="unknown preset 'x'"):
+        module.get_config("x")
+
+
+def test_evaluation_configs_of_the_papers_rows():
+    assert len(eval_erec.RUNS) == 2 + 2 * 10 + 7 + 16
+    assert eval_erec.get_config("tau_js-0.6")["tau_js"] == 0.6
+    assert eval_erec.get_config("erec-512") == eval_erec.get_config("tau_low-3")
+    assert eval_varedit.get_config("2b-emu")["model"] == "varedit-2b-512"
+    assert eval_editar.get_config("seg")["benchmark"] == "coco-stuff"

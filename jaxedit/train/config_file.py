@@ -43,8 +43,8 @@ class ConfigFile(NamedTuple):
 
 
 def installed() -> list[pathlib.Path]:
-    """Return the config files that come with the package."""
-    return sorted(INSTALLED.glob("[a-z]*.py"))
+    """Return the training configs that come with the package."""
+    return sorted(file for file in INSTALLED.glob("[a-z]*.py") if not file.match("eval_*"))
 
 
 def load(argument: str) -> ConfigFile:
