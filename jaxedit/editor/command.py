@@ -202,6 +202,16 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
     )
     add("--overwrite", action="store_true", help=f"{verb} all rows of a list again")
     add("--from_png", metavar="PNG", help="make an earlier picture again, bit for bit")
+    add("--dry_run", action="store_true", help=f"print how much memory it takes; {verb} nothing")
+    add("--memory_gb", type=float, help="for --dry_run: memory of a device; default: of this one")
+    add_placement(parser, command)
+    add("--version", action="version", version=f"jaxedit {__version__}")
+    add_sampling(parser, command)
+
+
+def add_placement(parser: argparse.ArgumentParser, command: type[Command]) -> None:
+    """Add the arguments that say how a model is kept on the devices."""
+    add, verb, text = parser.add_argument, command.purpose, [*command.keys][-1]
     add("--rows_per_device", type=int, default=1, help=f"pictures of a list to {verb} at once")
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
     add(
@@ -215,15 +225,16 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
         metavar="FILE",
         help=f"read the features of {text}s from a file; add those that are missing",
     )
-    add("--dry_run", action="store_true", help=f"print how much memory it takes; {verb} nothing")
-    add("--memory_gb", type=float, help="for --dry_run: memory of a device; default: of this one")
     add(
         "--int8",
         type=lambda names: tuple(names.split(",")),
         metavar="NETWORKS",
         help="keep the large kernels of t5, transformer or t5,transformer as 8-bit integers",
     )
-    add("--version", action="version", version=f"jaxedit {__version__}")
+
+
+def add_sampling(parser: argparse.ArgumentParser, command: type[Command]) -> None:
+    """Add the options of the command's sampling methods."""
     methods = methods_of(command.purpose)
     for takers, names in options_by_method(methods).items():
         title = f"options of {' and '.join(takers)}" if len(takers) < len(methods) else "sampling"

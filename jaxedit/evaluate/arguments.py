@@ -1,0 +1,106 @@
+"""The arguments of `python -m jaxedit.evaluate`."""
+
+import argparse
+import pathlib
+
+from jaxedit.config import FITS, methods_of
+from jaxedit.console import Parser
+from jaxedit.editor.command import MODEL, Command, add_placement, add_sampling
+from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
+
+
+def make_parser(description: str, command: type[Command]) -> argparse.ArgumentParser:
+    """Return the parser of all arguments; `command` edits."""
+    program = "python -m jaxedit.evaluate"
+    parser = Parser(
+        prog=program,
+        usage=f"{program} --benchmark=NAME --data=DIR (--model=NAME | --images=DIR) --out=DIR "
+        "[options]",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--benchmark", required=True, choices=BENCHMARKS, help="whose samples and scores")
+    add(
+        "--data",
+        required=True,
+        type=pathlib.Path,
+        metavar="DIR",
+        help="the benchmark as it is published; toybox is written there if there is nothing",
+    )
+    add(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the benchmark, such as lang=cn; may be repeated",
+    )
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--model", help=f"edit by this model: {MODEL}")
+    whose.add_argument(
+        "--images", type=pathlib.Path, metavar="DIR", help="score the pictures in this folder"
+    )
+    add("--out", required=True, type=pathlib.Path, metavar="DIR", help="folder of the results")
+    _add_choice_of_work(parser)
+    _add_judge(parser)
+    add(
+        "--method",
+        help=f"{', '.join(methods_of('edit'))} (default: the first that fits the weights)",
+    )
+    add("--seed", type=int, default=0, help="of every edit (default 0)")
+    add("--fit", choices=FITS, help="see python -m jaxedit --help")
+    add("--keep_size", action="store_true", default=None, help="see python -m jaxedit --help")
+    add("--strict", action="store_true", help="refuse instructions too long to be read in full")
+    add_placement(parser, command)
+    add_sampling(parser, command)
+    parser.set_defaults(dry_run=False)
+    return parser
+
+
+def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--types", type=_names, metavar="NAME[,...]", help="only samples of these types")
+    add("--limit", type=int, metavar="N", help="only the first N samples of those")
+    add("--scores", type=_names, metavar="NAME[,...]", help="default: those of the benchmark")
+    add("--scores_only", action="store_true", help="edit nothing: score the edits that are there")
+    add("--allow_missing", action="store_true", help="exit with 0 although edits are missing")
+    add("--format", choices=("pnp-csv",), help="also write scores.csv for PnPInversion's readers")
+
+
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("judge", "asks a vision-language model about each edit")
+    add = group.add_argument
+    add(
+        "--judge",
+        choices=("none", "openai", "file", "toy"),
+        help="openai: a server; file: requests to a file (default toy for toybox, else none)",
+    )
+    add("--rubric", metavar="NAME", help="prompts and scores (default: the benchmark's)")
+    add("--prompts", type=pathlib.Path, metavar="DIR", help="prompts to use instead of ours")
+    add(
+        "--judge_url",
+        metavar="URL",
+        default="https://api.openai.com/v1",
+        help="server (default %(default)s)",
+    )
+    add("--judge_model", metavar="NAME", default="", help="name of the model on the server")
+    add(
+        "--judge_key_env",
+        metavar="NAME",
+        default="OPENAI_API_KEY",
+        help="environment variable with the server's key (default %(default)s)",
+    )
+    add("--judge_replies", type=pathlib.Path, metavar="FILE", help="for file: replies (JSONL)")
+    add("--judge_threads", type=int, default=16, help="requests at a time (default 16)")
+    add("--judge_attempts", type=int, default=3, help="times that a question is asked (default 3)")
+    add(
+        "--max_failed_frac",
+        type=float,
+        default=0.01,
+        help="exit with 1 if the judge fails for a larger share (default 0.01)",
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)

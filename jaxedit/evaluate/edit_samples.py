@@ -1,0 +1,91 @@
+"""The edits of a benchmark's samples, each written once and skipped by later runs."""
+
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxedit.data.pictures import photo
+from jaxedit.editor import provenance
+from jaxedit.editor.command import compile_programs
+from jaxedit.evaluate.sample import Sample, content
+from jaxedit.progress import progress_bar
+
+if TYPE_CHECKING:
+    from jaxedit.__main__ import EditCommand
+    from jaxedit.editor.editor import Editor
+
+
+def edit_samples(command: "EditCommand", samples: Sequence[Sample], folder: pathlib.Path) -> None:
+    """Edit the samples that have no edit by the same request in the folder.
+
+    Args:
+      command: names the model and the options; its seed is that of every sample.
+
+    Raises:
+      ValueError, OSError: the model cannot be loaded, a source cannot be read, an instruction is
+        too long and `strict`, or an edit cannot be written.
+    """
+    _, options = command.sampling()
+    request = {
+        "model": command.name,
+        "seed": command.args.seed,
+        **command.placement(),
+        **command.input_options(),
+        **options,
+    }
+    request = {name: list(v) if isinstance(v, tuple) else v for name, v in request.items()}
+    todo = [sample for sample in samples if not _is_done(edit_path(folder, sample), request)]
+    if not todo:
+        return
+    with progress_bar("edits", len(samples)) as bar:
+        bar.update(len(samples) - len(todo))
+        editor = command.load(rows_per_device=command.args.rows_per_device, every_device=True)
+        compile_programs(editor, options)
+        editor.text.prepare([sample.instruction for sample in todo])
+        for start in range(0, len(todo), editor.rows):
+            _edit(command, editor, todo[start : start + editor.rows], folder, request, options)
+            bar.update(min(editor.rows, len(todo) - start))
+
+
+def edit_path(folder: pathlib.Path, sample: Sample) -> pathlib.Path:
+    """Return where the edit of a sample is written."""
+    return folder / f"{sample.key}.png"
+
+
+def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
+    try:
+        return provenance.read_settings(path).get("request") == request
+    except (ValueError, OSError):  # missing, cut short, or of another program
+        return False
+
+
+def _edit(
+    command: "EditCommand",
+    editor: "Editor",
+    samples: Sequence[Sample],
+    folder: pathlib.Path,
+    request: dict[str, Any],
+    options: dict[str, Any],
+) -> None:
+    """Edit samples that go to the devices together; all have the same task."""
+    sources = [content(sample.source) for sample in samples]
+    task = samples[0].task
+    results = editor.edit_batch(
+        [photo.decode(data, s.key) for data, s in zip(sources, samples, strict=True)],
+        [sample.instruction for sample in samples],
+        seeds=[command.args.seed] * len(samples),
+        task=None if task == "edit" else task,
+        **command.input_options(),
+        **options,
+    )
+    for sample, data, result in zip(samples, sources, results, strict=True):
+        settings = result.settings | {
+            "source": sample.key,
+            "source_sha256": hashlib.sha256(data).hexdigest(),
+            "weights_sha256": editor.fingerprint,
+            "request": request,
+        }
+        path = edit_path(folder, sample)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        provenance.save_png(path, result.image, settings)
