@@ -22,6 +22,7 @@ setuptools.setup(
         "jaxedit": [
             "assets/*",
             "assets/*/*",
+            "evaluate/*.html",
             "evaluate/judges/prompts/*",
             "evaluate/tables/*.json",
         ]

@@ -15,6 +15,8 @@ from jaxedit.evaluate.score_samples import Paths, read_edit
 from jaxedit.evaluate.summary import summarise_types
 from jaxedit.progress import progress_bar
 
+REQUESTS = "judge_requests.jsonl"  # in the folder of results
+
 
 class OpenJudge(NamedTuple):
     """A judge that is ready, and what it is asked."""
@@ -52,8 +54,8 @@ def open_judge(args: argparse.Namespace, benchmark: Benchmark, key: str) -> Open
     require(bool(args.judge_model), "--judge_model is missing: expected a model's name")
     if kind == "file":
         args.out.mkdir(parents=True, exist_ok=True)
-        requests = args.out / "judge_requests.jsonl"
-        return OpenJudge(rubric, FileJudge(requests, args.judge_replies, args.judge_model))
+        judge = FileJudge(args.out / REQUESTS, args.judge_replies, args.judge_model)
+        return OpenJudge(rubric, judge)
     threads = args.judge_threads
     require(threads > 0, f"--judge_threads={threads}: expected 1 or more")
     endpoint = Endpoint(args.judge_url, key=key)
@@ -77,16 +79,20 @@ def judge_samples(
     if opened is None:
         return Verdict()
     rubric, judge = opened
-    cache = ReplyCache(args.out / "judge_replies.jsonl")
+    is_free = isinstance(judge, ToyJudge)  # of requests, which would be worth keeping
+    cache = None if is_free else ReplyCache(args.out / "judge_replies.jsonl")
     edits = (read_edit(benchmark, sample, paths[sample.key]) for sample in samples)
-    failed = 0
+    failed = waiting = 0
     with progress_bar("judge", len(samples)) as bar:
         attempts = args.judge_attempts
         for key, found in judge_edits(rubric, edits, judge, cache, attempts=attempts):
             is_failure = isinstance(found, Failure)
-            failed += is_failure
+            waiting += is_failure and found.is_waiting
+            failed += is_failure and not found.is_waiting
             results.update(key, {} if is_failure else found, forget=rubric.scores)
             bar.update()
+    if waiting:
+        print(f"{args.out / REQUESTS}: {waiting} edits wait for replies (--judge_replies=FILE)")
     settings = {f"judge's {name}": value for name, value in judge.settings.items()}
     settings |= {"judge's prompts": rubric.prompt_hash(), "judge failed": failed}
     return Verdict(len(samples), failed, settings)
