@@ -55,6 +55,7 @@ def edit_path(folder: pathlib.Path, sample: Sample) -> pathlib.Path:
 
 def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
     try:
+        photo.read(path)
         return provenance.read_settings(path).get("request") == request
     except (ValueError, OSError):  # missing, cut short, or of another program
         return False
