@@ -63,6 +63,12 @@ def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
     add("--types", type=_names, metavar="NAME[,...]", help="only samples of these types")
     add("--limit", type=int, metavar="N", help="only the first N samples of those")
     add("--scores", type=_names, metavar="NAME[,...]", help="default: those of the benchmark")
+    add(
+        "--predictions",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="depths or classes of the edits by other programs: KEY.npy or KEY.png",
+    )
     add("--scores_only", action="store_true", help="edit nothing: score the edits that are there")
     add("--allow_missing", action="store_true", help="exit with 0 although edits are missing")
     add("--format", choices=("pnp-csv",), help="also write scores.csv for PnPInversion's readers")

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from jaxedit.data.pictures import photo
 from jaxedit.editor import provenance
-from jaxedit.editor.command import compile_programs
+from jaxedit.editor.command import Command, compile_programs
 from jaxedit.evaluate.sample import Sample, content
 from jaxedit.progress import progress_bar
 
 if TYPE_CHECKING:
-    from jaxedit.__main__ import EditCommand
     from jaxedit.editor.editor import Editor
 
 
-def edit_samples(command: "EditCommand", samples: Sequence[Sample], folder: pathlib.Path) -> None:
+def edit_samples(command: Command, samples: Sequence[Sample], folder: pathlib.Path) -> None:
     """Edit the samples that have no edit by the same request in the folder.
 
     Args:
@@ -62,7 +61,7 @@ def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
 
 
 def _edit(
-    command: "EditCommand",
+    command: Command,
     editor: "Editor",
     samples: Sequence[Sample],
     folder: pathlib.Path,

@@ -6,12 +6,13 @@ import json
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxedit import __version__
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import require
 from jaxedit.console import DONE
+from jaxedit.editor.command import Command
 from jaxedit.evaluate import judging, networks
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 from jaxedit.evaluate.edit_samples import edit_path, edit_samples
@@ -20,6 +21,7 @@ from jaxedit.evaluate.report import report, write_csv
 from jaxedit.evaluate.results import Results, Row, as_json
 from jaxedit.evaluate.sample import Benchmark, Sample
 from jaxedit.evaluate.score_samples import is_defined, read_edit, score_samples, score_sets
+from jaxedit.evaluate.scores.predictions import Predictions
 from jaxedit.evaluate.scores.registry import SCORES
 from jaxedit.evaluate.scores.score import Score, SetScore
 from jaxedit.evaluate.summary import summarise_types
@@ -30,14 +32,11 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-if TYPE_CHECKING:
-    from jaxedit.__main__ import EditCommand
-
 INCOMPLETE = 1  # exit code
 Missing = Mapping[str, str]  # name of a network or a score -> why it is not there
 
 
-def evaluate(args: argparse.Namespace, command: "EditCommand | None", key: str) -> int:
+def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int:
     """Do what the arguments ask for.
 
     Args:
@@ -51,6 +50,10 @@ def evaluate(args: argparse.Namespace, command: "EditCommand | None", key: str) 
       ValueError, OSError: an argument is wrong, a file is missing or damaged.
     """
     benchmark = BENCHMARKS[args.benchmark](args.data, **_options(args.option))
+    require(
+        args.model is None or benchmark.is_editable,
+        f"--model={args.model}: expected --images: the sources of these samples are edits",
+    )
     scores = _scores(args.scores or benchmark.scores)
     samples = _chosen(benchmark, args.types, args.limit)
     judge = judging.open_judge(args, benchmark, key)
@@ -61,7 +64,7 @@ def evaluate(args: argparse.Namespace, command: "EditCommand | None", key: str) 
         missing = [sample.key for sample in samples if sample.key not in paths]
         require(len(paths) > 0, f"{args.images or args.out / 'edits'}: expected edits, found none")
 
-        loaded, absent = _load_networks(scores)
+        loaded, absent = _load_networks(scores, args.predictions)
         able = [score for score in scores if score.network not in absent]
         results = Results(args.out / "per_sample.jsonl")
         each = [score for score in able if isinstance(score, Score)]
@@ -118,7 +121,7 @@ def _alone(folder: pathlib.Path) -> Iterator[None]:
       OSError: the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / ".lock").open("wb") as file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,15 +146,23 @@ def _find(
     return {key: path for key, path in paths.items() if path is not None and path.is_file()}
 
 
-def _load_networks(scores: Sequence[Score | SetScore]) -> tuple[dict[str, Any], dict[str, str]]:
+def _load_networks(
+    scores: Sequence[Score | SetScore], predictions: pathlib.Path | None
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the networks that scores need, and why others are not there."""
     loaded, absent = {}, {}
     for name in dict.fromkeys(score.network for score in scores if score.network):
-        try:
-            loaded[name] = networks.load(name)
-        except networks.MissingNetwork as error:
-            absent[name] = str(error)
-            print(f"{name}: {error}", file=sys.stderr)
+        if name in networks.NETWORKS:
+            try:
+                loaded[name] = networks.load(name)
+            except networks.MissingNetwork as error:
+                absent[name] = str(error)
+        elif predictions is None:
+            absent[name] = f"{name} is predicted by other programs; give --predictions=DIR"
+        else:
+            loaded[name] = Predictions(predictions)
+    for reason in absent.values():
+        print(reason, file=sys.stderr)
     return loaded, absent
 
 
@@ -178,14 +189,16 @@ def _summaries(
 
 
 def _settings(
-    args: argparse.Namespace, command: "EditCommand | None", loaded: Mapping[str, Any]
+    args: argparse.Namespace, command: Command | None, loaded: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return everything on which the numbers depend."""
     found: dict[str, Any] = {"jaxedit": __version__}
     if command:
         _, options = command.sampling()
         found |= {"model": command.name, "seed": args.seed, **options}
-    found |= {f"sha256 of {name}": network.sha256 for name, network in loaded.items()}
+    for name, network in loaded.items():
+        if isinstance(network, networks.Network):
+            found[f"sha256 of {name}"] = network.sha256
     return found
 
 

@@ -47,7 +47,7 @@ class Benchmark:
     samples: Sequence[Sample]
     scores: tuple[str, ...]  # names in `scores.SCORES`, in the order of the paper's columns
     judge: str = ""  # name in `judges.JUDGES`, or none
-    # Height and width at which edits are scored; None: the source's
+    # Height and width at which edits are scored; None: of the target, or else of the source
     size: tuple[int, int] | None = None
     average: str = "samples"  # mean of all samples, or of the means of all "types"
     is_editable: bool = True  # False: a model cannot edit the samples, as sources are edits

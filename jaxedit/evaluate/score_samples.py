@@ -88,20 +88,18 @@ def read_edit(benchmark: Benchmark, sample: Sample, path: pathlib.Path) -> Edit:
       ValueError, OSError: a picture cannot be read.
     """
     source = photo.decode(content(sample.source), sample.key)
-    height, width = benchmark.size or source.size[::-1]
+    target = sample.target and photo.decode(content(sample.target), sample.key)
+    height, width = benchmark.size or (target or source).size[::-1]
     edited = photo.read(path)
     if benchmark.crop_edit is not None:
         edited = benchmark.crop_edit(edited)
     if edited.size != (width, height):
         log.info("%s: %dx%d, resized to %dx%d", path, *edited.size, width, height)
-    target = None
-    if sample.target is not None:
-        target = _resized(photo.decode(content(sample.target), sample.key), width, height)
     return Edit(
         sample=sample,
         source=_resized(source, width, height),
         edited=_resized(edited, width, height),
-        target=target,
+        target=target and _resized(target, width, height),
         mask=_resized_mask(sample, width, height),
     )
 
