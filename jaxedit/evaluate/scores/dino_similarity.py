@@ -22,11 +22,9 @@ def dino_similarity(
     reference: Literal["source", "target"], edits: Sequence[Edit], network: Any
 ) -> list[float]:
     """Return cosines between the edits and their sources or targets."""
-    a, b = (
-        np.asarray(network.class_feature(preprocess([getattr(edit, name) for edit in edits])))
-        for name in (reference, "edited")
-    )
-    return cosine(a, b).tolist()
+    pictures = [getattr(edit, name) for name in (reference, "edited") for edit in edits]
+    features = np.asarray(network.class_feature(preprocess(pictures)))
+    return cosine(*np.split(features, 2)).tolist()
 
 
 def preprocess(

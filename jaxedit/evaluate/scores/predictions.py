@@ -7,6 +7,13 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+# Network of a score -> what has to be predicted, and by which network for numbers as published
+PREDICTED = {
+    "depth": "depths, by Intel/dpt-large",
+    "segmentation": "classes 0..170 of COCO-Stuff, by mmsegmentation's DeepLabV3 "
+    "(deeplabv3_r101-d8_512x512_4x4_320k_coco-stuff164k)",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:

@@ -1,7 +1,7 @@
 """The scores by name, with the factors and decimals of the papers' tables.
 
-Networks are named as in `networks.NETWORKS`. "depth" and "segmentation" run elsewhere: their place
-is taken by `Predictions`.
+Networks are named as in `networks.NETWORKS`. Those of `predictions.PREDICTED` run elsewhere, and
+`Predictions` take their place.
 """
 
 import dataclasses

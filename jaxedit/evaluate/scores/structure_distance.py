@@ -26,13 +26,11 @@ def structure_distance(
     Args:
       antialias: as torchvision resizes tensors from release 0.17 on.
     """
-    similarities = []
-    for name in ("source", "edited"):
-        pictures = np.stack([keep_part(getattr(edit, name), edit, part) for edit in edits])
-        keys = network.keys(preprocess(pictures, antialias=antialias))
-        similarities.append(map(self_similarity, np.asarray(keys)))
-    values = [np.square(a - b).mean() for a, b in zip(*similarities, strict=True)]
-    return nan_if_empty(np.array(values), edits, part)
+    pictures = [keep_part(p, edit, part) for edit in edits for p in (edit.source, edit.edited)]
+    keys = np.asarray(network.keys(preprocess(np.stack(pictures), antialias=antialias)))
+    pairs = keys.reshape(len(edits), 2, *keys.shape[1:])
+    changes = [self_similarity(a) - self_similarity(b) for a, b in pairs]
+    return nan_if_empty(np.array([np.square(change).mean() for change in changes]), edits, part)
 
 
 def preprocess(

@@ -3,6 +3,10 @@ import math
 import numpy as np
 import pytest
 
+from jaxedit.config import PretrainedConfig, ViTConfig
+from jaxedit.convert.keymaps import keymap_vit
+from jaxedit.convert.keymaps.keymap import from_torch
+from jaxedit.evaluate.networks import DINONetwork
 from jaxedit.evaluate.scores import SCORES
 from jaxedit.evaluate.scores.structure_distance import MEAN, STD, preprocess, self_similarity
 
@@ -33,6 +37,51 @@ def test_similarity_equals_golden_keys(golden):
     arrays, _ = golden("metrics_dino_structure")
     found = self_similarity(arrays["up96.src_keys_first8"])
     np.testing.assert_allclose(found, arrays["up96.src_sim_8x8"], rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def dino(golden):
+    """The golden vision transformer."""
+    arrays, description = golden("metrics_dino_structure")
+    c = description["config"]
+    vit = ViTConfig(
+        layers=c["depth"],
+        width=c["embed_dim"],
+        heads=c["num_heads"],
+        mlp_hidden=c["embed_dim"] * c["mlp_ratio"],
+        patch=c["patch_size"],
+        grid=28,
+        layer_scale=False,
+        position_offset=0.1,
+    )
+    names = ("blocks", "norm", "patch_embed", "pos_embed", "cls_token")
+    state = {k: v.astype(np.float32) for k, v in arrays.items() if k.startswith(names)}
+    config = PretrainedConfig(model_type="vit", vit=vit)
+    return DINONetwork(config, from_torch(keymap_vit.KEYMAP, state))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["up96", "wide_up", "big512", "identical"])
+def test_equals_pnp_inversion(golden, dino, make_edit, case):
+    arrays, description = golden("metrics_dino_structure")
+    expected = description["cases"][case]
+    times = expected["repeat"]
+    source, edited = (
+        arrays[f"{case}.{name}"].repeat(times, 0).repeat(times, 1) for name in ("src", "tgt")
+    )
+    top, bottom, left, right = expected["mask_box_yyxx"]
+    mask = np.ones(source.shape[:2], bool)  # the frame is part of the mask
+    mask[1:-1, 1:-1] = False
+    mask[top:bottom, left:right] = True
+    edit = make_edit(source, edited, mask=mask)
+    pairs = {
+        "structure_distance": "struct_dist_aa",
+        "structure_distance_no_antialias": "struct_dist_noaa",
+        "structure_distance_background": "struct_dist_unedit_part_aa",
+    }
+    for ours, theirs in pairs.items():
+        [found] = SCORES[ours].compute([edit], dino)
+        assert found == pytest.approx(expected[theirs], rel=1e-4), ours
 
 
 class Two:
