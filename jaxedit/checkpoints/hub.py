@@ -126,7 +126,7 @@ def fetch(repo: str, file: str = "") -> pathlib.Path:
 def fetch_source(source: WeightSource) -> pathlib.Path:
     """Download a source of an official release, see `fetch`; FileNotFoundError if on no Hub."""
     if not source.repo:
-        raise FileNotFoundError(f"{source.place}: not on the Hub, to be fetched by hand")
+        raise FileNotFoundError(f"{source.file}: not on the Hub, to be fetched by hand")
     return fetch(source.repo, source.file)
 
 

@@ -30,9 +30,9 @@ class WeightSource(NamedTuple):
     @property
     def place(self) -> str:
         """Describe where to get the file."""
-        return (
-            f"{self.file} from {self.home}" if self.home else f"{self.repo}/{self.file}".strip("/")
-        )
+        if self.home:
+            return self.home if self.home.endswith(self.file) else f"{self.file} from {self.home}"
+        return f"{self.repo}/{self.file}".strip("/")
 
 
 class Release(NamedTuple):

@@ -129,9 +129,9 @@ class CLIPNetwork(Network):
         return jax.jit(functools.partial(CLIP(self.config).apply, method="encode_text"))
 
     def image_features(
-        self, pictures: Sequence[UInt8[np.ndarray, "..."]]
+        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]
     ) -> Float32[np.ndarray, "B D"]:
-        """Return features of pictures [H,W,3] of any sizes."""
+        """Return features of pictures of any sizes."""
         side = self.config.pixels
         return self._run(self._image, np.stack([clip_pixels(p, side) for p in pictures]))
 

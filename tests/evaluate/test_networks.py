@@ -344,7 +344,7 @@ def test_a_missing_network_says_how_to_bring_it(monkeypatch, tmp_path):
         load("lpips-squeeze")
     message = str(caught.value)
     assert (
-        "\n" not in message and "squeezenet1_1-b8a52dc0.pth from https://download.pyto" in message
+        "\n" not in message and "fetch https://download.pytorch.org/models/squeezenet1" in message
     )
     assert (
         "python -m jaxedit.convert --src=squeezenet1_1-b8a52dc0.pth --src=squeeze.pth "
