@@ -87,6 +87,12 @@ _ALL = [
     ),
     # Pictures made from conditions, as ControlNet++ scores them
     SetScore("fid", fid.features, fid.fid, ("target",), network="inception"),
+    Score(
+        "clip_score",
+        partial(clip_score, "edited", "whole"),
+        ("target_prompt",),
+        network="clip-vit-base-patch16",
+    ),
     Score("depth_rmse", depth_rmse, ("labels",), network="depth", **_LOWER),
     Score("edge_ms_ssim", partial(with_edges, ms_ssim), factor=100, **_EDGES),
     Score(

@@ -51,6 +51,7 @@ def test_equals_clip_score(case, name):
     pairs = {
         "clip_source": "clip_source_pil",
         "clip_whole": "clip_whole_pil",
+        "clip_score": "clip_whole_pil",
         "clip_edited": "clip_edit_pil",
     }
     for ours, theirs in pairs.items():
