@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "console", "progress", "__version__"},
-    {"rng", "tree", "ops", "compile_cache", "assets", "atomic_write", "chat"},
+    {"rng", "tree", "ops", "compile_cache", "assets", "atomic_write", "chat", "config_file"},
     {"sharding", "nn"},
     {"models"},
     {"planning"},

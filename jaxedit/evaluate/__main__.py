@@ -12,14 +12,13 @@ each sample (per_sample.jsonl), their means (summary.json, report.md) and a page
 Exit codes: 0 done; 1 edits are missing, or the judge failed too often; 2 bad input.
 """
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 
 from jaxedit import console
 from jaxedit.__main__ import EditCommand
 from jaxedit.console import exit_code
-from jaxedit.evaluate.arguments import make_parser
+from jaxedit.evaluate.arguments import make_parser, with_config
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
@@ -29,8 +28,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
       environment: holds the key of the judge's server.
     """
     return exit_code(
-        lambda: _run(make_parser(__doc__, EvaluateCommand).parse_args(argv), environment),
-        stopped="stopped: run the same command to continue",
+        lambda: _run(argv, environment), stopped="stopped: run the same command to continue"
     )
 
 
@@ -43,7 +41,8 @@ class EvaluateCommand(EditCommand):
         return self.args.model
 
 
-def _run(args: argparse.Namespace, environment: Mapping[str, str]) -> int:
+def _run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    args = make_parser(__doc__, EvaluateCommand).parse_args(with_config(argv))
     from jaxedit.evaluate.evaluation import evaluate
 
     key = environment.get(args.judge_key_env, "")

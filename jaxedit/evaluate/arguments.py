@@ -2,7 +2,10 @@
 
 import argparse
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
+from jaxedit import config_file
 from jaxedit.config import FITS, methods_of
 from jaxedit.console import Parser
 from jaxedit.editor.command import MODEL, Command, add_placement, add_sampling
@@ -21,6 +24,11 @@ def make_parser(description: str, command: type[Command]) -> argparse.ArgumentPa
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add(
+        "--config",
+        metavar="FILE.py[:PRESET]",
+        help="take arguments from a file, such as configs/eval_varedit.py; others come after it",
+    )
     add("--benchmark", required=True, choices=BENCHMARKS, help="whose samples and scores")
     add(
         "--data",
@@ -56,6 +64,30 @@ def make_parser(description: str, command: type[Command]) -> argparse.ArgumentPa
     add_sampling(parser, command)
     parser.set_defaults(dry_run=False)
     return parser
+
+
+def with_config(argv: Sequence[str]) -> list[str]:
+    """Return the arguments, with those of the file that `--config` names before them.
+
+    Raises:
+      ConfigError: no such file or preset, or the file fails.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--config")
+    first.add_argument("--images")
+    given, _ = first.parse_known_args(argv)
+    if given.config is None:
+        return list(argv)
+    config = config_file.load(given.config, dict).config
+    if given.images is not None:
+        config.pop("model", None)
+    return [_argument(name, value) for name, value in config.items()] + list(argv)
+
+
+def _argument(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple | list) else value}"
 
 
 def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxedit.data.pictures import photo
@@ -52,6 +52,11 @@ def edit_path(folder: pathlib.Path, sample: Sample) -> pathlib.Path:
     return folder / f"{sample.key}.png"
 
 
+def seconds_of(paths: Iterable[pathlib.Path]) -> list[float]:
+    """Return the seconds that each edit took, its share of those made together."""
+    return [provenance.read_settings(path)["seconds"] for path in paths]
+
+
 def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
     try:
         photo.read(path)
@@ -85,6 +90,7 @@ def _edit(
             "source_sha256": hashlib.sha256(data).hexdigest(),
             "weights_sha256": editor.fingerprint,
             "request": request,
+            "seconds": result.diagnostics["seconds"] / len(samples),
         }
         path = edit_path(folder, sample)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from jaxedit.console import DONE
 from jaxedit.editor.command import Command
 from jaxedit.evaluate import judging, networks
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
-from jaxedit.evaluate.edit_samples import edit_path, edit_samples
+from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of
 from jaxedit.evaluate.page import page, sample_of
 from jaxedit.evaluate.report import report, write_csv
 from jaxedit.evaluate.results import Results, Row, as_json
@@ -24,7 +24,7 @@ from jaxedit.evaluate.score_samples import is_defined, read_edit, score_samples,
 from jaxedit.evaluate.scores.predictions import Predictions
 from jaxedit.evaluate.scores.registry import SCORES
 from jaxedit.evaluate.scores.score import Score, SetScore
-from jaxedit.evaluate.summary import summarise_types
+from jaxedit.evaluate.summary import summarise, summarise_types
 from jaxedit.progress import progress_bar
 
 try:
@@ -81,7 +81,8 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
             "samples": len(samples),
             "missing": missing,
             "scores": _summaries(benchmark, found, rows, scores, whole, absent)
-            | judging.summaries(judge, rows, benchmark.average),
+            | judging.summaries(judge, rows, benchmark.average)
+            | ({"seconds": summarise(seconds_of(paths.values()))} if command else {}),
             "settings": _settings(args, command, loaded) | verdict.settings,
         }
         _write_reports(args, benchmark, found, paths, rows, summary, scores, judge)
@@ -213,6 +214,7 @@ def _write_reports(
     judge: "judging.OpenJudge | None",
 ) -> None:
     formats = {score.name: (score.factor, score.decimals) for score in scores}
+    formats["seconds"] = (1.0, 2)
     better = {score.name: score.is_higher_better for score in scores if isinstance(score, Score)}
     if judge:
         formats |= {name: (1.0, judge.rubric.decimals) for name in judge.rubric.scores}

@@ -10,9 +10,9 @@ from typing import Any, Literal, NamedTuple, get_origin
 from absl import flags
 from ml_collections import config_flags
 
+from jaxedit import config_file
 from jaxedit.config import ConfigError, TrainConfig, require
-from jaxedit.train import config_file
-from jaxedit.train.config_file import ConfigFile
+from jaxedit.config_file import ConfigFile
 from jaxedit.train.settings import UnknownName, annotated_hints, check_names, listing
 
 FLAGS = {

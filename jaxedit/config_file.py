@@ -1,7 +1,7 @@
-"""Config files: a run, its presets, and its name.
+"""Config files: a run of training or of an evaluation, its presets, and its name.
 
-The file's function `get_config` returns a TrainConfig. If it takes a preset, a dict `RUNS` in the
-file lists the names of all presets, for messages.
+The file's function `get_config` returns a TrainConfig, or a dict of an evaluation's arguments. If
+it takes a preset, a dict `RUNS` in the file lists the names of all presets, for messages.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxedit import configs
 from jaxedit.config import ConfigError, TrainConfig, require
@@ -28,7 +28,7 @@ class ConfigFile(NamedTuple):
     preset: str  # empty: the file has no presets
     is_chosen: bool  # whether the preset was given
     others: tuple[str, ...]  # the presets beside it, as far as the file names them
-    config: TrainConfig
+    config: TrainConfig | dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -42,22 +42,26 @@ class ConfigFile(NamedTuple):
         return f"{self.path}:{self.preset}" if self.preset else self.path
 
 
-def installed() -> list[pathlib.Path]:
-    """Return the training configs that come with the package."""
-    return sorted(file for file in INSTALLED.glob("[a-z]*.py") if not file.match("eval_*"))
+def installed(kind: type = TrainConfig) -> list[pathlib.Path]:
+    """Return the configs of a kind, TrainConfig or dict, that come with the package."""
+    files = sorted(INSTALLED.glob("[a-z]*.py"))
+    return [file for file in files if file.match("eval_*") == (kind is dict)]
 
 
-def load(argument: str) -> ConfigFile:
+def load(argument: str, kind: type = TrainConfig) -> ConfigFile:
     """Return the run of "FILE.py:PRESET" or "FILE.py".
 
     A bare name or `configs/NAME.py` that is no file here names an installed config. The default
     preset is the default of `get_config`, or else `tiny`.
 
+    Args:
+      kind: what the file's function returns, TrainConfig or dict.
+
     Raises:
       ConfigError: no such file or preset, or the file fails; the message names the line.
     """
     path, _, preset = re.fullmatch(r"(.*?\.py|[^:]*)(:(.*))?", argument, re.S).groups("")
-    module = _module(path)
+    module = _module(path, kind)
     require(hasattr(module, "get_config"), f"--config={path}: expected a function get_config")
     known = tuple(getattr(module, "RUNS", ()))
     takes_one = bool(inspect.signature(module.get_config).parameters)
@@ -69,17 +73,17 @@ def load(argument: str) -> ConfigFile:
     )
     with _errors_in(path):
         config = module.get_config(chosen) if chosen else module.get_config()
-    require(isinstance(config, TrainConfig), f"--config={path}: expected a TrainConfig")
+    require(isinstance(config, kind), f"--config={path}: expected a {kind.__name__}")
     others = tuple(name for name in known if name != chosen)
     return ConfigFile(path, chosen, bool(preset), others, config)
 
 
-def _module(path: str) -> ModuleType:
+def _module(path: str, kind: type) -> ModuleType:
     given, places = pathlib.Path(path), [pathlib.Path(path)]
     if str(given.parent) in (".", "configs"):
         places.append(INSTALLED / given.name)
     places = [place for place in places if place.is_file()]
-    known = ", ".join(file.name for file in installed())
+    known = ", ".join(file.name for file in installed(kind))
     require(bool(places), f"--config={path}: no such file; installed configs: {known}")
     spec = importlib.util.spec_from_file_location("jaxedit_config", places[0])
     require(spec is not None, f"--config={path}: expected a Python file")

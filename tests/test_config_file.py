@@ -1,7 +1,7 @@
 import pytest
 
+from jaxedit import config_file
 from jaxedit.config import ConfigError, TrainConfig
-from jaxedit.train import config_file
 
 HEAD = "from jaxedit.config import TrainConfig\n"
 NAMED = HEAD + "RUNS = {'small': 1, 'large': 2}\n"
