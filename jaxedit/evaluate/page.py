@@ -68,7 +68,7 @@ def _data_url(picture: np.ndarray) -> str:
 
 def _table(markdown: str) -> str:
     """Return a Markdown table in HTML."""
-    rows = [line.strip("| ").split(" | ") for line in markdown.splitlines() if "---" not in line]
+    rows = [line[2:-2].split(" | ") for line in markdown.splitlines() if "---" not in line]
     rows = [[html.escape(cell.strip("* ")) for cell in row] for row in rows]
     head, *body = rows
     cells = "".join(f"<th>{cell}</th>" for cell in head)

@@ -177,4 +177,5 @@ def test_the_page_shows_texts_as_they_are(tmp_path):
     sample = {"key": "k", "instruction": "</script><b>", "scores": {}, "pictures": {}}
     text = page("<title>", "s", "|  | a |\n|---|---|\n| **all** | 1 |", [sample], {})
     assert "</script><b>" not in text and "&lt;title&gt;" in text
+    assert "<th></th><th>a</th>" in text and "<td>all</td><td>1</td>" in text
     assert pathlib.Path(command.__file__).with_name("page.html").exists()
