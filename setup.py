@@ -59,6 +59,7 @@ setuptools.setup(
         "log": ["tensorboardX>=2.6.4", "wandb"],
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
+        "ray": ["ray>=2.40"],
         "dev": [
             "beartype>=0.22.1",
             "imagehash>=4.3.2",

@@ -11,7 +11,17 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     {"config", "console", "progress", "__version__"},
-    {"rng", "tree", "ops", "compile_cache", "assets", "atomic_write", "chat", "config_file"},
+    {
+        "rng",
+        "tree",
+        "ops",
+        "compile_cache",
+        "assets",
+        "atomic_write",
+        "chat",
+        "config_file",
+        "engines",
+    },
     {"sharding", "nn"},
     {"models"},
     {"planning"},

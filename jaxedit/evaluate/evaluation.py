@@ -5,14 +5,15 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from jaxedit import __version__
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import require
 from jaxedit.console import DONE
 from jaxedit.editor.command import Command
+from jaxedit.engines.engine import run_jobs
 from jaxedit.evaluate import judging, networks
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of
@@ -56,37 +57,106 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
     )
     scores = _scores(args.scores or benchmark.scores)
     samples = _chosen(benchmark, args.types, args.limit)
+    if args.shard:
+        edit_and_score(args, command, benchmark, samples, scores)
+        print(f"{args.out}: shard {args.shard[0]} of {args.shard[1]} is done")
+        return DONE
+    require(args.workers > 0, f"--workers={args.workers}: expected 1 or more")
     judge = judging.open_judge(args, benchmark, key)
-    with _alone(args.out):
+    if args.workers > 1:
+        shards = [Shard(args, command, i, args.workers) for i in range(args.workers)]
+        with progress_bar("shards", len(shards)) as bar:
+            run_jobs(run_shard, shards, bar.update, engine=args.engine, workers=args.workers)
+    scored = edit_and_score(args, command, benchmark, samples, scores)
+    missing = [sample.key for sample in samples if sample.key not in scored.paths]
+    require(
+        len(scored.paths) > 0, f"{args.images or args.out / 'edits'}: expected edits, found none"
+    )
+    found = [sample for sample in samples if sample.key in scored.paths]
+    verdict = judging.judge_samples(judge, benchmark, found, scored.paths, scored.results, args)
+    rows = scored.results.rows(sample.key for sample in found)
+    sets = [score for score in scores if isinstance(score, SetScore)]
+    sets = [score for score in sets if score.network not in scored.absent]
+    whole = score_sets(benchmark, scored.paths, sets, scored.networks) if sets else {}
+    seconds = {"seconds": summarise(seconds_of(scored.paths.values()))} if command else {}
+    summary = {
+        "benchmark": benchmark.name,
+        "edits": str(args.model or args.images),
+        "samples": len(samples),
+        "missing": missing,
+        "scores": _summaries(benchmark, found, rows, scores, whole, scored.absent)
+        | judging.summaries(judge, rows, benchmark.average)
+        | seconds,
+        "settings": _settings(args, command, scored.networks) | verdict.settings,
+    }
+    _write_reports(args, benchmark, found, scored.paths, rows, summary, scores, judge)
+    return _exit_code(args, missing, verdict)
+
+
+class Scored(NamedTuple):
+    """Edits with their scores.
+
+    Attributes:
+      paths: the edit of each sample that has one, by the sample's key.
+      networks: the networks of scores by name.
+      absent: why other networks are not there.
+    """
+
+    paths: dict[str, pathlib.Path]
+    results: Results
+    networks: dict[str, Any]
+    absent: dict[str, str]
+
+
+def edit_and_score(
+    args: argparse.Namespace,
+    command: Command | None,
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    scores: Sequence[Score | SetScore],
+) -> Scored:
+    """Edit samples, or those of a shard, and compute what their edits' scores lack.
+
+    Raises:
+      ConfigError: another run does the same in the folder of results.
+      ValueError, OSError: see `edit_samples` and `score_samples`.
+    """
+    if args.shard:
+        index, count = args.shard
+        samples = samples[index::count]
+    results = Results(args.out, args.shard)
+    with _alone(results.path):
         if command and not args.scores_only:
             edit_samples(command, samples, args.out / "edits")
         paths = _find(benchmark, samples, args.images, args.out / "edits")
-        missing = [sample.key for sample in samples if sample.key not in paths]
-        require(len(paths) > 0, f"{args.images or args.out / 'edits'}: expected edits, found none")
-
         loaded, absent = _load_networks(scores, args.predictions)
-        able = [score for score in scores if score.network not in absent]
-        results = Results(args.out / "per_sample.jsonl")
-        each = [score for score in able if isinstance(score, Score)]
+        each = [s for s in scores if isinstance(s, Score) and s.network not in absent]
         score_samples(benchmark, paths, results, each, loaded)
-        sets = [score for score in able if isinstance(score, SetScore)]
-        whole = score_sets(benchmark, paths, sets, loaded) if sets else {}
-        found = [s for s in samples if s.key in paths]
-        verdict = judging.judge_samples(judge, benchmark, found, paths, results, args)
+    return Scored(paths, results, loaded, absent)
 
-        rows = results.rows(sample.key for sample in found)
-        summary = {
-            "benchmark": benchmark.name,
-            "edits": str(args.model or args.images),
-            "samples": len(samples),
-            "missing": missing,
-            "scores": _summaries(benchmark, found, rows, scores, whole, absent)
-            | judging.summaries(judge, rows, benchmark.average)
-            | ({"seconds": summarise(seconds_of(paths.values()))} if command else {}),
-            "settings": _settings(args, command, loaded) | verdict.settings,
-        }
-        _write_reports(args, benchmark, found, paths, rows, summary, scores, judge)
-    return _exit_code(args, missing, verdict)
+
+class Shard(NamedTuple):
+    """A part of a run, for an engine."""
+
+    args: argparse.Namespace
+    command: Command | None
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        """Return the name in messages."""
+        return f"shard {self.index}/{self.count}"
+
+
+def run_shard(shard: Shard, seen: Callable[[], object]) -> None:
+    """Edit and score the samples of a shard.
+
+    Raises:
+      ValueError, OSError: see `evaluate`.
+    """
+    args = argparse.Namespace(**vars(shard.args) | {"shard": (shard.index, shard.count)})
+    evaluate(args, shard.command, "")
+    seen()
 
 
 def _options(given: Sequence[str]) -> dict[str, Any]:
@@ -114,20 +184,22 @@ def _chosen(
 
 
 @contextlib.contextmanager
-def _alone(folder: pathlib.Path) -> Iterator[None]:
-    """Make the folder of results; no other run writes there at the same time.
+def _alone(path: pathlib.Path) -> Iterator[None]:
+    """Make the folder of a file; no other run writes the file at the same time.
 
     Raises:
       ConfigError: another run does.
       OSError: the folder cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("wb") as file:
         try:
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            require(False, f"--out={folder}: another run writes there: expected another folder")
+            require(
+                False, f"--out={path.parent}: another run writes there: expected another folder"
+            )
         yield
 
 

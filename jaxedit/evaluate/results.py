@@ -8,20 +8,29 @@ from typing import Any
 
 from jaxedit.data import json_lines
 
+_STEM = "per_sample"
+WHOLE = f"{_STEM}.jsonl"
 Row = dict[str, Any]  # key, type, edit, edit_sha256, scores
 
 
 class Results:
-    """The rows of `per_sample.jsonl`; the newest line of a sample counts."""
+    """The rows of `per_sample*.jsonl`: one file, and one of each shard.
 
-    def __init__(self, path: pathlib.Path) -> None:
+    The newest line of a sample counts; a line of the whole run's file is newer than all others.
+    """
+
+    def __init__(self, folder: pathlib.Path, shard: tuple[int, int] | None = None) -> None:
         """Read the rows that are there; a line cut short when a run was killed is left out.
 
+        Args:
+          shard: index and number of the shard whose file is written; None: the whole run's.
+
         Raises:
-          OSError: the file cannot be read.
+          OSError: a file cannot be read.
         """
-        self.path = path
-        lines = json_lines.read(path) if path.exists() else []
+        self.path = folder / (f"{_STEM}.{shard[0]}-of-{shard[1]}.jsonl" if shard else WHOLE)
+        files = sorted(folder.glob(f"{_STEM}.*-of-*.jsonl")) + [folder / WHOLE]
+        lines = [line for file in files if file.exists() for line in json_lines.read(file)]
         rows = (line.values for line in lines if not line.error)
         self._rows: dict[str, Row] = {row["key"]: _decoded(row) for row in rows if "key" in row}
 

@@ -164,8 +164,21 @@ def test_a_folder_of_another_layout(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_shards_make_what_a_whole_run_makes(results, data, tmp_path):
+    images = copied(results, tmp_path / "theirs")
+    out = tmp_path / "run"
+    given = arguments(data, out, f"--images={images}")
+    assert command.main([*given, "--shard=1/3"]) == 0
+    assert not (out / "report.md").exists() and (out / "per_sample.1-of-3.jsonl").exists()
+    assert command.main([*given, "--workers=3"]) == 0
+    lines = [len(path.read_text().splitlines()) for path in out.glob("per_sample.*-of-3.jsonl")]
+    assert sum(lines) == COUNT  # nothing twice
+    ours, theirs = summary_of(results)["scores"], summary_of(out)["scores"]
+    assert {name: ours[name] for name in theirs} == theirs
+
+
 def test_two_runs_do_not_share_a_folder(results, data, capsys):
-    with (results / ".lock").open("w") as file:
+    with (results / ".per_sample.jsonl.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert command.main(arguments(data, results, "--model=toy-varedit")) == 2
     assert "another run writes there" in capsys.readouterr().err

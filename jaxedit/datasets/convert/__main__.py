@@ -23,6 +23,7 @@ from typing import Any, get_type_hints
 
 from jaxedit import console
 from jaxedit.config.comments import comments_of
+from jaxedit.config.fields import choices_of
 from jaxedit.console import DONE, Parser, exit_code
 from jaxedit.datasets.convert.write_store import StoreConfig, convert
 from jaxedit.datasets.readers import DATASETS
@@ -57,6 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
         option: dict[str, Any] = {"type": hint, "default": default}
         if name == "dataset":
             option = {"choices": list(DATASETS), "metavar": "NAME", "required": True}
+        elif choices := choices_of(hint):
+            option = {"choices": choices, "default": default}
         elif hint is bool:
             option = {"action": "store_true"}
         elif hint is not int:

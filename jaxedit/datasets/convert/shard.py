@@ -24,6 +24,10 @@ class Job(NamedTuple):
     index: int  # number of the shard
     store_px: int  # see `store_pictures.convert`
 
+    def __str__(self) -> str:
+        """Return the name in messages."""
+        return f"shard {self.index}"
+
 
 def write_shard(job: Job, seen: Callable[[], object]) -> None:
     """Write a shard and its report; a failure leaves no files behind.

@@ -13,10 +13,10 @@ from jaxedit.config.fields import Interval, PositiveInt, check_fields
 from jaxedit.data import record
 from jaxedit.data.store import METADATA, require_local
 from jaxedit.datasets.convert.folder import Folder, Report, write_json
-from jaxedit.datasets.convert.processes import write_shards
-from jaxedit.datasets.convert.shard import Job
+from jaxedit.datasets.convert.shard import Job, write_shard
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
+from jaxedit.engines.engine import EngineName, run_jobs
 from jaxedit.progress import progress_bar
 
 _PARTS = 20  # published pieces per shard, a few thousand pairs
@@ -33,6 +33,7 @@ class StoreConfig:
     shards: Annotated[int, Interval("[0, 99999]")] = (
         0  # files of the store (default: by the size of the data set)
     )
+    engine: EngineName = "local"  # processes of this machine, or a Ray cluster
     workers: PositiveInt = 1  # shards written at a time (default: one per CPU)
     # longest short side of stored pictures, in pixels (default 512)
     store_px: Annotated[int, Interval("[16, 8192]")] = 512
@@ -77,7 +78,8 @@ def convert(config: StoreConfig) -> Report:
         jobs = [Job(published, parts[i::shards], folder, i, config.store_px) for i in missing]
         with progress_bar(f"pieces of {published.name}", len(parts)) as bar:
             bar.update(len(parts) - sum(len(job.parts) for job in jobs))
-            write_shards(jobs, min(config.workers, max(len(jobs), 1)), bar.update)
+            workers = min(config.workers, max(len(jobs), 1))
+            run_jobs(write_shard, jobs, bar.update, engine=config.engine, workers=workers)
         return _finish(config, folder, published)
 
 

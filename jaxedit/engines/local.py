@@ -1,37 +1,29 @@
-"""Writing of shards by several processes at once, each a new process that never imports jax."""
+"""Jobs in processes of this machine: each job gets a new process."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from jaxedit.datasets.convert.shard import Job, write_shard
+from jaxedit.engines.engine import Job, Seen, Work
 
 
-def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) -> None:
-    """Write all shards; the first failure ends all processes.
-
-    Args:
-      workers: number of processes; with 1, the calling process writes the shards.
-      seen: called after each published piece.
-
-    Raises:
-      OSError: a shard cannot be written, or its process was killed.
-    """
+def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> None:
+    """Do all jobs; see `engine.run_jobs`."""
     if workers == 1:
         for job in jobs:
-            write_shard(job, seen)
+            work(job, seen)
         return
     waiting = iter(jobs)
     running: dict[Connection, tuple[BaseProcess, Job]] = {}
     try:
         while True:
             while len(running) < workers and (job := next(waiting, None)) is not None:
-                connection, process = _start(job)
+                connection, process = _start(work, job)
                 running[connection] = process, job
             if not running:
                 return
@@ -42,7 +34,7 @@ def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) 
                 except EOFError:  # the process has ended without a message
                     message = OSError("its process was killed; out of memory? run again")
                 if isinstance(message, OSError):
-                    raise OSError(f"shard {job.index}: {message}") from message
+                    raise OSError(f"{job}: {message}") from message
                 if message is None:
                     del running[connection]
                     _end(connection, process)
@@ -53,11 +45,11 @@ def write_shards(jobs: Sequence[Job], workers: int, seen: Callable[[], object]) 
             _end(connection, process)
 
 
-def _start(job: Job) -> tuple[Connection, BaseProcess]:
-    """Start a process that writes a shard; return the connection for messages, and the process."""
+def _start(work: Work[Job], job: Job) -> tuple[Connection, BaseProcess]:
+    """Start a process that does a job; return the connection for messages, and the process."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, theirs), daemon=True)
+    process = context.Process(target=_work, args=(work, job, theirs), daemon=True)
     # Ctrl-C is sent to all processes of a terminal; only the parent should react. A child inherits
     # the signal mask, unless its start also starts the resource tracker.
     resource_tracker.ensure_running()
@@ -78,11 +70,11 @@ def _end(connection: Connection, process: BaseProcess) -> None:
     connection.close()
 
 
-def _work(job: Job, connection: Connection) -> None:
-    """Write a shard; send True after each piece, None at the end, or the error that ended it."""
+def _work(work: Work[Job], job: Job, connection: Connection) -> None:
+    """Do a job; send True after each piece, None at the end, or the error that ended it."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        write_shard(job, lambda: connection.send(True))
+        work(job, lambda: connection.send(True))
         connection.send(None)
     except Exception as error:  # the parent reports any error
         connection.send(error if isinstance(error, OSError) else OSError(f"{error!r}"))

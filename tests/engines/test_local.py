@@ -9,9 +9,9 @@ from fabricate_pairs import folder as pairs_folder
 from fabricate_pairs import records
 
 from jaxedit.datasets.convert.folder import Folder
-from jaxedit.datasets.convert.processes import write_shards
-from jaxedit.datasets.convert.shard import Job
+from jaxedit.datasets.convert.shard import Job, write_shard
 from jaxedit.datasets.readers.pairs import Pairs
+from jaxedit.engines.engine import run_jobs
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def written(jobs):
 
 def test_processes_write_what_one_does(jobs):
     seen = []
-    write_shards(jobs, 2, lambda: seen.append(True))
+    run_jobs(write_shard, jobs, lambda: seen.append(True), workers=2)
     assert len(seen) == 2
     found, reports = written(jobs), [job.folder.report_of(job.index) for job in jobs]
-    write_shards(jobs, 1, lambda: None)
+    run_jobs(write_shard, jobs, lambda: None, workers=1)
     assert written(jobs) == found
     assert [job.folder.report_of(job.index) for job in jobs] == reports
 
@@ -40,7 +40,7 @@ def test_processes_write_what_one_does(jobs):
 def test_what_goes_wrong_is_told(jobs):
     wrong = jobs[0]._replace(store_px="many")
     with pytest.raises(OSError, match="^shard 0: .*TypeError"):
-        write_shards([wrong], 2, lambda: None)
+        run_jobs(write_shard, [wrong], lambda: None, workers=2)
     assert not multiprocessing.active_children()
 
 
@@ -52,7 +52,7 @@ def test_a_killed_process_is_noticed(jobs, tmp_path):
     killer.start()
     try:
         with pytest.raises(OSError, match="^shard 1: its process was killed; out of memory"):
-            write_shards(jobs[1:], 2, lambda: None)
+            run_jobs(write_shard, jobs[1:], lambda: None, workers=2)
     finally:
         killer.join()
     assert not jobs[1].folder.shard(1).exists()

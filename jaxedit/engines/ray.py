@@ -1,0 +1,63 @@
+"""Jobs on the machines of a Ray cluster; a job whose machine dies is done again on another.
+
+Ray has no place in `local`: it takes seconds to start and is needed only beyond one machine.
+"""
+
+from collections.abc import Sequence
+
+from jaxedit.config import ConfigError
+from jaxedit.engines.engine import Job, Seen, Work
+
+RETRIES = 10  # times that a job is begun again after its machine or its process died
+
+
+def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> None:
+    """Do all jobs; see `engine.run_jobs`. Each takes a CPU, and a GPU where the cluster has GPUs.
+
+    `seen` is called for all pieces of a job when it is done.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        message = "--engine=ray: Ray is not installed: pip install 'jaxedit[ray]'"
+        raise ConfigError(message) from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, configure_logging=False)  # reads RAY_ADDRESS
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    run = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work)
+    waiting, running = list(jobs)[::-1], {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                job = waiting.pop()
+                running[run.remote(work, job)] = job
+            (done,), _ = ray.wait(list(running))
+            job = running.pop(done)
+            try:
+                pieces, failure = ray.get(done)
+            except ray.exceptions.RayError as error:
+                reason = " ".join(str(error).split())
+                raise OSError(f"{job}: {reason}") from error
+            if failure:
+                raise OSError(f"{job}: {failure}")
+            for _ in range(pieces):
+                seen()
+    finally:
+        for task in running:
+            ray.cancel(task, force=True)
+
+
+def _work(work: Work[Job], job: Job) -> tuple[int, str]:
+    """Do a job in another process; return the number of its pieces, and why it failed or ""."""
+    pieces = 0
+
+    def seen() -> None:
+        nonlocal pieces
+        pieces += 1
+
+    try:
+        work(job, seen)
+    except Exception as error:  # told where the jobs were started
+        is_told = isinstance(error, OSError | ValueError)
+        return pieces, str(error) if is_told else repr(error)
+    return pieces, ""

@@ -1,0 +1,63 @@
+"""Jobs on a Ray cluster of two nodes, one of which dies; needs the extra `ray`."""
+
+import os
+import pathlib
+import time
+
+import pytest
+
+from jaxedit.config import ConfigError
+from jaxedit.engines.engine import run_jobs
+
+
+def write(job, seen):
+    """Write a file per job; the first attempt of job 0 waits to be killed."""
+    folder, number = job
+    folder = pathlib.Path(folder)
+    with (folder / f"{number}.attempts").open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    time.sleep(2)
+    (folder / f"{number}.txt").write_text(str(number), "utf-8")
+    seen()
+
+
+def fail(job, seen):
+    raise ValueError("expected something else")
+
+
+def test_it_is_named_if_it_is_not_installed(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'jaxedit\[ray\]'"):
+        run_jobs(write, [], print, engine="ray", workers=1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_that_dies_loses_nothing(tmp_path):
+    pytest.importorskip("ray")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    doomed = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    try:
+        jobs, seen = [(str(tmp_path), number) for number in range(6)], []
+
+        def count():
+            seen.append(time.monotonic())
+            if len(seen) == 1:
+                cluster.remove_node(doomed, allow_graceful=False)
+
+        run_jobs(write, jobs, count, engine="ray", workers=2)
+        assert len(seen) == 6  # nothing twice
+        assert sorted(p.stem for p in tmp_path.glob("*.txt")) == list("012345")
+        attempts = [len(p.read_text().splitlines()) for p in tmp_path.glob("*.attempts")]
+        assert sum(attempts) > 6  # a job was begun again
+        with pytest.raises(OSError, match="expected something else"):
+            run_jobs(fail, [0], count, engine="ray", workers=1)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
