@@ -20,8 +20,8 @@ FLOORS = {
 
 @pytest.fixture(scope="module")
 def checks():
-    """(model, method) -> the checker's verdicts on the same 40 held-out edits."""
-    pairs = held_out_pairs(DataConfig(seed=2), 40)
+    """(model, method) -> the checker's verdicts on the same 20 held-out edits."""
+    pairs = held_out_pairs(DataConfig(seed=2), 20)
     editors = {name: Editor.from_pretrained(name) for name, _ in FLOORS}
 
     def judge(model, method):

@@ -56,6 +56,7 @@ def test_encoder_and_decoder_match_the_release(golden, fixture):
     assert np.abs(levels).max() <= 1 and (levels != 0).mean() <= 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case, preset", [("d32_f16", "2b"), ("d14_f8", "8b")])
 def test_full_size_matches_the_release(golden, case, preset):
     arrays, description = golden("bsq_tokenizer_fullsize_seeded")
@@ -92,6 +93,7 @@ def test_shapes_of_any_aspect(size):
     assert jax.eval_shape(apply(SMALL, "decode"), params, raw).shape == x.shape
 
 
+@pytest.mark.slow
 def test_half_precision_is_for_the_decoder_only():
     params, x = small_params(), jax.random.uniform(rng.key_for(0, "test"), (1, 8, 8, 3))
     raw = apply(SMALL, "encode", dtype=jnp.bfloat16)(params, x)

@@ -68,6 +68,7 @@ def test_matches_the_release(golden, fixture):
     np.testing.assert_allclose(decoded, nhwc(arrays["out/decoded"]), atol=tolerance["decoded"])
 
 
+@pytest.mark.slow
 def test_full_size_matches_the_release(golden):
     arrays, description = golden("vq_tokenizer_vq16_fullsize_seeded")
     _, keys = golden("vq16_state_dict")

@@ -166,7 +166,9 @@ def sample(config, greedy=False):
 SETTINGS = (jnp.array([2.0] * K), jnp.array([0.7] * K), jnp.float32(0.97))
 
 
-@pytest.mark.parametrize("conditioning", ["sar", "finest", "full"])
+@pytest.mark.parametrize(
+    "conditioning", ["sar", *(pytest.param(c, marks=pytest.mark.slow) for c in ("finest", "full"))]
+)
 def test_sampling_agrees_with_the_training_forward(conditioning):
     config = dataclasses.replace(TINY, conditioning=conditioning)
     params, (text, mask, source) = random_params(config), random_inputs(config, 2)

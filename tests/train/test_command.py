@@ -154,7 +154,9 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys):
     assert error.startswith("error: --config=nowhere.py") and error.count("\n") == 1
 
 
-@pytest.mark.parametrize(("gb", "code"), [("16", 0), ("0.01", 1)])
+@pytest.mark.parametrize(
+    ("gb", "code"), [("16", 0), pytest.param("0.01", 1, marks=pytest.mark.slow)]
+)
 def test_a_dry_run_needs_no_workdir(gb, code, capsys, monkeypatch):
     monkeypatch.setattr(step_memory, "_activations", lambda config, objective, rows: 1e6 * rows)
     arguments = ["--config=configs/var_sar.py:tiny", "--config.data.batch_size=8", "--dry_run"]

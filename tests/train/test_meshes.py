@@ -155,7 +155,8 @@ def on_mesh(maker, axes):
 
 
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (1, 2, 4), (2, 4, 1)]
-EVERY_TIME = [(varedit, (1, 2, 4)), (editar, (2, 2, 2)), (bsq, (1, 8, 1)), (vq, (8, 1, 1))]
+# VQ trains on a mesh in the tests of its objective, too.
+EVERY_TIME = [(varedit, (1, 2, 4)), (editar, (2, 2, 2)), (bsq, (1, 8, 1))]
 CASES = [(maker, axes) for maker in (varedit, editar, bsq, vq) for axes in MESHES]
 CASES += [(varedit_lora, shape) for shape in ((1, 8, 1), (2, 2, 2))]
 

@@ -172,7 +172,7 @@ class Rows(ValidationRows):
             yield dataclasses.replace(rows_of(self._batch, index), valid=valid)
 
 
-@pytest.mark.parametrize("axes", [(1, 1, 1), (2, 2, 1)])
+@pytest.mark.parametrize("axes", [pytest.param((1, 1, 1), marks=pytest.mark.slow), (2, 2, 1)])
 def test_means_over_batches_are_weighted_by_their_rows(case, axes):
     rows, batch = Rows(case.config), make_batch(case.config, 13)
     parts = [rows_of(batch, slice(0, 8)), rows_of(batch, slice(8, 13))]

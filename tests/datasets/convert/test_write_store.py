@@ -82,13 +82,13 @@ def test_it_goes_on_where_it_was_stopped(src, out, capsys, monkeypatch):
     assert main(order) == 0
     assert f"{out}: converted before; use --overwrite to start again" in capsys.readouterr().err
 
-    monkeypatch.setattr("jaxedit.datasets.convert.write_store.write_shards", interrupt)
+    monkeypatch.setattr("jaxedit.datasets.convert.write_store.run_jobs", interrupt)
     assert main([*order, "--overwrite"]) == 130
     assert "run the same command to continue" in capsys.readouterr().err
     assert not (out / "dataset_info.json").exists()
 
 
-def interrupt(*_):
+def interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
