@@ -50,8 +50,8 @@ smoke() {
     --requirement ".venv-$name/packages.txt" "${bounds[@]}"
   echo "smoke tests, $name: $("$python" -c 'import platform, jax, flax, numpy
 print("Python", platform.python_version(), "jax", jax.__version__, "flax", flax.__version__, "numpy", numpy.__version__)')"
-  # Only the suite's own stack takes warnings for errors.
-  JAX_DISABLE_MOST_OPTIMIZATIONS=0 "$python" -m pytest -m smoke -W default --disable-warnings tests/test_smoke.py "${@:2}"
+  # Only the suite's own stack takes warnings for errors, and checks annotations.
+  JAXTYPING_DISABLE=1 JAX_DISABLE_MOST_OPTIMIZATIONS=0 "$python" -m pytest -m smoke -W default --disable-warnings tests/test_smoke.py "${@:2}"
 }
 
 others=()
