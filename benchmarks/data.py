@@ -1,4 +1,4 @@
-"""What data cost: images per CPU-second of conversion and of reading, and the share of a step.
+"""The cost of data: images per CPU-second of conversion and of reading, and the share of a step.
 
     python benchmarks/data.py                            # 200 pairs of 1024x768 pixels
     python benchmarks/data.py --pairs=400 --width=2000 --height=1333 --output=docs/data.md

@@ -49,7 +49,7 @@ MESHES = tuple(
 
 
 def commands() -> dict[str, str]:
-    """What is trained on which devices, by the command that compiles it; all at 512 px."""
+    """A training and its devices, with the command that compiles it; all at 512 px."""
     found = {}
     for what, config, devices, settings in (*PODS, *MESHES):
         changes = "".join(f" --config.{setting}" for setting in settings.split())

@@ -1,4 +1,4 @@
-"""What `erec_tables.py` measures, and the claims of the paper that it bears on."""
+"""The scores that `erec_tables.py` measures, and the claims of the paper that they test."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -126,7 +126,7 @@ ABLATIONS = (
 
 
 def claims(page: Page) -> list[Claim]:
-    """What the paper says about pairs of our rows."""
+    """The claims of the paper about pairs of our rows."""
     V = page.ks[-1]
     found = [
         Claim(

@@ -126,7 +126,7 @@ class Bench:
         return self._scores[top_k, erec]
 
     def signals(self, top_k: int, noise: str) -> Signals:
-        """What the maps say inside and outside the true mask, of edits that have an outside."""
+        """Return means of the maps inside and outside the true mask, where there is an outside."""
         erec = dataclasses.replace(self.config.erec, noise=noise)
         paths = self.decode(top_k, erec)
         rec, tokens = (
@@ -173,7 +173,7 @@ class Bench:
         return restore.refine(*given, erec=erec, config=self.config).pixels
 
     def view(self, index: int, top_k: int) -> PanelInputs:
-        """What the panel shows of one pair."""
+        """Return the pictures that the panel shows of a pair."""
         i, row = divmod(index, len(self.chunks[0].seeds))
         erec, paths = self.config.erec, self.decode(top_k, self.config.erec)[i]
         refined = self._refine(self.chunks[i], paths, erec)

@@ -1,4 +1,4 @@
-"""How many labels change where the image tokenizer's convolutions are not of float32.
+"""The number of labels that change where the image tokenizer's convolutions are not of float32.
 
     python benchmarks/label_precision.py --pictures=256
 

@@ -1,4 +1,4 @@
-"""How long the scores take that need no network.
+"""The time of the scores that need no network.
 
     python benchmarks/metrics.py                      # 700 edits of 512x512 pixels, two threads
     python benchmarks/metrics.py --edits=40 --size=256 --threads=1

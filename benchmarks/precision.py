@@ -1,4 +1,4 @@
-"""What 16 bits and 8-bit kernels cost against float32, as a Markdown table.
+"""The cost of 16 bits and of 8-bit kernels against float32, as a Markdown table.
 
     python benchmarks/precision.py         # all four models below
     python benchmarks/precision.py --models=toy-varedit --pairs=200

@@ -1,4 +1,4 @@
-"""What every command shares: prepared streams, an argument parser, and exit codes."""
+"""The common parts of all commands: prepared streams, an argument parser, and exit codes."""
 
 import argparse
 import difflib

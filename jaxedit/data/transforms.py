@@ -23,7 +23,7 @@ _STRIP = 64  # rows or columns processed at a time, to bound memory
 
 
 class Fit(NamedTuple):
-    """How pictures become squares, and squares become pictures."""
+    """The way from pictures to squares and back."""
 
     kind: str  # pad or crop
     rule: str  # for crop, a key of `CROPS`

@@ -27,7 +27,7 @@ _NAMES = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How a model will be run.
+    """The way in which a model will be run.
 
     Attributes:
       dtype: of the transformer.

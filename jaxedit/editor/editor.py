@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -85,15 +86,14 @@ class Editor(LoadedModel):
         progress: Progress | None = None,
         **options: Any,
     ) -> list[EditResult]:
-        """Edit several pictures, each as `edit` would with its own seed.
+        """Edit several pictures, each as `edit` would with its own seed; return them in order.
 
         Args:
           images: as for `edit`.
           instructions: an instruction for each image.
           seed: row i has the seed `seed + i`.
           seeds: a seed for each image, instead of `seed`.
-          method: "varedit" with VAREdit's weights; "editar", the default, or "editar+erec" with
-            EditAR's weights.
+          method: "varedit", "editar" or "editar+erec"; None: the first that fits the weights.
           task: "depth", "canny" or "segmentation": make pictures from maps; the instructions
             describe the pictures. For canny the images are photos, whose edges are taken.
           fit: "pad" edits whole pictures, on a white square, and returns them at their own size;
@@ -102,56 +102,60 @@ class Editor(LoadedModel):
           keep_size: return a cropped picture at its own size: the edited square is pasted into the
             picture, whose borders do not change. Padded pictures always keep their size.
           strict: refuse an instruction that is too long, instead of reading its beginning.
-          progress: called with (steps done, steps in total); a step is a part of the sampling.
-          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), and also
-            ERecConfig (editar+erec), such as guidance, temperature, top_p, greedy. Options that
-            are left out or None have the values stored with the weights.
-
-        Returns:
-          The edits, in the order of the images.
+          progress: called with (steps done, steps in total).
+          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar) and ERecConfig
+            (editar+erec), such as temperature; None: the value stored with the weights.
 
         Raises:
           ValueError: a picture cannot be read, or an argument is unknown or out of its range.
           OSError: a picture's file is missing.
         """
         settings = self.settings(method, **options)
-        shape = fit_of(self.config, fit, keep_size=keep_size)
-        count = len(images)
+        count, shape = len(images), fit_of(self.config, fit, keep_size=keep_size)
         seeds = seeds_of(count, seed, seeds)
         require(
             count == len(instructions) and count > 0,
             f"{count} images and {len(instructions)} instructions: expected one for each",
         )
+        texts = self._prompts(instructions, task, settings, strict=strict)
+        if as_options(settings).get("gumbel_key") == "batch":
+            seeds = seeds[:1] * count
+        read: collections.deque[Image.Image] = collections.deque()  # pictures not edited yet
+        squares_of = functools.partial(self._squares, images, task, shape, read)
+        made = self._make(texts, seeds, settings, progress, squares_of)
+        inputs = {"task": task, "fit": shape.kind, "keep_size": shape.keep_size}
+        record = functools.partial(self._record, method_of(self.config, method), settings, **inputs)
+        return [
+            _result(
+                output, read.popleft(), shape, seconds, record(instruction=text, seed=int(seed))
+            )
+            for (output, seconds), text, seed in zip(made, instructions, seeds, strict=True)
+        ]
+
+    def _prompts(
+        self, instructions: Sequence[str], task: str | None, settings: Any, *, strict: bool
+    ) -> list[str]:
+        """Return the text encoder's inputs, once all texts of an edit can be read."""
         for instruction in instructions:
             self.check_text(instruction, task, strict=strict)
         for part in settings:
             if isinstance(part, ERecConfig):
                 self.check_text(part.recon_prompt, strict=strict)
-        if as_options(settings).get("gumbel_key") == "batch":
-            seeds = seeds[:1] * count
-        texts = [prompt_of(self.config, instruction, task) for instruction in instructions]
-        photos: collections.deque[Image.Image] = collections.deque()  # read, and not edited yet
+        return [prompt_of(self.config, instruction, task) for instruction in instructions]
 
-        def squares_of(part: slice) -> UInt8[np.ndarray, "n S S 3"]:
-            read = [photo.to_rgb(image, is_depth=task == "depth") for image in images[part]]
-            photos.extend(read)
-            squares = [np.asarray(to_square(image, self.size, shape)) for image in read]
-            return np.stack([edge_map(s) for s in squares] if task == "canny" else squares)
-
-        made = self._make(texts, seeds, settings, progress, squares_of)
-        method, results = method_of(self.config, method), []
-        for (output, seconds), instruction, seed in zip(made, instructions, seeds, strict=True):
-            record = self._record(
-                method,
-                settings,
-                instruction=instruction,
-                task=task,
-                seed=int(seed),
-                fit=shape.kind,
-                keep_size=shape.keep_size,
-            )
-            results.append(_result(output, photos.popleft(), shape, seconds, record))
-        return results
+    def _squares(
+        self,
+        images: Sequence[Picture],
+        task: str | None,
+        shape: Fit,
+        read: collections.deque[Image.Image],
+        part: slice,
+    ) -> UInt8[np.ndarray, "n S S 3"]:
+        """Read some of the images, append them to `read`, and return the model's squares."""
+        pictures = [photo.to_rgb(image, is_depth=task == "depth") for image in images[part]]
+        read.extend(pictures)
+        squares = [np.asarray(to_square(image, self.size, shape)) for image in pictures]
+        return np.stack([edge_map(s) for s in squares] if task == "canny" else squares)
 
 
 def _result(

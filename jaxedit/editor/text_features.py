@@ -1,4 +1,4 @@
-"""What a transformer reads of a text: features by the text encoder, or the number of a class."""
+"""The input that a transformer gets for a text: the text encoder's features, or a class number."""
 
 import functools
 import logging

@@ -26,7 +26,7 @@ class OpenJudge(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How often a judge was asked and failed, and what its numbers depend on."""
+    """The number of edits that a judge scored or failed on, and the settings of its scores."""
 
     judged: int = 0
     failed: int = 0

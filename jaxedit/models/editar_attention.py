@@ -108,7 +108,7 @@ class TextPrefix:
 
 
 class RowCache(NamedTuple):
-    """What the newest tokens see in a layer: each row's own cache, and what rows share."""
+    """The past that the newest tokens attend to: each row's own cache, and the shared prefix."""
 
     own: KeysValues
     shared: Sequence[SharedSpan]

@@ -67,7 +67,7 @@ class KVCache(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class CacheLayout(abc.ABC):
-    """How keys or values of S positions and G heads lie in memory, and in which dtype."""
+    """The layout in memory of keys or values of S positions and G heads, and their dtype."""
 
     head_width: int
     dtype: Any = jnp.float32
@@ -181,7 +181,7 @@ class Flat(CacheLayout):
 
 
 class SharedSpan(NamedTuple):
-    """What some rows of every image see in a layer: caches of B images, or one for all."""
+    """The prefix that some rows of every image attend to: caches of B images, or one for all."""
 
     cache: KeysValues
     rows: int

@@ -64,7 +64,7 @@ class Scene(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What may occur in scenes of a level of difficulty."""
+    """The sizes, toys and edits that a level of difficulty allows."""
 
     grid: int
     max_toys: int

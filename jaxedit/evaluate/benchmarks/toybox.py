@@ -19,7 +19,7 @@ from jaxedit.data import toybox
 from jaxedit.data.toybox import ToyPair
 from jaxedit.data.toybox.language import caption
 from jaxedit.evaluate.benchmarks import layout, pie_bench
-from jaxedit.evaluate.sample import Benchmark, Sample
+from jaxedit.evaluate.sample import Benchmark
 
 _TRUTH = "toybox.json"  # seed, level and number of pairs
 _TYPES = len(toybox.EDIT_TYPES)
@@ -72,15 +72,6 @@ def write_toybox(directory: pathlib.Path, count: int, seed: int, level: int = 0)
         items = {f"{i:012d}": _write(new, i, truth) for i in range(count)}
         for name, values in (("mapping_file.json", items), (_TRUTH, truth)):
             (new / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
-
-
-def toy_pair_of(directory: pathlib.Path, sample: Sample) -> ToyPair:
-    """Return the pair behind a sample of `read_toybox(directory)`.
-
-    Raises:
-      ConfigError: the directory was not written by `write_toybox`.
-    """
-    return _pair(_truth(directory), int(sample.key.rpartition("/")[2]))
 
 
 def encode_mask(mask: Bool[np.ndarray, "H W"]) -> list[int]:

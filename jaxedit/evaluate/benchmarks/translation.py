@@ -1,4 +1,4 @@
-"""What the benchmarks of translation share: condition pictures of 512 px, and edits in groups.
+"""The common layout of translation benchmarks: condition pictures of 512 px, edits in groups.
 
 Source: ControlNet++ (Li et al. 2024), liming-ai/ControlNet_Plus_Plus, whose evaluation EditAR
 follows.

@@ -23,7 +23,7 @@ class Mean:
 
 @dataclasses.dataclass(frozen=True)
 class Folder:
-    """What a summary says. Toybox takes PIE-Bench's place, and its checker the judge's."""
+    """The numbers of a summary; toybox stands for PIE-Bench, and its checker for the judge."""
 
     path: pathlib.Path
     evaluated: str  # the benchmark
