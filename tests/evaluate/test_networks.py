@@ -10,11 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.checkpoints import hub, pretrained
+from jaxedit.checkpoints import pretrained
 from jaxedit.config import (
-    OFFICIAL,
     CLIPConfig,
-    ConfigError,
     InceptionConfig,
     LPIPSConfig,
     PretrainedConfig,
@@ -22,20 +20,16 @@ from jaxedit.config import (
     ViTConfig,
     official,
 )
-from jaxedit.convert.check import of_network, statistics
 from jaxedit.convert.keymaps import keymap_clip, keymap_inception, keymap_lpips, keymap_vit
 from jaxedit.convert.keymaps.keymap import from_torch, to_torch
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.evaluate.networks import (
     BATCH,
-    NETWORKS,
     CLIPNetwork,
     DINONetwork,
     InceptionNetwork,
     LPIPSNetwork,
-    MissingNetwork,
     clip_pixels,
-    load,
 )
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
@@ -331,54 +325,3 @@ def test_dino_vitb8_at_full_size(golden):
     np.testing.assert_allclose(source[:16, :16], arrays["src_sim_16x16"], atol=1e-5)
     distance = np.mean((source - target) ** 2)
     assert distance == pytest.approx(description["structure_distance"], rel=1e-3)
-
-
-def test_every_name_is_official():
-    for name, network in NETWORKS.items():
-        assert getattr(OFFICIAL[name].config, network.kind) is not None
-
-
-def test_a_missing_network_says_how_to_bring_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, "CONVERTED", str(tmp_path))
-    with pytest.raises(MissingNetwork) as caught:
-        load("lpips-squeeze")
-    message = str(caught.value)
-    assert (
-        "\n" not in message and "fetch https://download.pytorch.org/models/squeezenet1" in message
-    )
-    assert (
-        "python -m jaxedit.convert --src=squeezenet1_1-b8a52dc0.pth --src=squeeze.pth "
-        f"--dst={tmp_path}/lpips-squeeze" in message
-    )
-    with pytest.raises(MissingNetwork, match="no such|expected"):
-        load("inception", directory=tmp_path / "nothing")
-
-
-def test_names_and_directories_of_other_networks(tmp_path):
-    with pytest.raises(ConfigError, match="'lpips': expected one of lpips-squeeze, "):
-        load("lpips")
-    directory = save(tmp_path / "squeeze", SQUEEZE)
-    with pytest.raises(ConfigError, match="a lpips model has no vit"):
-        load("dino-vitb8", directory=directory)
-
-
-def save(directory, config, dtype="float32"):
-    params = jax.tree.map(
-        lambda x: np.ones(x.shape, np.float32), pretrained.abstract_params(config)
-    )
-    return pretrained.save_pretrained(directory, config, params, dtype=dtype)
-
-
-def test_a_converted_network_is_loaded(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, "CONVERTED", str(tmp_path))
-    save(tmp_path / "lpips-squeeze", SQUEEZE)
-    network = load("lpips-squeeze")
-    _, stored = pretrained.open_pretrained(tmp_path / "lpips-squeeze")
-    assert network.sha256 == statistics(of_network(stored, "lpips"), lambda n: None).digest
-    assert network.lpips(*np.zeros((2, 1, 32, 32, 3), np.float32)) == 0
-
-
-def test_rounded_weights_are_refused(tmp_path):
-    directory = save(tmp_path / "squeeze", SQUEEZE, dtype="float16")
-    with pytest.raises(ConfigError, match="weights in float16: expected float32"):
-        load("lpips-squeeze", directory=directory)

@@ -32,7 +32,7 @@ def test_samples_are_held_out_pairs(read, tmp_path, level):
         np.testing.assert_array_equal(pixels(sample.source), expected.source)
         np.testing.assert_array_equal(pixels(sample.target), expected.target)
         np.testing.assert_array_equal(sample.mask[1:-1, 1:-1], expected.mask[1:-1, 1:-1])
-        assert sample.mask[0].all() and toybox.check(pixels(sample.target), pair).success
+        assert sample.mask[0].all() and toybox.check(pixels(sample.target), expected).success
 
 
 def test_the_layout_is_pie_bench_s(tmp_path):
