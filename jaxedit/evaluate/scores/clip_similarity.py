@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from jaxedit.evaluate.scores.comparisons import Part, keep_part, nan_if_empty
-from jaxedit.evaluate.scores.score import Edit
+from jaxedit.evaluate.scores.comparisons import nan_if_empty
+from jaxedit.evaluate.scores.score import Edit, Part
 
 Features = Float32[np.ndarray, "B D"]
 Encoded = str | UInt8[np.ndarray, "H W 3"]
@@ -34,7 +34,7 @@ def clip_score(
 ) -> list[float]:
     """Return cosines between a part of a picture and its caption, in percent, at least 0."""
     prompt = attrgetter("sample.source_prompt" if picture == "source" else "sample.target_prompt")
-    pictures = [keep_part(getattr(edit, picture), edit, part) for edit in edits]
+    pictures = [edit.keep(getattr(edit, picture), part) for edit in edits]
     cosines = cosine(_encode(pictures, network), _encode(list(map(prompt, edits)), network))
     return nan_if_empty(np.maximum(100 * cosines, 0), edits, part)
 

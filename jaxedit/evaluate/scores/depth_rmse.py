@@ -35,9 +35,9 @@ def label_levels(
     label: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w"]:
     """Stretch a depth map to all of 0..255, then resize (nearest) to (width, height), as grey."""
-    low, high = label.min(), label.max()
-    levels = (label - low) / max(high - low, 1) * 255
-    image = Image.fromarray(levels.astype(np.uint8))
+    low, high = int(label.min()), int(label.max())
+    levels = np.arange(high - low + 1) / max(high - low, 1) * 255
+    image = Image.fromarray(levels.astype(np.uint8)[label - low])
     return np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("L"))
 
 

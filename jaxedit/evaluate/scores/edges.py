@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from jaxedit.evaluate.scores.comparisons import Metric
+from jaxedit.evaluate.scores.pair import Pair
 from jaxedit.evaluate.scores.pixel_error import psnr
 from jaxedit.evaluate.scores.score import Edit
 
@@ -19,16 +19,16 @@ MAX_PSNR = 100.0  # dB, for equal edges
 
 def with_edges(metric: Metric, edits: Sequence[Edit], network: Any) -> list[float]:
     """Compare the edges of the target with the edges of the edit."""
-    return [metric(*edit.edges) for edit in edits]
+    return [metric(edit.edges) for edit in edits]
 
 
-def f1(target: UInt8[np.ndarray, "H W 1"], edited: UInt8[np.ndarray, "H W 1"]) -> float:
+def f1(pair: Pair) -> float:
     """Return the harmonic mean of precision and recall; NaN if neither picture has edges."""
-    both = np.count_nonzero(target & edited)
-    total = np.count_nonzero(target) + np.count_nonzero(edited)
+    both = np.count_nonzero(pair.a & pair.b)
+    total = np.count_nonzero(pair.a) + np.count_nonzero(pair.b)
     return 2 * both / total if total else math.nan
 
 
-def finite_psnr(target: UInt8[np.ndarray, "H W 1"], edited: UInt8[np.ndarray, "H W 1"]) -> float:
+def finite_psnr(pair: Pair) -> float:
     """Return the PSNR in dB, 100 for equal edges."""
-    return min(psnr(target, edited), MAX_PSNR)
+    return min(psnr(pair), MAX_PSNR)

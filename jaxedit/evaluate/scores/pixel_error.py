@@ -10,18 +10,24 @@ import math
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxedit.evaluate.scores.pair import Pair
 
-def mse(a: UInt8[np.ndarray, "*n"], b: UInt8[np.ndarray, "*n"]) -> float:
+
+def mse(pair: Pair) -> float:
     """Return the mean squared difference."""
-    return float(np.square(np.subtract(a, b, dtype=np.int32)).mean()) / 255**2
+    return pair.once(_mse)
 
 
-def psnr(a: UInt8[np.ndarray, "*n"], b: UInt8[np.ndarray, "*n"]) -> float:
+def psnr(pair: Pair) -> float:
     """Return the peak signal-to-noise ratio in dB, infinity for equal pictures."""
-    error = mse(a, b)
+    error = mse(pair)
     return -10 * math.log10(error) if error else math.inf
 
 
-def l1(a: UInt8[np.ndarray, "*n"], b: UInt8[np.ndarray, "*n"]) -> float:
+def l1(pair: Pair) -> float:
     """Return the mean absolute difference."""
-    return float(np.abs(np.subtract(a, b, dtype=np.int16)).mean()) / 255
+    return float(np.abs(np.subtract(pair.a, pair.b, dtype=np.int16)).mean()) / 255
+
+
+def _mse(a: UInt8[np.ndarray, "*n"], b: UInt8[np.ndarray, "*n"]) -> float:
+    return float(np.square(np.subtract(a, b, dtype=np.int32)).mean()) / 255**2

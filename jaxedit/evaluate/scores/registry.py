@@ -9,13 +9,13 @@ from functools import partial
 
 from jaxedit.evaluate.scores import fid, miou
 from jaxedit.evaluate.scores.clip_similarity import clip_score, direction, similarity
-from jaxedit.evaluate.scores.comparisons import Part, with_source, with_target
+from jaxedit.evaluate.scores.comparisons import with_source, with_target
 from jaxedit.evaluate.scores.depth_rmse import depth_rmse
 from jaxedit.evaluate.scores.dino_similarity import dino_similarity
 from jaxedit.evaluate.scores.edges import f1, finite_psnr, with_edges
 from jaxedit.evaluate.scores.lpips import lpips
 from jaxedit.evaluate.scores.pixel_error import l1, mse, psnr
-from jaxedit.evaluate.scores.score import Score, SetScore
+from jaxedit.evaluate.scores.score import Part, Score, SetScore
 from jaxedit.evaluate.scores.ssim import ms_ssim, ssim
 from jaxedit.evaluate.scores.structure_distance import structure_distance
 

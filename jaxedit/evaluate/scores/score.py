@@ -3,13 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
 from jaxedit.data.pictures.canny import edge_map
 from jaxedit.evaluate.sample import Sample
+from jaxedit.evaluate.scores.pair import Pair
+
+Part = Literal["whole", "background", "edited"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,11 +25,33 @@ class Edit:
     target: UInt8[np.ndarray, "H W 3"] | None
     mask: Bool[np.ndarray, "H W"] | None
 
+    _pairs: dict[Part, Pair] = dataclasses.field(default_factory=dict, init=False, repr=False)
+
+    def pair(self, part: Part) -> Pair:
+        """Return a part of the source and the same part of the edit; several scores compare them.
+
+        Both are black outside the part.
+        """
+        if part not in self._pairs:
+            self._pairs[part] = Pair(self.keep(self.source, part), self.keep(self.edited, part))
+        return self._pairs[part]
+
     @functools.cached_property
-    def edges(self) -> tuple[UInt8[np.ndarray, "H W 1"], UInt8[np.ndarray, "H W 1"]]:
+    def edges(self) -> Pair:
         """Canny edges of the target and of the edit, 0 or 255; several scores compare them."""
-        target, edited = (edge_map(picture)[..., :1] for picture in (self.target, self.edited))
-        return target, edited
+        return Pair(*(edge_map(picture)[..., :1] for picture in (self.target, self.edited)))
+
+    def keep(self, picture: UInt8[np.ndarray, "H W 3"], part: Part) -> UInt8[np.ndarray, "H W 3"]:
+        """Return the picture, black outside a part."""
+        if part == "whole":
+            return picture
+        # Numpy is slow along an axis of three values
+        values = np.repeat(self.mask_of(part), 3, axis=1).reshape(picture.shape)
+        return picture * values
+
+    def mask_of(self, part: Literal["background", "edited"]) -> Bool[np.ndarray, "H W"]:
+        """Return True at the pixels of a part."""
+        return self.mask if part == "edited" else ~self.mask
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from jaxedit.evaluate.scores.comparisons import Part, keep_part, nan_if_empty
-from jaxedit.evaluate.scores.score import Edit
+from jaxedit.evaluate.scores.comparisons import nan_if_empty
+from jaxedit.evaluate.scores.score import Edit, Part
 
 SHORT, LONGEST = 224, 480  # pixels
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # of ImageNet, in [0,1]
@@ -26,10 +26,11 @@ def structure_distance(
     Args:
       antialias: as torchvision resizes tensors from release 0.17 on.
     """
-    pictures = [keep_part(p, edit, part) for edit in edits for p in (edit.source, edit.edited)]
+    pairs = [edit.pair(part) for edit in edits]
+    pictures = [picture for pair in pairs for picture in (pair.a, pair.b)]
     keys = np.asarray(network.keys(preprocess(np.stack(pictures), antialias=antialias)))
-    pairs = keys.reshape(len(edits), 2, *keys.shape[1:])
-    changes = [self_similarity(a) - self_similarity(b) for a, b in pairs]
+    keys = keys.reshape(len(edits), 2, *keys.shape[1:])
+    changes = [self_similarity(a) - self_similarity(b) for a, b in keys]
     return nan_if_empty(np.array([np.square(change).mean() for change in changes]), edits, part)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxedit.evaluate.scores import SCORES
+from jaxedit.evaluate.scores.pair import Pair
 from jaxedit.evaluate.scores.pixel_error import l1, mse, psnr
 
 CASES = ("square", "wide", "identical", "clean_background", "full_mask", "border_only_mask")
@@ -26,11 +27,13 @@ def test_equal_pnp_inversion_with_inf_and_nan(golden, make_edit, case):
 def test_by_hand():
     a, b = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2, 3), np.uint8)
     b[0, 0] = (51, 0, 0)  # a fifth, in one of twelve values
-    assert l1(a, b) == pytest.approx(0.2 / 12)
-    assert mse(a, b) == mse(b, a) == pytest.approx(0.04 / 12)
-    assert psnr(a, b) == pytest.approx(10 * math.log10(12 / 0.04))
-    assert psnr(a, a) == math.inf
-    assert mse(a, np.full_like(a, 255)) == l1(np.full_like(a, 255), a) == 1
+    pair = Pair(a, b)
+    assert l1(pair) == pytest.approx(0.2 / 12)
+    assert mse(pair) == mse(Pair(b, a)) == pytest.approx(0.04 / 12)
+    assert psnr(pair) == pytest.approx(10 * math.log10(12 / 0.04))
+    assert psnr(Pair(a, a)) == math.inf
+    white = np.full_like(a, 255)
+    assert mse(Pair(a, white)) == l1(Pair(white, a)) == 1
 
 
 def test_equal_magicbrush(golden, make_edit):
