@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=",".join(MODELS), help="those above, or directories")
     parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2))
+    parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2, 3))
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     args = parser.parse_args()
     pairs = held_out_pairs(DataConfig(level=args.level, seed=args.seed), args.pairs)

@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="NAME=WEIGHTS")
     parser.add_argument("--pairs", type=int, default=500)
-    parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2))
+    parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2, 3))
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--temperature", type=float)

@@ -5,9 +5,11 @@
 Presets:
   tiny   3 M parameters, 64 px toy scenes; trains on two CPU cores, with toy-editar's tokenizer or
          your own: --config.editar.tokenizer=runs/tokenizer_vq-tiny/export
+  tiny-level3  the same for textured scenes of level 3 and for level 0, with 2,048 codes; its
+         tokenizer is the export of configs/tokenizer_vq.py:tiny-level3 in LEVEL3_TOKENIZER.
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
-The preset tiny logs the loss of held-out scenes (val/loss) every 500 steps; xl does so with
+The tiny presets log the loss of held-out scenes (val/loss) every 500 steps; xl does so with
 --config.eval_every=500 --config.data.validation=0.001, a share of its rows.
 
 The preset xl starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
@@ -26,10 +28,12 @@ from jaxedit.config import (
     TrainConfig,
     pick_preset,
 )
+from jaxedit.configs import tokenizer_vq
 
 WEIGHTS = "pretrained/llamagen-t2i-xl-512"  # image tokenizer, transformer and text encoder
 TEACHER = "pretrained/dinov2-base"
 STORES = "stores"
+LEVEL3_TOKENIZER = "runs/tokenizer_vq-tiny-level3/export"
 
 
 def _tiny() -> TrainConfig:
@@ -70,6 +74,24 @@ def _tiny() -> TrainConfig:
     )
 
 
+def _tiny_level3() -> TrainConfig:
+    config = _tiny()
+    config.model.editar.codes = config.model.vq.codes = tokenizer_vq.LEVEL3_CODES
+    config.editar.tokenizer = LEVEL3_TOKENIZER
+    config.data.level = 3
+    config.data.mixture = (
+        ("depth", 0.1),
+        ("canny", 0.1),
+        ("segmentation", 0.1),
+        ("add_remove", 0.2),
+        ("other", 0.25),
+        ("add_remove:0", 0.08),
+        ("other:0", 0.12),
+        ("recon", 0.05),
+    )
+    return config
+
+
 def _xl() -> TrainConfig:
     return TrainConfig(
         model=copy.deepcopy(EDITAR_PRESETS["xl"]),
@@ -102,7 +124,7 @@ def _xl() -> TrainConfig:
     )
 
 
-RUNS = {"tiny": _tiny, "xl": _xl}
+RUNS = {"tiny": _tiny, "tiny-level3": _tiny_level3, "xl": _xl}
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:

@@ -2,7 +2,7 @@
 
     python -m jaxedit.train --config=configs/var_finest.py
 
-Presets: tiny, 2b-256, 2b, 8b; everything else as in configs/var_sar.py.
+Presets: tiny, tiny-level3, 2b-256, 2b, 8b; everything else as in configs/var_sar.py.
 """
 
 from jaxedit.config import TrainConfig

@@ -4,6 +4,8 @@
 
 Presets:
   tiny     1.9 M parameters, 64 px toy scenes; trains on two CPU cores.
+  tiny-level3  the same for textured scenes of level 3 and for level 0; its tokenizer is the export
+           of configs/tokenizer_bsq.py:tiny-level3 in LEVEL3_TOKENIZER.
   2b-256   2.2B, stage 1: 8k steps at 256 px, batch 1536. TPU v5p-64 or 64 x 80 GB.
   2b       2.2B, stage 2: 7k steps at 512 px, batch 960, from stage 1.
   8b       8.4B: 60k steps at 512 px, batch 1536. TPU v5p-256 or 256 x 80 GB.
@@ -12,7 +14,7 @@ On devices of 16 GB (TPU v5e-256), 2b and 8b need --config.optim.accumulate=3. A
 not divide over 256 devices, which then also cut the width (tensor). A batch of 1024 needs only a
 quarter of the communication (docs/dry_run.md).
 
-The preset tiny logs the loss of held-out scenes (val/loss) every 500 steps. The large presets do so
+The tiny presets log the loss of held-out scenes (val/loss) every 500 steps. The large presets do so
 with --config.eval_every=500 --config.data.validation=0.001, a share of their rows.
 
 The large presets start from Infinity's weights, converted into the directory WEIGHTS; stage 2
@@ -36,6 +38,7 @@ from jaxedit.config import (
 
 WEIGHTS = "pretrained/infinity-{size}"  # image tokenizer, transformer and text encoder
 STORES = "stores"
+LEVEL3_TOKENIZER = "runs/tokenizer_bsq-tiny-level3/export"
 # All rows alike: single edits, conversations cut into pairs, and ImgEdit's single edits.
 MIXTURE = (("seed-unsplash+seed-openimages+seed-real+seed-multiturn+imgedit", 1.0),)
 
@@ -65,6 +68,16 @@ def _tiny() -> TrainConfig:
         checkpoint_every=500,
         eval_every=500,
     )
+
+
+def _tiny_level3() -> TrainConfig:
+    config = _tiny()
+    config.varedit.tokenizer = LEVEL3_TOKENIZER
+    config.data.level = 3
+    config.data.mixture = (("edit", 0.65), ("edit:0", 0.25), ("recon", 0.07), ("recon:0", 0.03))
+    config.optim.schedule, config.optim.end_ratio = "cosine", 0.05
+    config.steps = 20_000
+    return config
 
 
 def _paper(size: str, pixels: int, *, batch: int, steps: int, rate: float) -> TrainConfig:
@@ -106,7 +119,7 @@ def _8b() -> TrainConfig:
     return _paper("8b", 512, batch=1536, steps=60_000, rate=6e-5)
 
 
-RUNS = {"tiny": _tiny, "2b-256": _2b_256, "2b": _2b, "8b": _8b}
+RUNS = {"tiny": _tiny, "tiny-level3": _tiny_level3, "2b-256": _2b_256, "2b": _2b, "8b": _8b}
 
 
 def get_config(preset: str = "tiny") -> TrainConfig:

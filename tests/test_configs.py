@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from jaxedit import rng, tree
+from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import (
     EDITAR_PRESETS,
     OFFICIAL,
@@ -27,6 +28,7 @@ from jaxedit.configs import (
     var_sar,
 )
 from jaxedit.data import loader
+from jaxedit.data.mixture import toy_entries
 from jaxedit.data.row_variants import VARIANTS
 from jaxedit.datasets.readers import DATASETS
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
@@ -36,7 +38,7 @@ from jaxedit.train.objectives import editar as editar_training
 from jaxedit.train.objectives import varedit
 
 EDITORS = {"sar": var_sar, "finest": var_finest, "full": var_full}
-PRESETS = ("tiny", "2b-256", "2b", "8b")
+PRESETS = ("tiny", "tiny-level3", "2b-256", "2b", "8b")
 # Parameters of the published transformers.
 COUNTS = {"2b-256": 2_204_564_032, "2b": 2_204_564_032, "8b": 8_375_791_824}
 
@@ -69,7 +71,7 @@ def test_papers_runs():
         assert (c.optim.beta1, c.optim.beta2, c.optim.weight_decay) == (0.9, 0.97, 0.005)
 
 
-@pytest.mark.parametrize("preset", ["tiny", "d32", "d14"])
+@pytest.mark.parametrize("preset", ["tiny", "tiny-level3", "d32", "d14"])
 def test_tokenizer_configs(preset):
     config = tokenizer_bsq.get_config(preset)
     config.validate()
@@ -99,6 +101,21 @@ def test_editar_configs(preset):
     assert from_dict(TrainConfig, to_dict(config)) == config
     assert config.model == EDITAR_PRESETS[preset] and config.model is not EDITAR_PRESETS[preset]
     assert (config.optim.beta1, config.optim.beta2, config.optim.weight_decay) == (0.9, 0.95, 0.05)
+
+
+def test_models_of_level_3():
+    """Each fits into 12 MB at 16 bits, and sees the codes of its tokenizer's run."""
+    for config, tokenizer in (
+        (var_sar.get_config("tiny-level3"), tokenizer_bsq.get_config("tiny-level3")),
+        (editar.get_config("tiny-level3"), tokenizer_vq.get_config("tiny-level3")),
+    ):
+        config.validate()
+        loader.validate(config.data)
+        loader.validate(tokenizer.data)
+        assert config.model.bsq == tokenizer.model.bsq and config.model.vq == tokenizer.model.vq
+        assert {level for _, level in toy_entries(config.data)} == {0, 3}
+        assert 2 * tree.count(abstract_params(config.model)) < 12e6
+        assert from_dict(TrainConfig, to_dict(config)) == config
 
 
 def test_editars_run():
@@ -168,7 +185,7 @@ def test_presets_do_not_share_settings():
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match="unknown preset '3b': expected one of tiny, 2b-256"):
+    with pytest.raises(ConfigError, match="unknown preset '3b': expected one of tiny, tiny-level3"):
         var_sar.get_config("3b")
 
 

@@ -41,16 +41,20 @@ class DataConfig:
     # the toybox, a .jsonl file of your own pairs, a store that jaxedit.datasets.convert wrote, or a
     # directory of stores
     source: str = "toy"
-    level: NonNegativeInt = 0  # toybox difficulty 0, 1 or 2
+    # toybox difficulty: 0 | 1: more toys | 2: 128 px | 3: the toys of 0 in front of textures
+    level: NonNegativeInt = 0
+    # in targets of training on level 3, most backgrounds changed a little, as in real data
+    imperfect_pairs: bool = True
     split: Literal["train", "test"] = "train"  # of the toybox
     image_size: PositiveInt = 64  # pixels, square
     batch_size: PositiveInt = 32  # global, before gradient accumulation splits it
     text_tokens: PositiveInt = 32  # instructions are padded to this
     text_tokenizer: str = "toy-tokenizer"  # name or directory; empty: the tokenizer of init_from
     # share of each task: edit | recon: "reconstruct the image without changes" | depth, canny,
-    # segmentation: a map becomes an image | add_remove, other: parts of edit. Of a store: variants,
-    # edit | add | remove | add_remove | depth | canny | segmentation | recon. Of a directory:
-    # stores, "pipe", or several together, "pipe+imgedit"; rows as stored, or a variant, "pipe:add"
+    # segmentation: a map becomes an image | add_remove, other, style: parts of edit. Of the toybox
+    # also with a level, "edit:0". Of a store: variants, edit | add | remove | add_remove | depth |
+    # canny | segmentation | recon. Of a directory: stores, "pipe", or several together,
+    # "pipe+imgedit"; rows as stored, or a variant, "pipe:add"
     mixture: tuple[tuple[str, float], ...] = (("edit", 0.95), ("recon", 0.05))
     # stratified: exact shares | iid: drawn row by row, as in EditAR
     order: Literal["stratified", "iid"] = "stratified"

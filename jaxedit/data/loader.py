@@ -9,7 +9,7 @@ from jaxedit.config import DataConfig, require
 from jaxedit.config.fields import check_fields
 from jaxedit.data import prompts, toybox
 from jaxedit.data.batch import EditBatch, collate
-from jaxedit.data.mixture import components, shares_of
+from jaxedit.data.mixture import components, shares_of, toy_entries
 from jaxedit.data.mixture_order import ORDERS, RowsOf
 from jaxedit.data.sources import Row, RowSource, row_of
 from jaxedit.data.text_tokenizer import TextTokenizer
@@ -109,19 +109,20 @@ def validate(config: DataConfig) -> None:
 
 
 def _validate_toy(config: DataConfig) -> None:
-    levels = range(len(toybox.LEVELS))
-    require(config.level in levels, f"data.level={config.level}: expected 0, 1 or 2")
-    size = toybox.LEVELS[config.level].image_size
-    require(
-        config.image_size == size,
-        f"data.image_size={config.image_size}: level {config.level} has pictures of {size} pixels",
-    )
-    words = longest_caption(toybox.LEVELS[config.level])
-    require(
-        config.text_tokens > words or not set(prompts.TASKS) & {t for t, _ in config.mixture},
-        f"data.text_tokens={config.text_tokens}: {', '.join(prompts.TASKS)} rows of level "
-        f"{config.level} have up to {words + 1} tokens",
-    )
+    last = len(toybox.LEVELS) - 1
+    require(config.level <= last, f"data.level={config.level}: expected 0 ... {last}")
+    for task, level in [("edit", config.level), *toy_entries(config)]:
+        size = toybox.LEVELS[level].image_size
+        require(
+            config.image_size == size,
+            f"data.image_size={config.image_size}: level {level} has pictures of {size} pixels",
+        )
+        words = longest_caption(toybox.LEVELS[level])
+        require(
+            config.text_tokens > words or task not in prompts.TASKS,
+            f"data.text_tokens={config.text_tokens}: {', '.join(prompts.TASKS)} rows of level "
+            f"{level} have up to {words + 1} tokens",
+        )
 
 
 def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:

@@ -31,8 +31,9 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
         raise ConfigError(f'{where}: expected pairs like ("edit", 0.95)') from error
     is_of_tasks = has_tasks(config.source)
     entries = f"entries, each one of {', '.join(toybox.TASKS)}" if is_of_tasks else "entries"
+    tasks = {task for task, _ in toy_entries(config)} if config.source == "toy" else {*shares}
     require(
-        len(shares) == len(config.mixture) and (not is_of_tasks or {*shares} <= {*toybox.TASKS}),
+        len(shares) == len(config.mixture) and (not is_of_tasks or tasks <= {*toybox.TASKS}),
         f"{where}: expected different {entries}",
     )
     require(
@@ -40,6 +41,24 @@ def shares_of(config: DataConfig) -> tuple[Fraction, ...]:
         f"{where}: expected positive shares that add up to 1",
     )
     return tuple(shares.values())
+
+
+def toy_entries(config: DataConfig) -> list[tuple[str, int]]:
+    """Return task and level of each entry of the toybox's mixture: "edit", or "edit:0" for level 0.
+
+    Raises:
+      ConfigError: there is no such level.
+    """
+    found = []
+    for entry, _ in config.mixture:
+        task, colon, level = str(entry).partition(":")
+        levels = range(len(toybox.LEVELS))
+        require(
+            not colon or level in map(str, levels),
+            f"data.mixture: {entry!r}: expected a level from 0 to {levels[-1]} after the colon",
+        )
+        found.append((task, int(level) if colon else config.level))
+    return found
 
 
 def has_tasks(source: str) -> bool:
@@ -91,7 +110,10 @@ def _open_parts(config: DataConfig, fit: Fit, setting: str) -> list[RowSource]:
     """Return the parts of the mixture, with all their rows; see `components`."""
     entries = [entry for entry, _ in config.mixture]
     if config.source == "toy":
-        return [ToySource(config.seed, config.level, config.split, entry) for entry in entries]
+        return [
+            ToySource(config.seed, level, config.split, task, fit, not config.imperfect_pairs)
+            for task, level in toy_entries(config)
+        ]
     if has_tasks(config.source):
         pairs = PairList(config.source)
         return [

@@ -9,7 +9,14 @@ from PIL import Image
 
 from jaxedit.data import toybox
 from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.transforms import Fit, square_pair
+from jaxedit.data.toybox.language import MAPS
+from jaxedit.data.toybox.scene import SHAPES, Dice
+from jaxedit.data.transforms import CROP, Fit, square_pair
+
+# Share of the training rows of a toybox level with textures that show the scene in a picture that
+# is not square, where pictures are padded. A crop would show the square scene, as other rows do.
+NOT_SQUARE = 0.15
+_SHAPE_STREAM = 2**32  # no task's
 
 
 class Row(NamedTuple):
@@ -80,6 +87,8 @@ class ToySource:
     level: int
     split: str = "train"
     task: str = "edit"
+    fit: Fit = CROP  # how pictures that are not square become squares
+    is_perfect: bool = False  # see `toybox.make`
 
     def __len__(self) -> int:
         """Return the largest number of rows that Grain can shuffle."""
@@ -87,8 +96,36 @@ class ToySource:
 
     def __getitem__(self, index: int) -> Row:
         """Return row `index`, a pure function of the fields and the index."""
-        pair = toybox.make(self.seed, index, self.level, split=self.split, task=self.task)
-        return row_of(pair)
+        pair = toybox.make(
+            self.seed,
+            index,
+            self.level,
+            split=self.split,
+            task=self.task,
+            shape=self._shape_of(index),
+            is_perfect=self.is_perfect,
+        )
+        height, width = pair.target.shape[:2]
+        if height == width:
+            return row_of(pair)
+        return square_row(
+            Image.fromarray(pair.source),
+            Image.fromarray(pair.target),
+            Image.fromarray(pair.mask.astype(np.uint8) * 255),
+            size=toybox.LEVELS[self.level].image_size,
+            fit=self.fit,
+            instruction=pair.instruction,
+            task=pair.task,
+            edit_type=pair.edit_type,
+        )
+
+    def _shape_of(self, index: int) -> str:
+        """Draw the shape of a row's picture."""
+        is_mixed = self.split == "train" and self.task not in MAPS and self.fit.kind == "pad"
+        if not is_mixed or not toybox.LEVELS[self.level].is_textured:
+            return "square"
+        dice = Dice((self.seed % 2**64, _SHAPE_STREAM), (index, self.level))
+        return dice.pick(tuple(SHAPES)[1:]) if dice.uniform() < NOT_SQUARE else "square"
 
 
 def row_of(pair: toybox.ToyPair) -> Row:

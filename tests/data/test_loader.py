@@ -19,6 +19,7 @@ from jaxedit.data.mixture import components
 from jaxedit.data.mixture_order import Stratified
 from jaxedit.data.sources import ToySource
 from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.data.transforms import Fit
 from jaxedit.train.command import parse
 
 CONFIG = DataConfig(batch_size=8, mixture=(("edit", 0.5), ("recon", 0.25), ("depth", 0.25)))
@@ -130,7 +131,9 @@ def test_batch_is_a_pytree(tokenizer):
     ("change", "message"),
     [
         ({"source": "coco"}, "data.source='coco'"),
-        ({"level": 7}, "data.level=7: expected 0, 1 or 2"),
+        ({"level": 7}, "data.level=7: expected 0 ... 3"),
+        ({"mixture": (("edit:4", 1.0),)}, "'edit:4': expected a level from 0 to 3 after the colon"),
+        ({"mixture": (("edit:2", 1.0),)}, "data.image_size=64: level 2 has pictures of 128 pixels"),
         ({"image_size": 256}, "data.image_size=256: level 0 has pictures of 64 pixels"),
         ({"split": "val"}, "data.split='val'"),
         ({"mixture": (("edit", 0.9),)}, "expected positive shares that add up to 1"),
@@ -177,3 +180,24 @@ def test_cut_instructions_are_counted_and_said_once(tmp_path, caplog):
         "25 of the first 100 instructions have more than data.text_tokens=6 tokens and are "
         "truncated"
     )
+
+
+def test_levels_in_one_mixture(tokenizer):
+    mixture = (("edit", 0.5), ("edit:0", 0.5))
+    (batch,) = take(tokenizer, 1, DataConfig(level=3, batch_size=8, mixture=mixture))
+    assert batch.source.shape == (8, 64, 64, 3)
+    # The corner of a scene without textures has one colour.
+    even = (batch.source[:, 30:40, :4] == batch.source[:, 30:31, :1]).all((1, 2, 3))
+    assert 1 <= even.sum() < 8
+
+
+def test_pictures_that_are_not_square_are_padded():
+    pad = Fit("pad", "varedit")
+    rows = [ToySource(0, 3, fit=pad)[i] for i in range(100)]
+    bars = [(r.source[52:] == 255).all() or (r.source[:, 52:] == 255).all() for r in rows]
+    assert 0.05 < np.mean(bars) < 0.25
+    for row in (row for row, has_bar in zip(rows, bars, strict=True) if has_bar):
+        assert row.source.shape == row.target.shape == (64, 64, 3) == (*row.mask.shape, 3)
+        assert not row.mask[-1, -1]
+    for other in (ToySource(0, 3), ToySource(0, 3, "test", fit=pad), ToySource(0, 0, fit=pad)):
+        assert not any((other[i].source[-9:] == 255).all() for i in range(100))

@@ -8,8 +8,8 @@ from scipy.ndimage import uniform_filter
 
 from jaxedit.data.toybox.language import place
 from jaxedit.data.toybox.recognise import recognise
-from jaxedit.data.toybox.render import LUMA
-from jaxedit.data.toybox.scene import Scene
+from jaxedit.data.toybox.render import LUMA, middle
+from jaxedit.data.toybox.scene import LEVELS, Scene
 from jaxedit.data.toybox.toy_pairs import ToyPair
 
 _WINDOW = 7  # pixels, side of SSIM's window
@@ -45,7 +45,8 @@ def check(image: Shaped[np.ndarray, "..."], pair: ToyPair) -> CheckResult:
         raise ValueError(
             f"picture {image.dtype}{list(image.shape)}: expected uint8{list(pair.target.shape)}"
         )
-    scene = recognise(image, pair.level)
+    square = middle(image, LEVELS[pair.level].image_size)
+    scene = recognise(square, pair.level)
     before, wanted, found = (_facts(s) for s in (pair.scene, pair.target_scene, scene))
     requested, wrong = _differences(before, wanted), _differences(found, wanted)
     psnr, ssim = _likeness(image, pair)

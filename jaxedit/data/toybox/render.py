@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 
 from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.toybox.backgrounds import HORIZON, backdrop
+from jaxedit.data.toybox.backgrounds import HORIZON, backdrop, textured_backdrop
+from jaxedit.data.toybox.drift import Drift
 from jaxedit.data.toybox.scene import CELL, KINDS, Scene, Toy
 from jaxedit.data.toybox.sprites import sprite
 
@@ -28,15 +29,36 @@ def cell_of(
     return picture[y : y + CELL, x : x + CELL]
 
 
-def render(scene: Scene) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw the picture of a scene."""
+def render(
+    scene: Scene, *, margin: tuple[int, int] = (0, 0), drift: Drift | None = None
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw the picture of a scene.
+
+    Args:
+      margin: rows and columns of background added on both sides of the square scene.
+      drift: a change of the background, which has textures.
+    """
     is_sketch = scene.style == "sketch"
-    picture = backdrop(scene.background, scene.grid * CELL, sketch=is_sketch).copy()
+    side = scene.grid * CELL
+    if scene.texture_seed is None or is_sketch:
+        empty = backdrop(scene.background, side, sketch=is_sketch, margin=margin)
+    else:
+        empty = textured_backdrop(
+            scene.background, side, scene.texture_seed, margin=margin, drift=drift
+        )
+    picture = empty.copy()
+    square = middle(picture, side)
     for slot, toy in scene.filled:
         colour, alpha = sprite(toy._replace(colour="sketch") if is_sketch else toy)
-        cell = cell_of(picture, slot, scene.grid)
+        cell = cell_of(square, slot, scene.grid)
         cell[:] = colour + (1 - alpha) * cell + 0.5
     return restyle(picture, scene.style)
+
+
+def middle(picture: Shaped[np.ndarray, "H W *C"], side: int) -> Shaped[np.ndarray, "S S *C"]:
+    """Return a view of the square scene in the middle of a picture."""
+    top, left = ((n - side) // 2 for n in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def restyle(picture: UInt8[np.ndarray, "H W 3"], style: str) -> UInt8[np.ndarray, "H W 3"]:
@@ -53,19 +75,25 @@ def silhouette(toy: Toy) -> Bool[np.ndarray, "32 32"]:
     return sprite(toy)[1][..., 0] > 0
 
 
-def edit_mask(source: Scene, target: Scene) -> Bool[np.ndarray, "H W"]:
+def edit_mask(
+    source: Scene, target: Scene, *, margin: tuple[int, int] = (0, 0)
+) -> Bool[np.ndarray, "H W"]:
     """Return the pixels that may differ between the pictures of two scenes.
 
     For local edits they are the union of the silhouettes before and after; for another background,
     everything except the inside of the kept toys; for another style, everything.
+
+    Args:
+      margin: see `render`.
     """
     side = source.grid * CELL
+    shape = [side + 2 * m for m in margin]
     if source.style != target.style:
-        return np.ones((side, side), bool)
+        return np.ones(shape, bool)
     is_new_background = source.background != target.background
-    mask = np.full((side, side), is_new_background)
+    mask = np.full(shape, is_new_background)
     for slot, (before, after) in enumerate(zip(source.toys, target.toys, strict=True)):
-        cell = cell_of(mask, slot, source.grid)
+        cell = cell_of(middle(mask, side), slot, source.grid)
         if before != after:
             for toy in filter(None, (before, after)):
                 cell |= silhouette(toy)

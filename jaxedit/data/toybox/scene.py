@@ -1,4 +1,4 @@
-"""The toybox's world: the parts of a scene, the three levels, and the random drawing of scenes."""
+"""The toybox's world: the parts of a scene, the levels, and the random drawing of scenes."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -18,6 +18,9 @@ POSES = ("upright", "upside down", "lying down")
 SIZES = {"small": 16, "large": 26}  # pixels; only large toys have a face
 BACKGROUNDS = ("meadow", "night", "beach", "room", "snow", "desert")
 STYLES = ("photo", "negative", "sepia", "black and white", "sketch")
+# shape of a picture -> rows and columns of further background on both sides of the square scene;
+# the wide picture of a scene of 64 pixels has 86 x 64 pixels, about 4:3
+SHAPES = {"square": (0, 0), "wide": (0, 11), "tall": (11, 0)}
 
 # (kind, colour) pairs that no training or ordinary test scene contains, before or after its edit.
 HELD_OUT = frozenset(
@@ -42,6 +45,7 @@ class Scene(NamedTuple):
     background: str
     toys: tuple[Toy | None, ...]
     style: str = "photo"
+    texture_seed: int | None = None  # of the background's textures; None: even colours
 
     @property
     def grid(self) -> int:
@@ -76,6 +80,7 @@ class Level(NamedTuple):
     sizes: tuple[str, ...] = tuple(SIZES)
     backgrounds: tuple[str, ...] = BACKGROUNDS
     styles: tuple[str, ...] = STYLES
+    is_textured: bool = False  # backgrounds have textures, and training pairs are imperfect
 
     @property
     def image_size(self) -> int:
@@ -83,21 +88,23 @@ class Level(NamedTuple):
         return self.grid * CELL
 
 
+_SIMPLE = Level(
+    grid=2,
+    max_toys=2,
+    kinds=("ball", "star", "heart", "house"),
+    colours=COLOURS[:4],
+    textures=TEXTURES[:2],
+    faces=FACES[:2],
+    poses=POSES[:2],
+    sizes=("large",),
+    backgrounds=BACKGROUNDS[:2],
+    styles=STYLES[:4],
+)
 LEVELS = (
-    Level(
-        grid=2,
-        max_toys=2,
-        kinds=("ball", "star", "heart", "house"),
-        colours=COLOURS[:4],
-        textures=TEXTURES[:2],
-        faces=FACES[:2],
-        poses=POSES[:2],
-        sizes=("large",),
-        backgrounds=BACKGROUNDS[:2],
-        styles=STYLES[:4],
-    ),
+    _SIMPLE,
     Level(grid=2, max_toys=3),
     Level(grid=4, max_toys=6),
+    _SIMPLE._replace(backgrounds=("meadow", "night", "room"), is_textured=True),
 )
 
 
@@ -127,15 +134,16 @@ class Dice:
         """Start the stream `counter` of the family `key`; both are pairs of 64-bit numbers."""
         words = np.array([0, 0, *counter], np.uint64)
         bits = np.random.Philox(key=np.array(key, np.uint64), counter=words)
-        self._uniform: Callable[[], float] = np.random.Generator(bits).random
+        # Draws a number in [0,1).
+        self.uniform: Callable[[], float] = np.random.Generator(bits).random
 
     def below(self, n: int) -> int:
         """Draw an integer in 0 ... n-1."""
-        return int(self._uniform() * n)
+        return int(self.uniform() * n)
 
     def pick(self, items: Sequence[T]) -> T:
         """Draw an item."""
-        return items[int(self._uniform() * len(items))]
+        return items[int(self.uniform() * len(items))]
 
     def sample(self, items: Sequence[T], n: int) -> list[T]:
         """Draw `n` different items, in random order."""
@@ -164,4 +172,5 @@ def draw_scene(dice: Dice, rules: Rules) -> Scene:
     slots = dice.sample(range(len(toys)), n)
     for slot, kind in zip(slots, dice.sample(level.kinds, n), strict=True):
         toys[slot] = draw_toy(dice, rules, kind)
-    return Scene(background=dice.pick(level.backgrounds), toys=tuple(toys))
+    scene = Scene(background=dice.pick(level.backgrounds), toys=tuple(toys))
+    return scene._replace(texture_seed=dice.below(2**32)) if level.is_textured else scene

@@ -5,10 +5,19 @@ import dataclasses
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from jaxedit.data.toybox.drift import Drift, draw_drift
 from jaxedit.data.toybox.edits import Edit, draw_edit
 from jaxedit.data.toybox.language import MAPS, RECON_PROMPT, caption, translation
 from jaxedit.data.toybox.render import edit_mask, render, translate
-from jaxedit.data.toybox.scene import HELD_OUT, LEVELS, Dice, Rules, Scene, draw_scene
+from jaxedit.data.toybox.scene import (
+    HELD_OUT,
+    LEVELS,
+    SHAPES,
+    Dice,
+    Rules,
+    Scene,
+    draw_scene,
+)
 
 SPLITS = ("train", "test", "test_compositional")
 ADD_REMOVE = (2, 3)  # indices of the edit types
@@ -17,8 +26,9 @@ EDITS = {
     "edit": tuple(range(10)),
     "add_remove": ADD_REMOVE,
     "other": tuple(i for i in range(10) if i not in ADD_REMOVE),
+    "style": (9,),
 }
-TASKS = ("edit", "recon", *MAPS, "add_remove", "other")
+TASKS = ("edit", "recon", *MAPS, "add_remove", "other", "style")
 _UINT64_MAX = 2**64 - 1
 
 
@@ -32,9 +42,10 @@ class ToyPair:
     instruction: str  # words of `VOCABULARY`, separated by spaces
     edit_type: int  # PIE-Bench's 0 ... 9; -1 for other tasks
     task: str  # one of `TASKS`
-    level: int  # 0, 1 or 2
+    level: int  # an index of `LEVELS`
     scene: Scene  # what the source shows
     target_scene: Scene  # what the target shows
+    drift: Drift | None = None  # how the target's background differs; None: the pair is perfect
 
 
 def make(
@@ -45,67 +56,84 @@ def make(
     split: str = "train",
     task: str = "edit",
     edit_type: int | None = None,
+    shape: str = "square",
+    is_perfect: bool = False,
 ) -> ToyPair:
     """Return row `index` of the endless toybox data set.
 
     Args:
-      level: 0 (4 kinds, 64 px), 1 (everything, 64 px) or 2 (everything, 128 px).
+      level: 0 (4 kinds, 64 px), 1 (everything, 64 px), 2 (everything, 128 px) or 3: the toys,
+        words, edits and styles of level 0 at 64 px, in front of textures. The targets of its
+        training split are imperfect: outside the mask, most backgrounds changed a little; see
+        `drift`. The other splits are perfect.
       split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
         pair that the other two splits never show.
-      task: "edit", or a subset of its types: "add_remove" or "other"; "recon" (nothing changes);
+      task: "edit", or a subset of its types: "add_remove", "other", "style"; "recon" (no change);
         "depth", "canny" or "segmentation" (a map becomes an image).
       edit_type: 0 ... 9 requests that edit type; None draws one of the task's types.
+      shape: a key of `SHAPES`: the square scene, or the same scene with more background on the
+        left and on the right ("wide") or above and below ("tall"); not of maps.
+      is_perfect: do not change the backgrounds of targets in training either.
 
     Raises:
-      ValueError: level, split, task or edit_type is unknown.
+      ValueError: level, split, task, edit_type or shape is unknown.
     """
-    _require(level in range(len(LEVELS)), "level", level, "0, 1 or 2")
+    _check(level=level, split=split, task=task, edit_type=edit_type, shape=shape)
+    dice = Dice((seed & _UINT64_MAX, _stream(split, task)), (index & _UINT64_MAX, level))
+    scene, edit_type, edit = _draw(dice, level, split, task, edit_type)
+    if task in MAPS:
+        return _translation(scene, level, task)
+    may_drift = LEVELS[level].is_textured and split == "train" and task in EDITS and not is_perfect
+    is_local = (scene.background, scene.style) == (edit.target.background, edit.target.style)
+    drift = draw_drift(dice) if may_drift and is_local else None
+    return ToyPair(
+        source=render(scene, margin=SHAPES[shape]),
+        target=render(edit.target, margin=SHAPES[shape], drift=drift),
+        mask=edit_mask(scene, edit.target, margin=SHAPES[shape]),
+        instruction=edit.instruction,
+        edit_type=edit_type,
+        task=task,
+        level=level,
+        scene=scene,
+        target_scene=edit.target,
+        drift=drift,
+    )
+
+
+def _check(*, level: int, split: str, task: str, edit_type: int | None, shape: str) -> None:
+    """Raise ValueError for arguments of `make` that are unknown."""
+    _require(level in range(len(LEVELS)), "level", level, f"0 ... {len(LEVELS) - 1}")
     _require(split in SPLITS, "split", split, f"one of {', '.join(SPLITS)}")
     _require(task in TASKS, "task", task, f"one of {', '.join(TASKS)}")
     types = EDITS.get(task, ())
-    _require(
-        edit_type in (None, *types),
-        "edit_type",
-        edit_type,
-        f"0 ... 9, here one of {types}, or None",
-    )
-    dice = Dice((seed & _UINT64_MAX, _stream(split, task)), (index & _UINT64_MAX, level))
+    expected = f"0 ... 9, here one of {types}, or None"
+    _require(edit_type in (None, *types), "edit_type", edit_type, expected)
+    shapes = tuple(SHAPES)[: 1 if task in MAPS else None]
+    _require(shape in shapes, "shape", shape, f"here one of {', '.join(shapes)}")
+
+
+def _draw(
+    dice: Dice, level: int, split: str, task: str, edit_type: int | None
+) -> tuple[Scene, int, Edit]:
+    """Draw a scene, the type of its edit (-1 for other tasks), and the edit."""
     is_compositional = split == "test_compositional"
     rules = Rules(LEVELS[level], frozenset() if is_compositional else HELD_OUT)
+    types = EDITS.get(task, ())
     if types and edit_type is None:
         edit_type = dice.pick(types)
     while True:
         scene = draw_scene(dice, rules)
-        edit = Edit("", scene)
+        edit = Edit(RECON_PROMPT, scene)
         if types:
             edit = draw_edit(dice, rules, scene, edit_type)
         if edit and (not is_compositional or _has_held_out(edit.target)):
-            break
-    if task in MAPS:
-        return _translation(scene, level, task)
-    return _edited(scene, edit, level, edit_type=edit_type, task=task)
+            return scene, edit_type if types else -1, edit
 
 
 def _stream(split: str, task: str) -> int:
     """Return the number of the random stream; the numbers of the first tasks must never change."""
     block, column = divmod(TASKS.index(task), 3)
     return 9 * block + 3 * SPLITS.index(split) + column
-
-
-def _edited(scene: Scene, edit: Edit, level: int, *, edit_type: int | None, task: str) -> ToyPair:
-    is_recon = task == "recon"
-    source = render(scene)
-    return ToyPair(
-        source=source,
-        target=source.copy() if is_recon else render(edit.target),
-        mask=edit_mask(scene, edit.target),
-        instruction=RECON_PROMPT if is_recon else edit.instruction,
-        edit_type=-1 if is_recon else edit_type,
-        task=task,
-        level=level,
-        scene=scene,
-        target_scene=edit.target,
-    )
 
 
 def _translation(scene: Scene, level: int, task: str) -> ToyPair:

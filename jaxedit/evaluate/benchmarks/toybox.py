@@ -58,7 +58,7 @@ def write_toybox(directory: pathlib.Path, count: int, seed: int, level: int = 0)
 
     Args:
       directory: must not exist.
-      level: 0, which the bundled models know, 1 or 2; see `toybox.make`.
+      level: 0, which the bundled models know, or another level of `toybox.make`.
 
     Raises:
       ConfigError: the directory exists, or there would be no pair.
@@ -66,7 +66,8 @@ def write_toybox(directory: pathlib.Path, count: int, seed: int, level: int = 0)
     """
     require(not directory.exists(), f"{directory}: exists: expected a new directory")
     require(count > 0, f"--option=count={count}: expected at least 1")
-    require(level in range(len(toybox.LEVELS)), f"--option=level={level}: expected 0, 1 or 2")
+    last = len(toybox.LEVELS) - 1
+    require(level in range(last + 1), f"--option=level={level}: expected 0 ... {last}")
     truth = {"seed": seed, "level": level, "count": count}
     with atomic_write_directory(directory) as new:
         items = {f"{i:012d}": _write(new, i, truth) for i in range(count)}

@@ -10,8 +10,10 @@ from PIL import Image
 
 from jaxedit.data.toybox.checker import check
 from jaxedit.data.toybox.recognise import recognise
-from jaxedit.data.toybox.render import render
+from jaxedit.data.toybox.render import cell_of, render
 from jaxedit.data.toybox.scene import LEVELS, Scene
+from jaxedit.data.toybox.sprites import sprite
+from jaxedit.data.toybox.textures import MAX_OFFSET
 from jaxedit.data.toybox.toy_pairs import ToyPair
 
 
@@ -45,7 +47,8 @@ class ToyJudge:
                 scene=recognise(before, level),
                 target_scene=recognise(after, level),
             )
-            if _is_drawn(before, pair.scene) and _is_drawn(after, pair.target_scene):
+            scenes = (before, pair.scene), (after, pair.target_scene)
+            if all(_is_drawn(picture, scene, level) for picture, scene in scenes):
                 found = check(_shrink(edited, level), pair)
                 score = [10 * int(found.is_edited), 10 * int(found.is_kept)]
                 return json.dumps({"score": score, "reasoning": "; ".join(found.errors)})
@@ -57,6 +60,14 @@ def _shrink(image: Image.Image, level: int) -> UInt8[np.ndarray, "H W 3"]:
     return np.array(image.resize((side, side), Image.Resampling.BOX))
 
 
-def _is_drawn(picture: np.ndarray, scene: Scene) -> bool:
-    is_known = all(toy.colour != "unknown" for _, toy in scene.filled)
-    return is_known and np.array_equal(picture, render(scene))
+def _is_drawn(picture: np.ndarray, scene: Scene, level: int) -> bool:
+    """Tell whether a picture shows exactly this scene, but for textures, whose seed is unknown."""
+    if any(toy.colour == "unknown" for _, toy in scene.filled):
+        return False
+    difference = np.abs(picture.astype(np.int16) - render(scene))
+    if not LEVELS[level].is_textured:
+        return not difference.any()
+    inside = np.zeros(picture.shape[:2], bool)
+    for slot, toy in scene.filled:
+        cell_of(inside, slot, scene.grid)[:] = sprite(toy)[1][..., 0] == 1
+    return not difference[inside].any() and difference.max() <= MAX_OFFSET

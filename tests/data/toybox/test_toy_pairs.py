@@ -5,6 +5,7 @@ import pytest
 
 from jaxedit.data import toybox
 from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.toybox.render import middle
 from jaxedit.data.toybox.scene import HELD_OUT, POSABLE
 
 LEVELS = range(len(toybox.LEVELS))
@@ -17,7 +18,7 @@ def rows(level, n=ROWS, **kwargs):
 
 @pytest.fixture(scope="module", params=LEVELS)
 def pairs(request):
-    return rows(request.param)
+    return rows(request.param, is_perfect=True)
 
 
 def kinds_and_colours(scene):
@@ -146,7 +147,18 @@ def test_recon_and_translation_rows():
 def test_tasks_of_some_types():
     assert {p.edit_type for p in rows(0, 40, task="add_remove")} == {2, 3}
     assert {p.edit_type for p in rows(0, 99, task="other")} == {0, 1, *range(4, 10)}
+    assert {p.edit_type for p in rows(0, 9, task="style")} == {9}
     assert toybox.make(0, 0, 0, task="other", edit_type=6).edit_type == 6
+
+
+@pytest.mark.parametrize("shape", ["wide", "tall"])
+def test_the_square_scene_is_in_the_middle_of_other_shapes(shape):
+    for square, pair in zip(rows(3, 20), rows(3, 20, shape=shape), strict=True):
+        assert pair.target.shape[:2] == {"wide": (64, 86), "tall": (86, 64)}[shape]
+        for name in ("source", "target", "mask"):
+            np.testing.assert_array_equal(middle(getattr(pair, name), 64), getattr(square, name))
+        assert pair.drift or not ((pair.source != pair.target).any(-1) & ~pair.mask).any()
+        assert toybox.check(pair.target, pair).success
 
 
 def test_pairs_cannot_be_changed_by_name():
@@ -157,10 +169,12 @@ def test_pairs_cannot_be_changed_by_name():
 @pytest.mark.parametrize(
     ("level", "kwargs", "message"),
     [
-        (3, {}, "level=3: expected 0, 1 or 2"),
+        (4, {}, "level=4: expected 0 ... 3"),
         (0, {"split": "val"}, "split='val': expected one of train"),
         (0, {"task": "edge"}, "task='edge': expected one of edit"),
         (0, {"edit_type": 10}, "edit_type=10: expected 0 ... 9"),
+        (0, {"shape": "round"}, "shape='round': expected here one of square, wide, tall"),
+        (3, {"shape": "wide", "task": "depth"}, "shape='wide': expected here one of square"),
         (0, {"task": "other", "edit_type": 2}, r"here one of \(0, 1, 4, 5, 6, 7, 8, 9\)"),
     ],
 )

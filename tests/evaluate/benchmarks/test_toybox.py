@@ -21,7 +21,7 @@ def pixels(picture):
     return np.asarray(Image.open(io.BytesIO(content(picture))))
 
 
-@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("level", [0, 2, 3])
 def test_samples_are_held_out_pairs(read, tmp_path, level):
     write_toybox(tmp_path / "toys", 12, seed=3, level=level)
     samples = read("toybox", tmp_path / "toys").samples

@@ -20,7 +20,9 @@ def judge(edits):
     return [scores for _, scores in judge_edits(JUDGES["toy"], edits, ToyJudge())]
 
 
-@pytest.mark.parametrize("level", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2))])
+@pytest.mark.parametrize(
+    "level", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2, 3))]
+)
 def test_it_says_what_the_checker_says(level):
     """Although it sees nothing but pictures; edits are other pairs' pictures, and noisy ones."""
     pairs = [toybox.make(5, i, level, split="test", edit_type=i % 10) for i in range(20)]
