@@ -57,6 +57,17 @@ def seconds_of(paths: Iterable[pathlib.Path]) -> list[float]:
     return [provenance.read_settings(path)["seconds"] for path in paths]
 
 
+def settings_of(path: pathlib.Path) -> dict[str, Any]:
+    """Return all settings by which an edit was made, without what concerns its sample alone.
+
+    Raises:
+      ValueError, OSError: the edit is damaged or of another program.
+    """
+    own = ("instruction", "source", "source_sha256", "request", "seconds")
+    found = provenance.read_settings(path)
+    return {name: value for name, value in found.items() if name not in own}
+
+
 def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
     try:
         photo.read(path)

@@ -16,7 +16,7 @@ from jaxedit.editor.command import Command
 from jaxedit.engines.engine import run_jobs
 from jaxedit.evaluate import judging, networks
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
-from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of
+from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of, settings_of
 from jaxedit.evaluate.page import page, sample_of
 from jaxedit.evaluate.report import report, write_csv
 from jaxedit.evaluate.results import Results, Row, as_json
@@ -87,7 +87,7 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
         "scores": _summaries(benchmark, found, rows, scores, whole, scored.absent)
         | judging.summaries(judge, rows, benchmark.average)
         | seconds,
-        "settings": _settings(args, command, scored.networks) | verdict.settings,
+        "settings": _settings(scored, is_ours=command is not None) | verdict.settings,
     }
     _write_reports(args, benchmark, found, scored.paths, rows, summary, scores, judge)
     return _exit_code(args, missing, verdict)
@@ -261,15 +261,12 @@ def _summaries(
     return found
 
 
-def _settings(
-    args: argparse.Namespace, command: Command | None, loaded: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return everything on which the numbers depend."""
+def _settings(scored: Scored, *, is_ours: bool) -> dict[str, Any]:
+    """Return everything on which the numbers depend; an edit of ours knows how it was made."""
     found: dict[str, Any] = {"jaxedit": __version__}
-    if command:
-        _, options = command.sampling()
-        found |= {"model": command.name, "seed": args.seed, **options}
-    for name, network in loaded.items():
+    if is_ours:
+        found |= settings_of(next(iter(scored.paths.values())))
+    for name, network in scored.networks.items():
         if isinstance(network, networks.Network):
             found[f"sha256 of {name}"] = network.sha256
     return found

@@ -33,7 +33,9 @@ def page(
       samples: as `sample_of` returns them.
       is_higher_better: for each score, which the page sorts by.
     """
-    data = json.dumps({"scores": dict(is_higher_better), "samples": list(samples)})
+    known = {name for sample in samples for name in sample["scores"]}
+    scores = {name: is_higher for name, is_higher in is_higher_better.items() if name in known}
+    data = json.dumps({"scores": scores, "samples": list(samples)})
     return string.Template(_TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
@@ -61,6 +63,8 @@ def sample_of(edit: Edit, scores: Mapping[str, float]) -> dict[str, Any]:
 def _data_url(picture: np.ndarray) -> str:
     image = Image.fromarray(picture)
     image.thumbnail((_SIDE, _SIDE))
+    times = _SIDE // max(image.size)  # small pictures are shown larger, with sharp pixels
+    image = image.resize([times * side for side in image.size], Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=80)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

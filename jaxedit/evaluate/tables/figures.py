@@ -46,7 +46,7 @@ def draw_successful_edits(folders: Sequence[Folder]) -> "Figure":
                 count, over = successful_edits(_judgements(folder))
                 text = f"{label([folder])}: {count} edits, {over:.3f}"
                 axes.scatter([count], [over], label=text)
-        axes.set(xlim=(0, None), ylim=(0, 10.5))
+        axes.set(xlim=(0, 1.05 * max(1.0, axes.dataLim.xmax)), ylim=(0, 10.5))
         axes.legend(fontsize="small", loc="lower left")
     return figure
 
@@ -73,9 +73,11 @@ def draw_types(folders: Sequence[Folder]) -> "Figure":
         axes.set_title(table.about)
         axes.set_xticks(angles, titles)
         axes.set_ylim(0, 10)
-        for lines, width in ((published, 0.8), (ours, 2.5)):
-            for name, values in lines.items():
-                axes.plot([*angles, 0.0], [*values, values[0]], linewidth=width, label=name)
+        axes.set_rlabel_position(180 / len(titles))  # degrees: between the first two types
+        for lines, width, opacity in ((published, 1.2, 0.6), (ours, 2.5, 1.0)):
+            for i, (name, values) in enumerate(lines.items()):
+                style = {"color": f"C{i}", "linewidth": width, "alpha": opacity}
+                axes.plot([*angles, 0.0], [*values, values[0]], label=name, **style)
         axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.08))
     return figure
 

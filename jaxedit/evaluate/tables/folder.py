@@ -45,8 +45,8 @@ class Folder:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the settings of the edits."""
-        others = ("jaxedit", "sha256 of ", "judge")
+        """Return the settings of the edits, without where and by which release they were made."""
+        others = ("jaxedit", "sha256 of ", "judge", "versions", "backend", "rows_per_device")
         return {name: v for name, v in self.settings.items() if not name.startswith(others)}
 
     def score_for(self, column: Column) -> str:

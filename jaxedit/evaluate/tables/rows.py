@@ -84,10 +84,10 @@ def _our_cell(table: Table, column: Column, group: Sequence[Folder]) -> Cell:
         return Cell(label(group), tuple(note for folder in group for note in _about(table, folder)))
     if column.setting:
         value = group[0].settings.get(column.setting)
-        reason = f"{column.setting} was not given: the model's own"
+        reason = f"{column.setting} is not recorded with the results"
         return Cell(NONE, (reason,)) if value is None else Cell(str(value))
     if not column.score:
-        return Cell(NONE, ("results do not tell",))
+        return Cell(NONE, ("not recorded with the results",))
     found = [folder.find(column) for folder in group if column.benchmark in ("", folder.benchmark)]
     if not found:
         return Cell(NONE, (f"no results of {column.benchmark}",))

@@ -40,7 +40,7 @@ def test_csv_in_a_file(tmp_path, capsys):
     assert rows[0][:4] == ["erec-table1", "Method", "T2I model", "Distance ↓"]
     assert rows[1][:4] == ["published", "Prompt-to-Prompt", "SD1.4", "88.46"]
     assert rows[-1][0] == "ours" and rows[-1][3] == "26.52"
-    assert rows[-1][-1] == "T2I model: results do not tell"
+    assert rows[-1][-1] == "T2I model: not recorded with the results"
     assert len({len(row) for row in rows}) == 1
 
 

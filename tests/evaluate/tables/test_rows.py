@@ -26,7 +26,7 @@ def test_means_in_the_papers_units(tmp_path):
     (row,) = our_rows(table, [folder])
     assert texts(row)[:2] == [f"editar-512 ({tmp_path}/a)", "–"]
     assert texts(row)[2:] == texts(published_rows(table)[-1])[2:]
-    assert notes(row) == ["results do not tell"]
+    assert notes(row) == ["not recorded with the results"]
 
 
 def test_clip_scores_of_varedit_are_cosines(tmp_path):
@@ -68,7 +68,7 @@ def test_settings_have_columns(tmp_path):
     ]
     given, unknown = our_rows(TABLES["erec-table6"], folders)
     assert given[0].text == "0.75"
-    assert unknown[0] == ("–", ("tau_js was not given: the model's own",))
+    assert unknown[0] == ("–", ("tau_js is not recorded with the results",))
 
 
 def test_toybox_is_shown_and_marked(tmp_path):
