@@ -8,7 +8,8 @@
 
 In the folder of results: the edits (edits/*.png, each with all that makes it again), the scores of
 each sample (per_sample.jsonl), their means (summary.json, report.md) and a page with all pictures
-(report.html). The same command continues a run that was stopped.
+(report.html). The same command continues a run that was stopped. docs/evaluation.md says where
+each benchmark is, which scores it has, and what to expect.
 Exit codes: 0 done; 1 edits are missing, or the judge failed too often; 2 bad input.
 """
 

@@ -43,7 +43,8 @@ def make_parser(description: str, command: type[Command]) -> argparse.ArgumentPa
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="option of the benchmark, such as lang=cn; may be repeated",
+        help="option of the benchmark: count, seed, level (toybox), lang=cn (gedit-bench), "
+        "turns=final (magicbrush), group (multigen-*, coco-stuff); may be repeated",
     )
     whose = parser.add_mutually_exclusive_group(required=True)
     whose.add_argument("--model", help=f"edit by this model: {MODEL}")
@@ -57,7 +58,7 @@ def make_parser(description: str, command: type[Command]) -> argparse.ArgumentPa
         "--method",
         help=f"{', '.join(methods_of('edit'))} (default: the first that fits the weights)",
     )
-    add("--seed", type=int, default=0, help="of every edit (default 0)")
+    add("--seed", type=int, default=0, metavar="N", help="of every edit (default 0)")
     add("--fit", choices=FITS, help="see python -m jaxedit --help")
     add("--keep_size", action="store_true", default=None, help="see python -m jaxedit --help")
     add("--strict", action="store_true", help="refuse instructions too long to be read in full")
@@ -95,7 +96,7 @@ def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--types", type=_names, metavar="NAME[,...]", help="only samples of these types")
     add("--limit", type=int, metavar="N", help="only the first N samples of those")
-    add("--scores", type=_names, metavar="NAME[,...]", help="default: those of the benchmark")
+    add("--scores", type=_names, metavar="NAME[,...]", help="these in place of the benchmark's")
     add(
         "--predictions",
         type=pathlib.Path,
@@ -110,7 +111,7 @@ def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="where shards run if there are several --workers: processes here, or a Ray cluster",
     )
-    add("--workers", type=int, default=1, help="shards to edit and score at a time (default 1)")
+    add("--workers", type=int, default=1, metavar="N", help="shards at a time (default 1)")
     add(
         "--shard",
         type=_shard,
@@ -128,7 +129,12 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         choices=("none", "openai", "file", "toy"),
         help="openai: a server; file: requests to a file (default toy for toybox, else none)",
     )
-    add("--rubric", metavar="NAME", help="prompts and scores (default: the benchmark's)")
+    add(
+        "--rubric",
+        metavar="NAME",
+        help="prompts and scores: varedit, viescore, imgedit or imgedit-uge (default: the "
+        "benchmark's)",
+    )
     add("--prompts", type=pathlib.Path, metavar="DIR", help="prompts to use instead of ours")
     add(
         "--judge_url",
@@ -144,7 +150,9 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         help="environment variable with the server's key (default %(default)s)",
     )
     add("--judge_replies", type=pathlib.Path, metavar="FILE", help="for file: replies (JSONL)")
-    add("--judge_threads", type=int, default=16, help="requests at a time (default 16)")
+    add(
+        "--judge_threads", type=int, default=16, metavar="N", help="requests at a time (default 16)"
+    )
     add("--judge_attempts", type=int, default=3, help="times that a question is asked (default 3)")
     add(
         "--max_failed_frac",
