@@ -16,4 +16,5 @@ python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 
 ruff format --check .
 ruff check .
-exec python -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+# Files start in the order of their names: the default order keeps those with few, long tests for the end.
+exec python -m pytest --durations=15 --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"

@@ -39,6 +39,7 @@ prepare() {
 }
 
 # smoke NAME [pytest arguments]: install what jaxedit needs in .venv-NAME and run the smoke tests.
+# Compiling every file of every package takes longer than all else of an installation.
 smoke() {
   local name=$1 python=.venv-$1/bin/python bounds=()
   requirements "$python" >".venv-$name/packages.txt"
@@ -46,7 +47,7 @@ smoke() {
     requirements "$python" oldest >".venv-$name/bounds.txt"
     bounds=(--constraint ".venv-$name/bounds.txt")
   fi
-  "$python" -m pip install --quiet --disable-pip-version-check --upgrade \
+  "$python" -m pip install --quiet --disable-pip-version-check --no-compile --upgrade \
     --requirement ".venv-$name/packages.txt" "${bounds[@]}"
   echo "smoke tests, $name: $("$python" -c 'import platform, jax, flax, numpy
 print("Python", platform.python_version(), "jax", jax.__version__, "flax", flax.__version__, "numpy", numpy.__version__)')"
