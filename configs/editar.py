@@ -9,7 +9,8 @@ Presets:
          tokenizer is the export of configs/tokenizer_vq.py:tiny-level3 in LEVEL3_TOKENIZER.
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
-The tiny presets log the loss of held-out scenes (val/loss) every 500 steps; xl does so with
+The tiny presets log the loss of held-out scenes (val/loss) and the success of 40 held-out edits
+(val/success), which chooses the best checkpoint, every 500 steps; xl logs the loss with
 --config.eval_every=500 --config.data.validation=0.001, a share of its rows.
 
 The preset xl starts from LlamaGen's text-to-image weights, converted into the directory WEIGHTS,
@@ -71,6 +72,8 @@ def _tiny() -> TrainConfig:
         sample_every=500,
         checkpoint_every=500,
         eval_every=500,
+        eval_benchmark="toybox",
+        best_metric="val/success",
     )
 
 

@@ -14,7 +14,8 @@ Presets:
 
 To see when to stop, --config.data.validation=0.05 --config.eval_every=50 keeps a share of the pairs
 out of training and logs its loss (val/loss); --config.export=best exports the weights with the
-lowest loss.
+lowest loss. With the preset tiny, --config.eval_benchmark=toybox logs the success of edits of toy
+scenes as well: what the model still knows.
 
 The weights are downloaded and converted when they are first used; --config.init_from names other
 weights of the same sizes. --config.lora.targets chooses the kernels that are trained, for example

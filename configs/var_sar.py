@@ -14,7 +14,8 @@ On devices of 16 GB (TPU v5e-256), 2b and 8b need --config.optim.accumulate=3. A
 not divide over 256 devices, which then also cut the width (tensor). A batch of 1024 needs only a
 quarter of the communication (docs/dry_run.md).
 
-The tiny presets log the loss of held-out scenes (val/loss) every 500 steps. The large presets do so
+The tiny presets log the loss of held-out scenes (val/loss) and the success of 40 held-out edits
+(val/success), which chooses the best checkpoint, every 500 steps. The large presets log the loss
 with --config.eval_every=500 --config.data.validation=0.001, a share of their rows.
 
 The large presets start from Infinity's weights, converted into the directory WEIGHTS; stage 2
@@ -67,6 +68,8 @@ def _tiny() -> TrainConfig:
         sample_every=1000,
         checkpoint_every=500,
         eval_every=500,
+        eval_benchmark="toybox",
+        best_metric="val/success",
     )
 
 

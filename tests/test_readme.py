@@ -75,7 +75,7 @@ def test_the_example_runs(folder):
 def test_commands_run(line, folder):
     command = shlex.split(line, comments=True)[1:]
     if "jaxedit.train" in command:
-        short = {"steps": 2, "data.batch_size": 2, "sample_every": 0}
+        short = {"steps": 2, "data.batch_size": 2, "sample_every": 0, "eval_every": 0}
         command += [f"--config.{name}={value}" for name, value in short.items()]
     done = run(command, folder)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -24,10 +24,10 @@ class BucketError(OSError):
 
 
 class Best(NamedTuple):
-    """The checkpoint of the lowest validation loss."""
+    """The checkpoint with the best value of the run's metric, the earliest of several."""
 
     step: int
-    val_loss: float
+    value: float
 
 
 class Checkpoints:
@@ -38,8 +38,16 @@ class Checkpoints:
     the last write.
     """
 
-    def __init__(self, directory: epath.PathLike, *, keep: int = 2) -> None:
-        """Open or create `directory`; keep the newest `keep` checkpoints and the best one."""
+    def __init__(
+        self, directory: epath.PathLike, *, keep: int = 2, best_metric: str = "val/loss"
+    ) -> None:
+        """Open or create `directory`.
+
+        Args:
+          keep: number of newest checkpoints to keep, besides the best.
+          best_metric: name of the metric that decides which is best: the lowest "val/loss", the
+            highest of any other metric.
+        """
         options = ocp.CheckpointManagerOptions(
             preservation_policy=_NewestAndBest(keep, self.best),
             step_prefix=None,
@@ -52,10 +60,10 @@ class Checkpoints:
             "config": ocp.JsonCheckpointHandler(),
         }
         self._best: Best | None = None
+        self.best_metric = best_metric
         self._manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
         for step in sorted(self._manager.all_steps()):
-            if self.is_best(val_loss := self._val_loss(step)):
-                self._best = Best(step, val_loss)
+            self._compare(step, self._saved_metrics(step))
 
     def __enter__(self) -> "Checkpoints":
         """Return the object itself."""
@@ -75,11 +83,15 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> Best | None:
-        """Return the checkpoint of the lowest validation loss, None if none has such a loss."""
+        """Return the checkpoint with the best metric, None if no checkpoint has that metric."""
         return self._best
 
     def save(
-        self, step: int, state: Any, config: dict[str, Any], *, val_loss: float | None = None
+        self,
+        step: int,
+        state: Any,
+        config: dict[str, Any],
+        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Start to write a checkpoint.
 
@@ -87,18 +99,16 @@ class Checkpoints:
           step: number of finished steps.
           state: pytree of arrays.
           config: of the run, as JSON values.
-          val_loss: of the state, if it was computed.
+          metrics: of the state, if they were computed: "val/loss" and others.
 
         Raises:
           OSError: the disk has no room, or the last write failed; earlier checkpoints are intact.
             BucketError if a restart may help.
         """
         self._require_space(state)
-        data: dict[str, Any] = {"step": step}  # batches are a function of the step alone
-        if val_loss is not None:
-            data["val_loss"] = val_loss
-            if self.is_best(val_loss):
-                self._best = Best(step, val_loss)
+        metrics = metrics or {}
+        data = {"step": step, **metrics}  # batches are a function of the step alone
+        self._compare(step, metrics)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             data=ocp.args.JsonSave(data),
@@ -107,27 +117,37 @@ class Checkpoints:
         with self._explained():
             self._manager.save(step, args=items)
 
-    def is_best(self, val_loss: float | None) -> bool:
-        """Return whether a validation loss, if any, is lower than those of all checkpoints."""
-        if val_loss is None or not math.isfinite(val_loss):
+    def is_best(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether the metric, if it is there, is better than those of all checkpoints."""
+        value = metrics.get(self.best_metric)
+        if value is None or not math.isfinite(value):
             return False
-        return self._best is None or val_loss < self._best.val_loss
+        if self._best is None:
+            return True
+        best = self._best.value
+        return value < best if self.best_metric == "val/loss" else value > best
 
     def wait(self) -> None:
         """Wait until all checkpoints are complete; raises OSError, see `save`."""
         with self._explained():
             self._manager.wait_until_finished()
 
-    def _val_loss(self, step: int) -> float | None:
-        """Return the validation loss saved under `step`; None if it is absent or damaged.
+    def _compare(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Remember a checkpoint if it is the best so far."""
+        if self.is_best(metrics):
+            self._best = Best(step, metrics[self.best_metric])
+
+    def _saved_metrics(self, step: int) -> dict[str, float]:
+        """Return the metrics saved under `step`; nothing if the file is damaged.
 
         Each process reads the file itself: reading by Orbax would synchronise all processes.
         """
         try:
             file = epath.Path(self.directory) / str(step) / "data" / "metadata"
-            return json.loads(file.read_text("utf-8")).get("val_loss")
-        except (OSError, ValueError, AttributeError):
-            return None
+            found = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def config(self, step: int) -> dict[str, Any]:
         """Return the config that was saved with `step`."""

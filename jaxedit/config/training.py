@@ -5,7 +5,7 @@ import re
 from typing import Literal
 
 from jaxedit.config.checks import ConfigError, require
-from jaxedit.config.families import BY_TYPE
+from jaxedit.config.families import BY_TYPE, family_of
 from jaxedit.config.fields import (
     NonNegative,
     NonNegativeInt,
@@ -17,6 +17,11 @@ from jaxedit.config.fields import (
 )
 from jaxedit.config.models import SQUARE_SCALES, PretrainedConfig, Scales
 from jaxedit.config.tokens import PromptStyle
+
+# Metrics by which the best checkpoint may be chosen: a loss is best when it is low, all others when
+# they are high.
+BestMetric = Literal["val/loss", "val/accuracy", "val/psnr", "val/success", "val/psnr_background"]
+SCORES = ("val/success", "val/psnr_background")  # of eval_benchmark
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
 
@@ -234,13 +239,19 @@ class TrainConfig:
     sample_rows: PositiveInt = 8  # rows of a sample sheet
     checkpoint_every: PositiveInt = 500  # steps between two checkpoints
     keep_checkpoints: PositiveInt = 2  # number of newest checkpoints to keep, besides the best
-    # steps between validation losses (val/...: data.validation, with the averaged parameters if
-    # ema_decay is on), 0 = off; the checkpoint of the lowest loss is the best
+    # steps between two validations (val/...: the loss of the rows of data.validation and the scores
+    # of eval_benchmark, with the averaged parameters if ema_decay is on), 0 = off
     eval_every: NonNegativeInt = 0
     eval_batches: PositiveInt = 8  # of data.batch_size rows; the same rows every time
+    # edits that are judged at each validation, toybox: of held-out toybox pairs of data.level
+    eval_benchmark: Literal["toybox", ""] = ""
+    eval_samples: PositiveInt = 40  # edits of eval_benchmark; the same every time
+    # of the checkpoint that stays as the best. loss: of any model | accuracy: of transformers |
+    # psnr: of image tokenizers | success, psnr_background: of eval_benchmark
+    best_metric: BestMetric = "val/loss"
     # of the weights in WORKDIR/export; 16 bits are half the size
     export_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    # weights in WORKDIR/export: last | best: of the lowest validation loss
+    # weights in WORKDIR/export: last | best: of the checkpoint with the best best_metric
     export: Literal["last", "best"] = "last"
     tensorboard: bool = False  # reports in WORKDIR/tb; needs tensorboardX
     wandb: str = ""  # name of the project that gets the reports; needs wandb
@@ -276,11 +287,7 @@ class TrainConfig:
             bool(BY_TYPE[self.model.model_type].purpose) or not self.lora.rank,
             f"lora.rank={self.lora.rank}: expected 0 for a {self.model.model_type}",
         )
-        require(
-            self.export == "last" or self.has_validation,
-            "export='best': expected eval_every and data.validation, a share of the rows such as "
-            "0.01 or another source",
-        )
+        self._validate_best()
         self.data.validate()
         self.optim.validate()
         require(
@@ -288,3 +295,26 @@ class TrainConfig:
             f"data.batch_size={self.data.batch_size}: expected a multiple of "
             f"optim.accumulate={self.optim.accumulate}",
         )
+
+    def _validate_best(self) -> None:
+        """Raise ConfigError for a benchmark or a best checkpoint that the run cannot have."""
+        family, name = family_of(self.model), self.best_metric
+        require(
+            not self.eval_benchmark or family.purpose == "edit",
+            f"eval_benchmark={self.eval_benchmark!r}: expected nothing for {family.name}, which "
+            "does not edit",
+        )
+        if name in SCORES:
+            is_there = self.eval_every > 0 and self.eval_benchmark != ""
+            expected = "eval_every and eval_benchmark"
+        else:
+            own = ("val/loss", "val/accuracy" if family.purpose else "val/psnr")
+            require(
+                name in own, f"best_metric={name!r}: expected {' or '.join(own)} for {family.name}"
+            )
+            is_there = self.has_validation
+            expected = "eval_every and data.validation, a share of the rows such as 0.01 or another"
+            expected += " source"
+        setting = "export='best'" if self.export == "best" else f"best_metric={name!r}"
+        is_free = self.export == "last" and (not self.eval_every or name == "val/loss")
+        require(is_there or is_free, f"{setting}: expected {expected}")

@@ -12,7 +12,7 @@ from jaxedit.config import DataConfig, require
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import validate
 from jaxedit.data.mixture import components, has_tasks
-from jaxedit.data.sources import Row
+from jaxedit.data.sources import Row, RowSource
 from jaxedit.data.store import is_store
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.transforms import CROP, Fit
@@ -85,23 +85,28 @@ class ValidationRows:
         Raises:
           OSError: data are damaged; raised by the iterator.
         """
-        import grain  # slow to import, and only training needs it
+        return full_batches(self, self._config, self._tokenizer, rows)
 
-        config, size = self._config, self._config.batch_size
-        indices = [start + row for start in range(0, len(self), size) for row in rows]
 
-        def take(index: int) -> tuple[Row, bool]:
-            return self[min(index, len(self) - 1)], index < len(self)
+def full_batches(
+    source: RowSource, config: DataConfig, tokenizer: TextTokenizer, rows: range
+) -> Iterator[EditBatch]:
+    """Return all rows of a source as batches of one size; see `ValidationRows.batches`."""
+    import grain  # slow to import, and only training needs it
 
-        def stack(found: Sequence[tuple[Row, bool]]) -> EditBatch:
-            batch = collate([row for row, _ in found], self._tokenizer, config.text_tokens)
-            return dataclasses.replace(batch, valid=np.array([valid for _, valid in found]))
+    last, size = len(source) - 1, config.batch_size
+    indices = [start + row for start in range(0, len(source), size) for row in rows]
 
-        batches = grain.MapDataset.source(indices).map(take).batch(len(rows), batch_fn=stack)
-        options = grain.ReadOptions(
-            num_threads=config.threads, prefetch_buffer_size=config.prefetch
-        )
-        return iter(batches.to_iter_dataset(options))
+    def take(index: int) -> tuple[Row, bool]:
+        return source[min(index, last)], index <= last
+
+    def stack(found: Sequence[tuple[Row, bool]]) -> EditBatch:
+        batch = collate([row for row, _ in found], tokenizer, config.text_tokens)
+        return dataclasses.replace(batch, valid=np.array([valid for _, valid in found]))
+
+    batches = grain.MapDataset.source(indices).map(take).batch(len(rows), batch_fn=stack)
+    options = grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch)
+    return iter(batches.to_iter_dataset(options))
 
 
 def validation_config(config: DataConfig) -> DataConfig:

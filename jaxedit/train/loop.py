@@ -1,7 +1,7 @@
 """The training loop: data, step, validation, checkpoint, report, samples.
 
 Its parts are in other modules: `initial_state` (random, pretrained or restored), `training_mesh`
-(the mesh of devices), `step` (gradients and optimizer), `validation` (the loss of held-out rows),
+(the mesh of devices), `step` (gradients and optimizer), `validation` (of held-out rows and edits),
 `monitor` (speed, divergence, reports) and `stop_signal` (SIGTERM and Ctrl-C).
 """
 
@@ -49,13 +49,15 @@ def train(
         Monitor(config, workdir, objective, profile_steps) as monitor,
         on_training_mesh(config, objective) as mesh,
         StopSignal(is_alone=jax.process_count() == 1) as stop,
-        Checkpoints(workdir / "checkpoints", keep=config.keep_checkpoints) as checkpoints,
+        Checkpoints(
+            workdir / "checkpoints", keep=config.keep_checkpoints, best_metric=config.best_metric
+        ) as checkpoints,
     ):
         frozen = rules.place(objective.frozen(), mesh)
         state = initial_state(config, objective, checkpoints, mesh)
         start = int(state.step)
         train_step = jit_step(config, objective, state, frozen, mesh)
-        validate = make_validation(config, objective, data.validation, state, frozen, mesh)
+        validate = make_validation(config, objective, data, state, frozen, mesh)
         batches = global_batches(data, start, mesh, config.data.batch_size)
         sheets = sheets_of(data, mesh)
         monitor.start(start, checkpoints.latest)
@@ -73,12 +75,11 @@ def train(
             if validate and not is_stopping and (is_last or step % config.eval_every == 0):
                 with monitor.validating(step):
                     val = validate(state, frozen)
-            is_best = checkpoints.is_best(val.get("loss"))
+            is_best = checkpoints.is_best(val)
             if is_last or is_stopping or is_best or step % config.checkpoint_every == 0:
                 with monitor.saving(step):
-                    checkpoints.save(step, state, to_dict(config), val_loss=val.get("loss"))
-            if val:
-                monitor.writer.write_validation(step, val, checkpoints.best())
+                    checkpoints.save(step, state, to_dict(config), val)
+            monitor.writer.write_validation(step, val, checkpoints.best())
             if is_last or is_stopping or step % config.log_every == 0:
                 monitor.report(step)
             if is_stopping and not is_last:
@@ -107,14 +108,16 @@ def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, EditBatch]:
 
 
 def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> TrainState:
-    """Return the last state or, if `which` is "best", the state with the lowest validation loss.
+    """Return the last state or, if `which` is "best", the state of the best checkpoint.
 
     The last state is deleted first: there may be no room for both.
     """
-    best = checkpoints.best()
+    best, metric = checkpoints.best(), checkpoints.best_metric
     if best is None:
+        if which == "best":
+            log.warning("no checkpoint has %s: exporting the last weights", metric)
         return state
-    log.info("lowest validation loss: %.4f at step %d", best.val_loss, best.step)
+    log.info("best %s: %.4f at step %d", metric, best.value, best.step)
     if which == "last" or best.step == int(state.step):
         return state
     layout = jax.tree.map(lambda x: x.sharding, state)

@@ -17,7 +17,9 @@ from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
 
-HEADLINES = ("accuracy", "psnr")  # metrics of validation that are logged
+# Metrics of a validation that are logged, in this order, as far as there are any
+HEADLINES = ("loss", "accuracy", "psnr", "success", "psnr_background")
+BY_TYPE = "val/success_"  # begins the names of the success of each edit type
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class MetricWriter:
         """Open the files; drop reports after step `start`, of a run that was cut short."""
         self._on = jax.process_index() == 0
         self._is_remote = "://" in str(workdir)
-        self._steps = config.steps
+        self._steps, self._best_metric = config.steps, config.best_metric
         self._samples = workdir / "samples"
         self._jsonl = workdir / "metrics.jsonl"
         self._dashboards = open_dashboards(config, workdir, start) if self._on else []
@@ -70,13 +72,18 @@ class MetricWriter:
         self._write_values(step, values)
 
     def write_validation(self, step: int, values: dict[str, float], best: Best | None) -> None:
-        """Write the validation loss and metrics of `step`, as val/..., and log the lowest loss."""
-        if not self._on:
+        """Write the metrics of a validation at `step`, val/..., if any; log the best so far."""
+        if not self._on or not values:
             return
-        known = "".join(f"  {name} {values[name]:.4g}" for name in HEADLINES if name in values)
-        lowest = f"  lowest {best.val_loss:.4f} at step {best.step}" if best else ""
-        log.info(f"step {step}/{self._steps}  val/loss {values['loss']:.4f}{known}{lowest}")
-        self._write_values(step, {f"val/{name}": value for name, value in values.items()})
+        names = [f"val/{name}" for name in HEADLINES if f"val/{name}" in values]
+        known = "".join(f"  {name} {values[name]:.4f}" for name in names)
+        so_far = f"  best {self._best_metric} {best.value:.4f} at step {best.step}" if best else ""
+        log.info(f"step {step}/{self._steps}{known}{so_far}")
+        types = [name for name in values if name.startswith(BY_TYPE)]
+        if types:
+            shares = (f"{name.removeprefix(BY_TYPE)} {values[name]:.2f}" for name in types)
+            log.info(f"step {step}/{self._steps}  success of {', '.join(shares)}")
+        self._write_values(step, values)
 
     def write_images(
         self, step: int, images: UInt8[np.ndarray, "rows columns H W 3"], name: str = "samples"

@@ -1,7 +1,11 @@
-"""The validation loss: the objective's loss on held-out rows, without dropout."""
+"""The validation of a run: its loss on held-out rows, and scores of held-out edits.
+
+The parameters that are exported are evaluated: their moving average, if there is one. All processes
+must call a validation; they get the same numbers.
+"""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -11,9 +15,12 @@ from jaxtyping import Array, Int
 from jaxedit import rng
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
+from jaxedit.data.toy_benchmark import ToyBenchmark
 from jaxedit.data.validation import ValidationRows
 from jaxedit.sharding import rules
 from jaxedit.train.objectives.objective import Metrics, Objective
+from jaxedit.train.objectives.registry import TrainingData
+from jaxedit.train.reporting import only_reported
 from jaxedit.train.step import TrainState
 from jaxedit.tree import Tree
 
@@ -21,10 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Validation:
-    """Computes the validation loss of a state, by a program that is compiled once.
-
-    It evaluates the parameters that are exported: their moving average, if there is one.
-    """
+    """Computes the loss of held-out rows without dropout, by a program that is compiled once."""
 
     def __init__(
         self,
@@ -61,32 +65,67 @@ class Validation:
         log.info("validation: %d rows, %s%s", len(rows), rows.name, average)
 
     def __call__(self, state: TrainState, frozen: Tree) -> dict[str, float]:
-        """Return the loss and all metrics: means over batches, weighted by their rows.
-
-        All processes must call it; they get the same numbers.
-        """
+        """Return the loss and all metrics: means over batches, weighted by their rows."""
         totals: dict[str, float] = {}
-        for index, batch in enumerate(self._batches()):
+        for index, batch in enumerate(batches_on(self._mesh, self._rows, self._size)):
             found = self._evaluate(state.eval_params, frozen, batch, state.step, np.int32(index))
             count = min(self._size, len(self._rows) - index * self._size)
             for name, value in jax.device_get(found).items():
                 totals[name] = totals.get(name, 0.0) + count * float(value)
         return {name: total / len(self._rows) for name, total in totals.items()}
 
-    def _batches(self) -> Iterator[EditBatch]:
-        local = self._rows.batches(rules.local_rows(self._mesh, self._size))
-        return (rules.to_global(batch, self._mesh, self._size) for batch in local)
+
+class EditScores:
+    """Edits the pairs of a benchmark, and returns the scores of the edits."""
+
+    def __init__(
+        self, config: TrainConfig, objective: Objective, benchmark: ToyBenchmark, mesh: Mesh
+    ) -> None:
+        """Take the benchmark; programs are compiled when the first batch is edited."""
+        self._objective, self._benchmark = objective, benchmark
+        self._mesh, self._size = mesh, config.data.batch_size
+        log.info("edits: %d pairs, %s", len(benchmark), benchmark.name)
+
+    def __call__(self, state: TrainState, frozen: Tree) -> dict[str, float]:
+        """Return the scores, which every process computes from all edits.
+
+        A failure costs a warning and the scores, not the run.
+        """
+        with only_reported(f"editing {self._benchmark.name}"):
+            edits: list[np.ndarray] = []
+            for batch in batches_on(self._mesh, self._benchmark, self._size):
+                output = self._objective.edit(state.eval_params, frozen, batch)
+                edits += [*rules.to_host(output)]
+            return self._benchmark.scores(edits[: len(self._benchmark)])
+        return {}
+
+
+def batches_on(mesh: Mesh, rows: ValidationRows | ToyBenchmark, size: int) -> Iterator[EditBatch]:
+    """Return all batches of `size` rows, each process's rows on its devices."""
+    local = rows.batches(rules.local_rows(mesh, size))
+    return (rules.to_global(batch, mesh, size) for batch in local)
 
 
 def make_validation(
     config: TrainConfig,
     objective: Objective,
-    rows: ValidationRows | None,
+    data: TrainingData,
     state: TrainState,
     frozen: Tree,
     mesh: Mesh,
-) -> Validation | None:
-    """Return the validation of a run; None if it is off or there are no held-out rows."""
-    if not config.eval_every or rows is None:
-        return None
-    return Validation(config, objective, rows, state, frozen, mesh)
+) -> Callable[[TrainState, Tree], dict[str, float]] | None:
+    """Return a function from a state to its metrics, val/...; None if nothing is validated.
+
+    Loss and metrics of held-out rows come first, then the scores of the benchmark.
+    """
+    parts: list[Validation | EditScores] = []
+    if config.eval_every and data.validation is not None:
+        parts.append(Validation(config, objective, data.validation, state, frozen, mesh))
+    if config.eval_every and data.benchmark is not None:
+        parts.append(EditScores(config, objective, data.benchmark, mesh))
+
+    def validate(state: TrainState, frozen: Tree) -> dict[str, float]:
+        found = [part(state, frozen) for part in parts]
+        return {f"val/{name}": value for part in found for name, value in part.items()}
+
+    return validate if parts else None

@@ -67,9 +67,10 @@ SAVE = Phase(
 )
 EXPORT = Phase("exporting the weights", 900, SAVE.hint)
 VALIDATE = Phase(
-    "computing the validation loss",
+    "validating",
     900,
-    "the first time it compiles a program too; --config.eval_batches sets the number of rows",
+    "the first time it compiles programs too; --config.eval_batches and --config.eval_samples set "
+    "the number of rows",
 )
 SHEET = Phase("drawing the sample sheet", 900, "the first time it compiles a program too")
 

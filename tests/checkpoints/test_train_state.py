@@ -71,7 +71,8 @@ def test_keeps_the_newest(tmp_path):
 def save_with(path, losses, keep=2):
     with Checkpoints(path, keep=keep) as checkpoints:
         for step, val_loss in losses.items():
-            checkpoints.save(step, make_state(), {}, val_loss=val_loss)
+            metrics = {} if val_loss is None else {"val/loss": val_loss, "val/success": 0.5}
+            checkpoints.save(step, make_state(), {}, metrics)
         return checkpoints.best()
 
 
@@ -85,10 +86,22 @@ def test_keeps_the_lowest_validation_loss(tmp_path):
     assert numbers(tmp_path) == [3, 5, 6]
     with Checkpoints(tmp_path) as checkpoints:  # it is found again
         assert checkpoints.best() == (3, 0.4)
-        assert not checkpoints.is_best(0.4) and checkpoints.is_best(0.3)
-        assert not checkpoints.is_best(None) and not checkpoints.is_best(float("nan"))
+        is_best = [checkpoints.is_best({"val/loss": x}) for x in (0.4, 0.3, float("nan"))]
+        assert is_best == [False, True, False] and not checkpoints.is_best({"val/success": 1.0})
     assert save_with(tmp_path, {7: 0.3}) == (7, 0.3)
     assert numbers(tmp_path) == [6, 7]
+
+
+def test_keeps_the_highest_of_another_metric(tmp_path):
+    with Checkpoints(tmp_path, keep=1, best_metric="val/success") as checkpoints:
+        for step, success in enumerate((0.2, 0.6, 0.4, 0.6), 1):
+            metrics = {"val/loss": 1 / step, "val/success": success}
+            checkpoints.save(step, make_state(), {}, metrics)
+    assert numbers(tmp_path) == [2, 4]
+    with Checkpoints(tmp_path, best_metric="val/success") as checkpoints:
+        assert checkpoints.best() == (2, 0.6)
+    with Checkpoints(tmp_path) as checkpoints:  # all metrics are saved with the state
+        assert checkpoints.best() == (4, 0.25)
 
 
 def test_a_loss_that_cannot_be_read_counts_as_none(tmp_path):

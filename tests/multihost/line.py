@@ -16,6 +16,7 @@ import numpy as np
 from etils import epath
 
 from jaxedit.data.batch import EditBatch
+from jaxedit.data.toy_benchmark import ToyBenchmark
 from jaxedit.data.validation import ValidationRows
 from jaxedit.planning.flops import Forward
 from jaxedit.train import __main__ as command
@@ -55,6 +56,9 @@ class Line(Objective):
     def passes(self):
         return [Pass("transformer", Forward(2.0 * 16 * 16 * 4 * 4), TRAINED)]
 
+    def edit(self, params, frozen, batch):
+        return darken(params["transformer"]["mlp"]["up"]["kernel"], batch.source)
+
     def sample_grid(self, params, frozen, batch):
         return np.stack([np.asarray(batch.source), np.asarray(batch.target)], axis=1)
 
@@ -62,6 +66,12 @@ class Line(Objective):
         path = epath.Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         (path / "weights.json").write_text(json.dumps(jax.tree.map(lambda x: x.tolist(), params)))
+
+
+@jax.jit
+def darken(kernel, pixels):
+    """The pictures, darker by a share that depends on the weights."""
+    return (pixels * jax.nn.sigmoid(kernel.mean())).astype(jnp.uint8)
 
 
 def with_one(x):
@@ -110,8 +120,23 @@ class HeldOut(ValidationRows):
             yield jax.tree.map(lambda x: x[rows.start : rows.stop], batch)
 
 
+class HeldOutEdits(HeldOut, ToyBenchmark):
+    """The same rows; their edits should be bright."""
+
+    def __init__(self):
+        self.name = "brightness"
+
+    def scores(self, edits):
+        assert len(edits) == 13
+        return {"success": float(np.mean(edits)) / 255}
+
+
 def data_of(batches_from, **more):
     return TrainingData(batches_from, batch_of(99), **more)
+
+
+def validated():
+    return {"validation": HeldOut(), "benchmark": HeldOutEdits()}
 
 
 def hold(step):
@@ -127,7 +152,7 @@ def hold(step):
 
 
 if __name__ == "__main__":
-    registry.build = lambda config: (Line(), data_of(slowly, validation=HeldOut()))
+    registry.build = lambda config: (Line(), data_of(slowly, **validated()))
     hold(os.environ.get("HOLD"))
     impatient = functools.partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
     jax.distributed.initialize = impatient

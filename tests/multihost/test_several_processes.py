@@ -12,7 +12,7 @@ import jax
 import line
 import numpy as np
 import pytest
-from line import HeldOut, Line, batches_from, data_of
+from line import Line, batches_from, data_of, validated
 from safetensors.numpy import load_file
 
 from jaxedit.train import __main__ as command
@@ -102,9 +102,7 @@ def ended(pair):
 
 
 def in_this_process(workdir, monkeypatch, *settings, devices=8):
-    monkeypatch.setattr(
-        registry, "build", lambda c: (Line(), data_of(batches_from, validation=HeldOut()))
-    )
+    monkeypatch.setattr(registry, "build", lambda c: (Line(), data_of(batches_from, **validated())))
     some = jax.local_devices()[:devices]
     monkeypatch.setattr(jax, "devices", lambda: some)
     monkeypatch.setattr(jax, "device_count", lambda: devices)
@@ -112,10 +110,10 @@ def in_this_process(workdir, monkeypatch, *settings, devices=8):
     assert command.main(["train", *SETTINGS, f"--workdir={workdir}", *changes]) == 0
 
 
-def validations(workdir):
-    """Step -> validation loss."""
+def validations(workdir, name="val/loss"):
+    """Step -> metric of a validation."""
     found = map(json.loads, (workdir / "metrics.jsonl").read_text().splitlines())
-    return {report["step"]: report["val/loss"] for report in found if "val/loss" in report}
+    return {report["step"]: report[name] for report in found if name in report}
 
 
 def assert_same_run(found, expected):
@@ -180,6 +178,10 @@ def test_a_run_that_loses_processes_equals_one_process(tmp_path, cache, monkeypa
     assert list(whole) == [60, 120, 180, 240, 300] and len(found) >= 4  # SIGTERM may skip one
     for step, loss in found.items():  # on several meshes
         assert loss == pytest.approx(whole[step], abs=1e-6), step
+    edits = validations(workdir, "val/success")
+    assert edits.keys() == found.keys()
+    whole = validations(tmp_path / "whole", "val/success")
+    assert edits == pytest.approx({step: whole[step] for step in edits}, abs=1e-4)
     assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == f"{STEPS:07d}.png"
 
 
@@ -219,8 +221,10 @@ def test_each_model_draws_and_exports_as_in_one_process(tmp_path, cache, config)
         assert done.returncode == 0, done.stdout
         assert sorted(p.name for p in (workdir / "samples").iterdir())[-1] == "0000003.png"
         weights = load_file(workdir / "export/model.safetensors")
-        found.append(([report["loss"] for report in reports(workdir).values()], weights))
-    (losses, one), (expected, two) = found
+        losses = [report["loss"] for report in reports(workdir).values()]
+        found.append((losses, weights, validations(workdir, "val/psnr_background")))
+    (losses, one, psnr), (expected, two, expected_psnr) = found
+    assert psnr == pytest.approx(expected_psnr, abs=0.01)
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-5, err_msg=name)

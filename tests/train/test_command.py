@@ -55,7 +55,7 @@ def test_config_as_two_arguments():
         (["--config.eval_every=-1"], "eval_every=-1: expected a whole number of 0 or more"),
         (["--config.eval_batches=0"], "eval_batches=0: expected a positive whole number"),
         (
-            ["--config.data.source=mine", "--config.export=best"],
+            ["--config.data.source=mine", "--config.export=best", "--config.best_metric=val/loss"],
             "export='best': expected eval_every and data.validation, a share of",
         ),
         (["--config.data.validation=1.5"], "data.validation=1.5: expected a share above 0 and"),
@@ -65,6 +65,21 @@ def test_config_as_two_arguments():
             ["--config.export=best", "--config.eval_every=0"],
             "export='best': expected eval_every",
         ),
+        (["--config.best_metric=loss"], "best_metric='loss': expected val/loss, val/accuracy, "),
+        (
+            ["--config.best_metric=val/psnr"],
+            "best_metric='val/psnr': expected val/loss or val/accuracy for varedit",
+        ),
+        (["--config.eval_benchmark=pie"], "eval_benchmark='pie': expected toybox or nothing"),
+        (
+            ["--config.eval_benchmark="],
+            "best_metric='val/success': expected eval_every and eval_benchmark",
+        ),
+        (
+            ["--config.data.source=mine", "--config.best_metric=val/accuracy"],
+            "best_metric='val/accuracy': expected eval_every and data.validation",
+        ),
+        (["--config.eval_samples=0"], "eval_samples=0: expected a positive whole number"),
         (["--profile_steps=5"], "--profile_steps=5: expected a first and a last step"),
         (["--profile_steps=5,4"], "--profile_steps=5,4: expected a first"),
         (["--config.model.sample.guidance=high"], "guidance=high: expected float | tuple"),
@@ -90,7 +105,7 @@ def test_wrong_arguments(arguments, message):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("configs/var_sar.py:huge", "unknown preset 'huge': expected one of tiny, 2b-256, 2b, 8b"),
+        ("configs/var_sar.py:huge", "unknown preset 'huge': expected one of tiny, tiny-level3, 2b"),
         ("nowhere.py", "nowhere.py: no such file; installed configs: .*var_sar.py"),
         ("tests/conftest.py", "tests/conftest.py: expected a function get_config"),
         ("README.md", "README.md: expected a Python file"),
@@ -110,9 +125,9 @@ def test_missing_arguments():
 @pytest.mark.parametrize(
     ("config", "workdir", "others"),
     [
-        ("var_sar.py", "runs/var_sar-tiny", "the others: 2b-256, 2b, 8b (--config="),
+        ("var_sar.py", "runs/var_sar-tiny", "the others: tiny-level3, 2b-256, 2b, 8b (--"),
         ("finetune.py", "runs/finetune-tiny", "the others: varedit, varedit-256, editar"),
-        ("tokenizer_vq.py", "runs/tokenizer_vq-tiny", "the others: vq16, vq8"),
+        ("tokenizer_vq.py", "runs/tokenizer_vq-tiny", "the others: tiny-level3, vq16, vq8"),
     ],
 )
 def test_the_first_command(config, workdir, others, tmp_path, monkeypatch):

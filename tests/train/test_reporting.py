@@ -105,14 +105,27 @@ def test_files_are_replaced_whole(tmp_path):
 def test_validation_has_names_of_its_own(tmp_path, caplog):
     caplog.set_level("INFO")
     with MetricWriter(epath.Path(tmp_path), TrainConfig(steps=40), start=0) as writer:
-        values = {"loss": 1.5, "psnr": 21.234, "accuracy_q1": 0.5}
+        values = {"val/loss": 1.5, "val/psnr": 21.234, "val/accuracy_q1": 0.5}
         writer.write_validation(10, values, Best(8, 1.25))
         writer.write_images(10, np.zeros((1, 1, 8, 8, 3), np.uint8), "validation")
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    expected = {"step": 10, "val/loss": 1.5, "val/psnr": 21.234, "val/accuracy_q1": 0.5}
-    assert json.loads(line) == expected
-    assert caplog.messages == ["step 10/40  val/loss 1.5000  psnr 21.23  lowest 1.2500 at step 8"]
+    assert json.loads(line) == {"step": 10} | values
+    best = "best val/loss 1.2500 at step 8"
+    assert caplog.messages == [f"step 10/40  val/loss 1.5000  val/psnr 21.2340  {best}"]
     assert (tmp_path / "samples/0000010-validation.png").exists()
+
+
+def test_the_log_shows_the_success_of_each_type(tmp_path, caplog):
+    caplog.set_level("INFO")
+    config = TrainConfig(steps=40, best_metric="val/success")
+    values = {"val/success": 0.375, "val/success_random": 0.25, "val/success_change_style": 0.5}
+    with MetricWriter(epath.Path(tmp_path), config, start=0) as writer:
+        writer.write_validation(10, values | {"val/psnr_background": 21.0}, Best(8, 0.5))
+    assert caplog.messages == [
+        "step 10/40  val/success 0.3750  val/psnr_background 21.0000  "
+        "best val/success 0.5000 at step 8",
+        "step 10/40  success of random 0.25, change_style 0.50",
+    ]
 
 
 def test_writer_makes_a_picture_and_a_dashboard(tmp_path):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from line import HeldOut, Line, batch_of, batches_from, data_of
+from line import HeldOut, HeldOutEdits, Line, batch_of, batches_from, data_of
 
 from jaxedit import rng
 from jaxedit.checkpoints.pretrained import read_config
@@ -202,9 +202,10 @@ def make_config(**changes):
     )
 
 
-def run(config, workdir):
+def run(config, workdir, **more):
     workdir.mkdir(exist_ok=True)
-    data = data_of(batches_from, validation=HeldOut(), validation_examples=batch_of(98))
+    held_out = {"validation": HeldOut(), "validation_examples": batch_of(98)} | more
+    data = data_of(batches_from, **held_out)
     return loop.train(config, epath.Path(workdir), Line(), data)
 
 
@@ -245,7 +246,7 @@ def test_a_run_reports_and_draws(tmp_path, caplog):
     error = np.concatenate([source, one], -1) @ kernel + 1 - np.concatenate([target, one], -1)
     np.testing.assert_allclose(found[-1]["val/loss"], (error**2).mean(), rtol=1e-5)
     assert "validation: 13 rows, held-out rows (moving average of the parameters)" in caplog.text
-    assert f"step 6/6  val/loss {found[-1]['val/loss']:.4f}  lowest " in caplog.text
+    assert f"step 6/6  val/loss {found[-1]['val/loss']:.4f}  best val/loss " in caplog.text
     names = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert names == [f"000000{n}{end}.png" for n in (3, 6) for end in ("-validation", "")]
 
@@ -262,7 +263,7 @@ def test_the_best_checkpoint_is_kept_and_resumed_runs_know_it(tmp_path, losses, 
     losses(3.0, 1.0, 2.0)
     run(make_config(), tmp_path)
     assert saved(tmp_path) == [4, 6]
-    assert "lowest validation loss: 1.0000 at step 4" in caplog.messages
+    assert "best val/loss: 1.0000 at step 4" in caplog.messages
     losses(1.5)  # not lower than before
     run(make_config(steps=8), tmp_path)
     assert saved(tmp_path) == [4, 8]
@@ -288,3 +289,62 @@ def test_a_loss_that_is_not_finite_is_never_the_best(tmp_path, losses):
     losses(2.0, np.nan, 3.0)
     run(make_config(), tmp_path)
     assert saved(tmp_path) == [2, 6]
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Make the next edits have these shares of success; None: judging them fails."""
+
+    def pretend(*values):
+        left = iter(values)
+
+        def score(*_):
+            value = next(left)
+            return {"success": value} if value is not None else 1 / 0
+
+        monkeypatch.setattr(HeldOutEdits, "scores", score)
+
+    return pretend
+
+
+def test_edits_of_the_averaged_parameters_are_scored(tmp_path, caplog):
+    caplog.set_level("INFO")
+    state = run(make_config(), tmp_path, benchmark=HeldOutEdits())
+    average = state.ema_params["transformer"]["mlp"]["up"]["kernel"].mean()
+    pixels = np.concatenate([batch.source[batch.valid] for batch in HeldOut().batches(range(8))])
+    expected = np.floor(pixels * np.asarray(jax.nn.sigmoid(average))).mean() / 255
+    found = reports(tmp_path)
+    assert [report["step"] for report in found] == [2, 4, 6] and found[0].keys() > {"val/mae"}
+    assert found[-1]["val/success"] == pytest.approx(expected, abs=1e-4)
+    assert f"  val/success {found[-1]['val/success']:.4f}  best val/loss" in caplog.text
+    assert "edits: 13 pairs, brightness" in caplog.messages
+
+
+def test_the_best_is_that_of_the_metric_that_the_config_names(tmp_path, losses, scores):
+    config = make_config(best_metric="val/success", export="best")
+    losses(3.0, 2.0, 1.0)
+    scores(0.2, 0.8, 0.5)
+    best = run(config, tmp_path, benchmark=HeldOutEdits())
+    assert int(best.step) == 4 and saved(tmp_path) == [4, 6]
+    config.steps = 8  # a resumed run knows it
+    losses(0.5)
+    scores(0.7)
+    assert int(run(config, tmp_path, benchmark=HeldOutEdits()).step) == 4
+
+
+def test_edits_that_fail_cost_their_scores_alone(tmp_path, scores, caplog):
+    config = make_config(best_metric="val/success", export="best")
+    scores(None, None, None)
+    last = run(config, tmp_path, benchmark=HeldOutEdits())
+    told = "editing brightness failed, the run goes on: division by zero"
+    assert caplog.messages.count(told) == 3
+    assert "no checkpoint has val/success: exporting the last weights" in caplog.messages
+    assert int(last.step) == 6 and len(reports(tmp_path)) == 3
+
+
+def test_edits_alone(tmp_path, scores):
+    scores(0.5, 0.25, 0.75)
+    run(make_config(best_metric="val/success"), tmp_path, validation=None, benchmark=HeldOutEdits())
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [line for line in lines if "val/success" in line]
+    assert found[-1] == {"step": 6, "val/success": 0.75} and saved(tmp_path) == [6]

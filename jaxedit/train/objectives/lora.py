@@ -110,6 +110,12 @@ class LoRAObjective(Objective):
         own = sum(math.prod(x.shape) for x in jax.tree.leaves(self.base[network]))
         return self.config.lora.rank * added / own
 
+    def edit(
+        self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch
+    ) -> UInt8[Array, "B H W 3"]:
+        """Return the inner objective's edits, with the additions."""
+        return self.inner.edit(self.joined(params, frozen), frozen, batch)
+
     def sample_grid(
         self, params: tree.Tree, frozen: tree.Tree, batch: EditBatch
     ) -> UInt8[np.ndarray, "B columns H W 3"]:

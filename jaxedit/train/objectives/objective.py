@@ -113,6 +113,12 @@ class Objective:
         """
         return params, average, metrics
 
+    def edit(self, params: Tree, frozen: Tree, batch: EditBatch) -> UInt8[Array, "B H W 3"]:
+        """Edit the sources of B pairs by their instructions, with the same noise at every step.
+
+        Only objectives of models that edit have this method; it compiles once for a batch size.
+        """
+
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch
     ) -> UInt8[np.ndarray, "B columns H W 3"]:

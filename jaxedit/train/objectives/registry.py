@@ -13,6 +13,7 @@ from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.data.toy_benchmark import ToyBenchmark
 from jaxedit.data.transforms import fit_of
 from jaxedit.data.validation import ValidationRows
 from jaxedit.train.objectives.lora import LoRAObjective, load_base, trained_by
@@ -30,12 +31,14 @@ class TrainingData(NamedTuple):
       examples: rows of the sample sheets.
       validation: rows of the validation loss, if any.
       validation_examples: rows of a second sheet, if any.
+      benchmark: pairs whose edits are judged, if any.
     """
 
     batches_from: Callable[[int, range], Iterator[EditBatch]]
     examples: EditBatch
     validation: ValidationRows | None = None
     validation_examples: EditBatch | None = None
+    benchmark: ToyBenchmark | None = None
 
 
 def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
@@ -62,6 +65,9 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
         data = data._replace(validation=validation)
         if config.data.source != "toy":  # the toybox's examples are of the test split already
             data = data._replace(validation_examples=validation.examples(config.sample_rows))
+    if config.eval_every and config.eval_benchmark:
+        benchmark = ToyBenchmark(config.data, tokenizer, config.eval_samples)
+        data = data._replace(benchmark=benchmark)
     return make_objective(config), data
 
 

@@ -104,10 +104,8 @@ class TransformerObjective(Objective):
         found = self.tokenizer.apply({"params": tokenizer}, pixels, method=method)
         return jax.lax.stop_gradient(found.reshape(B, n, *found.shape[1:]))
 
-    def sample_grid(
-        self, params: Tree, frozen: Tree, batch: EditBatch
-    ) -> UInt8[np.ndarray, "B 3 H W 3"]:
-        """Draw source, sampled edit and target; with the same noise at every step of a run."""
+    def edit(self, params: Tree, frozen: Tree, batch: EditBatch) -> UInt8[Array, "B H W 3"]:
+        """Sample the target pictures; all rows have the seed of the run."""
         networks = frozen | params
         text = encode_text(
             networks["t5"],
@@ -117,7 +115,13 @@ class TransformerObjective(Objective):
             dtype=self.config.dtype,
         )
         seeds = np.full(len(batch.source), self.config.seed, np.int32)
-        output = self._edit(networks, batch, text, seeds)
+        return self._edit(networks, batch, text, seeds)
+
+    def sample_grid(
+        self, params: Tree, frozen: Tree, batch: EditBatch
+    ) -> UInt8[np.ndarray, "B 3 H W 3"]:
+        """Draw source, sampled edit and target."""
+        output = self.edit(params, frozen, batch)
         return to_host(jnp.stack([batch.source, output, batch.target], axis=1))
 
     def export(self, params: Tree, directory: str) -> None:

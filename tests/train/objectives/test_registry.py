@@ -63,6 +63,9 @@ def test_validation_costs_nothing_when_off(monkeypatch):
     _, data = registry.build(config)
     assert len(data.validation) == config.eval_batches * config.data.batch_size
     assert data.validation_examples is None  # the other sheet has rows of the test split already
+    assert data.benchmark is None
+    config.eval_benchmark = "toybox"
+    assert len(registry.build(config)[1].benchmark) == config.eval_samples
 
 
 def test_a_source_without_rows_of_validation_trains_without(monkeypatch, caplog):
