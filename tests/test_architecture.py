@@ -21,6 +21,7 @@ FLOORS = [
         "chat",
         "config_file",
         "engines",
+        "file_lock",
     },
     {"sharding", "nn"},
     {"models"},

@@ -1,13 +1,24 @@
 """The choice of the engine that runs independent jobs."""
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
+
+from jaxedit.config import require
 
 Job = TypeVar("Job")
 Seen = Callable[[], object]  # called after each piece of a job
 Work = Callable[[Job, Seen], None]  # does a job; picklable, as the job is
 EngineName = Literal["local", "ray"]
+
+
+def require_engine(engine: EngineName) -> None:
+    """Raise ConfigError unless the engine is installed; imports nothing."""
+    require(
+        engine != "ray" or importlib.util.find_spec("ray") is not None,
+        "--engine=ray: Ray is not installed: pip install 'jaxedit[ray]'",
+    )
 
 
 def run_jobs(
@@ -30,4 +41,5 @@ def run_jobs(
       OSError: a job failed, or its process was killed.
       ConfigError: the engine is not installed.
     """
+    require_engine(engine)
     importlib.import_module(f"jaxedit.engines.{engine}").run_jobs(work, jobs, seen, workers)

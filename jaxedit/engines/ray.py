@@ -5,7 +5,6 @@ Ray has no place in `local`: it takes seconds to start and is needed only beyond
 
 from collections.abc import Sequence
 
-from jaxedit.config import ConfigError
 from jaxedit.engines.engine import Job, Seen, Work
 
 RETRIES = 10  # times that a job is begun again after its machine or its process died
@@ -16,11 +15,8 @@ def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> 
 
     `seen` is called for all pieces of a job when it is done.
     """
-    try:
-        import ray
-    except ImportError as error:
-        message = "--engine=ray: Ray is not installed: pip install 'jaxedit[ray]'"
-        raise ConfigError(message) from error
+    import ray
+
     if not ray.is_initialized():
         ray.init(log_to_driver=False, configure_logging=False)  # reads RAY_ADDRESS
     gpus = 1 if ray.cluster_resources().get("GPU") else 0

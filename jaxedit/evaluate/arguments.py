@@ -3,13 +3,13 @@
 import argparse
 import pathlib
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from jaxedit import config_file
 from jaxedit.config import FITS, methods_of
 from jaxedit.console import Parser
 from jaxedit.editor.command import MODEL, Command, add_placement, add_sampling
-from jaxedit.engines.engine import EngineName
+from jaxedit.engines.options import add_options
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 
 
@@ -105,19 +105,7 @@ def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
     )
     add("--scores_only", action="store_true", help="edit nothing: score the edits that are there")
     add("--allow_missing", action="store_true", help="exit with 0 although edits are missing")
-    add(
-        "--engine",
-        choices=get_args(EngineName),
-        default="local",
-        help="where shards run if there are several --workers: processes here, or a Ray cluster",
-    )
-    add("--workers", type=int, default=1, metavar="N", help="shards at a time (default 1)")
-    add(
-        "--shard",
-        type=_shard,
-        metavar="I/N",
-        help="edit and score only every Nth sample from the Ith (from 0); a run without it reports",
-    )
+    add_options(parser)
     add("--format", choices=("pnp-csv",), help="also write scores.csv for PnPInversion's readers")
 
 
@@ -160,13 +148,6 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         default=0.01,
         help="exit with 1 if the judge fails for a larger share (default 0.01)",
     )
-
-
-def _shard(text: str) -> tuple[int, int]:
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected I/N with 0 <= I < N, such as 0/8")
-    return int(index), int(count)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxedit import __version__
@@ -14,6 +14,7 @@ from jaxedit.config import require
 from jaxedit.console import DONE
 from jaxedit.editor.command import Command
 from jaxedit.engines.engine import run_jobs
+from jaxedit.engines.options import Shard, ShardConfig, shard_config
 from jaxedit.evaluate import judging, networks
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of, settings_of
@@ -26,12 +27,8 @@ from jaxedit.evaluate.scores.predictions import Predictions
 from jaxedit.evaluate.scores.registry import SCORES
 from jaxedit.evaluate.scores.score import Score, SetScore
 from jaxedit.evaluate.summary import summarise, summarise_types
+from jaxedit.file_lock import locked
 from jaxedit.progress import progress_bar
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 INCOMPLETE = 1  # exit code
 Missing = Mapping[str, str]  # name of a network or a score -> why it is not there
@@ -50,6 +47,7 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
     Raises:
       ValueError, OSError: an argument is wrong, a file is missing or damaged.
     """
+    config = shard_config(args)
     benchmark = BENCHMARKS[args.benchmark](args.data, **_options(args.option))
     require(
         args.model is None or benchmark.is_editable,
@@ -59,14 +57,14 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
     samples = _chosen(benchmark, args.types, args.limit)
     if args.shard:
         edit_and_score(args, command, benchmark, samples, scores)
-        print(f"{args.out}: shard {args.shard[0]} of {args.shard[1]} is done")
+        print(f"{args.out}: shard {args.shard} is done")
         return DONE
-    require(args.workers > 0, f"--workers={args.workers}: expected 1 or more")
     judge = judging.open_judge(args, benchmark, key)
-    if args.workers > 1:
-        shards = [Shard(args, command, i, args.workers) for i in range(args.workers)]
-        with progress_bar("shards", len(shards)) as bar:
-            run_jobs(run_shard, shards, bar.update, engine=args.engine, workers=args.workers)
+    if config.is_divided:
+        shards = [Shard(i, config.workers) for i in range(config.workers)]
+        jobs = [Job(args, command, shard) for shard in shards]
+        with progress_bar("shards", len(jobs)) as bar:
+            run_jobs(run_shard, jobs, bar.update, engine=config.engine, workers=config.workers)
     scored = edit_and_score(args, command, benchmark, samples, scores)
     missing = [sample.key for sample in samples if sample.key not in scored.paths]
     require(
@@ -118,12 +116,11 @@ def edit_and_score(
     """Edit samples, or those of a shard, and compute what their edits' scores lack.
 
     Raises:
-      ConfigError: another run does the same in the folder of results.
+      OSError: another run does the same in the folder of results.
       ValueError, OSError: see `edit_samples` and `score_samples`.
     """
     if args.shard:
-        index, count = args.shard
-        samples = samples[index::count]
+        samples = args.shard.of(samples)
     results = Results(args.out, args.shard)
     with _alone(results.path):
         if command and not args.scores_only:
@@ -135,27 +132,26 @@ def edit_and_score(
     return Scored(paths, results, loaded, absent)
 
 
-class Shard(NamedTuple):
-    """A part of a run, for an engine."""
+class Job(NamedTuple):
+    """A shard of a run, for an engine."""
 
     args: argparse.Namespace
     command: Command | None
-    index: int
-    count: int
+    shard: Shard
 
     def __str__(self) -> str:
         """Return the name in messages."""
-        return f"shard {self.index}/{self.count}"
+        return f"shard {self.shard}"
 
 
-def run_shard(shard: Shard, seen: Callable[[], object]) -> None:
+def run_shard(job: Job, seen: Callable[[], object]) -> None:
     """Edit and score the samples of a shard.
 
     Raises:
       ValueError, OSError: see `evaluate`.
     """
-    args = argparse.Namespace(**vars(shard.args) | {"shard": (shard.index, shard.count)})
-    evaluate(args, shard.command, "")
+    alone = vars(ShardConfig(shard=job.shard))
+    evaluate(argparse.Namespace(**vars(job.args) | alone), job.command, "")
     seen()
 
 
@@ -183,24 +179,15 @@ def _chosen(
     return [s for s in benchmark.samples if not types or s.type in types][:limit]
 
 
-@contextlib.contextmanager
-def _alone(path: pathlib.Path) -> Iterator[None]:
-    """Make the folder of a file; no other run writes the file at the same time.
+def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+    """Make the folder of a file; in the context no other run writes the file.
 
     Raises:
-      ConfigError: another run does.
-      OSError: the folder cannot be made.
+      OSError: another run does, or the folder cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("wb") as file:
-        try:
-            if fcntl:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            require(
-                False, f"--out={path.parent}: another run writes there: expected another folder"
-            )
-        yield
+    taken = f"--out={path.parent}: another run writes there: expected another folder"
+    return locked(path.with_name(f".{path.name}.lock"), taken)
 
 
 def _find(

@@ -27,6 +27,7 @@ from jaxedit.config.fields import choices_of
 from jaxedit.console import DONE, Parser, exit_code
 from jaxedit.datasets.convert.write_store import StoreConfig, convert
 from jaxedit.datasets.readers import DATASETS
+from jaxedit.engines.options import EngineConfig, add_options
 
 
 def main(argv: Sequence[str]) -> int:
@@ -53,7 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    for name, hint in get_type_hints(StoreConfig).items():
+    add_options(parser, EngineConfig, workers=os.cpu_count())
+    for name in StoreConfig.__annotations__:  # not those of EngineConfig
+        hint = get_type_hints(StoreConfig)[name]
         default, about = getattr(StoreConfig, name, None), comments_of(StoreConfig)[name]
         option: dict[str, Any] = {"type": hint, "default": default}
         if name == "dataset":
@@ -65,7 +68,6 @@ def make_parser() -> argparse.ArgumentParser:
         elif hint is not int:
             option = {"type": pathlib.Path, "metavar": "DIR", "required": name in ("src", "out")}
         parser.add_argument(f"--{name}", **option, help=about)
-    parser.set_defaults(workers=os.cpu_count())
     return parser
 
 

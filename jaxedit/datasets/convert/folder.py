@@ -10,7 +10,6 @@ conversion/00000.json, 00000.npy ...              report and target hashes of co
 import collections
 import contextlib
 import dataclasses
-import fcntl
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
 from jaxedit.data.record import SPLIT
 from jaxedit.data.store import METADATA
+from jaxedit.file_lock import locked
 
 _NAMED = 3  # number of example rows for each reason
 _COUNTERS = ("dropped", "tasks")
@@ -143,19 +143,10 @@ class Folder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OSError(f"--out={self.path}: {error.strerror}: expected a directory") from error
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OSError(f"--out={self.path}: another conversion writes there") from error
-            except OSError:  # a file system without locks
-                pass
+        with locked(self.path, f"--out={self.path}: another conversion writes there"):
             for part in self.work.glob(".*.part"):
                 part.unlink(missing_ok=True)
             yield
-        finally:
-            os.close(descriptor)
 
     def part(self, index: int) -> pathlib.Path:
         """Return a temporary path for a shard that is being written."""

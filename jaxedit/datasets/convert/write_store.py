@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from jaxedit.config import require
-from jaxedit.config.fields import Interval, PositiveInt, check_fields
+from jaxedit.config.fields import Interval
 from jaxedit.data import record
 from jaxedit.data.store import METADATA, require_local
 from jaxedit.datasets.convert.folder import Folder, Report, write_json
 from jaxedit.datasets.convert.shard import Job, write_shard
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
-from jaxedit.engines.engine import EngineName, run_jobs
+from jaxedit.engines.engine import run_jobs
+from jaxedit.engines.options import EngineConfig
 from jaxedit.progress import progress_bar
 
 _PARTS = 20  # published pieces per shard, a few thousand pairs
@@ -24,7 +25,7 @@ _SPREAD = 16  # shards of a small data set, so that several processes share the 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StoreConfig:
+class StoreConfig(EngineConfig):
     """Settings of a conversion, which are also the options of the command."""
 
     dataset: str  # pairs, or the name of a published data set
@@ -33,8 +34,6 @@ class StoreConfig:
     shards: Annotated[int, Interval("[0, 99999]")] = (
         0  # files of the store (default: by the size of the data set)
     )
-    engine: EngineName = "local"  # processes of this machine, or a Ray cluster
-    workers: PositiveInt = 1  # shards written at a time (default: one per CPU)
     # longest short side of stored pictures, in pixels (default 512)
     store_px: Annotated[int, Interval("[16, 8192]")] = 512
     scratch: pathlib.Path | None = None  # to unpack or index archives in (default: in --src)
@@ -45,7 +44,7 @@ class StoreConfig:
         """Raise ConfigError for settings that cannot work."""
         for option, path in (("src", self.src), ("out", self.out), ("scratch", self.scratch)):
             require_local(path or "", f"--{option}")
-        check_fields(self)
+        super().validate()
 
 
 def convert(config: StoreConfig) -> Report:
