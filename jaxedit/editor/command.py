@@ -26,6 +26,7 @@ from jaxedit.config.methods import PART_OF, options_by_method
 from jaxedit.config.precision import DTYPES, T5_DTYPES
 from jaxedit.console import Parser
 from jaxedit.editor.list_file import Row
+from jaxedit.engines.options import add_options
 
 if TYPE_CHECKING:
     from jaxedit.editor.loaded_model import LoadedModel
@@ -201,6 +202,7 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
         help=f"{verb} every row of a JSONL list that is not done yet; paths are relative to it",
     )
     add("--overwrite", action="store_true", help=f"{verb} all rows of a list again")
+    add_options(parser)
     add("--from_png", metavar="PNG", help="make an earlier picture again, bit for bit")
     add("--dry_run", action="store_true", help=f"print how much memory it takes; {verb} nothing")
     add("--memory_gb", type=float, help="for --dry_run: memory of a device; default: of this one")

@@ -10,6 +10,7 @@ from jaxedit.console import DONE
 from jaxedit.editor.command import Command, compile_programs
 from jaxedit.editor.list_file import Row
 from jaxedit.editor.list_run import run_list
+from jaxedit.engines.options import shard_config
 from jaxedit.progress import follow, progress_bar
 
 if TYPE_CHECKING:
@@ -24,12 +25,15 @@ def run(command: Command) -> int:
     args = command.args
     require_int8(args.int8 or ())
     require(not (args.batch and args.from_png), "--batch and --from_png: expected only one of them")
+    config = shard_config(args)
+    is_whole = config.shard is None and not config.is_divided
+    require(is_whole or args.batch, "--engine, --workers and --shard: expected --batch beside them")
     if args.dry_run:
         return show_memory(command)
     if args.from_png:
         return replay(command)
     if args.batch:
-        return run_list(command)
+        return run_list(command, config)
     return make_picture(command)
 
 

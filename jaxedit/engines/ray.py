@@ -3,6 +3,7 @@
 Ray has no place in `local`: it takes seconds to start and is needed only beyond one machine.
 """
 
+import os
 from collections.abc import Sequence
 
 from jaxedit.engines.engine import Job, Seen, Work
@@ -26,7 +27,7 @@ def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> 
         while waiting or running:
             while waiting and len(running) < workers:
                 job = waiting.pop()
-                running[run.remote(work, job)] = job
+                running[run.remote(work, job, os.getcwd())] = job
             (done,), _ = ray.wait(list(running))
             job = running.pop(done)
             try:
@@ -43,8 +44,12 @@ def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> 
             ray.cancel(task, force=True)
 
 
-def _work(work: Work[Job], job: Job) -> tuple[int, str]:
-    """Do a job in another process; return the number of its pieces, and why it failed or ""."""
+def _work(work: Work[Job], job: Job, folder: str) -> tuple[int, str]:
+    """Do a job in another process; return the number of its pieces, and why it failed or "".
+
+    Args:
+      folder: from which the relative paths of the job start.
+    """
     pieces = 0
 
     def seen() -> None:
@@ -52,6 +57,7 @@ def _work(work: Work[Job], job: Job) -> tuple[int, str]:
         pieces += 1
 
     try:
+        os.chdir(folder)
         work(job, seen)
     except Exception as error:  # told where the jobs were started
         is_told = isinstance(error, OSError | ValueError)

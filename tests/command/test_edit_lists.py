@@ -1,10 +1,15 @@
 """Lists of edits: `python -m jaxedit --batch`."""
 
 import json
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
+import pytest
 from PIL import Image
 
 from jaxedit.data.pictures import photo
@@ -95,3 +100,98 @@ def test_lists_keep_the_size_of_their_pictures_if_asked(run_editar, here):
         assert run_editar("--batch", "list.jsonl", "--output", output, *given)[0] == 0
         names = ("0000-photo.png", "0001-tall.png")
         assert [photo.read(f"{output}/{name}").size for name in names] == sizes
+
+
+def list_of(here, count):
+    rows = [{"image": "photo.png", "instruction": f"{WORDS} {i}"} for i in range(count)]
+    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return "--batch", "list.jsonl", "--output"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_shards_make_what_a_whole_run_makes(run, here):
+    batch = list_of(here, 5)
+    assert run(*batch, "whole")[0] == 0
+    assert "out: 2 of 2 edited" in run(*batch, "out", "--shard=1/2")[1]
+    assert "2 of 2 rows were done before" in run(*batch, "out", "--shard=1/2")[1]
+    assert not (here / "out/manifest.jsonl").read_text()
+    assert "3 of 3 edited" in run(*batch, "out", "--shard=0/2")[1]
+    code, out, _ = run(*batch, "out")
+    assert code == 0 and "5 of 5 rows were done before" in out and "loaded" not in out
+    assert contents(here / "out") == contents(here / "whole")
+
+
+def test_a_picture_of_another_run_is_made_again(run, here):
+    batch = list_of(here, 2)
+    assert run(*batch, "out")[0] == run(*batch, "other", "--guidance=2")[0] == 0
+    first = contents(here / "out")
+    # as if a run with other options was killed before it wrote its line
+    (here / "other/0000-photo.png").replace(here / "out/0000-photo.png")
+    assert "1 of 1 edited" in run(*batch, "out")[1]
+    assert (here / "out/0000-photo.png").read_bytes() == first["0000-photo.png"]
+
+
+def test_a_worker_that_is_killed_loses_nothing(run, here, monkeypatch):
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    batch = list_of(here, 4)
+    photo_bytes = (here / "photo.png").read_bytes()
+    rows = (here / "list.jsonl").read_text().replace("photo.png", "pipe.png", 4)
+    rows = rows.replace("pipe.png", "photo.png", 3)  # the last row waits until it is killed
+    (here / "list.jsonl").write_text(rows)
+    os.mkfifo(here / "pipe.png")
+    manifests = [here / f"out/manifest.{i}-of-2.jsonl" for i in range(2)]
+
+    def kill():
+        while not all(path.exists() for path in manifests) or (
+            [len(outputs_in(path)) for path in manifests] != [2, 1]
+        ):
+            time.sleep(0.02)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    code, _, err = run(*batch, "out", "--workers=2")
+    killer.join()
+    assert code == 2 and "shard 1/2: its process was killed" in err
+    (here / "pipe.png").unlink()
+    (here / "pipe.png").write_bytes(photo_bytes)
+    code, out, _ = run(*batch, "out")
+    assert code == 0 and "3 of 4 rows were done before" in out and "1 of 1 edited" in out
+    assert sorted(contents(here / "out"))[-1] == "manifest.jsonl"  # of shards there is none
+    names = [f"{i:04}-photo.png" for i in range(3)] + ["0003-pipe.png"]
+    assert outputs_in(here / "out/manifest.jsonl") == names
+
+
+@pytest.mark.slow
+def test_workers_make_what_one_process_makes(here, tiny_model):
+    batch = list_of(here, 5)
+    for folder, workers in (("one", 1), ("two", 2)):
+        command_line = [sys.executable, "-m", "jaxedit", *batch, folder, f"--workers={workers}"]
+        done = subprocess.run([*command_line, f"--model={tiny_model}"], capture_output=True)
+        assert done.returncode == 0, done.stderr
+    assert contents(here / "one") == contents(here / "two")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers=0"], "workers=0: expected a positive whole number"),
+        (["--shard=3/3"], "--shard: '3/3': expected I/N"),
+        (["--shard=0/2", "--workers=2"], "--workers: not allowed with argument --shard"),
+        (["--engine=ray"], "pip install 'jaxedit[ray]'"),
+    ],
+)
+def test_workers_that_cannot_work(run, here, monkeypatch, arguments, message):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = run(*list_of(here, 1), "out", *arguments)
+    assert code == 2 and message in err and len(err.splitlines()) == 1
+    assert not (here / "out").exists()
+
+
+def test_workers_are_for_lists(run):
+    code, _, err = run("photo.png", WORDS, "--workers=2")
+    assert code == 2 and "--workers and --shard: expected --batch beside them" in err

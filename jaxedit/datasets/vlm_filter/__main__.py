@@ -9,7 +9,8 @@ The model sees both pictures and the instruction and answers yes or no: does the
 the instruction and nothing else, and are both pictures clear? Any OpenAI-compatible server can be
 used; the environment variable OPENAI_API_KEY holds its key. Answers are stored in the store's
 vlm_filter.jsonl, from which a stopped run continues; rows with the answer no are listed in
-drop.vlm_filter.jsonl, which training skips. Unclear answers do not drop a row.
+drop.vlm_filter.jsonl, which training skips. Unclear answers do not drop a row. With several servers
+give each run a --shard; a run without it, afterwards, lists the rows to skip.
 Exit codes: 0 done; 2 bad input, or a server that cannot be used.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 from jaxedit import console
 from jaxedit.config import require
 from jaxedit.console import DONE, Parser, exit_code
+from jaxedit.engines.options import add_shard
 
 
 def main(argv: Sequence[str], key: str = "") -> int:
@@ -58,6 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--threads", type=int, default=16, help="requests at a time (default 16)")
     rows = {"type": _rows, "default": slice(None), "metavar": "BEGIN:END"}
     add("--rows", **rows, help="only these rows of the store (default all)")
+    add_shard(parser)
     return parser
 
 
@@ -73,9 +76,11 @@ def _run(args: argparse.Namespace, key: str) -> int:
         "--model is missing: expected a model's name on the server",
     )
     require(args.threads > 0, f"--threads={args.threads}: expected a positive number")
+    require(not (args.shard and args.answers), "--import: expected no --shard beside it")
     store, model = Store(args.store, keeps_dropped=True), Model(args.model, args.options)
-    answers = Answers(store)
-    rows = [row for row in range(len(store))[args.rows] if row not in answers.by_row]
+    answers, rows = Answers(store, args.shard), range(len(store))[args.rows]
+    rows = rows if args.shard is None else args.shard.of(rows)
+    rows = [row for row in rows if row not in answers.by_row]
     if args.export:
         print(f"{args.export}: {export(store, rows, args.export, model)} requests")
         return DONE
@@ -85,6 +90,9 @@ def _run(args: argparse.Namespace, key: str) -> int:
     else:
         endpoint = Endpoint(args.endpoint, key=key)
         ask_all(store, rows, answers, endpoint, model=model, threads=args.threads)
+    if args.shard:
+        print(f"{answers.path}: all rows of shard {args.shard} are judged")
+        return DONE
     path = drop_list.write(store.directory, "vlm_filter", answers.dropped())
     found = [answer for _, answer in answers.by_row.values()]
     counts = ", ".join(f"{found.count(word)} {word}" for word in (YES, NO, UNCLEAR))

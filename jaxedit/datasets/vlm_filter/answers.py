@@ -11,6 +11,7 @@ from jaxedit.data.drop_list import Dropped
 from jaxedit.data.json_log import JsonLog
 from jaxedit.data.record import Record
 from jaxedit.data.store import Store
+from jaxedit.engines.options import Shard
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 _NAMES = ("row", "id", "answer", "model")
@@ -51,20 +52,29 @@ def read_answer(text: str) -> str:
 class Answers:
     """Yes, no or unclear by row, stored in `vlm_filter.jsonl`; safe to share between threads.
 
+    Each shard stores its answers in a file of its own, `vlm_filter.0-of-8.jsonl`, which runs
+    without a shard read, too.
+
     Attributes:
       path: path of the file.
       by_row: row number -> (id, answer).
     """
 
-    def __init__(self, store: Store) -> None:
-        """Read the answers of earlier runs.
+    def __init__(self, store: Store, shard: Shard | None = None) -> None:
+        """Read the answers of earlier runs, for a shard only those of its own and of whole runs.
 
         Raises:
-          ConfigError: the file is damaged, or of another conversion.
+          ConfigError: a file is damaged, or of another conversion.
         """
-        self.path = store.directory / "vlm_filter.jsonl"
+        whole = store.directory / "vlm_filter.jsonl"
+        if shard:
+            self.path = whole.with_name(f"vlm_filter.{shard.index}-of-{shard.count}.jsonl")
+            others = [whole]
+        else:
+            self.path, others = whole, sorted(whole.parent.glob("vlm_filter.*-of-*.jsonl"))
         self._log = JsonLog(self.path)
-        self.by_row = {row: (key, answer) for row, key, answer in self._read(store)}
+        logs = [JsonLog(path) for path in others] + [self._log]
+        self.by_row = {row: (key, answer) for log in logs for row, key, answer in _read(log, store)}
 
     def add(self, row: int, key: str, answer: str, model: str) -> None:
         """Append an answer to the file.
@@ -80,22 +90,24 @@ class Answers:
         rows = sorted((row, key) for row, (key, answer) in self.by_row.items() if answer == NO)
         return [Dropped(row, key, "the model says no") for row, key in rows]
 
-    def _read(self, store: Store) -> Iterator[tuple[int, str, str]]:
-        last = None
-        for number, line in enumerate(self._log.lines(), 1):
-            last = self._parse(line, number)
-            yield last
-        if last is not None:
-            row, key, _ = last
-            fits = 0 <= row < len(store) and store[row].id == key
-            require(fits, f"{self.path}: not of the rows of this store: remove it")
 
-    def _parse(self, line: str, number: int) -> tuple[int, str, str]:
-        try:
-            values = json.loads(line)
-            row, key, answer, _ = (values[name] for name in _NAMES)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{self.path}, line {number}: expected {_NAMES}") from error
-        known = isinstance(row, int) and isinstance(key, str) and answer in (YES, NO, UNCLEAR)
-        require(known, f"{self.path}, line {number}: expected yes, no or unclear for a row")
-        return row, key, answer
+def _read(log: JsonLog, store: Store) -> Iterator[tuple[int, str, str]]:
+    last = None
+    for number, line in enumerate(log.lines(), 1):
+        last = _parse(line, f"{log.path}, line {number}")
+        yield last
+    if last is not None:
+        row, key, _ = last
+        fits = 0 <= row < len(store) and store[row].id == key
+        require(fits, f"{log.path}: not of the rows of this store: remove it")
+
+
+def _parse(line: str, place: str) -> tuple[int, str, str]:
+    try:
+        values = json.loads(line)
+        row, key, answer, _ = (values[name] for name in _NAMES)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{place}: expected {_NAMES}") from error
+    known = isinstance(row, int) and isinstance(key, str) and answer in (YES, NO, UNCLEAR)
+    require(known, f"{place}: expected yes, no or unclear for a row")
+    return row, key, answer

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from jaxedit.data import toybox
-from jaxedit.datasets.near_duplicates.search import hashes, perceptual_hash
+from jaxedit.datasets.near_duplicates.perceptual_hash import hashes, perceptual_hash
 
 
 def scene(index):

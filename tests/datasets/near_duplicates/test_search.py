@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from jaxedit.data import toybox
 from jaxedit.data.store import Store
+from jaxedit.datasets.near_duplicates import store_hashes
 from jaxedit.datasets.near_duplicates.__main__ import main
 
 
@@ -73,20 +75,28 @@ def test_the_same_file_and_a_damaged_one(store, pictures, capsys):
     assert '"row": 5' in line and "same file as pipe/train/0" in line
 
 
-def test_threads_do_not_matter(store, pictures):
-    found = []
-    for threads in (1, 3):
-        arguments = (("store", store), ("against", pictures), ("distance", 31))
-        assert search(*arguments, ("threads", threads)) == 0
-        found.append((store / "drop.near_duplicates.jsonl").read_text())
-    assert found[0] == found[1] != ""
+def test_shards_hash_what_a_whole_run_compares(store, pictures, capsys, monkeypatch):
+    monkeypatch.setattr(store_hashes, "_ROWS", 2)
+    drops, given = store / "drop.near_duplicates.jsonl", (("store", store), ("against", pictures))
+    assert search(*given, ("shard", "1/2")) == 0
+    given += (("workers", 1),)
+    assert "hashes of shard 1/2 are there" in capsys.readouterr().out and not drops.exists()
+    assert [path.name for path in (store / "hashes").iterdir()] == ["00001.npz"]
+    assert search(*given) == 0
+    found = drops.read_text()
+    assert [json.loads(line)["row"] for line in found.splitlines()] == [1, 3]
+    monkeypatch.setattr(store_hashes, "hashes_of", None)  # nothing is computed again
+    assert search(*given, ("distance", 31)) == 0
+    assert len(drops.read_text().splitlines()) == 6
+    assert search(*given) == 0 and drops.read_text() == found
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("distance", 64), "--distance=64: expected 0 to 31"),
-        (("threads", 0), "--threads=0: expected a positive number"),
+        (("workers", 0), "workers=0: expected a positive whole number"),
+        (("shard", "3/3"), "--shard: '3/3': expected I/N with 0 <= I < N"),
         (("against", "none"), "--against=none: no such directory"),
         (("store", "none"), "none: no such directory: expected a store"),
     ],

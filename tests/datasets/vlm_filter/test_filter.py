@@ -39,6 +39,18 @@ def test_rows_with_a_no_are_dropped(store, server, capsys):
     assert len(server.requests) == 7  # nothing is asked twice
 
 
+def test_shards_ask_about_different_rows(store, server, capsys):
+    server.script += [(200, odd_is_no)] * 7
+    for i in range(2):
+        assert run(store, endpoint=server.url, model="vlm", shard=f"{i}/2") == 0
+        assert len(server.requests) == (3, 7)[i] and rows_of(store) == list(range(8))
+    assert "vlm_filter.1-of-2.jsonl: all rows of shard 1/2 are judged" in capsys.readouterr().out
+    assert run(store, endpoint=server.url, model="vlm") == 0
+    assert len(server.requests) == 7 and rows_of(store) == [0, 2, 4, 6]
+    assert main([f"--store={store}", "--import=answers.jsonl", "--shard=0/2"]) == 2
+    assert "--import: expected no --shard beside it" in capsys.readouterr().err
+
+
 def test_a_run_that_fails_goes_on(store, server, capsys):
     server.script += [(200, odd_is_no)] * 3 + [(401, "no credit")]
     assert run(store, endpoint=server.url, model="vlm", threads=1) == 2
