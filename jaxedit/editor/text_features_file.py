@@ -4,9 +4,11 @@ A safetensors file with an array [n,D] for each text, without the zeros at its e
 which text encoder computed them; the features of another encoder are refused.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import pathlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,6 +21,7 @@ from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import PretrainedConfig, family_of, require, sizes_of, to_dict
 from jaxedit.data.text_tokenizer import TextTokenizer
+from jaxedit.file_lock import locked
 
 ORIGIN = "text_encoder"  # key of the header
 PREFIX = "text/"  # before a text, in the name of its array
@@ -63,10 +66,13 @@ class TextFeaturesFile:
           OSError: the file cannot be written.
         """
         new = {PREFIX + text: array[: _length(array)] for text, array in features.items()}
-        arrays = self._read() | new  # also what another process has added meanwhile
-        with atomic_write(self._path) as part:
-            safetensors_file.write(part, arrays, metadata={ORIGIN: json.dumps(self._origin)})
-        self._stored = self._read()
+        folder = pathlib.Path(self._path.parent)
+        # on a local disk other processes wait, so that they add to what is written here
+        with locked(folder) if folder.is_dir() else contextlib.nullcontext():
+            arrays = self._read() | new  # also what another process has added meanwhile
+            with atomic_write(self._path) as part:
+                safetensors_file.write(part, arrays, metadata={ORIGIN: json.dumps(self._origin)})
+            self._stored = self._read()
 
     def _read(self) -> dict[str, LazyTensor]:
         """Return the arrays of the file, not read yet; none if there is no file."""

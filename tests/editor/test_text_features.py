@@ -7,6 +7,7 @@ from jaxedit.config import PRESETS, ConfigError
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import text_features
 from jaxedit.editor.text_features import TextFeatures
+from jaxedit.file_lock import locked
 
 WORDS = ["make the ball blue", "remove the star"]
 
@@ -85,6 +86,20 @@ def test_a_file_grows_and_forgets_nothing(tiny_model, tmp_path):
     assert set(names) == {f"text/{words}" for words in WORDS}
     assert len(names[f"text/{WORDS[0]}"][...]) < 8  # padding is not stored
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_processes_add_one_after_another(tiny_model, tmp_path, monkeypatch):
+    write, refused = safetensors_file.write, []
+
+    def watched(*arguments, **options):
+        with pytest.raises(OSError, match="taken"), locked(tmp_path, "taken"):
+            pass
+        refused.append(True)
+        write(*arguments, **options)
+
+    monkeypatch.setattr(safetensors_file, "write", watched)
+    features(tiny_model, file=tmp_path / "texts.safetensors").prepare(WORDS[:1])
+    assert refused == [True]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tiny_model, tmp_path, monkeypatch):
