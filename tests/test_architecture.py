@@ -104,6 +104,12 @@ def test_random_keys_come_from_one_file():
             assert "PRNGKey" not in path.read_text(), path
 
 
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name == "__main__.py"], ids=dotted)
+def test_commands_define_no_classes(path):
+    """Processes that an engine starts cannot import them from there."""
+    assert not [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ClassDef)]
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -17,9 +17,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from jaxedit import console
-from jaxedit.__main__ import EditCommand
 from jaxedit.console import exit_code
-from jaxedit.evaluate.arguments import make_parser, with_config
+from jaxedit.evaluate.arguments import EvaluateCommand, make_parser, with_config
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
@@ -33,17 +32,8 @@ def main(argv: Sequence[str], environment: Mapping[str, str] = {}) -> int:
     )
 
 
-class EvaluateCommand(EditCommand):
-    """Edits samples in place of photos."""
-
-    @property
-    def name(self) -> str:
-        """Return the given name of the model."""
-        return self.args.model
-
-
 def _run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
-    args = make_parser(__doc__, EvaluateCommand).parse_args(with_config(argv))
+    args = make_parser(__doc__).parse_args(with_config(argv))
     from jaxedit.evaluate.evaluation import evaluate
 
     key = environment.get(args.judge_key_env, "")

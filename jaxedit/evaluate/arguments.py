@@ -8,13 +8,23 @@ from typing import Any
 from jaxedit import config_file
 from jaxedit.config import FITS, methods_of
 from jaxedit.console import Parser
-from jaxedit.editor.command import MODEL, Command, add_placement, add_sampling
+from jaxedit.editor.command import MODEL, add_placement, add_sampling
+from jaxedit.editor.edit_command import EditCommand
 from jaxedit.engines.options import add_options
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
 
 
-def make_parser(description: str, command: type[Command]) -> argparse.ArgumentParser:
-    """Return the parser of all arguments; `command` edits."""
+class EvaluateCommand(EditCommand):
+    """Edits samples in place of photos."""
+
+    @property
+    def name(self) -> str:
+        """Return the given name of the model."""
+        return self.args.model
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of all arguments."""
     program = "python -m jaxedit.evaluate"
     parser = Parser(
         prog=program,
@@ -62,8 +72,8 @@ def make_parser(description: str, command: type[Command]) -> argparse.ArgumentPa
     add("--fit", choices=FITS, help="see python -m jaxedit --help")
     add("--keep_size", action="store_true", default=None, help="see python -m jaxedit --help")
     add("--strict", action="store_true", help="refuse instructions too long to be read in full")
-    add_placement(parser, command)
-    add_sampling(parser, command)
+    add_placement(parser, EvaluateCommand)
+    add_sampling(parser, EvaluateCommand)
     parser.set_defaults(dry_run=False)
     return parser
 

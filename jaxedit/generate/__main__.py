@@ -13,21 +13,13 @@ Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does no
 """
 
 import argparse
-import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from jaxedit import console
-from jaxedit.config import require
 from jaxedit.console import exit_code, words
-from jaxedit.editor import command_run, list_file
-from jaxedit.editor.command import MODEL, Command, add_shared, new_parser
-from jaxedit.editor.list_file import Row
-
-if TYPE_CHECKING:
-    from jaxedit.editor.generator import GenerateResult
-
-EXAMPLES = "infinity-2b, llamagen-t2i-xl-512, llamagen-c2i-b-256"
+from jaxedit.editor import command_run
+from jaxedit.editor.command import MODEL, add_shared, new_parser
+from jaxedit.editor.generate_command import EXAMPLES, GenerateCommand
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,42 +35,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("--model", help=f"{MODEL}, such as {EXAMPLES}")
     add_shared(parser, GenerateCommand)
     return parser
-
-
-class GenerateCommand(Command):
-    """Draws pictures from prompts."""
-
-    purpose, model_class = "draw", "jaxedit.editor.generator:Generator"
-    done, folder, keys = "generated", "generated", list_file.DRAW
-    recorded = single = ("prompt",)
-
-    @property
-    def name(self) -> str:
-        """Return the given name; there is no default."""
-        name = self.args.model
-        require(name is not None, f"--model is missing: expected one that draws ({EXAMPLES})")
-        return name
-
-    def row(self) -> Row:
-        """See `Command`."""
-        from jaxedit.editor import provenance
-
-        args = self.args
-        require(args.prompt is not None, "expected a prompt (--help lists all options)")
-        output = args.output or "generated.png"
-        provenance.require_writable(output)
-        return Row(text=args.prompt, seed=args.seed or 0, output=output)
-
-    def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
-        """See `Command`."""
-        super().recall(settings, earlier)
-        self.args.prompt = settings["prompt"]
-
-    def make(
-        self, model: Any, inputs: Sequence[Any], rows: Sequence[Row], **options: Any
-    ) -> "list[GenerateResult]":
-        """See `Command`."""
-        return model.generate_batch(inputs, seeds=[row.seed for row in rows], **options)
 
 
 def run() -> None:

@@ -153,7 +153,7 @@ def test_published_settings_are_arguments(name):
     file = config_file.load(f"eval_{name}.py", dict)
     for preset in (file.preset, *file.others):
         argv = [f"--config=eval_{name}.py:{preset}", "--data=d", "--out=o"]
-        parser = make_parser("", command.EvaluateCommand)
+        parser = make_parser("")
         args = parser.parse_args(with_config(argv))
         assert args.benchmark and args.model
 
