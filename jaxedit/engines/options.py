@@ -82,9 +82,8 @@ def add_options(
     about, choices = comments_of(config), choices_of(hints_of(config)["engine"])
     parser.add_argument("--engine", choices=choices, default=config.engine, help=about["engine"])
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--workers", type=int, default=workers, help=f"{about['workers']} (default {workers})"
-    )
+    about_workers = f"{about['workers']} (default {workers})"
+    group.add_argument("--workers", type=int, default=workers, metavar="N", help=about_workers)
     if "shard" in about:
         add_shard(group)
 
