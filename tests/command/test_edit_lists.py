@@ -134,6 +134,7 @@ def test_a_picture_of_another_run_is_made_again(run, here):
     assert (here / "out/0000-photo.png").read_bytes() == first["0000-photo.png"]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_loses_nothing(run, here, monkeypatch):
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     batch = list_of(here, 4)

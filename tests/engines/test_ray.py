@@ -1,7 +1,7 @@
 """Jobs on a Ray cluster of two nodes, one of which dies; needs the extra `ray`."""
 
-import os
 import pathlib
+import threading
 import time
 
 import pytest
@@ -11,11 +11,13 @@ from jaxedit.engines.engine import run_jobs
 
 
 def write(job, seen):
-    """Write a file per job; the first attempt of job 0 waits to be killed."""
+    """Write a file per job, and a line with the node of each attempt."""
+    import ray
+
     folder, number = job
     folder = pathlib.Path(folder)
     with (folder / f"{number}.attempts").open("a", encoding="utf-8") as file:
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{ray.get_runtime_context().get_node_id()}\n")
     time.sleep(2)
     (folder / f"{number}.txt").write_text(str(number), "utf-8")
     seen()
@@ -47,18 +49,22 @@ def test_a_node_that_dies_loses_nothing(tmp_path, monkeypatch):
     try:
         jobs, seen = [(".", number) for number in range(6)], []
 
-        def count():
-            seen.append(time.monotonic())
-            if len(seen) == 1:
-                cluster.remove_node(doomed, allow_graceful=False)
+        def kill():
+            """Remove the node as soon as it works on a job."""
+            while not any(doomed.node_id in p.read_text() for p in tmp_path.glob("*.attempts")):
+                time.sleep(0.05)
+            cluster.remove_node(doomed, allow_graceful=False)
 
-        run_jobs(write, jobs, count, engine="ray", workers=2)
+        killer = threading.Thread(target=kill)
+        killer.start()
+        run_jobs(write, jobs, lambda: seen.append(True), engine="ray", workers=2)
+        killer.join()
         assert len(seen) == 6  # nothing twice
         assert sorted(p.stem for p in tmp_path.glob("*.txt")) == list("012345")
         attempts = [len(p.read_text().splitlines()) for p in tmp_path.glob("*.attempts")]
         assert sum(attempts) > 6  # a job was begun again
         with pytest.raises(OSError, match="expected something else"):
-            run_jobs(fail, [0], count, engine="ray", workers=1)
+            run_jobs(fail, [0], print, engine="ray", workers=1)
     finally:
         ray.shutdown()
         cluster.shutdown()
