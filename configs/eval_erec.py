@@ -5,7 +5,8 @@
 Presets:
   erec, baseline     Tables 1 and 3: top-k 1000, with ERec and without.
   baseline-k, erec-k with a number for k: Tables 2 and 5: baseline-1, erec-1, ... erec-16384.
-  direct, no-shared-noise, no-refinement, no-pixel-alignment  Table 4, top-k 2048.
+  direct, no-shared-noise, no-refinement, no-pixel-alignment  Table 4, top-k 2048; its EditAR and
+                     ERec are baseline-2048 and erec-2048.
   js, js-dilation, js-dilation-low  Table 4: parts of the mask, one after another.
   tau_js-0.6, tau_low-0, tau_high-5, dilation-5, ...  Tables 6 to 9, top-k 512.
 """
