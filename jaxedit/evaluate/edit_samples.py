@@ -63,7 +63,7 @@ def settings_of(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       ValueError, OSError: the edit is damaged or of another program.
     """
-    own = ("instruction", "source", "source_sha256", "request", "seconds")
+    own = ("instruction", "task", "source", "source_sha256", "request", "seconds")
     found = provenance.read_settings(path)
     return {name: value for name, value in found.items() if name not in own}
 

@@ -61,6 +61,7 @@ def test_a_run_writes_edits_scores_and_reports(results):
     assert "psnr_background" in (results / "report.md").read_text()
     settings = summary["settings"]
     assert settings["method"] == "varedit" and settings["guidance"] > 0  # the model's own
+    assert not {"instruction", "source", "task"} & set(settings)  # a sample's own
     page = (results / "report.html").read_text()
     assert page.count("data:image/webp") >= 3 * COUNT
     assert "http://" not in page and "https://" not in page
