@@ -90,7 +90,7 @@ def _maps(a: Channel, b: Channel) -> tuple[Channel, Channel]:
 
 
 def _blur(x: Planes) -> Planes:
-    """Blur columns, then rows, by products with bands of a matrix: twice as fast as filters."""
+    """Blur along both axes by products with bands of a matrix: twice as fast as filters."""
     for _ in range(2):
         length = x.shape[2]
         matrix, blurred = _window_matrix(length), np.empty(x.transpose(0, 2, 1).shape, np.float32)
