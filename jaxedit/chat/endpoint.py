@@ -4,6 +4,7 @@ import contextlib
 import email.utils
 import http.client
 import json
+import logging
 import random
 import time
 import urllib.error
@@ -15,9 +16,12 @@ from typing import Any
 from jaxedit.chat.messages import content_of
 from jaxedit.config import require
 
+log = logging.getLogger(__name__)
+
 _PATH = "/chat/completions"
 _REFUSALS = (400, 413, 422)  # the server refuses this request, but may accept others
 _BUSY = (408, 409, 425, 429)  # the same request may work later, as with all codes from 500 on
+_SECRET = 8  # letters; a shorter key, such as "EMPTY" for a local server, is no secret
 _LONGEST = 60.0  # most seconds between attempts
 
 
@@ -46,17 +50,20 @@ class Endpoint:
           timeout: seconds to wait for the server before a retry.
 
         Raises:
-          ConfigError: the address is not an http(s) URL.
+          ConfigError: the address is not an http(s) URL, or the key cannot be sent.
         """
         parts = urllib.parse.urlsplit(url)
         require(
             parts.scheme in ("http", "https") and bool(parts.netloc),
             f"{url}: expected the address of a server, http(s)://HOST/v1",
         )
+        is_sendable = key.isascii() and key.isprintable() and " " not in key
+        require(is_sendable, f"key of {url}: expected letters, digits and signs in a single line")
         path = parts.path.rstrip("/") or "/v1"
         path = path if path.endswith(_PATH) else path + _PATH
         self.url = urllib.parse.urlunsplit(parts._replace(path=path))
         self._key, self._retries, self._delay, self._timeout = key, retries, delay, timeout
+        self._has_warned = False  # of a failure; others are likely to be of its kind
 
     def ask(self, body: Mapping[str, Any]) -> str:
         """Send a request, and return the text of the model's answer.
@@ -68,7 +75,8 @@ class Endpoint:
         data = json.dumps(body).encode()
         for attempt in range(self._retries + 1):
             try:
-                return content_of(self._post(data))
+                reply = content_of(self._post(data))
+                return self._without_key(reply) if len(self._key) >= _SECRET else reply
             except urllib.error.HTTPError as error:
                 failure, wait = self._explain(error), _seconds(error.headers.get("Retry-After", ""))
                 if error.code in _REFUSALS:
@@ -79,6 +87,9 @@ class Endpoint:
                 failure, wait = f"{self.url}: {getattr(error, 'reason', error)}", None
             if attempt < self._retries:
                 seconds = self._delay * 2**attempt * random.uniform(1, 1.5)
+                if not self._has_warned:
+                    self._has_warned = True
+                    log.warning("%s; asking again, up to %d times", failure, self._retries)
                 time.sleep(min(_LONGEST, seconds if wait is None else wait))
         raise OSError(f"{failure} (after {self._retries + 1} attempts)")
 
@@ -92,8 +103,12 @@ class Endpoint:
     def _explain(self, error: urllib.error.HTTPError) -> str:
         with error:
             text = " ".join(error.read(5000).decode("utf-8", "replace").split())
-        text = text.replace(self._key, "***") if self._key else text
-        return f"{self.url}: HTTP {error.code}: {text[:300] or error.reason}"
+        text = self._without_key(text)[:300]
+        return f"{self.url}: HTTP {error.code}: {text or error.reason}"
+
+    def _without_key(self, text: str) -> str:
+        """Return what a server wrote, in which it may repeat the key, without the key."""
+        return text.replace(self._key, "***") if self._key else text
 
 
 def _seconds(retry_after: str) -> float | None:

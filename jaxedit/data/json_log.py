@@ -1,5 +1,6 @@
 """A file of JSON objects that grows line by line, from which a killed run continues."""
 
+import io
 import json
 import os
 import pathlib
@@ -34,11 +35,22 @@ class JsonLog:
         """Append an object by a single write.
 
         Raises:
-          OSError: the file cannot be written.
+          OSError: the file cannot be written; it is left as it was.
         """
         line = f"{json.dumps(values)}\n".encode()
         try:
             with self._lock, self.path.open("ab", buffering=0) as file:
-                file.write(line)
+                _write(file, line)
         except OSError as error:
             raise OSError(f"{self.path}: not written: {error.strerror}") from error
+
+
+def _write(file: io.FileIO, line: bytes) -> None:
+    """Write a whole line or nothing: a disk that is nearly full takes only a part of a write."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        while line:
+            line = line[file.write(line) :]
+    except OSError:
+        file.truncate(end)
+        raise

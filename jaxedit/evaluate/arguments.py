@@ -1,17 +1,20 @@
 """The arguments of `python -m jaxedit.evaluate`."""
 
 import argparse
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from jaxedit import config_file
-from jaxedit.config import FITS, methods_of
+from jaxedit.config import FITS, methods_of, require, require_seed
 from jaxedit.console import Parser
 from jaxedit.editor.command import MODEL, add_placement, add_sampling
 from jaxedit.editor.edit_command import EditCommand
 from jaxedit.engines.options import add_options
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
+
+OPENAI_URL, OPENAI_KEY = "https://api.openai.com/v1", "OPENAI_API_KEY"
 
 
 class EvaluateCommand(EditCommand):
@@ -78,6 +81,22 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
+def check_values(args: argparse.Namespace) -> None:
+    """Raise ConfigError if a number is out of range, or a folder is none."""
+    there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
+    require(there.is_dir(), f"--out={args.out}: expected a folder, but {there} is a file")
+    for name in ("images", "predictions"):
+        path = getattr(args, name)
+        require(path is None or path.is_dir(), f"--{name}={path}: expected a folder")
+    for name in ("limit", "rows_per_device", "judge_threads", "judge_attempts"):
+        value = getattr(args, name)
+        require(value is None or value > 0, f"--{name}={value}: expected 1 or more")
+    timeout, share = args.judge_timeout, args.max_failed_frac
+    require(0 < timeout < math.inf, f"--judge_timeout={timeout}: expected a number above 0")
+    require(0 <= share <= 1, f"--max_failed_frac={share}: expected 0 to 1")
+    require_seed(args.seed)
+
+
 def with_config(argv: Sequence[str]) -> list[str]:
     """Return the arguments, with those of the file that `--config` names before them.
 
@@ -137,19 +156,26 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     add(
         "--judge_url",
         metavar="URL",
-        default="https://api.openai.com/v1",
+        default=OPENAI_URL,
         help="server (default %(default)s)",
     )
     add("--judge_model", metavar="NAME", default="", help="name of the model on the server")
     add(
         "--judge_key_env",
         metavar="NAME",
-        default="OPENAI_API_KEY",
+        default=OPENAI_KEY,
         help="environment variable with the server's key (default %(default)s)",
     )
     add("--judge_replies", type=pathlib.Path, metavar="FILE", help="for file: replies (JSONL)")
     add(
         "--judge_threads", type=int, default=16, metavar="N", help="requests at a time (default 16)"
+    )
+    add(
+        "--judge_timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="wait for a reply before the server is asked again (default 600)",
     )
     add("--judge_attempts", type=int, default=3, help="times that a question is asked (default 3)")
     add(

@@ -26,14 +26,7 @@ def edit_samples(command: Command, samples: Sequence[Sample], folder: pathlib.Pa
         too long and `strict`, or an edit cannot be written.
     """
     _, options = command.sampling()
-    request = {
-        "model": command.name,
-        "seed": command.args.seed,
-        **command.placement(),
-        **command.input_options(),
-        **options,
-    }
-    request = {name: list(v) if isinstance(v, tuple) else v for name, v in request.items()}
+    request = request_of(command)
     todo = [sample for sample in samples if not _is_done(edit_path(folder, sample), request)]
     if not todo:
         return
@@ -45,6 +38,27 @@ def edit_samples(command: Command, samples: Sequence[Sample], folder: pathlib.Pa
         for start in range(0, len(todo), editor.rows):
             _edit(command, editor, todo[start : start + editor.rows], folder, request, options)
             bar.update(min(editor.rows, len(todo) - start))
+
+
+def request_of(command: Command) -> dict[str, Any]:
+    """Return the model and the options of all edits, as each edit records them."""
+    _, options = command.sampling()
+    request = {
+        "model": command.name,
+        "seed": command.args.seed,
+        **command.placement(),
+        **command.input_options(),
+        **options,
+    }
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in request.items()}
+
+
+def is_made_by(request: dict[str, Any], path: pathlib.Path) -> bool:
+    """Tell whether an edit was made by a request; what it records is read, not its pixels."""
+    try:
+        return provenance.read_settings(path).get("request") == request
+    except (ValueError, OSError):  # damaged, or of another program
+        return False
 
 
 def edit_path(folder: pathlib.Path, sample: Sample) -> pathlib.Path:
@@ -71,9 +85,9 @@ def settings_of(path: pathlib.Path) -> dict[str, Any]:
 def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
     try:
         photo.read(path)
-        return provenance.read_settings(path).get("request") == request
-    except (ValueError, OSError):  # missing, cut short, or of another program
+    except (ValueError, OSError):  # missing or cut short
         return False
+    return is_made_by(request, path)
 
 
 def _edit(

@@ -1,37 +1,36 @@
-"""A run of an evaluation: edits, scores, judge, summary and reports, one after another."""
+"""A run of an evaluation: edits, scores, judge and report, one after another."""
 
 import argparse
 import contextlib
-import json
+import difflib
 import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxedit import __version__
-from jaxedit.atomic_write import atomic_write
-from jaxedit.config import require
+from jaxedit.config import ConfigError, require
 from jaxedit.console import DONE
 from jaxedit.editor.command import Command
 from jaxedit.engines.engine import run_jobs
 from jaxedit.engines.options import Shard, ShardConfig, shard_config
 from jaxedit.evaluate import judging, networks
+from jaxedit.evaluate.arguments import check_values
 from jaxedit.evaluate.benchmarks.registry import BENCHMARKS
-from jaxedit.evaluate.edit_samples import edit_path, edit_samples, seconds_of, settings_of
-from jaxedit.evaluate.page import page, sample_of
-from jaxedit.evaluate.report import report, write_csv
-from jaxedit.evaluate.results import Results, Row, as_json
+from jaxedit.evaluate.edit_samples import seconds_of, settings_of
+from jaxedit.evaluate.report import Evaluated, write_report
+from jaxedit.evaluate.results import path_of
 from jaxedit.evaluate.sample import Benchmark, Sample
-from jaxedit.evaluate.score_samples import is_defined, read_edit, score_samples, score_sets
-from jaxedit.evaluate.scores.predictions import Predictions
+from jaxedit.evaluate.score_samples import score_sets
+from jaxedit.evaluate.scored_edits import Scored, edit_and_score
 from jaxedit.evaluate.scores.registry import SCORES
 from jaxedit.evaluate.scores.score import Score, SetScore
-from jaxedit.evaluate.summary import summarise, summarise_types
+from jaxedit.evaluate.summary import summarise, summarise_scores, summarise_types
 from jaxedit.file_lock import locked
 from jaxedit.progress import progress_bar
 
 INCOMPLETE = 1  # exit code
-Missing = Mapping[str, str]  # name of a network or a score -> why it is not there
+_SHOWN = 5  # missing edits
 
 
 def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int:
@@ -48,88 +47,74 @@ def evaluate(args: argparse.Namespace, command: Command | None, key: str) -> int
       ValueError, OSError: an argument is wrong, a file is missing or damaged.
     """
     config = shard_config(args)
+    check_values(args)
+    for name in args.scores or ():
+        _require_score(name)
+    if command:
+        command.sampling()
     benchmark = BENCHMARKS[args.benchmark](args.data, **_options(args.option))
     require(
         args.model is None or benchmark.is_editable,
         f"--model={args.model}: expected --images: the sources of these samples are edits",
     )
-    scores = _scores(args.scores or benchmark.scores)
+    scores = [SCORES[name] for name in args.scores or benchmark.scores]
     samples = _chosen(benchmark, args.types, args.limit)
-    if args.shard:
+    judge = None if args.shard else judging.open_judge(args, benchmark, key)
+    with _alone(path_of(args.out, args.shard)):
+        if not args.shard:
+            _divide(args, command, config)
+            return _run(args, command, benchmark, samples, scores, judge)
         edit_and_score(args, command, benchmark, samples, scores)
         print(f"{args.out}: shard {args.shard} is done")
         return DONE
-    judge = judging.open_judge(args, benchmark, key)
+
+
+def _divide(args: argparse.Namespace, command: Command | None, config: ShardConfig) -> None:
+    """Let workers edit and score the samples, if there are any workers."""
     if config.is_divided:
         shards = [Shard(i, config.workers) for i in range(config.workers)]
         jobs = [Job(args, command, shard) for shard in shards]
         with progress_bar("shards", len(jobs)) as bar:
             run_jobs(run_shard, jobs, bar.update, engine=config.engine, workers=config.workers)
-    scored = edit_and_score(args, command, benchmark, samples, scores)
-    missing = [sample.key for sample in samples if sample.key not in scored.paths]
-    require(
-        len(scored.paths) > 0, f"{args.images or args.out / 'edits'}: expected edits, found none"
-    )
-    found = [sample for sample in samples if sample.key in scored.paths]
-    verdict = judging.judge_samples(judge, benchmark, found, scored.paths, scored.results, args)
-    rows = scored.results.rows(sample.key for sample in found)
-    sets = [score for score in scores if isinstance(score, SetScore)]
-    sets = [score for score in sets if score.network not in scored.absent]
-    whole = score_sets(benchmark, scored.paths, sets, scored.networks) if sets else {}
-    seconds = {"seconds": summarise(seconds_of(scored.paths.values()))} if command else {}
-    summary = {
-        "benchmark": benchmark.name,
-        "edits": str(args.model or args.images),
-        "samples": len(samples),
-        "missing": missing,
-        "scores": _summaries(benchmark, found, rows, scores, whole, scored.absent)
-        | judging.summaries(judge, rows, benchmark.average)
-        | seconds,
-        "settings": _settings(scored, is_ours=command is not None) | verdict.settings,
-    }
-    _write_reports(args, benchmark, found, scored.paths, rows, summary, scores, judge)
-    return _exit_code(args, missing, verdict)
 
 
-class Scored(NamedTuple):
-    """Edits with their scores.
-
-    Attributes:
-      paths: the edit of each sample that has one, by the sample's key.
-      networks: the networks of scores by name.
-      absent: why other networks are not there.
-    """
-
-    paths: dict[str, pathlib.Path]
-    results: Results
-    networks: dict[str, Any]
-    absent: dict[str, str]
-
-
-def edit_and_score(
+def _run(
     args: argparse.Namespace,
     command: Command | None,
     benchmark: Benchmark,
     samples: Sequence[Sample],
     scores: Sequence[Score | SetScore],
-) -> Scored:
-    """Edit samples, or those of a shard, and compute what their edits' scores lack.
-
-    Raises:
-      OSError: another run does the same in the folder of results.
-      ValueError, OSError: see `edit_samples` and `score_samples`.
-    """
-    if args.shard:
-        samples = args.shard.of(samples)
-    results = Results(args.out, args.shard)
-    with _alone(results.path):
-        if command and not args.scores_only:
-            edit_samples(command, samples, args.out / "edits")
-        paths = _find(benchmark, samples, args.images, args.out / "edits")
-        loaded, absent = _load_networks(scores, args.predictions)
-        each = [s for s in scores if isinstance(s, Score) and s.network not in absent]
-        score_samples(benchmark, paths, results, each, loaded)
-    return Scored(paths, results, loaded, absent)
+    judge: "judging.OpenJudge | None",
+) -> int:
+    """Run all parts of an evaluation, and return the exit code."""
+    scored = edit_and_score(args, command, benchmark, samples, scores)
+    found = [sample for sample in samples if sample.key in scored.paths]
+    if not found:
+        first, reason = next(iter(scored.missing.items()))
+        where = args.images or args.out / "edits"
+        raise ConfigError(f"{where}: none of {len(samples)} edits is there; {first}: {reason}")
+    verdict = judging.judge_samples(judge, benchmark, found, scored.paths, scored.results, args)
+    judged = judge.rubric.scores if judge else ()
+    names = [*(score.name for score in scores), *judged]
+    rows = scored.results.rows((sample.key for sample in found), names)
+    sets = [s for s in scores if isinstance(s, SetScore) and s.network not in scored.absent]
+    whole = score_sets(benchmark, scored.paths, sets, scored.networks) if sets else {}
+    summary = {
+        "benchmark": benchmark.name,
+        "edits": str(args.model or args.images),
+        "samples": len(samples),
+        "missing": scored.missing,
+        "networks": scored.absent,
+        "scores": summarise_scores(benchmark, found, rows, scores, whole, scored.absent)
+        | {name: summarise_types(rows, name, benchmark.average) for name in judged}
+        | ({"seconds": summarise(seconds_of(scored.paths.values()))} if command else {}),
+        "settings": _settings(scored, is_ours=command is not None) | verdict.settings,
+    }
+    rubric = judge.rubric if judge else None
+    write_report(
+        args.out, Evaluated(benchmark, found, scored.paths, rows, summary, scores, rubric), args
+    )
+    return _exit_code(args, summary, verdict)
 
 
 class Job(NamedTuple):
@@ -163,10 +148,10 @@ def _options(given: Sequence[str]) -> dict[str, Any]:
     return {name: int(value) if value.isdecimal() else value for name, _, value in pairs}
 
 
-def _scores(names: Sequence[str]) -> list[Score | SetScore]:
-    for name in names:
-        require(name in SCORES, f"--scores={name}: expected one of {', '.join(SCORES)}")
-    return [SCORES[name] for name in names]
+def _require_score(name: str) -> None:
+    near = difflib.get_close_matches(name, SCORES, 1)
+    expected = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(SCORES)}"
+    require(name in SCORES, f"--scores={name}: {expected}")
 
 
 def _chosen(
@@ -175,7 +160,6 @@ def _chosen(
     known = list(dict.fromkeys(sample.type for sample in benchmark.samples))
     for type_ in types or ():
         require(type_ in known, f"--types={type_}: expected some of {', '.join(known)}")
-    require(limit is None or limit > 0, f"--limit={limit}: expected 1 or more")
     return [s for s in benchmark.samples if not types or s.type in types][:limit]
 
 
@@ -190,64 +174,6 @@ def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
     return locked(path.with_name(f".{path.name}.lock"), taken)
 
 
-def _find(
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    images: pathlib.Path | None,
-    edits: pathlib.Path,
-) -> dict[str, pathlib.Path]:
-    """Return the edit of each sample that has one: ours, or in the folder of another program."""
-    if images is None:
-        paths = {sample.key: edit_path(edits, sample) for sample in samples}
-        return {key: path for key, path in paths.items() if path.is_file()}
-    require(images.is_dir(), f"--images={images}: expected a folder")
-    search = benchmark.find_edit or (lambda folder, sample: edit_path(folder, sample))
-    paths = {sample.key: search(images, sample) for sample in samples}
-    return {key: path for key, path in paths.items() if path is not None and path.is_file()}
-
-
-def _load_networks(
-    scores: Sequence[Score | SetScore], predictions: pathlib.Path | None
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the networks that scores need, and why others are not there."""
-    loaded, absent = {}, {}
-    for name in dict.fromkeys(score.network for score in scores if score.network):
-        if name in networks.NETWORKS:
-            try:
-                loaded[name] = networks.load(name)
-            except networks.MissingNetwork as error:
-                absent[name] = str(error)
-        elif predictions is None:
-            absent[name] = f"{name} is predicted by other programs; give --predictions=DIR"
-        else:
-            loaded[name] = Predictions(predictions)
-    for reason in absent.values():
-        print(reason, file=sys.stderr)
-    return loaded, absent
-
-
-def _summaries(
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    rows: Sequence[Row],
-    scores: Sequence[Score | SetScore],
-    whole: Mapping[str, float],
-    absent: Missing,
-) -> dict[str, Any]:
-    found = {}
-    for score in scores:
-        if score.network in absent:
-            found[score.name] = {"unavailable": absent[score.network]}
-        elif not any(is_defined(score, sample) for sample in samples):
-            needs = ", ".join(score.needs)
-            found[score.name] = {"unavailable": f"the benchmark's samples lack {needs}"}
-        elif isinstance(score, SetScore):
-            found[score.name] = {"mean": as_json(whole[score.name]), "n": len(samples)}
-        else:
-            found[score.name] = summarise_types(rows, score.name, benchmark.average)
-    return found
-
-
 def _settings(scored: Scored, *, is_ours: bool) -> dict[str, Any]:
     """Return everything on which the numbers depend; an edit of ours knows how it was made."""
     found: dict[str, Any] = {"jaxedit": __version__}
@@ -259,51 +185,17 @@ def _settings(scored: Scored, *, is_ours: bool) -> dict[str, Any]:
     return found
 
 
-def _write_reports(
-    args: argparse.Namespace,
-    benchmark: Benchmark,
-    samples: Sequence[Sample],
-    paths: Mapping[str, pathlib.Path],
-    rows: Sequence[Row],
-    summary: Mapping[str, Any],
-    scores: Sequence[Score | SetScore],
-    judge: "judging.OpenJudge | None",
-) -> None:
-    formats = {score.name: (score.factor, score.decimals) for score in scores}
-    formats["seconds"] = (1.0, 2)
-    better = {score.name: score.is_higher_better for score in scores if isinstance(score, Score)}
-    if judge:
-        formats |= {name: (1.0, judge.rubric.decimals) for name in judge.rubric.scores}
-        better = {name: True for name in judge.rubric.scores} | better
-    text = report(summary, formats)
-    shown = []
-    with progress_bar("page", len(samples)) as bar:
-        for sample, row in zip(samples, rows, strict=True):
-            shown.append(sample_of(read_edit(benchmark, sample, paths[sample.key]), row["scores"]))
-            bar.update()
-    table = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    table = table.partition("\n| setting")[0]
-    title = f"{summary['benchmark']}: {summary['edits']}"
-    files = {
-        "summary.json": json.dumps(summary, indent=1),
-        "report.md": text,
-        "report.html": page(title, f"{len(samples)} edits", table, shown, better),
-    }
-    for name, content in files.items():
-        with atomic_write(args.out / name) as part:
-            part.write_text(content, encoding="utf-8")
-    if args.format == "pnp-csv":
-        write_csv(args.out / "scores.csv", pathlib.Path(summary["edits"]).name, rows, list(formats))
-    print(text)
-    print(f"{args.out / 'report.html'}: all edits with their scores")
-
-
-def _exit_code(args: argparse.Namespace, missing: Sequence[str], verdict: "judging.Verdict") -> int:
+def _exit_code(
+    args: argparse.Namespace, summary: Mapping[str, Any], verdict: "judging.Verdict"
+) -> int:
     """Return the exit code, and tell why it is not 0."""
-    code = DONE
+    code, missing = DONE, list(summary["missing"].items())
     if missing:
-        names = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        print(f"{len(missing)} edits are missing: {names}", file=sys.stderr)
+        print(f"{len(missing)} of {summary['samples']} edits are missing:", file=sys.stderr)
+        for key, reason in missing[:_SHOWN]:
+            print(f"  {key}: {reason}", file=sys.stderr)
+        if len(missing) > _SHOWN:
+            print(f"  and others, see {args.out / 'summary.json'}", file=sys.stderr)
         code = DONE if args.allow_missing else INCOMPLETE
     if verdict.failed > args.max_failed_frac * max(verdict.judged, 1):
         print(

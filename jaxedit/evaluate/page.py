@@ -22,14 +22,14 @@ _SIDE = 192  # pixels of a picture on the page, at most
 def page(
     title: str,
     subtitle: str,
-    table: str,
+    table: Sequence[Sequence[str]],
     samples: Sequence[Mapping[str, Any]],
     is_higher_better: Mapping[str, bool],
 ) -> str:
     """Return the page in HTML; it loads nothing from anywhere.
 
     Args:
-      table: a Markdown table of the means.
+      table: the means: names of scores, rows of types, and the row of all samples.
       samples: as `sample_of` returns them.
       is_higher_better: for each score, which the page sorts by.
     """
@@ -44,8 +44,12 @@ def page(
     )
 
 
-def sample_of(edit: Edit, scores: Mapping[str, float]) -> dict[str, Any]:
-    """Return what the page shows of an edit."""
+def sample_of(edit: Edit, scores: Mapping[str, float], links: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the page shows of an edit.
+
+    Args:
+      links: addresses of whole pictures, relative to the page; empty for pictures not in files.
+    """
     pictures = {"source": edit.source, "edit": edit.edited}
     if edit.mask is not None:
         pictures["mask"] = np.repeat(edit.mask[..., None], 3, -1).astype(np.uint8) * 255
@@ -57,6 +61,7 @@ def sample_of(edit: Edit, scores: Mapping[str, float]) -> dict[str, Any]:
         "instruction": edit.sample.instruction,
         "scores": {name: as_json(value) for name, value in scores.items()},
         "pictures": {name: _data_url(picture) for name, picture in pictures.items()},
+        "links": {name: link for name, link in links.items() if link},
     }
 
 
@@ -70,11 +75,16 @@ def _data_url(picture: np.ndarray) -> str:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _table(markdown: str) -> str:
-    """Return a Markdown table in HTML."""
-    rows = [line[2:-2].split(" | ") for line in markdown.splitlines() if "---" not in line]
-    rows = [[html.escape(cell.strip("* ")) for cell in row] for row in rows]
-    head, *body = rows
-    cells = "".join(f"<th>{cell}</th>" for cell in head)
-    lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in body]
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the table in HTML; buttons in its head sort it by a column."""
+    head, *body, whole = [[html.escape(cell) for cell in row] for row in rows]
+    names = "".join(f'<th scope="col"><button>{name}</button></th>' for name in head[1:])
+    return (
+        f'<thead><tr><th scope="col"><button>type</button></th>{names}</tr></thead>'
+        f"<tbody>{''.join(map(_row, body))}</tbody><tfoot>{_row(whole)}</tfoot>"
+    )
+
+
+def _row(cells: Sequence[str]) -> str:
+    head, *others = cells
+    return f'<tr><th scope="row">{head}</th>{"".join(f"<td>{c}</td>" for c in others)}</tr>'

@@ -1,47 +1,66 @@
-"""The report of an evaluation as Markdown, in the units and with the rounding of the papers."""
+"""The files of a finished evaluation: means, scores of each sample, report and page."""
 
+import argparse
 import csv
+import json
 import math
+import os
 import pathlib
+import urllib.parse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxedit.atomic_write import atomic_write
-from jaxedit.evaluate.results import Row
+from jaxedit.evaluate.judges import Rubric
+from jaxedit.evaluate.markdown import Format, markdown, table
+from jaxedit.evaluate.page import page, sample_of
+from jaxedit.evaluate.results import Row, json_text
+from jaxedit.evaluate.sample import Benchmark, Picture, Sample
+from jaxedit.evaluate.score_samples import Paths, read_edit
+from jaxedit.evaluate.scores.score import Score, SetScore
+from jaxedit.progress import progress_bar
 
-Format = tuple[float, int]  # factor and decimals of a score
+
+class Evaluated(NamedTuple):
+    """Edits with all numbers about them.
+
+    Attributes:
+      samples: that have an edit; `rows` are theirs.
+      summary: the content of summary.json.
+      rubric: of the judge, if there was one.
+    """
+
+    benchmark: Benchmark
+    samples: Sequence[Sample]
+    paths: Paths
+    rows: Sequence[Row]
+    summary: Mapping[str, Any]
+    scores: Sequence[Score | SetScore]
+    rubric: Rubric | None
 
 
-def report(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> str:
-    """Return the page: a table of all scores by type, what is not there, and all variants."""
-    names = list(summary["scores"])
-    there = [name for name in names if "mean" in summary["scores"][name]]
-    types = list(dict.fromkeys(t for n in there for t in summary["scores"][n].get("types", ())))
-    lines = [f"# {summary['benchmark']}: {summary['edits']}", ""]
-    lines += [_line(["", *(f"{name}{_units(formats[name])}" for name in names)])]
-    lines += [_line(["---"] * (len(names) + 1))]
-    if len(types) > 1:
-        for type_ in types:
-            found = [summary["scores"][name].get("types", {}).get(type_) for name in names]
-            cells = [_cell(f, formats[n]) for f, n in zip(found, names, strict=True)]
-            lines.append(_line([type_ or "no type", *cells]))
-    whole = [_cell(summary["scores"][name], formats[name]) for name in names]
-    lines += [_line(["**all**", *whole]), ""]
-    counted = summary["samples"] - len(summary["missing"])
-    lines += [f"{counted} of {summary['samples']} edits scored.", ""]
-    for name in names:
-        found = summary["scores"][name]
-        if "unavailable" in found:
-            lines.append(f"- {name}: – ({found['unavailable']})")
-        elif found.get("n_nan") or found.get("n_inf"):
-            lines.append(
-                f"- {name}: {found['n']} samples count, {found['n_nan']} have no value, "
-                f"{found['n_inf']} are infinite (mean of the others "
-                f"{_cell(found | {'mean': found['mean_finite']}, formats[name])})"
-            )
-    lines += ["", "| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in summary["settings"].items()]
-    return "\n".join(lines) + "\n"
+def write_report(out: pathlib.Path, found: Evaluated, args: argparse.Namespace) -> None:
+    """Write all files into a folder, each whole or not at all, and print the report.
+
+    Raises:
+      ValueError, OSError: a picture cannot be read any more, or a file cannot be written.
+    """
+    formats = _formats(found)
+    text = markdown(found.summary, formats)
+    files = {
+        "report.html": _page(out, found, formats),  # the largest first, if the disk is full
+        "report.md": text,
+        "per_sample.jsonl": json_text(found.rows),
+        "summary.json": json.dumps(found.summary, indent=1),
+    }
+    for name, content in files.items():
+        with atomic_write(out / name) as part:
+            part.write_text(content, encoding="utf-8")
+    if args.format == "pnp-csv":
+        method = pathlib.Path(found.summary["edits"]).name
+        write_csv(out / "scores.csv", method, found.rows, list(formats))
+    print(text)
+    print(f"{out / 'report.html'}: all edits with their scores")
 
 
 def write_csv(path: pathlib.Path, method: str, rows: Sequence[Row], names: Sequence[str]) -> None:
@@ -59,19 +78,38 @@ def write_csv(path: pathlib.Path, method: str, rows: Sequence[Row], names: Seque
             writer.writerow([key, *("nan" if math.isnan(x) else x for x in scores)])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _formats(found: Evaluated) -> dict[str, Format]:
+    """Return factor and decimals of each number in the report."""
+    formats = {score.name: (score.factor, score.decimals) for score in found.scores}
+    if found.rubric:
+        formats |= {name: (1.0, found.rubric.decimals) for name in found.rubric.scores}
+    return formats | {"seconds": (1.0, 2)}
 
 
-def _units(form: Format) -> str:
-    factor, _ = form
-    return "" if factor == 1 else f" ×{factor:g}"
+def _page(out: pathlib.Path, found: Evaluated, formats: Mapping[str, Format]) -> str:
+    """Return the page with all pictures."""
+    better = {s.name: s.is_higher_better for s in found.scores if isinstance(s, Score)}
+    judged = {name: True for name in found.rubric.scores} if found.rubric else {}
+    shown = []
+    with progress_bar("page", len(found.samples)) as bar:
+        for sample, row in zip(found.samples, found.rows, strict=True):
+            path = found.paths[sample.key]
+            edit = read_edit(found.benchmark, sample, path)
+            pictures = {"source": sample.source, "edit": path, "target": sample.target}
+            links = {name: _link(picture, out) for name, picture in pictures.items()}
+            shown.append(sample_of(edit, row["scores"], links))
+            bar.update()
+    title = f"{found.summary['benchmark']}: {found.summary['edits']}"
+    means = table(found.summary, formats)
+    return page(title, f"{len(found.samples)} edits", means, shown, judged | better)
 
 
-def _cell(found: Mapping[str, Any] | None, form: Format) -> str:
-    """Return a mean in the papers' units, – where there is none."""
-    if found is None or "mean" not in found:
-        return "–"
-    factor, decimals = form
-    mean = float(found["mean"]) * factor
-    return "–" if math.isnan(mean) else "inf" if math.isinf(mean) else f"{mean:.{decimals}f}"
+def _link(picture: Picture | None, out: pathlib.Path) -> str:
+    """Return the address of a picture file relative to the folder of the page, if it is a file."""
+    if not isinstance(picture, pathlib.Path):
+        return ""
+    try:
+        path = os.path.relpath(picture, out)
+    except ValueError:  # on another drive
+        return ""
+    return urllib.parse.quote(pathlib.Path(path).as_posix())

@@ -1,4 +1,4 @@
-"""The scores of each sample, in a file with a JSON object per line that a stopped run continues."""
+"""The scores of each sample, kept in a file from which a stopped run continues."""
 
 import json
 import math
@@ -7,16 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxedit.data import json_lines
+from jaxedit.data.json_log import JsonLog
 
-_STEM = "per_sample"
-WHOLE = f"{_STEM}.jsonl"
-Row = dict[str, Any]  # key, type, edit, edit_sha256, scores
+_STEM = "score_cache"
+Row = dict[str, Any]  # key, type, edit, edit_sha256, sample_sha256, scores
+
+
+def path_of(folder: pathlib.Path, shard: tuple[int, int] | None = None) -> pathlib.Path:
+    """Return the file of kept scores: the whole run's, or that of a shard (index and number)."""
+    return folder / (f"{_STEM}.{shard[0]}-of-{shard[1]}.jsonl" if shard else f"{_STEM}.jsonl")
 
 
 class Results:
-    """The rows of `per_sample*.jsonl`: one file, and one of each shard.
+    """The rows of `score_cache*.jsonl`: one file, and one of each shard.
 
     The newest line of a sample counts; a line of the whole run's file is newer than all others.
+    They may hold more samples, and more scores, than a run asks for.
     """
 
     def __init__(self, folder: pathlib.Path, shard: tuple[int, int] | None = None) -> None:
@@ -28,16 +34,22 @@ class Results:
         Raises:
           OSError: a file cannot be read.
         """
-        self.path = folder / (f"{_STEM}.{shard[0]}-of-{shard[1]}.jsonl" if shard else WHOLE)
-        files = sorted(folder.glob(f"{_STEM}.*-of-*.jsonl")) + [folder / WHOLE]
+        self._log = JsonLog(path_of(folder, shard))
+        self._log.lines()  # removes a line that was cut short
+        files = sorted(folder.glob(f"{_STEM}.*-of-*.jsonl")) + [path_of(folder)]
         lines = [line for file in files if file.exists() for line in json_lines.read(file)]
         rows = (line.values for line in lines if not line.error)
         self._rows: dict[str, Row] = {row["key"]: _decoded(row) for row in rows if "key" in row}
 
-    def scores_of(self, key: str, edit_sha256: str) -> dict[str, float]:
-        """Return the scores that an edit has; none if the sample had another edit."""
-        row = self._rows.get(key, {})
-        return row["scores"] if row.get("edit_sha256") == edit_sha256 else {}
+    def scores_of(self, row: Row) -> dict[str, float] | None:
+        """Return the scores that an edit has; None if it was not read yet.
+
+        Args:
+          row: with the hashes of what is compared; kept scores of other pictures do not count.
+        """
+        names = ("edit_sha256", "sample_sha256")
+        kept = self._rows.get(row["key"], {})
+        return kept["scores"] if all(kept.get(n) == row[n] for n in names) else None
 
     def add(self, row: Row) -> None:
         """Append a row to the file.
@@ -45,9 +57,7 @@ class Results:
         Raises:
           OSError: the file cannot be written.
         """
-        is_cut = self.path.exists() and self.path.read_bytes()[-1:] not in (b"", b"\n")
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" * is_cut + json.dumps(_encoded(row)) + "\n")
+        self._log.append(encoded(row))
         self._rows[row["key"]] = row
 
     def update(self, key: str, scores: Mapping[str, float], *, forget: Sequence[str] = ()) -> None:
@@ -61,9 +71,14 @@ class Results:
         if (changed := kept | dict(scores)) != row["scores"]:
             self.add(row | {"scores": changed})
 
-    def rows(self, keys: Iterable[str]) -> list[Row]:
-        """Return the rows of these samples, in their order."""
-        return [self._rows[key] for key in keys if key in self._rows]
+    def rows(self, keys: Iterable[str], names: Iterable[str]) -> list[Row]:
+        """Return the rows of samples, in their order, with the scores of these names."""
+        names = list(names)
+        rows = [self._rows[key] for key in keys]
+        return [
+            row | {"scores": {name: row["scores"][name] for name in names if name in row["scores"]}}
+            for row in rows
+        ]
 
 
 def as_json(number: float) -> float | str:
@@ -71,8 +86,14 @@ def as_json(number: float) -> float | str:
     return number if math.isfinite(number) else str(float(number))
 
 
-def _encoded(row: Row) -> Row:
+def encoded(row: Row) -> Row:
+    """Return a row as JSON holds it."""
     return row | {"scores": {name: as_json(value) for name, value in row["scores"].items()}}
+
+
+def json_text(rows: Iterable[Row]) -> str:
+    """Return the content of `per_sample.jsonl`: a line for each row."""
+    return "".join(f"{json.dumps(encoded(row))}\n" for row in rows)
 
 
 def _decoded(row: Row) -> Row:

@@ -1,6 +1,7 @@
 """The scores of edits; each picture is decoded once, each score kept as soon as it is known."""
 
 import concurrent.futures
+import functools
 import hashlib
 import logging
 import os
@@ -13,16 +14,21 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from jaxedit.data.pictures import photo
-from jaxedit.evaluate.results import Results
+from jaxedit.evaluate.results import Results, Row
 from jaxedit.evaluate.sample import Benchmark, Sample, content
 from jaxedit.evaluate.scores.score import Edit, Score, SetScore
 from jaxedit.progress import progress_bar
 
 log = logging.getLogger(__name__)
+_warn_once = functools.cache(log.warning)
 
 TOGETHER = 16  # edits whose pictures are in memory at once
 Networks = Mapping[str, Any]  # by name; None for scores without a network
 Paths = Mapping[str, pathlib.Path]  # key of a sample -> its edit
+
+
+class DamagedEdit(ValueError):
+    """An edit that cannot be decoded; the message names its file."""
 
 
 def score_samples(
@@ -31,22 +37,28 @@ def score_samples(
     results: Results,
     scores: Sequence[Score],
     networks: Networks,
-) -> None:
-    """Compute the scores that the edits do not have yet.
+) -> dict[str, str]:
+    """Compute the scores that the edits do not have yet; every edit is decoded once.
 
     Args:
       paths: of the samples to score.
 
+    Returns:
+      Why edits are damaged, by the key of their sample; they have no scores.
+
     Raises:
-      ValueError, OSError: a picture cannot be read, or the results cannot be written.
+      ValueError, OSError: a picture of the benchmark cannot be read, or the results cannot be
+        written.
     """
+    damaged: dict[str, str] = {}
     samples = [sample for sample in benchmark.samples if sample.key in paths]
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     with pool, progress_bar("scores", len(samples)) as bar:
         for start in range(0, len(samples), TOGETHER):
             part = samples[start : start + TOGETHER]
-            _score(benchmark, part, paths, results, scores, networks, pool)
+            damaged |= _score(benchmark, part, paths, results, scores, networks, pool)
             bar.update(len(part))
+    return damaged
 
 
 def score_sets(
@@ -85,16 +97,20 @@ def read_edit(benchmark: Benchmark, sample: Sample, path: pathlib.Path) -> Edit:
     """Decode the pictures of a sample and its edit, all at the size at which they are compared.
 
     Raises:
-      ValueError, OSError: a picture cannot be read.
+      DamagedEdit: the edit cannot be read.
+      ValueError, OSError: another picture cannot be read.
     """
-    source = photo.decode(content(sample.source), sample.key)
-    target = sample.target and photo.decode(content(sample.target), sample.key)
+    source = photo.decode(content(sample.source), f"source of {sample.key}")
+    target = sample.target and photo.decode(content(sample.target), f"target of {sample.key}")
     height, width = benchmark.size or (target or source).size[::-1]
-    edited = photo.read(path)
+    try:
+        edited = photo.read(path)
+    except (ValueError, OSError) as error:
+        raise DamagedEdit(str(error)) from error
     if benchmark.crop_edit is not None:
         edited = benchmark.crop_edit(edited)
     if edited.size != (width, height):
-        log.info("%s: %dx%d, resized to %dx%d", path, *edited.size, width, height)
+        _warn_once("edits of %dx%d pixels are resized to %dx%d", *edited.size, width, height)
     return Edit(
         sample=sample,
         source=_resized(source, width, height),
@@ -112,36 +128,55 @@ def _score(
     scores: Sequence[Score],
     networks: Networks,
     pool: concurrent.futures.Executor,
-) -> None:
-    """Score a few edits, and write their rows."""
-    digests = {s.key: hashlib.sha256(paths[s.key].read_bytes()).hexdigest() for s in samples}
-    known = {key: dict(results.scores_of(key, digest)) for key, digest in digests.items()}
+) -> dict[str, str]:
+    """Score a few edits, and write their rows; return which edits are damaged, and why."""
+    unscored = pool.map(lambda sample: _unscored(sample, paths[sample.key]), samples)
+    rows = {row["key"]: row for row in unscored}
+    kept = {key: results.scores_of(row) for key, row in rows.items()}
+    for key, row in rows.items():
+        row["scores"] = dict(kept[key] or {})
     todo = [
         sample
         for sample in samples
-        if any(
-            score.name not in known[sample.key] and is_defined(score, sample) for score in scores
-        )
+        if kept[sample.key] is None or any(_lacks(score, rows, sample) for score in scores)
     ]
-    edits = list(pool.map(lambda s: read_edit(benchmark, s, paths[s.key]), todo))
+    read = list(pool.map(lambda s: _edit_or_damage(benchmark, s, paths[s.key]), todo))
+    edits = [edit for edit in read if isinstance(edit, Edit)]
     for score in scores:
-        able = [
-            edit
-            for edit in edits
-            if score.name not in known[edit.sample.key] and is_defined(score, edit.sample)
-        ]
+        able = [edit for edit in edits if _lacks(score, rows, edit.sample)]
         for edit, value in zip(able, _compute(score, able, networks, pool), strict=True):
-            known[edit.sample.key][score.name] = float(value)
-    for sample in todo:
-        results.add(
-            {
-                "key": sample.key,
-                "type": sample.type,
-                "edit": str(paths[sample.key]),
-                "edit_sha256": digests[sample.key],
-                "scores": known[sample.key],
-            }
-        )
+            rows[edit.sample.key]["scores"][score.name] = float(value)
+    for edit in edits:
+        results.add(rows[edit.sample.key])
+    pairs = zip(todo, read, strict=True)
+    return {sample.key: str(found) for sample, found in pairs if isinstance(found, DamagedEdit)}
+
+
+def _unscored(sample: Sample, path: pathlib.Path) -> Row:
+    """Return the row of an edit, with hashes of all that is compared."""
+    pictures = [content(p) for p in (sample.source, sample.target, sample.labels) if p is not None]
+    mask = b"" if sample.mask is None else np.packbits(sample.mask).tobytes()
+    parts = [*pictures, mask, f"{sample.source_prompt}\n{sample.target_prompt}".encode()]
+    whole = "".join(hashlib.sha256(part).hexdigest() for part in parts)
+    return {
+        "key": sample.key,
+        "type": sample.type,
+        "edit": str(path),
+        "edit_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sample_sha256": hashlib.sha256(whole.encode()).hexdigest(),
+        "scores": {},
+    }
+
+
+def _lacks(score: Score, rows: Mapping[str, Row], sample: Sample) -> bool:
+    return score.name not in rows[sample.key]["scores"] and is_defined(score, sample)
+
+
+def _edit_or_damage(benchmark: Benchmark, sample: Sample, path: pathlib.Path) -> Edit | DamagedEdit:
+    try:
+        return read_edit(benchmark, sample, path)
+    except DamagedEdit as error:
+        return error
 
 
 def _compute(

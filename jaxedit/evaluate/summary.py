@@ -1,10 +1,13 @@
 """Means of the scores over a benchmark, and over each of its types."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jaxedit.evaluate.results import Row, as_json
+from jaxedit.evaluate.sample import Benchmark, Sample
+from jaxedit.evaluate.score_samples import is_defined
+from jaxedit.evaluate.scores.score import Score, SetScore
 
 Summary = dict[str, Any]
 
@@ -50,3 +53,34 @@ def summarise_types(rows: Sequence[Row], name: str, average: str) -> Summary:
             for key in ("mean", "mean_finite")
         }
     return whole | {"types": types}
+
+
+def summarise_scores(
+    benchmark: Benchmark,
+    samples: Sequence[Sample],
+    rows: Sequence[Row],
+    scores: Sequence[Score | SetScore],
+    whole: Mapping[str, float],
+    absent: Mapping[str, str],
+) -> dict[str, Summary]:
+    """Return the summary of each score, or why there is none under "unavailable".
+
+    Args:
+      rows: of the samples.
+      whole: scores of all edits together, by name.
+      absent: networks that are not there.
+    """
+    found: dict[str, Summary] = {}
+    for score in scores:
+        if score.network in absent:
+            found[score.name] = {
+                "unavailable": f"needs {score.network}; report.md says how to get it"
+            }
+        elif not any(is_defined(score, sample) for sample in samples):
+            needs = ", ".join(score.needs)
+            found[score.name] = {"unavailable": f"the benchmark's samples lack {needs}"}
+        elif isinstance(score, SetScore):
+            found[score.name] = {"mean": as_json(whole[score.name]), "n": len(samples)}
+        else:
+            found[score.name] = summarise_types(rows, score.name, benchmark.average)
+    return found

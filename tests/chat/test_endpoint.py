@@ -25,6 +25,30 @@ def test_no_addresses(url):
         Endpoint(url)
 
 
+@pytest.mark.parametrize("key", ["sk-secret\n", "sk secret", "sk-ü"])
+def test_keys_that_cannot_be_sent(key):
+    with pytest.raises(ConfigError, match="key of http://host: expected") as caught:
+        Endpoint("http://host", key=key)
+    assert key not in str(caught.value)
+
+
+def test_a_reply_never_shows_the_key(server):
+    server.script += [(200, "your key is sk-secret")]
+    assert Endpoint(server.url, key="sk-secret").ask({}) == "your key is ***"
+    server.script += [(200, "[8, 1]")]
+    assert Endpoint(server.url, key="1").ask({}) == "[8, 1]"
+
+
+def test_retries_are_told_once(server, caplog):
+    server.script += [(503, "loading"), (503, "still loading"), (200, "yes")]
+    Endpoint(server.url, retries=2, delay=0.01).ask({})
+    (record,) = caplog.records
+    assert (
+        record.message
+        == f"{server.url}/chat/completions: HTTP 503: loading; asking again, up to 2 times"
+    )
+
+
 def test_a_busy_server_is_asked_again(server):
     server.script += [(503, "loading"), (429, "slow down"), (200, "not JSON"), (200, "yes")]
     assert Endpoint(server.url, key="secret", delay=0.01).ask({"model": "m"}) == "yes"

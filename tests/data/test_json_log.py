@@ -1,4 +1,6 @@
 import concurrent.futures
+import resource
+import signal
 
 import pytest
 
@@ -34,3 +36,21 @@ def test_a_full_disk(tmp_path):
     log = JsonLog(tmp_path / "none" / "log.jsonl")
     with pytest.raises(OSError, match=r"log.jsonl: not written: No such file"):
         log.append({})
+
+
+def test_a_disk_that_takes_a_part_of_a_line(tmp_path):
+    """The file is left as it was, and continues when there is space again."""
+    log = JsonLog(tmp_path / "log.jsonl")
+    log.append({"a": 1})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"log.jsonl: not written: File too large"):
+            log.append({"a": "x" * 100})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert log.path.read_text() == '{"a": 1}\n'
+    log.append({"a": 2})
+    assert log.lines() == ['{"a": 1}', '{"a": 2}']

@@ -20,7 +20,8 @@ def find(directory: pathlib.Path, names: tuple[str, ...], what: str) -> pathlib.
     for name in names:
         if (directory / name).exists():
             return directory / name
-    require(directory.is_dir(), f"{directory}: no such directory: expected {what}")
+    found = "not a directory" if directory.exists() else "no such directory"
+    require(directory.is_dir(), f"{directory}: {found}: expected {what}")
     entries = sorted(path.name for path in directory.iterdir())
     raise ConfigError(
         f"{directory}: expected {' or '.join(names)} ({what}), "

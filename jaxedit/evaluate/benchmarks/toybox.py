@@ -69,10 +69,13 @@ def write_toybox(directory: pathlib.Path, count: int, seed: int, level: int = 0)
     last = len(toybox.LEVELS) - 1
     require(level in range(last + 1), f"--option=level={level}: expected 0 ... {last}")
     truth = {"seed": seed, "level": level, "count": count}
-    with atomic_write_directory(directory) as new:
-        items = {f"{i:012d}": _write(new, i, truth) for i in range(count)}
-        for name, values in (("mapping_file.json", items), (_TRUTH, truth)):
-            (new / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+    try:
+        with atomic_write_directory(directory) as new:
+            items = {f"{i:012d}": _write(new, i, truth) for i in range(count)}
+            for name, values in (("mapping_file.json", items), (_TRUTH, truth)):
+                (new / name).write_text(json.dumps(values, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise OSError(f"{directory}: not written: {error.strerror or error}") from error
 
 
 def encode_mask(mask: Bool[np.ndarray, "H W"]) -> list[int]:
@@ -116,7 +119,9 @@ def _write(directory: pathlib.Path, index: int, truth: dict[str, int]) -> dict[s
 
 
 def _truth(directory: pathlib.Path) -> dict[str, int]:
-    truth = layout.read_items(layout.find(directory, (_TRUTH,), "written by write_toybox"))
+    truth = layout.read_items(
+        layout.find(directory, (_TRUTH,), "pairs as --benchmark=toybox writes")
+    )
     keys = {"seed", "level", "count"}
     is_whole = set(truth) == keys and all(isinstance(truth[key], int) for key in keys)
     is_known = is_whole and truth["level"] in range(len(toybox.LEVELS))

@@ -59,27 +59,34 @@ class FileJudge:
         model: str,
         options: Mapping[str, Any] = OPTIONS,
     ) -> None:
-        """Read the replies, and empty the file of requests.
+        """Read the replies; the file of requests is written anew from the first question on.
 
         Raises:
           ConfigError: the file of replies is damaged or does not exist.
-          OSError: a file cannot be read or written.
+          OSError: the file of replies cannot be read.
         """
         self.settings = {"model": model, **options}
         found = read_replies(replies) if replies else ()
         self._replies = {reply.custom_id: reply.text for reply in found if reply.text is not None}
         self._requests = requests
-        self._written: set[str] = set()
+        self._written: set[str] | None = None  # before the first question
         self._lock = threading.Lock()
-        requests.write_text("", "utf-8")
 
     def ask(self, prompt: str, images: Sequence[bytes], attempt: int = 0) -> str:
         """Return the reply that was read, or write the request; see `Judge.ask`."""
         key = request_key(self, prompt, images, attempt)
-        if key in self._replies:
-            return self._replies[key]
-        with self._lock, self._requests.open("a", encoding="utf-8") as file:
-            if key not in self._written:  # a batch may not hold an id twice
-                file.write(request_line(key, _body(self.settings, prompt, images, attempt)))
-                self._written.add(key)
+        try:
+            with self._lock:
+                if self._written is None:
+                    self._requests.write_text("", "utf-8")
+                    self._written = set()
+                if key in self._replies:
+                    return self._replies[key]
+                if key not in self._written:  # a batch may not hold an id twice
+                    line = request_line(key, _body(self.settings, prompt, images, attempt))
+                    with self._requests.open("a", encoding="utf-8") as file:
+                        file.write(line)
+                    self._written.add(key)
+        except OSError as error:
+            raise OSError(f"{self._requests}: not written: {error.strerror}") from error
         raise Waiting(f"{self._requests}: waits for a reply")

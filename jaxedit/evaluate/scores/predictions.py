@@ -26,12 +26,15 @@ class Predictions:
 
         Raises:
           FileNotFoundError: there is none.
-          ValueError: it does not have one number a pixel.
+          ValueError: it is damaged, or does not have one number a pixel.
         """
         for suffix in (".npy", ".png"):
             path = self.folder / f"{key}{suffix}"
             if path.exists():
-                values = np.load(path) if suffix == ".npy" else np.asarray(Image.open(path))
+                try:
+                    values = np.load(path) if suffix == ".npy" else np.asarray(Image.open(path))
+                except (ValueError, OSError, EOFError) as error:
+                    raise ValueError(f"{path}: expected a prediction: {error}") from error
                 if values.ndim != 2:
                     raise ValueError(f"{path}: shape {list(values.shape)}: expected [H,W]")
                 return values

@@ -19,6 +19,7 @@ from jaxedit import console
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import require
 from jaxedit.console import DONE, Parser, exit_code
+from jaxedit.evaluate.tables.figures import SUFFIXES
 from jaxedit.evaluate.tables.folder import Folder, read_folder
 from jaxedit.evaluate.tables.formats import as_csv, as_markdown
 from jaxedit.evaluate.tables.published import Table, read_tables
@@ -26,6 +27,7 @@ from jaxedit.evaluate.tables.rows import is_scored, our_rows, published_rows
 
 FORMATS = {"md": as_markdown, "csv": as_csv}
 FIGURES = {"varedit-figure4": "draw_successful_edits", "varedit-figure5": "draw_types"}
+ENDINGS = ", ".join(SUFFIXES)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,12 +36,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    _check(args)
     folders = [read_folder(path) for path in args.results]
     if args.table in FIGURES:
         _draw(args.table, folders, args.out)
         return DONE
     tables = _choose(args.table, folders)
-    write = FORMATS[args.format]
+    write = FORMATS[args.format or "md"]
     texts = [write(t, published_rows(t), our_rows(t, folders)) for t in tables]
     if not args.out:
         print("\n".join(texts), end="")
@@ -48,6 +51,20 @@ def _run(args: argparse.Namespace) -> int:
         part.write_text("\n".join(texts), encoding="utf-8")
     print(f"{args.out}: {', '.join(table.name for table in tables)}")
     return DONE
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise ConfigError unless format and name of the output fit a figure, or fit tables."""
+    out = args.out
+    if args.table in FIGURES:
+        figure, expected = f"--table={args.table} is a figure", f"--out=FILE with {ENDINGS}"
+        require(out is not None and out.suffix in SUFFIXES, f"{figure}: expected {expected}")
+        require(args.format is None, f"{figure}: expected no --format={args.format}")
+    is_picture = out is not None and out.suffix in SUFFIXES and args.table not in FIGURES
+    names = " or ".join(f"--table={name}" for name in FIGURES)
+    require(not is_picture, f"--out={out}: expected {names}, or a name for a table, such as a.md")
+    is_folder = out is not None and out.is_dir()
+    require(not is_folder, f"--out={out}: expected a file, found a folder")
 
 
 def _choose(start: str | None, folders: Sequence[Folder]) -> list[Table]:
@@ -68,12 +85,9 @@ def _choose(start: str | None, folders: Sequence[Folder]) -> list[Table]:
     return chosen
 
 
-def _draw(name: str, folders: Sequence[Folder], out: pathlib.Path | None) -> None:
+def _draw(name: str, folders: Sequence[Folder], out: pathlib.Path) -> None:
     from jaxedit.evaluate.tables import figures
 
-    is_picture = out is not None and out.suffix in figures.SUFFIXES
-    expected = f"expected --out=FILE with {', '.join(figures.SUFFIXES)}"
-    require(is_picture, f"--table={name} is a figure: {expected}")
     figures.save(getattr(figures, FIGURES[name])(folders), out)
     print(f"{out}: {name}")
 
@@ -97,7 +111,7 @@ def _make_parser() -> argparse.ArgumentParser:
         help="folder that python -m jaxedit.evaluate wrote",
     )
     add("--table", metavar="NAME", help="or how names start (default: all with numbers of ours)")
-    add("--format", choices=FORMATS, default="md", help="default %(default)s")
+    add("--format", choices=FORMATS, help="of tables (default md)")
     add("--out", type=pathlib.Path, metavar="FILE", help="write to a file")
     return parser
 

@@ -102,14 +102,14 @@ def _new_figure(panels: int) -> "Figure":
 
 
 def _judgements(folder: Folder) -> list[dict[str, float]]:
-    """Return the judge's scores of each edit; the newest line of an edit counts."""
+    """Return the judge's scores of each edit in the summary."""
     path = folder.path / "per_sample.jsonl"
     names = {column.score: folder.score_for(column) for column in (_SUCCESS, _OVER)}
     try:
-        edits = {line.values["key"]: line.values["scores"] for line in json_lines.read(path)}
+        edits = [line.values["scores"] for line in json_lines.read(path)]
         return [
             {name: float(scores[ours]) for name, ours in names.items()}
-            for scores in edits.values()
+            for scores in edits
             if all(ours in scores for ours in names.values())
         ]
     except (ValueError, TypeError, KeyError) as error:

@@ -58,7 +58,7 @@ class Folder:
         """Return our mean for a column, or why there is none."""
         score = self.score_for(column)
         if score in self.absent:
-            return f"{score}: {self.absent[score]}"
+            return f"{score} {self.absent[score]}"
         if (score, "") not in self.means:
             return f"{score} was not scored"
         mean = self.means.get((score, column.type))

@@ -229,8 +229,8 @@ def test_by_files(tmp_path):
 def test_bad_files(tmp_path):
     with pytest.raises(ConfigError, match="none: expected a file"):
         FileJudge(tmp_path / "requests", tmp_path / "none", "vlm")
-    with pytest.raises(OSError, match="No such file"):
-        FileJudge(tmp_path / "none" / "requests", None, "vlm")
+    with pytest.raises(OSError, match="requests: not written: No such file"):
+        FileJudge(tmp_path / "none" / "requests", None, "vlm").ask("?", [])
     for line in ("[]", "{", '{"key": "a"}'):
         (tmp_path / "cache").write_text(f"{line}\n")
         with pytest.raises(ConfigError, match="line 1: expected key and reply"):

@@ -60,6 +60,13 @@ def test_published_tables_alone(capsys):
         (["--table=varedit-figure5", "--out=x.md"], "is a figure: expected --out=FILE"),
         (["GEDIT", "--table=varedit-figure4", "--out=x.png"], "the scores of a judge"),
         (["GEDIT", "--table=varedit-figure5", "--out=x.png"], "results of emu-edit or pie-bench"),
+        (["--table=varedit-figure4", "--out=x.png", "--format=csv"], "expected no --format=csv"),
+        (
+            ["--table=erec-table1", "--out=x.png"],
+            "--out=x.png: expected --table=varedit-figure4 or",
+        ),
+        (["GEDIT", "--out=x.pdf"], "--out=x.pdf: expected --table=varedit-figure4 or"),
+        (["--table=erec-table1", "--out=."], "--out=.: expected a file, found a folder"),
         (["nowhere"], "nowhere: no summary.json"),
         (["--format=latex"], "invalid choice"),
     ],

@@ -40,7 +40,7 @@ def test_clip_scores_of_varedit_are_cosines(tmp_path):
 
 
 def test_benchmarks_share_the_row_of_a_model(tmp_path):
-    emu = {"clip_out": 0.2824, "clip_dir": {"unavailable": "convert clip first"}}
+    emu = {"clip_out": 0.2824, "clip_dir": {"unavailable": "needs clip"}}
     folders = [
         read_folder(write(tmp_path / "pie", PIE_SCORES, guidance=3.0)),
         read_folder(write(tmp_path / "emu", emu, "emu-edit", 3589, guidance=3.0)),
@@ -49,7 +49,7 @@ def test_benchmarks_share_the_row_of_a_model(tmp_path):
     first, second = our_rows(TABLES["varedit-table1"], folders)
     assert texts(first)[0] == f"editar-512 ({tmp_path}/pie, {tmp_path}/emu)"
     assert texts(first)[2] == "0.282" and texts(first)[7] == "0.241"
-    assert first[3] == ("–", ("clip_dir: convert clip first",))
+    assert first[3] == ("–", ("clip_dir needs clip",))
     assert texts(second)[0] == f"editar-512 ({tmp_path}/other)" and texts(second)[7] == "–"
 
 
