@@ -18,6 +18,7 @@ import jaxedit
 from jaxedit.config import DataConfig
 from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
+from jaxedit.data.toybox.scene import SHAPES
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, pyramid, quantize
 
@@ -31,7 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="+", metavar="NAME=WEIGHTS")
     parser.add_argument("--pairs", type=int, default=500)
-    parser.add_argument("--level", type=int, default=0, choices=(0, 1, 2, 3))
+    parser.add_argument("--level", type=int, default=0, choices=range(len(toybox.LEVELS)))
+    parser.add_argument("--shape", default="square", choices=SHAPES)
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--temperature", type=float)
@@ -40,14 +42,16 @@ def main() -> None:
     parser.add_argument("--output", type=pathlib.Path, help="also write the table to this file")
     args = parser.parse_args()
 
-    pairs = held_out_pairs(DataConfig(level=args.level, seed=args.seed), args.pairs)
+    size = toybox.LEVELS[args.level].image_size
+    data = DataConfig(level=args.level, image_size=size, seed=args.seed)
+    pairs = held_out_pairs(data, args.pairs, shape=args.shape)
     names = ("guidance", "temperature", "top_p", "greedy")
     sampling = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     rows = []
     for model in args.models:
         name, _, weights = model.rpartition("=")
         editor = jaxedit.Editor.from_pretrained(weights)
-        if not rows:
+        if not rows and args.shape == "square":
             rows.append(score("tokenizer", pairs, reconstruct(editor, pairs)))
         outputs = edit(editor, pairs, sampling)
         rows.append(score(name or weights, pairs, outputs) | costs(editor, pairs[0], sampling))

@@ -125,8 +125,11 @@ def _validate_toy(config: DataConfig) -> None:
         )
 
 
-def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:
+def held_out_pairs(config: DataConfig, n: int, *, shape: str = "square") -> list[toybox.ToyPair]:
     """Return the first `n` toybox pairs of the test split, cycling through the ten edit types.
+
+    Args:
+      shape: of the pictures; see `toybox.make`.
 
     Raises:
       ConfigError: a setting cannot work, or the data are not the toybox.
@@ -135,7 +138,12 @@ def held_out_pairs(config: DataConfig, n: int) -> list[toybox.ToyPair]:
     require(config.source == "toy", f"data.source={config.source!r}: only 'toy' has a test split")
     return [
         toybox.make(
-            config.seed, i, config.level, split="test", edit_type=i % len(toybox.EDIT_TYPES)
+            config.seed,
+            i,
+            config.level,
+            split="test",
+            edit_type=i % len(toybox.EDIT_TYPES),
+            shape=shape,
         )
         for i in range(n)
     ]

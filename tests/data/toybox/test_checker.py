@@ -13,7 +13,7 @@ LEVELS = range(len(toybox.LEVELS))
 
 @pytest.fixture(scope="module", params=LEVELS)
 def pairs(request):
-    return [toybox.make(7, i, request.param, split="test", edit_type=i % 10) for i in range(200)]
+    return [toybox.make(7, i, request.param, split="test", edit_type=i % 10) for i in range(100)]
 
 
 def rate(pairs, damage):
