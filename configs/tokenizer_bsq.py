@@ -4,7 +4,8 @@
 
 Presets:
   tiny   16 bits, stride 8, 64 px toy scenes, 1.5 M parameters. Two idle CPU cores: 25 minutes.
-  tiny-level3  the same for textured scenes of level 3 and for level 0; a quarter of all pictures is restyled.
+  tiny-level3  the same for textured scenes of level 3 and for level 0; a quarter of the pictures
+         is restyled.
   d32    32 bits, stride 16, 256 px: the tokenizer of the 2.2B model. 8 TPU chips or GPUs.
   d14    14 bits, stride 8, 256 px (2x2 patchified by the 8.4B model). 8 TPU chips or GPUs.
 
