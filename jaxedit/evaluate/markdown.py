@@ -11,7 +11,7 @@ _SHOWN = 20  # missing edits
 def markdown(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> str:
     """Return the report: the means, what is not there and why, and all settings."""
     head, *rows, whole = table(summary, formats)
-    lines = [f"# {summary['benchmark']}: {summary['edits']}", ""]
+    lines = [f"# {title(summary)}", ""]
     lines += [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
     lines += [_line([f"**{whole[0]}**", *whole[1:]]), ""]
     missing = summary["missing"]
@@ -19,19 +19,27 @@ def markdown(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> str:
     lines += [f"{counted} of {summary['samples']} edits scored.", ""]
     lines += [f"- no edit {key}: {reason}" for key, reason in list(missing.items())[:_SHOWN]]
     lines += ["- others are listed in summary.json"] if len(missing) > _SHOWN else []
+    absent: dict[str, list[str]] = {}  # reason -> scores
     for name, found in summary["scores"].items():
         if "unavailable" in found:
-            lines.append(f"- {name}: – ({found['unavailable']})")
+            absent.setdefault(found["unavailable"], []).append(name)
         elif found.get("n_nan") or found.get("n_inf"):
             lines.append(
                 f"- {name}: {found['n']} samples count, {found['n_nan']} have no value, "
                 f"{found['n_inf']} are infinite (mean of the others "
                 f"{_cell(found | {'mean': found['mean_finite']}, formats[name])})"
             )
+    lines += [f"- {', '.join(names)}: – ({reason})" for reason, names in absent.items()]
     lines += ["", *(f"{how}\n" for how in summary["networks"].values())]
     lines += ["| setting | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in summary["settings"].items()]
     return "\n".join(lines) + "\n"
+
+
+def title(summary: Mapping[str, Any]) -> str:
+    """Return what was evaluated: the benchmark, the model or folder, and the method if known."""
+    method = summary["settings"].get("method")
+    return f"{summary['benchmark']}: {summary['edits']}{f', {method}' if method else ''}"
 
 
 def table(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> list[list[str]]:

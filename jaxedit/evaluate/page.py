@@ -7,7 +7,7 @@ import json
 import pathlib
 import string
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -19,23 +19,31 @@ _TEMPLATE = pathlib.Path(__file__).with_name("page.html")
 _SIDE = 192  # pixels of a picture on the page, at most
 
 
+class Shown(NamedTuple):
+    """How the page writes a score, and sorts by it."""
+
+    factor: float
+    decimals: int
+    is_higher_better: bool
+
+
 def page(
     title: str,
     subtitle: str,
     table: Sequence[Sequence[str]],
     samples: Sequence[Mapping[str, Any]],
-    is_higher_better: Mapping[str, bool],
+    scores: Mapping[str, Shown],
 ) -> str:
     """Return the page in HTML; it loads nothing from anywhere.
 
     Args:
       table: the means: names of scores, rows of types, and the row of all samples.
       samples: as `sample_of` returns them.
-      is_higher_better: for each score, which the page sorts by.
+      scores: by name; the page offers those that samples have.
     """
     known = {name for sample in samples for name in sample["scores"]}
-    scores = {name: is_higher for name, is_higher in is_higher_better.items() if name in known}
-    data = json.dumps({"scores": scores, "samples": list(samples)})
+    shown = {name: score._asdict() for name, score in scores.items() if name in known}
+    data = json.dumps({"scores": shown, "samples": list(samples)})
     return string.Template(_TEMPLATE.read_text("utf-8")).substitute(
         title=html.escape(title),
         subtitle=html.escape(subtitle),
@@ -78,7 +86,9 @@ def _data_url(picture: np.ndarray) -> str:
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return the table in HTML; buttons in its head sort it by a column."""
     head, *body, whole = [[html.escape(cell) for cell in row] for row in rows]
-    names = "".join(f'<th scope="col"><button>{name}</button></th>' for name in head[1:])
+    names = "".join(
+        f'<th scope="col"><button>{name.replace("_", "_<wbr>")}</button></th>' for name in head[1:]
+    )
     return (
         f'<thead><tr><th scope="col"><button>type</button></th>{names}</tr></thead>'
         f"<tbody>{''.join(map(_row, body))}</tbody><tfoot>{_row(whole)}</tfoot>"

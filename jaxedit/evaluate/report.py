@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.evaluate.judges import Rubric
-from jaxedit.evaluate.markdown import Format, markdown, table
-from jaxedit.evaluate.page import page, sample_of
+from jaxedit.evaluate.markdown import Format, markdown, table, title
+from jaxedit.evaluate.page import Shown, page, sample_of
 from jaxedit.evaluate.results import Row, json_text
 from jaxedit.evaluate.sample import Benchmark, Picture, Sample
 from jaxedit.evaluate.score_samples import Paths, read_edit
@@ -99,9 +99,14 @@ def _page(out: pathlib.Path, found: Evaluated, formats: Mapping[str, Format]) ->
             links = {name: _link(picture, out) for name, picture in pictures.items()}
             shown.append(sample_of(edit, row["scores"], links))
             bar.update()
-    title = f"{found.summary['benchmark']}: {found.summary['edits']}"
-    means = table(found.summary, formats)
-    return page(title, f"{len(found.samples)} edits", means, shown, judged | better)
+    there = {name: s for name, s in found.summary["scores"].items() if "mean" in s}
+    return page(
+        title(found.summary),
+        f"{len(found.samples)} edits",
+        table(found.summary | {"scores": there}, formats),
+        shown,
+        {name: Shown(*formats[name], is_higher) for name, is_higher in (judged | better).items()},
+    )
 
 
 def _link(picture: Picture | None, out: pathlib.Path) -> str:

@@ -68,6 +68,7 @@ def test_a_run_writes_edits_scores_and_reports(results):
     settings = summary["settings"]
     assert settings["method"] == "varedit" and settings["guidance"] > 0  # the model's own
     assert not {"instruction", "source", "task"} & set(settings)  # a sample's own
+    assert (results / "report.md").read_text().startswith("# toybox: toy-varedit, varedit\n")
     page = (results / "report.html").read_text()
     assert page.count("data:image/webp") >= 3 * COUNT
     assert "http://" not in page and "https://" not in page
@@ -324,10 +325,12 @@ def test_two_runs_do_not_share_a_folder(results, data, capsys):
 
 
 def test_the_page_shows_texts_as_they_are(tmp_path):
-    from jaxedit.evaluate.page import page
+    from jaxedit.evaluate.page import Shown, page
 
-    sample = {"key": "k", "instruction": "</script><b>", "scores": {}, "pictures": {}}
-    text = page("<title>", "s", [["", "a"], ["add <", "2"], ["all", "1"]], [sample], {})
+    sample = {"key": "k", "instruction": "</script><b>", "scores": {"mse": 0.1}, "pictures": {}}
+    table, scores = [["", "a"], ["add <", "2"], ["all", "1"]], {"mse": Shown(1e4, 2, False)}
+    text = page("<title>", "s", table, [sample], scores | {"psnr": Shown(1, 2, True)})
+    assert '"mse": {"factor": 10000.0, "decimals": 2' in text and "psnr" not in text
     assert "</script><b>" not in text and "&lt;title&gt;" in text
     assert "<button>a</button></th>" in text and '<th scope="row">add &lt;</th><td>2</td>' in text
     assert '<tfoot><tr><th scope="row">all</th><td>1</td></tr></tfoot>' in text
