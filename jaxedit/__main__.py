@@ -2,13 +2,15 @@
 
     python -m jaxedit photo.jpg "make the ball blue" --seed 1 --output edited.png
     python -m jaxedit photo.jpg "remove the ball" --method editar+erec --diagnostics panel.png
+    python -m jaxedit photo.jpg "make the ball blue" --mask region.png
     python -m jaxedit depth.png "a red ball at night" --task depth
     python -m jaxedit --batch list.jsonl --output edits/
     python -m jaxedit --from_png edited.png
     python -m jaxedit --model varedit-8b-512 --dry_run --memory_gb 16
 
-A list has one JSON object per line: {"image": ..., "instruction": ...}, perhaps with "seed" and
-"output". Each picture written carries its settings; --from_png makes it again from them.
+A list has one JSON object per line: {"image": ..., "instruction": ...}, perhaps with "mask", "seed"
+and "output". Outside a mask the edit has the photo's own pixels, bit for bit. Each picture written
+carries its settings; --from_png makes it again from them.
 --dry_run prints what would be in the memory of each device; an official name needs no weights then.
 Exit codes: 0 done; 1 a replayed picture came out differently, a dry run does not fit; 2 bad input.
 """
@@ -56,6 +58,17 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="paste a cropped square back into its picture; padded pictures always keep their size",
+    )
+    add(
+        "--mask",
+        metavar="FILE",
+        help="edit only where this picture is white or, if it has transparent pixels, transparent",
+    )
+    add(
+        "--feather",
+        type=int,
+        metavar="PIXELS",
+        help="width of the seam inside a mask, 0 = none (default: 4 for each 512 of the long side)",
     )
     add("--diagnostics", metavar="PNG", help="also write ERec's maps, mask and paths as a picture")
     add_shared(parser, EditCommand)

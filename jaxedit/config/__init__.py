@@ -10,6 +10,7 @@ from jaxedit.config.checks import (
     FITS,
     ConfigError,
     require,
+    require_feather,
     require_fit,
     require_int8,
     require_seed,

@@ -17,16 +17,17 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
     """Rebuild the dataclass `cls` from `to_dict`'s form.
 
-    Two kinds of fields may be missing: fields that are None or "" by default (parts that a model
-    does not have, and settings that follow from other settings), and sampling rules, which are then
-    off.
+    Three kinds of fields may be missing: fields that are None or "" by default (parts that a model
+    does not have, and settings that follow from other settings); sampling rules, which are then
+    off; and fields marked as `later`, which older directories lack and whose default they mean.
 
     Raises:
       ConfigError: a key is unknown or missing; the message lists all of them.
     """
     require(isinstance(values, dict), f"{name}: expected an object, found {values!r}")
     hints = get_type_hints(cls)
-    absent = {field.name for field in dataclasses.fields(cls) if field.default in (None, "")}
+    fields = dataclasses.fields(cls)
+    absent = {f.name for f in fields if f.default in (None, "") or f.metadata.get("later")}
     if issubclass(cls, RuleConfig):
         rules = (rule for rule in cls.__mro__[1:] if dataclasses.is_dataclass(rule))
         absent |= {field.name for rule in rules for field in dataclasses.fields(rule)}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 INT8 = ("t5", "transformer")  # networks whose large kernels can be 8-bit integers
+MAX_FEATHER = 254  # pixels of the seam inside a mask
 FITS = ("pad", "crop")  # how pictures become squares, see data.transforms
 
 
@@ -25,6 +26,15 @@ def require_int8(networks: Sequence[str]) -> None:
 def require_fit(fit: str) -> None:
     """Raise ConfigError unless `fit` is a way to make squares of pictures."""
     require(fit in FITS, f"fit={fit!r}: expected {' or '.join(FITS)}")
+
+
+def require_feather(feather: int | None) -> None:
+    """Raise ConfigError unless `feather` is None or a possible width of a seam."""
+    whole = hasattr(feather, "__index__") and not isinstance(feather, bool)
+    require(
+        feather is None or (whole and 0 <= feather <= MAX_FEATHER),
+        f"feather={feather!r}: expected 0 to {MAX_FEATHER} pixels",
+    )
 
 
 def require_seed(seed: int) -> None:

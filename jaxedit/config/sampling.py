@@ -110,6 +110,10 @@ class ERecConfig:
     recon_guidance: Literal["own", "shared", "none"] = "own"
     direct_replacement: bool = False  # ablation: take the source token wherever JS < tau_replace
     tau_replace: Threshold = 0.3  # bits, of direct_replacement
+    # if a mask is given: edit where both masks allow it | where the given mask does
+    mask_mode: Literal["intersection", "given"] = dataclasses.field(
+        default="intersection", metadata={"later": True}
+    )
     refine: bool = True  # restore the background; off: the raw edit
     pixel_align: bool = True  # add the tokenizer's residual outside the mask
     upsampling: Literal["nearest", "bilinear"] = "nearest"  # of the mask

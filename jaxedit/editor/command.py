@@ -82,6 +82,11 @@ class Command(abc.ABC):
         """
         return row.text
 
+    def check(self, model: Any, row: Row, source: Any) -> None:
+        """Raise ConfigError unless the model can make a row; `source` is what `read` returned."""
+        task = getattr(self.args, "task", None)
+        model.check_text(row.text, task, strict=self.args.strict)
+
     def input_options(self) -> dict[str, Any]:
         """Return how pictures and texts are read: keyword arguments of `make`."""
         return {"strict": self.args.strict}

@@ -122,8 +122,7 @@ def _make(
     model = command.load(rows_per_device=rows_per_device)
     if weights is not None:
         provenance.require_same(f"{model.name}: the weights", model.fingerprint, weights)
-    task = getattr(command.args, "task", None)
-    model.check_text(row.text, task, strict=command.args.strict)
+    command.check(model, row, source)
     compile_programs(model, options)
     options |= command.input_options()
     with progress_bar("steps") as bar:

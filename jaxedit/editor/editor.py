@@ -2,24 +2,22 @@
 
 import collections
 import dataclasses
-import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 from PIL import Image
 
-from jaxedit.config import ERecConfig, as_options, method_of, require
-from jaxedit.data.pictures import photo
-from jaxedit.data.pictures.canny import edge_map
-from jaxedit.data.transforms import Fit, fit_of, from_square, to_square
-from jaxedit.editor.loaded_model import LoadedModel, seeds_of
+from jaxedit.config import ERecConfig, as_options, method_of, require, require_feather
+from jaxedit.data.given_mask import GivenMask, Mask, square_of
+from jaxedit.data.transforms import fit_of
+from jaxedit.editor.edit_source import EditSource, HowToEdit, Picture, read_source
+from jaxedit.editor.loaded_model import LoadedModel, Sources, seeds_of
 from jaxedit.editor.pipeline import Output, Progress, Tokens
 from jaxedit.editor.text_features import prompt_of
-
-Picture = str | os.PathLike | Image.Image | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +26,8 @@ class EditResult:
 
     Attributes:
       image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
-      mask: on the token grid of the square that the model read, True = edited; None for methods
-        without a mask.
+      mask: on the token grid of the square that the model read, True = edited: the tokens that a
+        given mask touches, or ERec's mask, or both, see `ERecConfig.mask_mode`; None without any.
       diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and "nll_edit" (nats),
         f32[h,w], and the pictures "reconstruction" and "raw_edit".
       tokens: the bits of each scale; of next-token models one array of token ids.
@@ -54,7 +52,13 @@ class Editor(LoadedModel):
         return super().from_pretrained(name, **options)
 
     def edit(
-        self, image: Picture, instruction: str, *, seed: int = 0, **options: Any
+        self,
+        image: Picture,
+        instruction: str,
+        *,
+        seed: int = 0,
+        mask: Mask | None = None,
+        **options: Any,
     ) -> EditResult:
         """Edit a picture.
 
@@ -62,14 +66,17 @@ class Editor(LoadedModel):
           image: path, PIL image, or array; see `photo.to_rgb`.
           instruction: the change, in words.
           seed: another seed gives another edit; equal seeds give equal bits.
-          **options: method, task, fit, keep_size, progress, and the method's settings; see
-            `edit_batch`.
+          mask: where the picture may change: path, PIL image, bool[H,W] or u8[H,W]. White marks it
+            or, in pictures with transparent pixels, transparency. Everywhere else the result has
+            the source's own pixels, bit for bit. None: everywhere.
+          **options: method, task, fit, keep_size, feather, progress, and the method's settings;
+            see `edit_batch`.
 
         Raises:
           ValueError: the picture cannot be read, or an argument is out of its range.
           OSError: the picture's file is missing.
         """
-        return self.edit_batch([image], [instruction], seed=seed, **options)[0]
+        return self.edit_batch([image], [instruction], seed=seed, masks=[mask], **options)[0]
 
     def edit_batch(
         self,
@@ -78,10 +85,12 @@ class Editor(LoadedModel):
         *,
         seed: int = 0,
         seeds: Sequence[int] | None = None,
+        masks: Sequence[Mask | None] | None = None,
         method: str | None = None,
         task: str | None = None,
         fit: str | None = None,
         keep_size: bool = False,
+        feather: int | None = None,
         strict: bool = False,
         progress: Progress | None = None,
         **options: Any,
@@ -93,6 +102,7 @@ class Editor(LoadedModel):
           instructions: an instruction for each image.
           seed: row i has the seed `seed + i`.
           seeds: a seed for each image, instead of `seed`.
+          masks: for each image a mask as for `edit`, or None; None: no masks.
           method: "varedit", "editar" or "editar+erec"; None: the first that fits the weights.
           task: "depth", "canny" or "segmentation": make pictures from maps; the instructions
             describe the pictures. For canny the images are photos, whose edges are taken.
@@ -101,6 +111,8 @@ class Editor(LoadedModel):
             stored with the weights, see `PretrainedConfig`.
           keep_size: return a cropped picture at its own size: the edited square is pasted into the
             picture, whose borders do not change. Padded pictures always keep their size.
+          feather: width, in pixels of the result, of the seam in which source and edit blend, just
+            inside a mask; 0 = none; None: 4 for each 512 pixels of the result's long side.
           strict: refuse an instruction that is too long, instead of reading its beginning.
           progress: called with (steps done, steps in total).
           **options: fields of SampleConfig (varedit), TokenSampleConfig (editar) and ERecConfig
@@ -112,6 +124,8 @@ class Editor(LoadedModel):
         """
         settings = self.settings(method, **options)
         count, shape = len(images), fit_of(self.config, fit, keep_size=keep_size)
+        masks = _checked(masks, count, task)
+        require_feather(feather)
         seeds = seeds_of(count, seed, seeds)
         require(
             count == len(instructions) and count > 0,
@@ -120,17 +134,21 @@ class Editor(LoadedModel):
         texts = self._prompts(instructions, task, settings, strict=strict)
         if as_options(settings).get("gumbel_key") == "batch":
             seeds = seeds[:1] * count
-        read: collections.deque[Image.Image] = collections.deque()  # pictures not edited yet
-        squares_of = functools.partial(self._squares, images, task, shape, read)
-        made = self._make(texts, seeds, settings, progress, squares_of)
+        how = HowToEdit(self.size, self.pipeline.grid, shape, task, feather)
+        read: collections.deque[EditSource] = collections.deque()  # not edited yet
+        sources_of = partial(_read, images, masks, how, read)
+        made = self._make(texts, seeds, settings, progress, sources_of)
         inputs = {"task": task, "fit": shape.kind, "keep_size": shape.keep_size}
-        record = functools.partial(self._record, method_of(self.config, method), settings, **inputs)
+        record = partial(self._record, method_of(self.config, method), settings, **inputs)
         return [
-            _result(
-                output, read.popleft(), shape, seconds, record(instruction=text, seed=int(seed))
-            )
-            for (output, seconds), text, seed in zip(made, instructions, seeds, strict=True)
+            _result(row, read.popleft(), partial(record, instruction=text, seed=int(seed)))
+            for row, text, seed in zip(made, instructions, seeds, strict=True)
         ]
+
+    def check_mask(self, mask: GivenMask | None, *, fit: str | None = None) -> None:
+        """Raise ConfigError if the model sees no marked pixel of a mask of its picture's size."""
+        if mask is not None:
+            square_of(mask, self.size, fit_of(self.config, fit))
 
     def _prompts(
         self, instructions: Sequence[str], task: str | None, settings: Any, *, strict: bool
@@ -143,30 +161,45 @@ class Editor(LoadedModel):
                 self.check_text(part.recon_prompt, strict=strict)
         return [prompt_of(self.config, instruction, task) for instruction in instructions]
 
-    def _squares(
-        self,
-        images: Sequence[Picture],
-        task: str | None,
-        shape: Fit,
-        read: collections.deque[Image.Image],
-        part: slice,
-    ) -> UInt8[np.ndarray, "n S S 3"]:
-        """Read some of the images, append them to `read`, and return the model's squares."""
-        pictures = [photo.to_rgb(image, is_depth=task == "depth") for image in images[part]]
-        read.extend(pictures)
-        squares = [np.asarray(to_square(image, self.size, shape)) for image in pictures]
-        return np.stack([edge_map(s) for s in squares] if task == "canny" else squares)
+
+def _checked(
+    masks: Sequence[Mask | None] | None, count: int, task: str | None
+) -> Sequence[Mask | None]:
+    """Return a mask or None for each of `count` images; raise ConfigError if there may be none."""
+    masks = [None] * count if masks is None else masks
+    require(len(masks) == count, f"{len(masks)} masks for {count} images: expected one for each")
+    require(
+        task is None or all(mask is None for mask in masks),
+        f"task={task!r}: expected no mask: the picture is made anew from its map",
+    )
+    return masks
+
+
+def _read(
+    images: Sequence[Picture],
+    masks: Sequence[Mask | None],
+    how: HowToEdit,
+    read: collections.deque[EditSource],
+    part: slice,
+) -> Sources:
+    """Read some of the images, append them to `read`, and return what the model takes of them."""
+    pairs = zip(images[part], masks[part], strict=True)
+    sources = [read_source(image, mask, how) for image, mask in pairs]
+    read.extend(sources)
+    squares, edit_masks = zip(*((s.square(), s.edit_mask()) for s in sources), strict=True)
+    return np.stack(squares), np.stack(edit_masks)
 
 
 def _result(
-    output: Output, source: Image.Image, fit: Fit, seconds: float, settings: dict[str, Any]
+    made: tuple[Output, float], source: EditSource, record: Callable[..., dict[str, Any]]
 ) -> EditResult:
-    """Return the edit of a picture that became a square by `fit`."""
-    pictures = {name: from_square(pixels, source, fit) for name, pixels in output.pictures.items()}
+    """Return the edit of a picture, made in some seconds; `record` takes what else is recorded."""
+    output, seconds = made
+    pictures = {name: source.restore(pixels) for name, pixels in output.pictures.items()}
     return EditResult(
-        image=from_square(output.pixels, source, fit),
-        mask=output.mask,
+        image=source.result(output.pixels),
+        mask=source.edit_cells() if output.mask is None else output.mask,
         diagnostics={"seconds": seconds, **output.maps, **pictures},
         tokens=output.tokens,
-        settings=settings,
+        settings=record(**source.settings),
     )

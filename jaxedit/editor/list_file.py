@@ -15,6 +15,7 @@ from jaxedit.data import json_lines
 EDIT = {"image": str, "instruction": str}  # keys of a row that is edited; the text is last
 DRAW = {"prompt": (str, int)}  # of a row that is drawn; a number is a class
 OPTIONAL = {"seed": int, "output": str}
+_OF_EDITS = {"mask": str}  # optional keys of a row that is edited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Row:
     Attributes:
       place: "list.jsonl:3", for messages.
       image: path of the source picture; empty if there is none.
+      mask: path of the mask of where the picture may change; empty if there is none.
       text: the instruction or the prompt.
       seed: of the picture.
       output: path; of a row of a list, below the output folder.
@@ -32,6 +34,7 @@ class Row:
 
     place: str = ""
     image: str = ""
+    mask: str = ""
     text: str = ""
     seed: int = 0
     output: str = ""
@@ -53,7 +56,7 @@ def read(
       path: the list, whose folder relative image paths start from.
       seed: row i has the seed `seed + i`, unless the list gives it a seed.
       folder: where outputs will be; None: the list's folder.
-      keys: `EDIT` or `DRAW`; a row may also have the keys of `OPTIONAL`.
+      keys: `EDIT` or `DRAW`; a row may also have the keys of `OPTIONAL`, and an edit a "mask".
 
     Raises:
       OSError: the list cannot be read.
@@ -74,7 +77,7 @@ def read(
 
 def _check_keys(values: dict[str, Any], keys: Mapping[str, Any]) -> None:
     """Raise ConfigError if a key is unknown or missing, or has a value of another type."""
-    types = {**keys, **OPTIONAL}
+    types = {**keys, **(_OF_EDITS if "image" in keys else {}), **OPTIONAL}
     unknown = sorted(values.keys() - types.keys())
     require(not unknown, f"unknown keys {unknown}: expected {', '.join(types)}")
     missing = [key for key in keys if key not in values]
@@ -104,14 +107,15 @@ def _row(
         not path.is_absolute() and ".." not in path.parts and output.lower().endswith(".png"),
         f"output={output!r}: expected a .png name below the output folder",
     )
-    image = "" if image is None else str(folder / image)
-    return Row(place, image, str(text), seed, output)
+    files = {key: str(folder / values[key]) for key in ("image", "mask") if values.get(key)}
+    return Row(place, text=str(text), seed=seed, output=output, **files)
 
 
 def _without_clashes(rows: list[Row], folder: pathlib.Path) -> list[Row]:
-    """Return the rows, with an error if the output is also another row's, or a source picture."""
+    """Return the rows, with an error if the output is another row's, a source or a mask."""
     key = _key_of_paths(folder)
-    sources = {key(pathlib.Path(row.image)): row.place for row in rows if row.image}
+    files = [(file, row.place) for row in rows for file in (row.image, row.mask) if file]
+    sources = {key(pathlib.Path(file)): place for file, place in files}
     taken: dict[str, str] = {}
     checked = []
     for row in rows:

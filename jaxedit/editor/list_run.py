@@ -137,7 +137,7 @@ def _is_done(part: Part, row: Row, entry: Entry) -> bool:
 
     command = part.command
     same = command.describe(row) | {"seed": row.seed, "request": part.request}
-    if row.error or not entry.items() >= same.items():
+    if row.error or not entry.items() >= same.items() or entry.get("mask", "") != row.mask:
         return False
     try:
         settings = provenance.read_settings(part.folder / row.output, command.purpose)
@@ -170,8 +170,8 @@ def _make_rows(part: Part, model: "LoadedModel") -> list[Entry]:
         entry = {"row": row.place, **command.describe(row)}
         try:
             require(not row.error, row.error)
-            model.check_text(row.text, strict=command.args.strict)
             source = command.read(row)
+            command.check(model, row, source)
             (folder / row.output).parent.mkdir(parents=True, exist_ok=True)
             provenance.require_writable(folder / row.output)
             ready.append((entry, row, source))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from jaxedit import __version__, assets, compile_cache, tree
 from jaxedit.checkpoints import shards
@@ -34,6 +34,8 @@ from jaxedit.editor.pipeline import Batch, Output, Progress
 from jaxedit.editor.text_features import prompt_of, require_words
 
 Model = TypeVar("Model", bound="LoadedModel")
+# pictures and edit masks (True = may change); None if there are no sources
+Sources = tuple[UInt8[np.ndarray, "n S S 3"] | None, Bool[np.ndarray, "n S S"] | None]
 
 
 class LoadedModel:
@@ -199,7 +201,7 @@ class LoadedModel:
         seeds: Sequence[int],
         settings: tuple[Any, ...],
         progress: Progress | None,
-        squares_of: Callable[[slice], UInt8[np.ndarray, "n S S 3"] | None] = lambda part: None,
+        sources_of: Callable[[slice], Sources] = lambda part: (None, None),
     ) -> Iterator[tuple[Output, float]]:
         """Make a picture for each text, B at a time.
 
@@ -208,7 +210,7 @@ class LoadedModel:
           seeds: a seed for each text.
           settings: what `settings` returned.
           progress: called with (steps done, steps in total) of all pictures.
-          squares_of: returns the source pictures of a slice of the texts.
+          sources_of: returns the sources and their edit masks of a slice of the texts.
 
         Yields:
           Each picture, and the seconds that its batch took.
@@ -219,7 +221,8 @@ class LoadedModel:
         for start in range(0, count, self.rows):
             stop = min(start + self.rows, count)
             part = slice(start, stop)
-            batch = Batch(squares_of(part), texts[part], np.asarray(seeds[part], np.int32))
+            pixels, edit_mask = sources_of(part)
+            batch = Batch(pixels, texts[part], np.asarray(seeds[part], np.int32), edit_mask)
             report = progress and _progress_of_part(progress, start, stop, count)
             begin = time.perf_counter()
             made = self.pipeline.run(_filled(batch, self.rows), settings, report)
@@ -254,6 +257,7 @@ def _filled(batch: Batch, rows: int) -> Batch:
         pixels=None if batch.pixels is None else batch.pixels[places],
         texts=[batch.texts[i] for i in places],
         seeds=batch.seeds[places],
+        edit_mask=None if batch.edit_mask is None else batch.edit_mask[places],
     )
 
 

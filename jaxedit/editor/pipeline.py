@@ -26,11 +26,13 @@ class Batch(NamedTuple):
       pixels: the source pictures; None if a picture is drawn from its text alone.
       texts: B instructions, prompts or class numbers.
       seeds: random seed of each picture.
+      edit_mask: True where a source may change; None if there are no sources.
     """
 
     pixels: UInt8[np.ndarray, "B S S 3"] | None
     texts: Sequence[str]
     seeds: Int32[np.ndarray, " B"]
+    edit_mask: Bool[np.ndarray, "B S S"] | None
 
 
 class Output(NamedTuple):
@@ -39,7 +41,7 @@ class Output(NamedTuple):
     Attributes:
       pixels: of the picture.
       tokens: of the picture.
-      mask: edit mask, True = edited; None for methods without one.
+      mask: edit mask that the method found, True = edited; None for methods that find none.
       maps: measurements of each token, by name.
       pictures: intermediate pictures, by name.
     """
@@ -56,10 +58,12 @@ class Pipeline(abc.ABC):
 
     Attributes:
       size: S, side of the square that the model reads or draws, in pixels.
+      grid: h and w, tokens on a side of the square; of VAREdit at the last scale.
       params: the networks on the devices, without the text encoder.
     """
 
     size: int
+    grid: int
     params: Any
 
     def __init__(
@@ -89,7 +93,7 @@ class Pipeline(abc.ABC):
 
     @abc.abstractmethod
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
-        """Set `size` and `params`."""
+        """Set `size`, `grid` and `params`."""
 
     def compile(self, settings: tuple[Any, ...]) -> None:
         """Compile the programs for these settings, unless they are ready."""
@@ -111,11 +115,15 @@ class Pipeline(abc.ABC):
     ) -> list[Output]:
         """Make B pictures, with programs that are compiled already."""
 
-    def _blank_pixels(self) -> UInt8[np.ndarray, "B S S 3"] | None:
-        """Return black source pictures to compile with, or None if the model reads none."""
+    def _blank_sources(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """Return black sources and full edit masks to compile with; None if the model reads none.
+
+        The same program edits pictures with and without a mask.
+        """
         if family_of(self.config).purpose != "edit":
-            return None
-        return np.zeros((self.rows, self.size, self.size, 3), np.uint8)
+            return None, None
+        shape = (self.rows, self.size, self.size)
+        return np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
 
     def _place(self, arrays: Any) -> Any:
         """Put arrays [B,...] on the devices, their rows spread over the mesh."""

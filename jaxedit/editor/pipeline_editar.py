@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int32, UInt8
+from jaxtyping import Array, Bool, Int32, UInt8
 
 from jaxedit import tree
 from jaxedit.config import ERecConfig, TokenSampleConfig
@@ -13,10 +13,12 @@ from jaxedit.editor.pipeline import Batch, Output, Pipeline, Progress
 from jaxedit.erec import dual_path, restore
 from jaxedit.erec.edit_mask import split
 from jaxedit.sampling import sample_editar
+from jaxedit.sampling.lock import cells_in
 from jaxedit.sampling.sample_editar import NO_SOURCE, EncodedSource
 from jaxedit.sharding import rules
 
 Settings = tuple[TokenSampleConfig] | tuple[TokenSampleConfig, ERecConfig]
+_cells_in = jax.jit(cells_in, static_argnames="grid")
 
 
 class EditARPipeline(Pipeline):
@@ -24,7 +26,8 @@ class EditARPipeline(Pipeline):
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
         """Put all weights on each device of a mesh."""
-        self.size = self.config.editar.grid * self.config.vq.stride
+        self.grid = self.config.editar.grid
+        self.size = self.grid * self.config.vq.stride
         networks = sample_editar.prepare(self.config, params, self.dtype, int8=int8)
         self.params = jax.device_put(networks, self.mesh and rules.replicated(self.mesh))
         self._segment = sample_editar.segment_of(self.config.editar)
@@ -42,7 +45,7 @@ class EditARPipeline(Pipeline):
             part.reshape(self.rows, P, *part.shape[1:]) for part in self.text.zeros(self.rows * P)
         ]
         seeds = np.zeros(self.rows, np.int32)
-        self._run(self._blank_pixels(), (*texts, seeds), settings, None)
+        self._run(*self._blank_sources(), (*texts, seeds), settings, None)
 
     def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Output]:
         """Make B pictures; a step of the progress is a token."""
@@ -51,25 +54,29 @@ class EditARPipeline(Pipeline):
             texts = [[settings[1].recon_prompt, *row] for row in texts]
         features = zip(*map(self.text, texts), strict=True)  # of each text, and their masks
         inputs = (*map(np.stack, features), batch.seeds)
-        return self._run(batch.pixels, inputs, settings, progress)
+        return self._run(batch.pixels, batch.edit_mask, inputs, settings, progress)
 
     def _run(
         self,
         pixels: UInt8[np.ndarray, "B S S 3"] | None,
+        edit_mask: Bool[np.ndarray, "B S S"] | None,
         inputs: tuple[np.ndarray, ...],
         settings: Settings,
         progress: Progress | None,
     ) -> list[Output]:
         """Make B pictures from sources and (text features [B,P,...], their mask, seeds)."""
-        source = self._read_source(pixels)
+        source, editable = self._read_source(pixels), None
+        if edit_mask is not None:
+            editable = _cells_in(self._place(edit_mask), grid=(self.grid, self.grid))
         options = {"config": self.config, "segment": self._segment, "progress": progress}
+        options["editable"] = editable
         text, mask, seeds = self._place(inputs)
         if len(settings) > 1:
             sample, erec = settings
             paths = dual_path.decode(
                 self.params, source, text, mask, seeds, sample=sample, erec=erec, **options
             )
-            return self._split(self._restore(self._place(pixels), source, paths, erec))
+            return self._split(self._restore(self._place(pixels), source, paths, erec, editable))
         tokens = sample_editar.edit(
             self.params, source, text, mask, seeds, sample=settings[0], **options
         )
@@ -81,6 +88,7 @@ class EditARPipeline(Pipeline):
         source: EncodedSource,
         paths: dual_path.Paths,
         erec: ERecConfig,
+        editable: Bool[Array, "B N"] | None,
     ) -> Output:
         """Restore the background of B edits; the result's arrays have an axis B in front."""
         thresholds, structure = split(erec)
@@ -92,6 +100,7 @@ class EditARPipeline(Pipeline):
             thresholds,
             erec=structure,
             config=self.config,
+            editable=editable,
         )
         return Output(
             pixels=refined.pixels,
@@ -115,5 +124,4 @@ class EditARPipeline(Pipeline):
         return sample_editar.draw(self.params.vq, tokens, config=self.config)
 
     def _on_grid(self, tokens: Int32[Array, "B N"]) -> Int32[Array, "B h w"]:
-        g = self.config.editar.grid
-        return tokens.reshape(-1, g, g)
+        return tokens.reshape(-1, self.grid, self.grid)

@@ -21,6 +21,7 @@ class VAREditPipeline(Pipeline):
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
         self.size = self.config.varedit.latent_scales[-1][0] * self.config.bsq.stride
+        self.grid = self.config.varedit.scales[-1][0]
         networks = tree.map_with_path(
             lambda path, leaf: leaf.astype(dtype_of(path, "varedit", self.dtype)),
             {name: params[name] for name in ("bsq", "transformer")},
@@ -31,8 +32,8 @@ class VAREditPipeline(Pipeline):
         return settings[0].greedy
 
     def _compile(self, settings: tuple[SampleConfig]) -> jax.stages.Compiled:
-        seeds = np.zeros(self.rows, np.int32)
-        rows = Rows(self._blank_pixels(), *self.text.zeros(self.rows), seeds)
+        seeds, (pixels, edit_mask) = np.zeros(self.rows, np.int32), self._blank_sources()
+        rows = Rows(pixels, *self.text.zeros(self.rows), seeds, edit_mask)
         with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
             return edit_pixels.lower(
                 self.params,
@@ -47,7 +48,7 @@ class VAREditPipeline(Pipeline):
         self, batch: Batch, settings: tuple[SampleConfig], progress: Progress | None
     ) -> list[Output]:
         """Make B pictures; the program can tell its progress only at the end."""
-        rows = Rows(batch.pixels, *self.text(batch.texts), batch.seeds)
+        rows = Rows(batch.pixels, *self.text(batch.texts), batch.seeds, batch.edit_mask)
         program: Any = self._programs[self._structure(settings)]
         made = self._split(
             Output(*program(self.params, self._place(rows), self._numbers(settings)))

@@ -59,14 +59,19 @@ def require_writable(path: str | os.PathLike) -> pathlib.Path:
         raise OSError(f"{path}: cannot write there: {error.strerror}") from error
 
 
-def require_other(output: pathlib.Path, source: str | os.PathLike) -> None:
-    """Raise ValueError if `output` is the picture that is edited, under any spelling."""
+def require_other(output: pathlib.Path, source: str | os.PathLike, what: str = "picture") -> None:
+    """Raise ValueError if `output` is the picture that is edited, under any spelling, or `what`."""
     if output.exists() and os.path.exists(source) and output.samefile(source):
-        raise ValueError(f"{output}: the picture itself: expected another name for its edit")
+        raise ValueError(f"{output}: the {what} itself: expected another name for its edit")
 
 
-def find_source(settings: dict[str, Any], edited: pathlib.Path) -> str:
-    """Return the path of the picture that an edit was made from.
+def find_source(
+    settings: dict[str, Any],
+    edited: pathlib.Path,
+    key: Literal["source", "mask"] = "source",
+    hint: str = "the photo is not there any more; give its path before --from_png",
+) -> str:
+    """Return the path of the picture, or of the mask, that an edit was made from.
 
     Files of its name beside the edited picture and in the current folder are compared by their
     bytes. If no file has the right bytes, the first file of its name is returned.
@@ -74,18 +79,18 @@ def find_source(settings: dict[str, Any], edited: pathlib.Path) -> str:
     Args:
       settings: settings of the edit; older versions recorded the whole path of the picture.
       edited: the edited picture.
+      key: which file; its name and its SHA-256 are in `settings`.
+      hint: what to do if it is not there, for the message.
 
     Raises:
       OSError: there is no file of its name.
     """
-    name = pathlib.Path(settings["source"])
+    name = pathlib.Path(settings[key])
     places = (name, edited.parent / name.name, pathlib.Path(name.name))
     there = [place for place in dict.fromkeys(places) if place.is_file()]
     if not there:
-        raise OSError(
-            f"{name.name}: the photo is not there any more; give its path before --from_png"
-        )
-    same = (place for place in there if sha256(place) == settings["source_sha256"])
+        raise OSError(f"{name.name}: {hint}")
+    same = (place for place in there if sha256(place) == settings[f"{key}_sha256"])
     return str(next(same, there[0]))
 
 

@@ -22,6 +22,7 @@ from jaxedit.erec.edit_mask import Maps, split
 from jaxedit.ops.divergence import jensen_shannon, negative_log_likelihood
 from jaxedit.sampling import sample_editar
 from jaxedit.sampling.gumbel import choose, gumbel
+from jaxedit.sampling.lock import LockedTokens
 from jaxedit.sampling.methods import Numbers, guide_tokens, is_guided, numbers_of, truncate
 from jaxedit.sampling.sample_editar import EncodedSource, Networks
 
@@ -45,6 +46,7 @@ def decode(
     erec: ERecConfig,
     config: PretrainedConfig,
     segment: int,
+    editable: Bool[Array, "B N"] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Paths:
     """Decode the reconstruction and the edit of B images as rows of a batch.
@@ -59,6 +61,7 @@ def decode(
       erec: settings of the paths; of its thresholds only tau_replace is used.
       config: the model.
       segment: tokens between two calls of `progress`.
+      editable: True at tokens that may differ from the source's, on both paths; None: all.
       progress: called with (tokens done, tokens in total).
 
     Returns:
@@ -79,15 +82,17 @@ def decode(
     )
     numbers, tau = numbers_of(sample), thresholds.tau_replace
     method = DualPathSampling(seeds, source.codes, numbers, tau, rows, erec, sample.greedy)
-    _, steps = sample_editar.generate(
+    if editable is not None:
+        method = LockedTokens(method, source.codes, editable)
+    tokens, records = sample_editar.generate(
         weights, prefix, state, method, config=c, segment=segment, progress=progress
     )
-    rec, edit, *maps = (x.T for x in steps)  # [B,N]
-    return Paths(rec, edit, Maps(*(m.reshape(-1, c.grid, c.grid) for m in maps)))
+    maps = Maps(*(m.T.reshape(-1, c.grid, c.grid) for m in records))
+    return Paths(tokens[:, 0], tokens[:, 1], maps)
 
 
 class Step(NamedTuple):
-    """The record of a position.
+    """The tokens of a position, and what is recorded of it.
 
     Attributes:
       rec, edit: tokens of both paths.
@@ -162,8 +167,8 @@ class DualPathSampling:
 
     def __call__(
         self, logits: Float[Array, "B R V"], position: Integer[Array, ""]
-    ) -> tuple[Int[Array, "B R"], Step]:
-        """Choose tokens as `SamplingMethod` describes; the record is a `Step`."""
+    ) -> tuple[Int[Array, "B R"], tuple[Float32[Array, " B"], ...]]:
+        """Choose tokens as `SamplingMethod` describes; recorded are js, nll_rec and nll_edit."""
         n = self.numbers
         guide = (n["guidance"], n["image_guidance"], is_guided(position, n["guidance_until"]))
         paths = [logits[:, list(rows)] for rows in (self.rows.rec, self.rows.edit)]
@@ -180,7 +185,8 @@ class DualPathSampling:
             tau_replace=self.tau_replace,
             config=self.config,
         )
-        return jnp.stack([(step.rec, step.edit)[path] for path in self.rows.path], axis=1), step
+        tokens = jnp.stack([(step.rec, step.edit)[path] for path in self.rows.path], axis=1)
+        return tokens, (step.js, step.nll_rec, step.nll_edit)
 
 
 def path_noise(

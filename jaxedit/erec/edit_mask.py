@@ -44,6 +44,21 @@ def split(config: ERecConfig) -> tuple[Thresholds, ERecConfig]:
     return Thresholds(**numbers), dataclasses.replace(config, **rest)
 
 
+def limit(
+    mask: Bool[ArrayLike, "B g g"], editable: Bool[ArrayLike, "B g g"], mode: str
+) -> Bool[Array, "B g g"]:
+    """Return ERec's edit mask, limited to the tokens that may differ from the source's.
+
+    Args:
+      mask: what `edit_mask` returned.
+      editable: True at tokens that the user's mask touches; all True without such a mask.
+      mode: "intersection" of both, or "given": the user's mask alone, for pictures that have one.
+    """
+    if mode == "intersection":
+        return mask & editable
+    return jnp.where(editable.all((1, 2), keepdims=True), mask, editable)
+
+
 def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> Bool[Array, "B g g"]:
     """Return the mask of edited tokens, True = edited.
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Shaped, UInt8
 
 from jaxedit.config import ERecConfig, PretrainedConfig
 from jaxedit.erec.dual_path import Paths
-from jaxedit.erec.edit_mask import Thresholds, edit_mask
+from jaxedit.erec.edit_mask import Thresholds, edit_mask, limit
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.tree import Tree
@@ -34,6 +34,7 @@ def refine(
     erec: ERecConfig,
     config: PretrainedConfig,
     decoded: Float[Array, "B S S 3"] | None = None,
+    editable: Bool[Array, "B N"] | None = None,
 ) -> Refined:
     """Restore the source outside the edit mask: its tokens, and the detail that the tokenizer lost.
 
@@ -46,11 +47,14 @@ def refine(
       erec: second result of `edit_mask.split`; without `refine` the edit stays as decoded.
       config: the model.
       decoded: the source images decoded from `codes`, if already known.
+      editable: as for `dual_path.decode`; limits the edit mask as `erec.mask_mode` says.
 
     Source: ERec, algorithm 3.
     """
     draw = functools.partial(draw_tokens, vq, config=config)
     mask = edit_mask(paths.maps, thresholds, erec)
+    if editable is not None:
+        mask = limit(mask, editable.reshape(mask.shape), erec.mask_mode)
     if not erec.refine:
         return Refined(image.to_uint8(draw(paths.edit)), paths.edit, mask)
     locked = lock(paths.edit, codes, mask.reshape(codes.shape))

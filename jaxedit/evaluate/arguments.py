@@ -74,6 +74,12 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, metavar="N", help="of every edit (default 0)")
     add("--fit", choices=FITS, help="see python -m jaxedit --help")
     add("--keep_size", action="store_true", default=None, help="see python -m jaxedit --help")
+    add(
+        "--mask",
+        choices=("benchmark",),
+        help="edit only inside each sample's own mask, an oracle; samples without one as usual",
+    )
+    add("--feather", type=int, metavar="PIXELS", help="see python -m jaxedit --help")
     add("--strict", action="store_true", help="refuse instructions too long to be read in full")
     add_placement(parser, EvaluateCommand)
     add_sampling(parser, EvaluateCommand)

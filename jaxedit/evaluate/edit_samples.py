@@ -5,6 +5,8 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxedit.data.pictures import photo
 from jaxedit.editor import provenance
 from jaxedit.editor.command import Command, compile_programs
@@ -50,6 +52,8 @@ def request_of(command: Command) -> dict[str, Any]:
         **command.input_options(),
         **options,
     }
+    if command.args.mask:
+        request["masks"] = command.args.mask
     return {name: list(v) if isinstance(v, tuple) else v for name, v in request.items()}
 
 
@@ -77,7 +81,15 @@ def settings_of(path: pathlib.Path) -> dict[str, Any]:
     Raises:
       ValueError, OSError: the edit is damaged or of another program.
     """
-    own = ("instruction", "task", "source", "source_sha256", "request", "seconds")
+    own = (
+        "instruction",
+        "task",
+        "source",
+        "source_sha256",
+        "mask_convention",
+        "request",
+        "seconds",
+    )
     found = provenance.read_settings(path)
     return {name: value for name, value in found.items() if name not in own}
 
@@ -88,6 +100,11 @@ def _is_done(path: pathlib.Path, request: dict[str, Any]) -> bool:
     except (ValueError, OSError):  # missing or cut short
         return False
     return is_made_by(request, path)
+
+
+def _mask_of(sample: Sample) -> np.ndarray | None:
+    """Return the mask of a sample; None if it has none, or an empty one."""
+    return sample.mask if sample.mask is not None and sample.mask.any() else None
 
 
 def _edit(
@@ -105,6 +122,7 @@ def _edit(
         [photo.decode(data, s.key) for data, s in zip(sources, samples, strict=True)],
         [sample.instruction for sample in samples],
         seeds=[command.args.seed] * len(samples),
+        masks=[_mask_of(sample) if command.args.mask else None for sample in samples],
         task=None if task == "edit" else task,
         **command.input_options(),
         **options,
@@ -114,6 +132,7 @@ def _edit(
             "source": sample.key,
             "source_sha256": hashlib.sha256(data).hexdigest(),
             "weights_sha256": editor.fingerprint,
+            **({"masks": command.args.mask} if command.args.mask else {}),
             "request": request,
             "seconds": result.diagnostics["seconds"] / len(samples),
         }

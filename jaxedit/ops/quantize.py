@@ -127,6 +127,21 @@ def accumulate(
     return cum + pyramid.linear_resize(codes_of(to_grid(bits, size, patchify)), full)
 
 
+def residual_bits(
+    raw: Float[ArrayLike, "B H W d"],
+    cum: Float[ArrayLike, "B H W d"],
+    size: tuple[int, int],
+    patchify: bool,
+) -> Bool[ArrayLike, "B n Q"]:
+    """Return the bits of a scale, of what the running feature `cum` leaves of `raw`.
+
+    Args:
+      size: (h, w) of the scale, in latent positions.
+      patchify: whether 2x2 positions are one token.
+    """
+    return to_tokens(bits_of(pyramid.area_resize(raw - cum, size)), patchify)
+
+
 def encode_scales(
     raw: Float[ArrayLike, "B H W d"],
     latent_scales: Scales,

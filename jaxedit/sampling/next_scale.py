@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Shaped
 from jaxedit.config import Scales
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import quantize
+from jaxedit.sampling.lock import BitLock
 from jaxedit.sampling.methods import SamplingMethod
 from jaxedit.tree import Tree
 
@@ -26,6 +27,7 @@ def generate(
     *,
     scales: Scales,
     rope_scales: Scales,
+    lock: BitLock | None = None,
 ) -> tuple[Bits, Float32[Array, "B H W d"]]:
     """Sample the bits of the edited images, and the feature that the image decoder takes.
 
@@ -42,6 +44,7 @@ def generate(
       method: chooses the bits of each scale for the guided and the unguided row.
       scales: target schedule in tokens (static).
       rope_scales: schedule from which positions are taken (static).
+      lock: tokens that keep the source's bits; None: no tokens.
 
     Source: VAREdit, section 3.1 and appendix; release code.
     """
@@ -67,6 +70,8 @@ def generate(
         logits, state = model.apply(variables, state, tokens, k, scales=scales, method="extend")
         chosen, _ = method(logits.reshape(B, 2, *logits.shape[1:]), k)
         bits = chosen[:, 0]
+        if lock is not None:
+            bits = lock.keep(bits, feature, k, size, is_patchified)
         all_bits.append(bits)
         feature = quantize.accumulate(feature, bits, size, full, is_patchified)
         if k + 1 < len(scales):

@@ -22,6 +22,7 @@ from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
 from jaxedit.sampling import next_token
 from jaxedit.sampling.decode_weights import Weights, unstack
+from jaxedit.sampling.lock import LockedTokens
 from jaxedit.sampling.methods import SamplingMethod, TokenSampling, numbers_of
 from jaxedit.sampling.next_token import Prefix, State
 from jaxedit.tree import Tree, cast
@@ -190,6 +191,7 @@ def edit(
     sample: TokenSampleConfig,
     config: PretrainedConfig,
     segment: int,
+    editable: Bool[Array, "B N"] | None = None,
     progress: Progress | None = None,
 ) -> Int32[Array, "B N"]:
     """Edit B images, or draw them from text or class; return their tokens.
@@ -203,6 +205,7 @@ def edit(
       sample: how tokens are drawn.
       config: the model.
       segment: as for `generate`.
+      editable: True at tokens that may differ from the source's; None: all.
       progress: as for `generate`.
     """
     rows, prefix = text_rows(sample), source.prefix
@@ -210,7 +213,9 @@ def edit(
     if sample.guidance_mode != "text" and len(rows) > 1:
         prefix = drop_image(weights, prefix, rows=1, config=c)
     state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
-    method = TokenSampling(seeds, numbers_of(sample), sample.greedy)
+    method: SamplingMethod = TokenSampling(seeds, numbers_of(sample), sample.greedy)
+    if editable is not None:
+        method = LockedTokens(method, source.codes, editable)
     tokens, _ = generate(
         weights, prefix, state, method, config=c, segment=segment, progress=progress
     )

@@ -13,6 +13,7 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.sampling import next_scale
+from jaxedit.sampling.lock import BitLock, cells_in
 from jaxedit.sampling.methods import BitSampling, Numbers, draw_uniforms
 
 
@@ -24,12 +25,15 @@ class Rows(NamedTuple):
       text: features of the instructions, see `encode_text`.
       mask: True at tokens.
       seeds: random seed of each image.
+      edit_mask: True where an image may change; None: everywhere. The tokens of each scale that
+        contain no such pixel keep the source's bits, see `BitLock`.
     """
 
     pixels: UInt8[ArrayLike, "B S S 3"] | None
     text: Float[ArrayLike, "B T Ct"]
     mask: Bool[ArrayLike, "B T"]
     seeds: Int[ArrayLike, " B"]
+    edit_mask: Bool[ArrayLike, "B S S"] | None = None
 
 
 @functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype"))
@@ -58,11 +62,13 @@ def edit_pixels(
     bsq = BSQTokenizer(config.bsq)
     keys = jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds)
     uniforms = None if greedy else draw_uniforms(keys, c.scales, c.token_bits)
-    source = jnp.zeros((len(rows.seeds), 0, c.token_bits))
+    source, lock = jnp.zeros((len(rows.seeds), 0, c.token_bits)), None
     if rows.pixels is not None:
         pixels = image.to_float(rows.pixels)
         raw = bsq.apply({"params": params["bsq"]}, pixels, method="encode")
         source = source_tokens(raw, c)
+        if rows.edit_mask is not None:
+            lock = BitLock(raw, tuple(cells_in(rows.edit_mask, size) for size in c.scales))
     bits, feature = next_scale.generate(
         VAREdit(c, dtype),
         params["transformer"],
@@ -72,6 +78,7 @@ def edit_pixels(
         BitSampling(uniforms, numbers),
         scales=c.scales,
         rope_scales=c.rope_scales,
+        lock=lock,
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits

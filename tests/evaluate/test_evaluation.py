@@ -81,6 +81,15 @@ def test_a_second_run_makes_nothing_again(results, data, monkeypatch):
     assert (results / "per_sample.jsonl").read_bytes() == before
 
 
+def test_the_benchmarks_own_masks(results, data, tmp_path):
+    more = ("--model=toy-varedit", "--mask=benchmark", "--limit=2")
+    assert command.main(arguments(data, tmp_path / "oracle", *more)) == 0
+    summary = summary_of(tmp_path / "oracle")
+    assert summary["settings"]["masks"] == "benchmark"
+    assert summary["scores"]["mse_background"]["mean"] == 0
+    assert "masks" not in summary_of(results)["settings"]
+
+
 def test_a_run_that_was_stopped_makes_what_is_missing(results, data, tmp_path):
     out = tmp_path / "run"
     for path in results.rglob("*.png"):

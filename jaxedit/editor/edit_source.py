@@ -1,0 +1,116 @@
+"""A picture to edit, with its mask: the way to the square that a model reads, and back."""
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
+from jaxedit.data import given_mask
+from jaxedit.data.given_mask import GivenMask, Mask
+from jaxedit.data.pictures import photo
+from jaxedit.data.pictures.canny import edge_map
+from jaxedit.data.transforms import Fit, from_square, to_square
+
+Picture = str | os.PathLike | Image.Image | np.ndarray
+
+
+class HowToEdit(NamedTuple):
+    """What all pictures of a call have in common.
+
+    Attributes:
+      size: S, side of the square that the model reads, in pixels.
+      grid: tokens on a side of the square.
+      fit: how a picture becomes a square.
+      task: see `Editor.edit_batch`.
+      feather: see `Editor.edit_batch`.
+    """
+
+    size: int
+    grid: int
+    fit: Fit
+    task: str | None
+    feather: int | None
+
+    @property
+    def is_cut(self) -> bool:
+        """Return whether the result is the middle square of the picture, of `size` pixels."""
+        return self.fit.kind == "crop" and not self.fit.keep_size
+
+
+class EditSource(NamedTuple):
+    """A picture that has been read, RGB, and its mask; None: all of the picture may change."""
+
+    picture: Image.Image
+    mask: GivenMask | None
+    how: HowToEdit
+
+    @property
+    def feather(self) -> int:
+        """Return the width of the seam, in pixels of the result."""
+        shape = 2 * (self.how.size,) if self.how.is_cut else self.picture.size
+        given = self.how.feather
+        return given_mask.default_feather(shape) if given is None else int(given)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return what an edit records of the mask."""
+        if self.mask is None:
+            return {}
+        return {"mask_convention": self.mask.convention, "feather": self.feather}
+
+    def square(self) -> UInt8[np.ndarray, "S S 3"]:
+        """Return the square that the model reads."""
+        square = np.asarray(to_square(self.picture, self.how.size, self.how.fit))
+        return edge_map(square) if self.how.task == "canny" else square
+
+    def edit_mask(self) -> Bool[np.ndarray, "S S"]:
+        """Return where the square may change.
+
+        Raises:
+          ConfigError: nowhere, because the mask marks nothing in the square.
+        """
+        if self.mask is None:
+            return np.ones((self.how.size, self.how.size), bool)
+        return given_mask.square_of(self.mask, self.how.size, self.how.fit)
+
+    def edit_cells(self) -> Bool[np.ndarray, "h w"] | None:
+        """Return the tokens that the mask touches, or None without a mask."""
+        if self.mask is None:
+            return None
+        grid = self.how.grid
+        return self.edit_mask().reshape(grid, self.how.size // grid, grid, -1).any((1, 3))
+
+    def restore(self, square: UInt8[np.ndarray, "S S 3"]) -> Image.Image:
+        """Convert an edited square to the shape of the result."""
+        return from_square(square, self.picture, self.how.fit)
+
+    def result(self, square: UInt8[np.ndarray, "S S 3"]) -> Image.Image:
+        """Convert an edited square to the result, which has the source's pixels outside the mask.
+
+        If the result is the middle square, these are the pixels of the square that the model read.
+        """
+        edit = self.restore(square)
+        if self.mask is None:
+            return edit
+        source, mask = self.picture, self.mask.pixels
+        if self.how.is_cut:
+            source, mask = to_square(source, self.how.size, self.how.fit), self.edit_mask()
+        return given_mask.compose(edit, source, mask, self.feather)
+
+
+def read_source(image: Picture, mask: Mask | None, how: HowToEdit) -> EditSource:
+    """Read a picture and its mask.
+
+    Args:
+      image: see `photo.to_rgb`.
+      mask: see `given_mask.read`; None: all of the picture may change.
+
+    Raises:
+      ValueError: a picture or a mask cannot be read, or they do not fit each other; one line.
+      OSError: a file is missing.
+    """
+    picture = photo.to_rgb(image, is_depth=how.task == "depth")
+    given = None if mask is None else given_mask.fit_to(given_mask.read(mask), picture.size)
+    return EditSource(picture, given, how)
