@@ -39,7 +39,7 @@ prepare() {
 }
 
 # smoke NAME [pytest arguments]: install what jaxedit needs in .venv-NAME and run the smoke tests.
-# Compiling every file of every package takes longer than all else of an installation.
+# Compiling every file of every package would double the time of an installation.
 smoke() {
   local name=$1 python=.venv-$1/bin/python bounds=()
   requirements "$python" >".venv-$name/packages.txt"
