@@ -21,11 +21,11 @@ def judge(edits):
 
 
 @pytest.mark.parametrize(
-    "level", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in (1, 2, 3))]
+    "level", [*(pytest.param(i, marks=pytest.mark.slow) for i in (0, 1, 2)), 3]
 )
 def test_it_says_what_the_checker_says(level):
     """Although it sees nothing but pictures; edits are other pairs' pictures, and noisy ones."""
-    pairs = [toybox.make(5, i, level, split="test", edit_type=i % 10) for i in range(20)]
+    pairs = [toybox.make(5, i, level, split="test", edit_type=i % 10) for i in range(10)]
     rng = np.random.default_rng(0)
     for pair, other in zip(pairs, pairs[1:], strict=False):
         noise = rng.normal(0, 10, pair.target.shape)
