@@ -5,8 +5,8 @@
 The measurement needs no transformer: editable tokens take the bits that a perfect model would
 choose, those of the target's residual, of which a share is inverted at random: real models err.
 Locked tokens take the source's bits: of the source's own pyramid ("own"), or of the residual that
-the running feature leaves ("running"). Both are decoded, and compared outside the mask with the
-source, inside with the target.
+the running feature leaves ("running"); "unlocked" locks no token. The decoded pictures are compared
+outside the mask with the source, inside with the target.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def measure(model: str, count: int) -> None:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of u8 values in dB, at most 60."""
+    """Return the peak signal-to-noise ratio of u8 values in dB, at most 60."""
     error = np.mean((a.astype(float) - b) ** 2)
     return float(min(60, 10 * np.log10(255**2 / max(error, 1e-9))))
 

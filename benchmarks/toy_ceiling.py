@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def reconstruct(weights: str, pictures: np.ndarray) -> np.ndarray:
-    """u8[N,H,W,3] after encoding to bits or codes and decoding."""
+    """Return pictures u8[N,H,W,3] that were encoded to bits or codes and decoded."""
     directory = ensure_converted(weights)
     config = load_pretrained(directory, [])[0]
     name = "bsq" if config.bsq else "vq"

@@ -1,4 +1,4 @@
-"""Print results on toybox as a Markdown table with a column for each folder, as docs/evaluation.md.
+"""Print results on toybox as a Markdown table with a column for each folder (docs/evaluation.md).
 
     python benchmarks/toybox_table.py results/varedit results/editar results/erec
 

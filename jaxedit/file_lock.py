@@ -15,7 +15,7 @@ except ImportError:  # Windows
 def locked(path: pathlib.Path, taken: str = "", *, is_shared: bool = False) -> Iterator[None]:
     """Hold the lock of a folder, or of a file, which is created if it does not exist.
 
-    A file system without locks is treated as one on which no other process runs.
+    On a file system without locks nothing is locked.
 
     Args:
       taken: message if another process holds the lock; empty: wait for that process.

@@ -107,7 +107,7 @@ class Endpoint:
         return f"{self.url}: HTTP {error.code}: {text or error.reason}"
 
     def _without_key(self, text: str) -> str:
-        """Return what a server wrote, in which it may repeat the key, without the key."""
+        """Return a text of the server without the key, which the server may repeat."""
         return text.replace(self._key, "***") if self._key else text
 
 

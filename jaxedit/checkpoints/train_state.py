@@ -24,7 +24,7 @@ class BucketError(OSError):
 
 
 class Best(NamedTuple):
-    """The checkpoint with the best value of the run's metric, the earliest of several."""
+    """The checkpoint with the best value of the run's metric; of equal values, the earliest."""
 
     step: int
     value: float
@@ -118,7 +118,7 @@ class Checkpoints:
             self._manager.save(step, args=items)
 
     def is_best(self, metrics: Mapping[str, float]) -> bool:
-        """Return whether the metric, if it is there, is better than those of all checkpoints."""
+        """Return whether `best_metric` is finite, and better than in all checkpoints."""
         value = metrics.get(self.best_metric)
         if value is None or not math.isfinite(value):
             return False

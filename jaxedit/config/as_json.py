@@ -19,7 +19,7 @@ def from_dict(cls: type, values: dict[str, Any], name: str = "config") -> Any:
 
     Three kinds of fields may be missing: fields that are None or "" by default (parts that a model
     does not have, and settings that follow from other settings); sampling rules, which are then
-    off; and fields marked as `later`, which older directories lack and whose default they mean.
+    off; and fields marked as `later`, which older releases did not write: they get their default.
 
     Raises:
       ConfigError: a key is unknown or missing; the message lists all of them.

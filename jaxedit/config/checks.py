@@ -29,7 +29,7 @@ def require_fit(fit: str) -> None:
 
 
 def require_feather(feather: int | None) -> None:
-    """Raise ConfigError unless `feather` is None or a possible width of a seam."""
+    """Raise ConfigError unless `feather` is None or 0 to 254 pixels."""
     whole = hasattr(feather, "__index__") and not isinstance(feather, bool)
     require(
         feather is None or (whole and 0 <= feather <= MAX_FEATHER),

@@ -48,7 +48,7 @@ class DataConfig:
     source: str = "toy"
     # toybox difficulty: 0 | 1: more toys | 2: 128 px | 3: the toys of 0 in front of textures
     level: NonNegativeInt = 0
-    # in targets of training on level 3, most backgrounds changed a little, as in real data
+    # on level 3, change most backgrounds of training targets a little, as in real data
     imperfect_pairs: bool = True
     split: Literal["train", "test"] = "train"  # of the toybox
     image_size: PositiveInt = 64  # pixels, square
@@ -246,7 +246,7 @@ class TrainConfig:
     # edits that are judged at each validation, toybox: of held-out toybox pairs of data.level
     eval_benchmark: Literal["toybox", ""] = ""
     eval_samples: PositiveInt = 40  # edits of eval_benchmark; the same every time
-    # of the checkpoint that stays as the best. loss: of any model | accuracy: of transformers |
+    # chooses the best checkpoint, which is kept. loss: of any model | accuracy: of transformers |
     # psnr: of image tokenizers | success, psnr_background: of eval_benchmark
     best_metric: BestMetric = "val/loss"
     # of the weights in WORKDIR/export; 16 bits are half the size

@@ -30,7 +30,7 @@ class GivenMask(NamedTuple):
 
     Attributes:
       pixels: True where the picture may change.
-      convention: what marks these pixels.
+      convention: whether white or transparency marks these pixels.
       name: of its file, for messages.
     """
 
@@ -49,7 +49,7 @@ def read(mask: Mask) -> GivenMask:
       mask: a path; a PIL image, turned by its EXIF data; or bool[H,W] or u8[H,W].
 
     Raises:
-      ValueError: no mask of these kinds, or a damaged or too large picture; one line.
+      ValueError: the mask is of another kind, damaged or too large; one line.
       OSError: the file is missing or may not be read.
     """
     if isinstance(mask, GivenMask):
@@ -93,7 +93,7 @@ def fit_to(mask: GivenMask, size: tuple[int, int]) -> GivenMask | None:
         mask = mask._replace(pixels=np.asarray(image))
     rule = {
         "white": "no pixel is lighter than half of the range: expected white where to edit",
-        "transparent": "no pixel is more than half transparent: expected some, to be edited",
+        "transparent": "no pixel is more than half transparent: expected some where to edit",
     }
     require(bool(mask.pixels.any()), f"{mask.name}: an empty mask: {rule[mask.convention]}")
     if mask.pixels.all():
@@ -106,7 +106,7 @@ def square_of(mask: GivenMask, size: int, fit: Fit) -> Bool[np.ndarray, "S S"]:
     """Return the mask of the square that a model sees of the picture.
 
     A pixel of the square is marked if a marked pixel of the picture lies in it or beside it.
-    Padding is not marked, but beside the picture.
+    Padding is marked only if a marked pixel of the picture lies beside it.
 
     Raises:
       ConfigError: the model sees no marked pixel.
@@ -153,7 +153,7 @@ def compose(
 
 
 def _of_image(image: Image.Image, name: str) -> GivenMask:
-    """Tell the convention of an upright picture, and return what it marks."""
+    """Return the mask in an upright picture, by the convention that the picture follows."""
     if image.mode.startswith(("I", "F")):
         most = 1 if image.mode == "F" else 65535
         return GivenMask(np.asarray(image) > most / 2, "white", name)

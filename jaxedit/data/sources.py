@@ -16,7 +16,7 @@ from jaxedit.data.transforms import CROP, Fit, square_pair
 # Share of the training rows of a toybox level with textures that show the scene in a picture that
 # is not square, where pictures are padded. A crop would show the square scene, as other rows do.
 NOT_SQUARE = 0.15
-_SHAPE_STREAM = 2**32  # no task's
+_SHAPE_STREAM = 2**32  # of random numbers; no task uses it
 
 
 class Row(NamedTuple):

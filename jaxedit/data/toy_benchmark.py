@@ -64,11 +64,11 @@ class ToyBenchmark:
 
 
 def mean_scores(found: Sequence[CheckResult], pairs: Sequence[ToyPair]) -> dict[str, float]:
-    """Return the means of what the checker found in the edit of each pair.
+    """Return means of the checker's findings in the edits of pairs.
 
-    They are "success", the share of edits that are exact; "success_<type>" of each edit type that
-    occurs, such as "success_add_object"; and "psnr_background", in dB, of the pixels outside the
-    edit masks, of the edits whose mask leaves some pixels out.
+    The means are "success", the share of edits that are exact; "success_<type>" of each edit type
+    that occurs, such as "success_add_object"; and "psnr_background", in dB, of the pixels outside
+    the edit mask, over the edits whose mask leaves some pixels out.
     """
     scores = {"success": float(np.mean([each.success for each in found]))}
     for number, words in enumerate(toybox.EDIT_TYPES):

@@ -17,7 +17,7 @@ Picture = str | os.PathLike | Image.Image | np.ndarray
 
 
 class HowToEdit(NamedTuple):
-    """What all pictures of a call have in common.
+    """Settings that all pictures of a call share.
 
     Attributes:
       size: S, side of the square that the model reads, in pixels.
@@ -55,7 +55,7 @@ class EditSource(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return what an edit records of the mask."""
+        """Return the settings of the mask, which the edit records."""
         if self.mask is None:
             return {}
         return {"mask_convention": self.mask.convention, "feather": self.feather}
@@ -69,7 +69,7 @@ class EditSource(NamedTuple):
         """Return where the square may change.
 
         Raises:
-          ConfigError: nowhere, because the mask marks nothing in the square.
+          ConfigError: the mask marks nothing in the square.
         """
         if self.mask is None:
             return np.ones((self.how.size, self.how.size), bool)

@@ -27,7 +27,7 @@ class EditResult:
     Attributes:
       image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
       mask: on the token grid of the square that the model read, True = edited: the tokens that a
-        given mask touches, or ERec's mask, or both, see `ERecConfig.mask_mode`; None without any.
+        given mask touches; with ERec its mask, limited as `ERecConfig.mask_mode` says; else None.
       diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and "nll_edit" (nats),
         f32[h,w], and the pictures "reconstruction" and "raw_edit".
       tokens: the bits of each scale; of next-token models one array of token ids.
@@ -182,7 +182,7 @@ def _read(
     read: collections.deque[EditSource],
     part: slice,
 ) -> Sources:
-    """Read some of the images, append them to `read`, and return what the model takes of them."""
+    """Read some of the images, append them to `read`, and return their squares and edit masks."""
     pairs = zip(images[part], masks[part], strict=True)
     sources = [read_source(image, mask, how) for image, mask in pairs]
     read.extend(sources)
@@ -193,7 +193,7 @@ def _read(
 def _result(
     made: tuple[Output, float], source: EditSource, record: Callable[..., dict[str, Any]]
 ) -> EditResult:
-    """Return the edit of a picture, made in some seconds; `record` takes what else is recorded."""
+    """Return the result of an edit and its seconds; `record` adds the mask's settings to all."""
     output, seconds = made
     pictures = {name: source.restore(pixels) for name, pixels in output.pictures.items()}
     return EditResult(

@@ -33,7 +33,7 @@ def of_shards(folder: pathlib.Path) -> list[pathlib.Path]:
 
 @contextlib.contextmanager
 def alone(folder: pathlib.Path, shard: Shard | None) -> Iterator[None]:
-    """Keep other runs out of a folder; only runs of other shards may share the folder.
+    """Keep other runs out of a folder; runs of different shards may share the folder.
 
     Raises:
       OSError: another run writes there.

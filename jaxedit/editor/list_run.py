@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """Rows to make, with all that this takes; picklable, for an engine.
+    """Rows to make, with all that is needed; picklable, for an engine.
 
     Attributes:
       options: of the sampling method.
@@ -95,7 +95,7 @@ def _run_alone(part: Part, config: ShardConfig) -> int:
 
 
 def make_part(part: Part, seen: Callable[[], object]) -> None:
-    """Make the rows of a part, but for those that an attempt on another machine has made.
+    """Make the rows of a part that an earlier attempt, on another machine, has not made.
 
     Raises:
       ValueError, OSError: the model cannot be loaded, or the manifest cannot be written.
@@ -126,13 +126,13 @@ def _make_here(part: Part, seen: Callable[[], object]) -> Iterator[Entry]:
 
 
 def _undone(part: Part) -> list[Row]:
-    """Return the rows that no manifest lists as done, or whose picture is another."""
+    """Return the rows that no manifest lists as done, or whose picture is missing or another."""
     done = list_manifest.finished(part.folder)
     return [row for row in part.rows if not _is_done(part, row, done.get(row.output, {}))]
 
 
 def _is_done(part: Part, row: Row, entry: Entry) -> bool:
-    """Tell whether a row's picture was made from the same input in the same way, as its entry."""
+    """Tell whether a row's picture and its entry record the same input and request."""
     from jaxedit.editor import provenance
 
     command = part.command

@@ -60,7 +60,7 @@ def require_writable(path: str | os.PathLike) -> pathlib.Path:
 
 
 def require_other(output: pathlib.Path, source: str | os.PathLike, what: str = "picture") -> None:
-    """Raise ValueError if `output` is the picture that is edited, under any spelling, or `what`."""
+    """Raise ValueError if `output` is the file `source`, by any path; the message says `what`."""
     if output.exists() and os.path.exists(source) and output.samefile(source):
         raise ValueError(f"{output}: the {what} itself: expected another name for its edit")
 

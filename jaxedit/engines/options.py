@@ -55,7 +55,7 @@ class EngineConfig:
 
     @property
     def is_divided(self) -> bool:
-        """Tell whether the rows leave this process."""
+        """Tell whether other processes do the work."""
         return self.workers > 1 or self.engine != "local"
 
 
@@ -63,11 +63,12 @@ class EngineConfig:
 class ShardConfig(EngineConfig):
     """Settings of a run that may also be one of several, each with a shard of the rows."""
 
-    # I/N: only every Nth row from the Ith (from 0), in a job array; then a run without it finishes
+    # make only every Nth row, from row I on (0 to N-1), as one job of an array; a run without
+    # --shard, when all jobs are done, finishes the work
     shard: Shard | None = None
 
     def validate(self) -> None:
-        """See `EngineConfig`; a shard has no workers."""
+        """See `EngineConfig`; a shard is made by this process alone."""
         super().validate()
         require(
             self.shard is None or not self.is_divided,

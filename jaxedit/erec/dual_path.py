@@ -92,7 +92,7 @@ def decode(
 
 
 class Step(NamedTuple):
-    """The tokens of a position, and what is recorded of it.
+    """The tokens of a position, and its divergence and likelihoods.
 
     Attributes:
       rec, edit: tokens of both paths.
@@ -168,7 +168,7 @@ class DualPathSampling:
     def __call__(
         self, logits: Float[Array, "B R V"], position: Integer[Array, ""]
     ) -> tuple[Int[Array, "B R"], tuple[Float32[Array, " B"], ...]]:
-        """Choose tokens as `SamplingMethod` describes; recorded are js, nll_rec and nll_edit."""
+        """Choose tokens, see `SamplingMethod`; the record is js, nll_rec, nll_edit of a `Step`."""
         n = self.numbers
         guide = (n["guidance"], n["image_guidance"], is_guided(position, n["guidance_until"]))
         paths = [logits[:, list(rows)] for rows in (self.rows.rec, self.rows.edit)]

@@ -43,7 +43,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         metavar="FILE.py[:PRESET]",
         help="take arguments from a file, such as configs/eval_varedit.py; others come after it",
     )
-    add("--benchmark", required=True, choices=BENCHMARKS, help="whose samples and scores")
+    add("--benchmark", required=True, choices=BENCHMARKS, help="samples to edit, with their scores")
     add(
         "--data",
         required=True,
@@ -77,7 +77,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     add(
         "--mask",
         choices=("benchmark",),
-        help="edit only inside each sample's own mask, an oracle; samples without one as usual",
+        help="edit only inside each sample's own mask, an oracle; samples without a mask as usual",
     )
     add("--feather", type=int, metavar="PIXELS", help="see python -m jaxedit --help")
     add("--strict", action="store_true", help="refuse instructions too long to be read in full")
@@ -88,7 +88,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 
 def check_values(args: argparse.Namespace) -> None:
-    """Raise ConfigError if a number is out of range, or a folder is none."""
+    """Raise ConfigError if a number is out of range, or a path is not a folder."""
     there = next(path for path in (args.out, *args.out.absolute().parents) if path.exists())
     require(there.is_dir(), f"--out={args.out}: expected a folder, but {there} is a file")
     for name in ("images", "predictions"):
@@ -131,7 +131,7 @@ def _add_choice_of_work(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--types", type=_names, metavar="NAME[,...]", help="only samples of these types")
     add("--limit", type=int, metavar="N", help="only the first N samples of those")
-    add("--scores", type=_names, metavar="NAME[,...]", help="these in place of the benchmark's")
+    add("--scores", type=_names, metavar="NAME[,...]", help="scores instead of the benchmark's")
     add(
         "--predictions",
         type=pathlib.Path,

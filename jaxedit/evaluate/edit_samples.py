@@ -21,7 +21,7 @@ def edit_samples(command: Command, samples: Sequence[Sample], folder: pathlib.Pa
     """Edit the samples that have no edit by the same request in the folder.
 
     Args:
-      command: names the model and the options; its seed is that of every sample.
+      command: names the model and the options; every sample is edited with its seed.
 
     Raises:
       ValueError, OSError: the model cannot be loaded, a source cannot be read, an instruction is
@@ -58,7 +58,7 @@ def request_of(command: Command) -> dict[str, Any]:
 
 
 def is_made_by(request: dict[str, Any], path: pathlib.Path) -> bool:
-    """Tell whether an edit was made by a request; what it records is read, not its pixels."""
+    """Tell whether an edit records that a request made it; its pixels are not read."""
     try:
         return provenance.read_settings(path).get("request") == request
     except (ValueError, OSError):  # damaged, or of another program
@@ -76,7 +76,7 @@ def seconds_of(paths: Iterable[pathlib.Path]) -> list[float]:
 
 
 def settings_of(path: pathlib.Path) -> dict[str, Any]:
-    """Return all settings by which an edit was made, without what concerns its sample alone.
+    """Return all settings by which an edit was made, except those of its sample alone.
 
     Raises:
       ValueError, OSError: the edit is damaged or of another program.

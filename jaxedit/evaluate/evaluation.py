@@ -164,7 +164,7 @@ def _chosen(
 
 
 def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
-    """Make the folder of a file; in the context no other run writes the file.
+    """Make the folder of a file, and keep other runs from writing the file meanwhile.
 
     Raises:
       OSError: another run does, or the folder cannot be made.
@@ -175,7 +175,7 @@ def _alone(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
 
 
 def _settings(scored: Scored, *, is_ours: bool) -> dict[str, Any]:
-    """Return everything on which the numbers depend; an edit of ours knows how it was made."""
+    """Return all settings on which the numbers depend; `is_ours`: with those of the first edit."""
     found: dict[str, Any] = {"jaxedit": __version__}
     if is_ours:
         found |= settings_of(next(iter(scored.paths.values())))
@@ -188,7 +188,7 @@ def _settings(scored: Scored, *, is_ours: bool) -> dict[str, Any]:
 def _exit_code(
     args: argparse.Namespace, summary: Mapping[str, Any], verdict: "judging.Verdict"
 ) -> int:
-    """Return the exit code, and tell why it is not 0."""
+    """Return the exit code, and print why it is not 0."""
     code, missing = DONE, list(summary["missing"].items())
     if missing:
         print(f"{len(missing)} of {summary['samples']} edits are missing:", file=sys.stderr)

@@ -9,7 +9,7 @@ _SHOWN = 20  # missing edits
 
 
 def markdown(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> str:
-    """Return the report: the means, what is not there and why, and all settings."""
+    """Return the report: the means, why some are missing, and all settings."""
     head, *rows, whole = table(summary, formats)
     lines = [f"# {title(summary)}", ""]
     lines += [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
@@ -37,7 +37,7 @@ def markdown(summary: Mapping[str, Any], formats: Mapping[str, Format]) -> str:
 
 
 def title(summary: Mapping[str, Any]) -> str:
-    """Return what was evaluated: the benchmark, the model or folder, and the method if known."""
+    """Return the title: the benchmark, the model or folder, and the method if it is known."""
     method = summary["settings"].get("method")
     return f"{summary['benchmark']}: {summary['edits']}{f', {method}' if method else ''}"
 

@@ -53,7 +53,7 @@ def page(
 
 
 def sample_of(edit: Edit, scores: Mapping[str, float], links: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the page shows of an edit.
+    """Return the pictures, scores and texts of an edit, for the page.
 
     Args:
       links: addresses of whole pictures, relative to the page; empty for pictures not in files.

@@ -25,7 +25,8 @@ class Evaluated(NamedTuple):
     """Edits with all numbers about them.
 
     Attributes:
-      samples: that have an edit; `rows` are theirs.
+      samples: samples that have an edit.
+      rows: the scores of each sample, in the same order.
       summary: the content of summary.json.
       rubric: of the judge, if there was one.
     """

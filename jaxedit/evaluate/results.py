@@ -14,15 +14,15 @@ Row = dict[str, Any]  # key, type, edit, edit_sha256, sample_sha256, scores
 
 
 def path_of(folder: pathlib.Path, shard: tuple[int, int] | None = None) -> pathlib.Path:
-    """Return the file of kept scores: the whole run's, or that of a shard (index and number)."""
+    """Return the path of the scores of whole runs, or of a shard (its index, and their number)."""
     return folder / (f"{_STEM}.{shard[0]}-of-{shard[1]}.jsonl" if shard else f"{_STEM}.jsonl")
 
 
 class Results:
-    """The rows of `score_cache*.jsonl`: one file, and one of each shard.
+    """The rows of `score_cache*.jsonl`: a file of whole runs, and a file of each shard.
 
-    The newest line of a sample counts; a line of the whole run's file is newer than all others.
-    They may hold more samples, and more scores, than a run asks for.
+    The last line of a sample counts; the file of whole runs is read after the shards' files. The
+    files may hold more samples, and more scores, than a run asks for.
     """
 
     def __init__(self, folder: pathlib.Path, shard: tuple[int, int] | None = None) -> None:

@@ -21,9 +21,9 @@ class Scored(NamedTuple):
 
     Attributes:
       paths: the edit of each sample that has one, by the sample's key.
-      missing: why others have none.
+      missing: why other samples have no edit, by their keys.
       networks: the networks of scores by name.
-      absent: how to bring other networks.
+      absent: how to get the networks that are not there, by name.
     """
 
     paths: dict[str, pathlib.Path]
@@ -64,7 +64,7 @@ def _find(
     benchmark: Benchmark,
     samples: Sequence[Sample],
 ) -> tuple[dict[str, pathlib.Path], dict[str, str]]:
-    """Return the edit of each sample that has one, and why others have none.
+    """Return the paths of edits, and why other samples have no edit, both by the samples' keys.
 
     Edits of another program are in its folder; ours must have been made by the same request.
     """
@@ -85,7 +85,7 @@ def _find(
 def _load_networks(
     scores: Sequence[Score | SetScore], predictions: pathlib.Path | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the networks that scores need, and how to bring others, which are not there."""
+    """Return the networks of scores, and how to get those that are not there; both by name."""
     loaded, absent = {}, {}
     for name in dict.fromkeys(score.network for score in scores if score.network):
         if name in networks.NETWORKS:

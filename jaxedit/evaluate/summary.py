@@ -63,12 +63,12 @@ def summarise_scores(
     whole: Mapping[str, float],
     absent: Mapping[str, str],
 ) -> dict[str, Summary]:
-    """Return the summary of each score, or why there is none under "unavailable".
+    """Return the summary of each score; without values it says why under "unavailable".
 
     Args:
       rows: of the samples.
       whole: scores of all edits together, by name.
-      absent: networks that are not there.
+      absent: names of networks that are not there.
     """
     found: dict[str, Summary] = {}
     for score in scores:

@@ -133,7 +133,7 @@ def residual_bits(
     size: tuple[int, int],
     patchify: bool,
 ) -> Bool[ArrayLike, "B n Q"]:
-    """Return the bits of a scale, of what the running feature `cum` leaves of `raw`.
+    """Return a scale's bits of the residual that the running feature `cum` leaves of `raw`.
 
     Args:
       size: (h, w) of the scale, in latent positions.

@@ -1,8 +1,8 @@
 """Locks: places where an edit keeps the source's own tokens or bits, whatever a method chooses.
 
-Outside an edit mask nothing may change, and the model should know it: what it draws inside then
-fits what stays outside. Every place is either *editable*, where the method's choice is taken, or
-locked. Where all places are editable, a lock changes nothing, bit for bit.
+Outside an edit mask nothing may change, and the model sees the locked tokens, so that its drawing
+inside the mask fits the picture outside. Every place is either *editable*, where the method's
+choice is taken, or locked. If all places are editable, a lock changes nothing, bit for bit.
 """
 
 import dataclasses
@@ -32,8 +32,7 @@ def cells_in(mask: Bool[ArrayLike, "B H W"], grid: tuple[int, int]) -> Bool[Arra
 class LockedTokens:
     """A sampling method that takes the source's token at locked positions, in all rows.
 
-    Later tokens of every row see the source's token. What the method records of a step is not
-    changed.
+    Later tokens of every row see the source's token. The method's record of a step is not changed.
 
     Attributes:
       method: chooses the tokens at editable positions.
@@ -60,13 +59,12 @@ class LockedTokens:
 class BitLock(NamedTuple):
     """The source's features, whose bits a locked token takes at every scale.
 
-    The bits are those of the residual that the *running* feature leaves of the source, and not
-    those of the source's own pyramid, which is computed without the edit. Coarse tokens at the
-    mask's border, and the one token of the first scale, are editable, and their codes reach beyond
-    the mask; bits relative to the running feature take that back at the finer scales. They are also
-    the labels that the transformer was trained on, where its input contains errors, and stay right
-    if only the finer scales are locked. On toybox pairs, where the coarse bits are nearly right
-    anyway, the source's own bits decode the background 0.1 dB better (`benchmarks/masks.py`).
+    The bits encode the residual that the *running* feature leaves of the source, not the source's
+    own pyramid, which is computed without the edit. Coarse tokens at the mask's border, and the
+    only token of the first scale, are editable, and their codes reach beyond the mask; bits
+    relative to the running feature undo this at the finer scales. They are also the transformer's
+    labels in training, where its input contains errors, and stay right if only the finer scales are
+    locked. `benchmarks/masks.py` measures both kinds; docs/masks.md has the numbers.
 
     Attributes:
       source: features of the source images, before quantisation.

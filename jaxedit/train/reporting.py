@@ -17,7 +17,7 @@ from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
 
-# Metrics of a validation that are logged, in this order, as far as there are any
+# metrics of a validation that are logged if it has them, in this order
 HEADLINES = ("loss", "accuracy", "psnr", "success", "psnr_background")
 BY_TYPE = "val/success_"  # begins the names of the success of each edit type
 

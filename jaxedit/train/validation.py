@@ -1,4 +1,4 @@
-"""The validation of a run: its loss on held-out rows, and scores of held-out edits.
+"""The validation of a run: the loss of held-out rows, and scores of held-out edits.
 
 The parameters that are exported are evaluated: their moving average, if there is one. All processes
 must call a validation; they get the same numbers.

@@ -139,7 +139,7 @@ def _textures(
     margin: tuple[int, int],
     shift: tuple[int, int] = (0, 0),
 ) -> Int16[np.ndarray, "H W 3"]:
-    """Return what is added to the colours of the sky, above the horizon, and of the ground."""
+    """Return the grey levels that textures add to sky (above the horizon) and ground."""
     down, right = margin
     horizon, width = int(HORIZON * size), size + 2 * right
     sky, ground = _TEXTURES[background]

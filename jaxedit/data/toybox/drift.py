@@ -1,7 +1,7 @@
 """Imperfect pairs: small changes of a target's background that no instruction requests.
 
-The training pairs of real editors have them: the pairs of SEED-Data-Edit, PIPE and InstructPix2Pix
-were themselves made by models, which redrew, moved or recoloured a little of everything.
+Real editors are trained on such pairs: models made the pairs of SEED-Data-Edit, PIPE and
+InstructPix2Pix, and redrew, moved or recoloured a little of every picture.
 """
 
 from typing import NamedTuple

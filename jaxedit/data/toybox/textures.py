@@ -28,7 +28,7 @@ def window(
     height: int,
     width: int,
 ) -> Integer[np.ndarray, "{height} {width} 3"]:
-    """Return what a texture adds to a colour, in grey levels.
+    """Return the numbers, in grey levels, that a texture adds to a colour.
 
     Args:
       name: a key of `TEXTURES`.

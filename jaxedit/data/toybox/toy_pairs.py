@@ -64,8 +64,8 @@ def make(
     Args:
       level: 0 (4 kinds, 64 px), 1 (everything, 64 px), 2 (everything, 128 px) or 3: the toys,
         words, edits and styles of level 0 at 64 px, in front of textures. The targets of its
-        training split are imperfect: outside the mask, most backgrounds changed a little; see
-        `drift`. The other splits are perfect.
+        training split are imperfect: the background of most is changed a little outside the
+        mask; see `drift`. The other splits are perfect.
       split: "train", "test", or "test_compositional", whose targets all contain a (kind, colour)
         pair that the other two splits never show.
       task: "edit", or a subset of its types: "add_remove", "other", "style"; "recon" (no change);
@@ -73,7 +73,7 @@ def make(
       edit_type: 0 ... 9 requests that edit type; None draws one of the task's types.
       shape: a key of `SHAPES`: the square scene, or the same scene with more background on the
         left and on the right ("wide") or above and below ("tall"); not of maps.
-      is_perfect: do not change the backgrounds of targets in training either.
+      is_perfect: make the targets of the training split perfect, too.
 
     Raises:
       ValueError: level, split, task, edit_type or shape is unknown.

@@ -47,7 +47,7 @@ class Pictures:
         self._bits, self._owners = np.array(bits, np.uint64), owners
 
     def match(self, block: Block, distance: int) -> Iterator[tuple[int, str]]:
-        """Yield each row that shows one of these pictures, and which.
+        """Yield the number of each row that shows one of the pictures, and the reason.
 
         Args:
           distance: number of bits, of 64, that may differ.

@@ -27,7 +27,7 @@ class Block(NamedTuple):
 
     Attributes:
       start: number of the first row.
-      bits: perceptual hashes; a row with fewer than 4 has one of them several times.
+      bits: perceptual hashes; a row with fewer than 4 repeats its lowest hash.
       targets: SHA-256 of the published targets, hexadecimal.
     """
 
@@ -51,8 +51,8 @@ def hash_rows(store: Store, config: ShardConfig) -> None:
     """Write the files of hashes that a store lacks, or a shard of all its files.
 
     Args:
-      store: keeps its dropped rows.
-      config: where this is done; each worker takes an equal number of files.
+      store: opened with its dropped rows.
+      config: engine, workers and shard; each worker takes an equal number of files.
 
     Raises:
       OSError: a row is damaged, or a file cannot be written.
@@ -68,7 +68,7 @@ def hash_rows(store: Store, config: ShardConfig) -> None:
 
 
 def write_hashes(job: Job, seen: Callable[[], object]) -> None:
-    """Write files of hashes that are not there.
+    """Write the files of a job that are missing.
 
     Raises:
       OSError: a row is damaged, or a file cannot be written.

@@ -52,8 +52,8 @@ def read_answer(text: str) -> str:
 class Answers:
     """Yes, no or unclear by row, stored in `vlm_filter.jsonl`; safe to share between threads.
 
-    Each shard stores its answers in a file of its own, `vlm_filter.0-of-8.jsonl`, which runs
-    without a shard read, too.
+    A shard stores its answers in a file of its own, `vlm_filter.0-of-8.jsonl`; runs without a shard
+    read these files, too.
 
     Attributes:
       path: path of the file.
@@ -61,7 +61,7 @@ class Answers:
     """
 
     def __init__(self, store: Store, shard: Shard | None = None) -> None:
-        """Read the answers of earlier runs, for a shard only those of its own and of whole runs.
+        """Read the answers of earlier runs; a shard skips the files of other shards.
 
         Raises:
           ConfigError: a file is damaged, or of another conversion.

@@ -38,7 +38,7 @@ class Edit:
 
     @functools.cached_property
     def edges(self) -> Pair:
-        """Canny edges of the target and of the edit, 0 or 255; several scores compare them."""
+        """Return Canny edges of the target and of the edit, 0 or 255, for several scores."""
         return Pair(*(edge_map(picture)[..., :1] for picture in (self.target, self.edited)))
 
     def keep(self, picture: UInt8[np.ndarray, "H W 3"], part: Part) -> UInt8[np.ndarray, "H W 3"]:
