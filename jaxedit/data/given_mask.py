@@ -93,7 +93,7 @@ def fit_to(mask: GivenMask, size: tuple[int, int]) -> GivenMask | None:
         mask = mask._replace(pixels=np.asarray(image))
     rule = {
         "white": "no pixel is lighter than half of the range: expected white where to edit",
-        "transparent": "no pixel is more than half transparent: expected some where to edit",
+        "transparent": "no pixel is over half transparent: expected transparency where to edit",
     }
     require(bool(mask.pixels.any()), f"{mask.name}: an empty mask: {rule[mask.convention]}")
     if mask.pixels.all():
