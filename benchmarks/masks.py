@@ -65,7 +65,10 @@ def measure(model: str, count: int) -> None:
                 bits = quantize.residual_bits(wanted, feature, size, c.patchify)
                 bits ^= jax.random.bernoulli(keys[k], errors, bits.shape)
                 if name == "running":
-                    bits = BitLock(raw, editable).keep(bits, feature, k, size, c.patchify)
+                    lock = BitLock(raw, editable)
+                    bits = lock.keep(bits[:, None], feature[:, None], None, k, size, c.patchify)[
+                        :, 0
+                    ]
                 elif name == "own":
                     kept = quantize.to_tokens(own[k], c.patchify)
                     bits = jnp.where(editable[k][..., None], bits, kept)

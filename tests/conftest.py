@@ -70,19 +70,27 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Nearly all of the suite's time is XLA optimising programs that run once. Commands that tests start
-# as processes, and the smoke tests, compile as for users; with the variable set to 0, so does all.
+# Nearly all of the suite's time is XLA compiling programs that run once: none is optimised, and the
+# older emitters take a third of the time of XLA's default. Commands that tests start as processes,
+# and the smoke tests, compile as for users; with the variable set to 0, so does all.
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
     jax.config.update("jax_disable_most_optimizations", True)
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {flags}")
+        jax.devices()  # reads the flags, which processes shall not inherit
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+MEMORY = 3e9  # bytes of one process of tests
 
 
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """Compiled programs of one file of tests do not stay in memory for the others."""
+    """Compiled programs stay in memory, for other files of tests, only while there is enough."""
     yield
-    jax.clear_caches()
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])  # resident
+    if pages * os.sysconf("SC_PAGE_SIZE") > MEMORY:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,12 @@ from jaxedit.config.models import (
 )
 from jaxedit.config.official import OFFICIAL, Release, WeightSource, official
 from jaxedit.config.presets import EDITAR_PRESETS, LLAMAGEN_SIZES, PRESETS, llamagen, pick_preset
-from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.sampling import (
+    ERecConfig,
+    SampleConfig,
+    ScaleERecConfig,
+    TokenSampleConfig,
+)
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 from jaxedit.config.training import (
     BSQTrainConfig,

@@ -143,7 +143,7 @@ FAMILIES = (
         name="varedit",
         is_member=lambda config: _conditioning(config) != "none",
         purpose="edit",
-        methods={"varedit": ("sample",)},
+        methods={"varedit": ("sample",), "varedit+erec": ("sample", "scale_erec")},
         bundled="toy-varedit",
     ),
     Family(

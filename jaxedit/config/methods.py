@@ -8,9 +8,14 @@ from typing import Any
 from jaxedit.config.checks import ConfigError, require
 from jaxedit.config.families import OPTIONS, family_of, methods_of
 from jaxedit.config.models import PretrainedConfig
-from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.sampling import ERecConfig, SampleConfig, ScaleERecConfig, TokenSampleConfig
 
-PARTS = {"sample": SampleConfig, "token_sample": TokenSampleConfig, "erec": ERecConfig}
+PARTS = {
+    "sample": SampleConfig,
+    "token_sample": TokenSampleConfig,
+    "erec": ERecConfig,
+    "scale_erec": ScaleERecConfig,
+}
 # option -> the first dataclass that has it
 PART_OF = {
     field.name: part for part in reversed(PARTS.values()) for field in dataclasses.fields(part)
@@ -61,13 +66,14 @@ def settings_of(
       options: fields of the method's settings; None keeps the value stored with the weights.
 
     Returns:
-      (SampleConfig,), (TokenSampleConfig,) or (TokenSampleConfig, ERecConfig), checked.
+      (SampleConfig,), (TokenSampleConfig,), or one of these and an ERecConfig, checked.
 
     Raises:
       ConfigError: no such method or option, or a value is out of its range.
     """
     method = method_of(config, method)
-    defaults = [getattr(config, part) for part in OPTIONS[method]]
+    # Weights that were stored before the method existed have no settings of it.
+    defaults = [getattr(config, part) or PARTS[part]() for part in OPTIONS[method]]
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
         if name not in options_of(method):

@@ -9,7 +9,7 @@ from jaxedit.config.clip import CLIPConfig
 from jaxedit.config.families import BY_TYPE, family_of, require_type
 from jaxedit.config.fields import Positive, PositiveInt, Share, check_fields
 from jaxedit.config.metric_networks import InceptionConfig, LPIPSConfig
-from jaxedit.config.sampling import ERecConfig, SampleConfig, TokenSampleConfig
+from jaxedit.config.sampling import ERecConfig, SampleConfig, ScaleERecConfig, TokenSampleConfig
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 
 Scales = tuple[tuple[int, int], ...]  # ((h_1, w_1), ..., (h_K, w_K)), coarse to fine
@@ -154,6 +154,7 @@ class PretrainedConfig:
     vq: VQConfig | None = None
     token_sample: TokenSampleConfig | None = None
     erec: ERecConfig | None = None
+    scale_erec: ScaleERecConfig | None = None  # None: its defaults
     vit: ViTConfig | None = None
     clip: CLIPConfig | None = None
     lpips: LPIPSConfig | None = None
@@ -171,6 +172,8 @@ class PretrainedConfig:
         parts = {name: getattr(self, name) for name in family_of(self).parts}
         for name, part in parts.items():
             require(part is not None, f"{self.model_type} config lacks {name!r}")
+        if self.scale_erec is not None:
+            parts["scale_erec"] = self.scale_erec
         for name, part in parts.items():
             part.validate(*self.limits_of(name))
         family_of(self).check(self)

@@ -9,7 +9,15 @@ import dataclasses
 from typing import Annotated, Literal
 
 from jaxedit.config.checks import require
-from jaxedit.config.fields import Finite, Interval, Positive, PositiveInt, Threshold, check_fields
+from jaxedit.config.fields import (
+    Finite,
+    Interval,
+    Positive,
+    PositiveInt,
+    Probability,
+    Threshold,
+    check_fields,
+)
 
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
@@ -128,3 +136,30 @@ class ERecConfig:
             f"erec.dilation={self.dilation}: expected an odd number, 1 = none",
         )
         require(bool(self.recon_prompt.strip()), "erec.recon_prompt is empty: expected some words")
+
+
+@dataclasses.dataclass(unsafe_hash=True, kw_only=True)
+class ScaleERecConfig(ERecConfig):
+    """Settings of ERec for next-scale models. Defaults: ours, measured on toybox."""
+
+    tau_low: Threshold = 10.0  # nats, of a token's bits together
+    tau_high: Threshold = 100.0  # nats, of a token's bits together
+    dilation: PositiveInt = 1
+    recon_guidance: Literal["own", "shared", "none"] = "none"  # saves a row, and changes nothing
+    growth: PositiveInt = 3  # side of the neighbourhood that grows the final mask, odd; 1 = none
+    # two: the mask of all scales, then the edit again inside it | one: the mask of the coarse
+    # scales holds for the fine scales, and the reconstruction needs no fine scales
+    passes: Literal["one", "two"] = "two"
+    mask_from: Probability = 0.25  # coarser grids than this share of the finest decide nothing
+    mask_until: Probability = 0.5  # the finest grid that decides, of one pass
+
+    def validate(self) -> None:
+        """Raise ConfigError for settings outside their range."""
+        super().validate()
+        require(
+            self.growth % 2 == 1, f"erec.growth={self.growth}: expected an odd number, 1 = none"
+        )
+        require(
+            self.mask_from <= self.mask_until,
+            f"erec.mask_from={self.mask_from}: expected at most mask_until={self.mask_until}",
+        )

@@ -49,8 +49,12 @@ class EditCommand(Command):
             f"{task}photo={args.photo!r}: expected an instruction after it",
         )
         require(
-            args.diagnostics is None or args.method == "editar+erec",
-            f"--diagnostics: expected --method=editar+erec, found {args.method!r}",
+            args.diagnostics is None or "+erec" in (args.method or ""),
+            f"--diagnostics: expected --method=varedit+erec or editar+erec, found {args.method!r}",
+        )
+        require(
+            args.diagnostics is None or args.passes != "one",
+            "--diagnostics: expected --passes=two: one pass decodes no whole reconstruction",
         )
         require(not (args.task and args.mask), f"{task}expected no --mask beside it")
         require(

@@ -28,8 +28,9 @@ class EditResult:
       image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
       mask: on the token grid of the square that the model read, True = edited: the tokens that a
         given mask touches; with ERec its mask, limited as `ERecConfig.mask_mode` says; else None.
-      diagnostics: "seconds"; of editar+erec also "js" (bits), "nll_rec" and "nll_edit" (nats),
-        f32[h,w], and the pictures "reconstruction" and "raw_edit".
+      diagnostics: "seconds"; with ERec also "js" (bits), "nll_rec" and "nll_edit" (nats), f32[h,w],
+        the pictures "reconstruction" and "raw_edit" (of varedit+erec with two passes), and
+        "reconstruction_psnr" (dB; with one pass of the first pictures only).
       tokens: the bits of each scale; of next-token models one array of token ids.
       settings: all that reproduces the edit, as JSON values.
     """
@@ -103,7 +104,8 @@ class Editor(LoadedModel):
           seed: row i has the seed `seed + i`.
           seeds: a seed for each image, instead of `seed`.
           masks: for each image a mask as for `edit`, or None; None: no masks.
-          method: "varedit", "editar" or "editar+erec"; None: the first that fits the weights.
+          method: "varedit", "varedit+erec", "editar" or "editar+erec"; None: the first that fits
+            the weights.
           task: "depth", "canny" or "segmentation": make pictures from maps; the instructions
             describe the pictures. For canny the images are photos, whose edges are taken.
           fit: "pad" edits whole pictures, on a white square, and returns them at their own size;
@@ -115,8 +117,9 @@ class Editor(LoadedModel):
             inside a mask; 0 = none; None: 4 for each 512 pixels of the result's long side.
           strict: refuse an instruction that is too long, instead of reading its beginning.
           progress: called with (steps done, steps in total).
-          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar) and ERecConfig
-            (editar+erec), such as temperature; None: the value stored with the weights.
+          **options: fields of SampleConfig (varedit), TokenSampleConfig (editar), ERecConfig
+            (editar+erec) and ScaleERecConfig (varedit+erec), such as temperature; None: the value
+            stored with the weights.
 
         Raises:
           ValueError: a picture cannot be read, or an argument is unknown or out of its range.
@@ -199,7 +202,7 @@ def _result(
     return EditResult(
         image=source.result(output.pixels),
         mask=source.edit_cells() if output.mask is None else output.mask,
-        diagnostics={"seconds": seconds, **output.maps, **pictures},
+        diagnostics={"seconds": seconds, **output.numbers, **output.maps, **pictures},
         tokens=output.tokens,
         settings=record(**source.settings),
     )

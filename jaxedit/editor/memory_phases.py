@@ -15,7 +15,7 @@ from jaxedit.models.varedit import Decoding, VAREdit
 from jaxedit.ops import pyramid
 from jaxedit.planning import activations
 from jaxedit.planning.device_memory import bytes_per_device
-from jaxedit.sampling import sample_editar
+from jaxedit.sampling import next_scale, sample_editar
 
 Shape = jax.ShapeDtypeStruct
 shapes_of = functools.lru_cache(8)(abstract_params)
@@ -59,11 +59,14 @@ def varedit_phases(
     """Return the phases of making `rows` pictures at once with VAREdit or Infinity."""
     c, itemsize = config.varedit, jnp.dtype(dtype).itemsize
     size = c.latent_scales[-1][0] * config.bsq.stride
-    state = _varedit_state(config, dtype, rows)
+    paths = next_scale.PATHS
+    if len(settings) > 1:
+        paths = dual_path.layout(settings[1].recon_guidance, len(paths)).path
+    sides = len(paths) * rows  # with the text and without, on each path
+    state = _varedit_state(config, dtype, rows, len(paths))
     kept = bytes_per_device((state.first_text, state.text, state.first_cache, state.cache), None)
     beside = bytes_per_device(state, None) - kept  # references, mostly
     source = pyramid.tokens(c.source_scales(c.scales))
-    sides = 2 * rows  # with the text and without
     token = sides * 2 * c.width * itemsize  # a token's key and value, in one layer
 
     def block(tokens: int, seen: int) -> int:
@@ -83,19 +86,19 @@ def varedit_phases(
         Phase("decoding the scales", kept, beside + max(map(decoding, range(len(c.scales))))),
         Phase("drawing the picture", 0, rows * activations.image_decoder(config.bsq, size)),
     ]
-    return Phases(2, parts)
+    return Phases(len(paths), parts)
 
 
-def _varedit_state(config: PretrainedConfig, dtype: str, rows: int) -> Decoding:
-    """Return the shapes of the caches of `rows` pictures, each with the text and without."""
+def _varedit_state(config: PretrainedConfig, dtype: str, pictures: int, sides: int) -> Decoding:
+    """Return the shapes of the caches of pictures, each of which has `sides` rows."""
     c = config.varedit
     params = in_memory({"transformer": shapes_of(config)["transformer"]}, config, dtype)
-    source = pyramid.tokens(c.source_scales(c.scales))
+    source, rows = pyramid.tokens(c.source_scales(c.scales)), pictures * sides
     inputs = (
-        Shape((2 * rows, c.max_text_tokens, c.text_width), jnp.float32),
-        Shape((2 * rows, c.max_text_tokens), jnp.bool_),
-        Shape((2 * rows,), jnp.bool_),
-        Shape((2 * rows, source, c.token_bits), jnp.float32),
+        Shape((rows, c.max_text_tokens, c.text_width), jnp.float32),
+        Shape((rows, c.max_text_tokens), jnp.bool_),
+        Shape((rows,), jnp.bool_),
+        Shape((rows, source, c.token_bits), jnp.float32),
     )
     schedule = {"scales": c.scales, "rope_scales": c.rope_scales}
     begin = functools.partial(VAREdit(c, dtype).apply, method="begin", **schedule)

@@ -1,6 +1,7 @@
 """The base of all pipelines: a model family's programs, which make B pictures at a time."""
 
 import abc
+import logging
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,9 @@ from jaxedit import tree
 from jaxedit.config import PretrainedConfig, family_of
 from jaxedit.sharding import rules
 
+log = logging.getLogger(__name__)
+
+SURE = 25.0  # dB; a reconstruction below does not show where the source is kept
 Progress = Callable[[int, int], None]  # called with (steps done, steps in total)
 # The bits of each scale, or one array of token ids.
 Tokens = tuple[Bool[np.ndarray, "_ Q"] | Int32[np.ndarray, "h w"], ...]
@@ -44,6 +48,7 @@ class Output(NamedTuple):
       mask: edit mask that the method found, True = edited; None for methods that find none.
       maps: measurements of each token, by name.
       pictures: intermediate pictures, by name.
+      numbers: measurements of the whole picture, by name.
     """
 
     pixels: UInt8[np.ndarray, "S S 3"]
@@ -51,6 +56,7 @@ class Output(NamedTuple):
     mask: Bool[np.ndarray, "h w"] | None = None
     maps: dict[str, Float32[np.ndarray, "h w"]] = {}
     pictures: dict[str, UInt8[np.ndarray, "S S 3"]] = {}
+    numbers: dict[str, float] = {}
 
 
 class Pipeline(abc.ABC):
@@ -89,6 +95,7 @@ class Pipeline(abc.ABC):
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
         self._programs: dict[Any, Any] = {}
+        self._warned = False
         self._load(params, int8=int8)
 
     @abc.abstractmethod
@@ -124,6 +131,34 @@ class Pipeline(abc.ABC):
             return None, None
         shape = (self.rows, self.size, self.size)
         return np.zeros((*shape, 3), np.uint8), np.ones(shape, bool)
+
+    def _judge(
+        self, made: list[Output], reconstructions: list[Output], pixels: np.ndarray, prompt: str
+    ) -> list[Output]:
+        """Return edits by ERec with the PSNR of their reconstructions; warn once if it is low.
+
+        Args:
+          made: the edits.
+          reconstructions: outputs with a picture "reconstruction".
+          pixels: u8[B,S,S,3], the sources.
+          prompt: instruction of the reconstruction.
+        """
+        pictures = np.stack([output.pictures["reconstruction"] for output in reconstructions])
+        error = np.mean(np.square(pictures.astype(np.float32) - pixels), axis=(1, 2, 3))
+        psnr = 10 * np.log10(255**2 / np.maximum(error, 1e-3))
+        if psnr.min() < SURE and not self._warned:
+            self._warned = True
+            log.warning(
+                "the source reconstructed by %r has a PSNR of %.1f dB, expected at least %.0f: the "
+                "model may not follow recon_prompt, and then the edit mask means little",
+                prompt,
+                psnr.min(),
+                SURE,
+            )
+        return [
+            output._replace(numbers={"reconstruction_psnr": float(value)})
+            for output, value in zip(made, psnr, strict=True)
+        ]
 
     def _place(self, arrays: Any) -> Any:
         """Put arrays [B,...] on the devices, their rows spread over the mesh."""

@@ -54,7 +54,10 @@ class EditARPipeline(Pipeline):
             texts = [[settings[1].recon_prompt, *row] for row in texts]
         features = zip(*map(self.text, texts), strict=True)  # of each text, and their masks
         inputs = (*map(np.stack, features), batch.seeds)
-        return self._run(batch.pixels, batch.edit_mask, inputs, settings, progress)
+        made = self._run(batch.pixels, batch.edit_mask, inputs, settings, progress)
+        if len(settings) == 1:
+            return made
+        return self._judge(made, made, batch.pixels, settings[1].recon_prompt)
 
     def _run(
         self,

@@ -1,4 +1,4 @@
-"""The pipeline of VAREdit and Infinity: one program, from pixels and text to pixels."""
+"""The pipeline of VAREdit and Infinity: from pixels and texts to pixels, with and without ERec."""
 
 import contextlib
 from typing import Any
@@ -7,17 +7,25 @@ import jax
 import numpy as np
 
 from jaxedit import tree
-from jaxedit.config import SampleConfig
+from jaxedit.config import SampleConfig, ScaleERecConfig
 from jaxedit.config.precision import dtype_of
 from jaxedit.editor.pipeline import Batch, Output, Pipeline, Progress
+from jaxedit.erec.edit_mask import split
+from jaxedit.erec.edit_varedit import find_mask, restore
 from jaxedit.ops.int8 import quantize_if_kernel
+from jaxedit.sampling.lock import runs_of
 from jaxedit.sampling.methods import Numbers, numbers_of
 from jaxedit.sampling.sample_varedit import Rows, edit_pixels
 from jaxedit.sharding import rules
 
+Settings = tuple[SampleConfig] | tuple[SampleConfig, ScaleERecConfig]
+
 
 class VAREditPipeline(Pipeline):
-    """A program for greedy choice, another for sampling; all other settings are its arguments."""
+    """A program for each structure of the settings, and for each number of tokens that are run.
+
+    All numbers among the settings are arguments of the programs.
+    """
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
         self.size = self.config.varedit.latent_scales[-1][0] * self.config.bsq.stride
@@ -27,35 +35,84 @@ class VAREditPipeline(Pipeline):
             {name: params[name] for name in ("bsq", "transformer")},
         )
         self.params = rules.place(networks, self.mesh, quantize_if_kernel if int8 else None)
+        self._executables: dict[Any, jax.stages.Compiled] = {}
+        self._judged_prompts: set[Any] = set()
 
-    def _structure(self, settings: tuple[SampleConfig]) -> bool:
-        return settings[0].greedy
+    def _structure(self, settings: Settings) -> Any:
+        return settings[0].greedy, *(split(erec)[1] for erec in settings[1:])
 
-    def _compile(self, settings: tuple[SampleConfig]) -> jax.stages.Compiled:
-        seeds, (pixels, edit_mask) = np.zeros(self.rows, np.int32), self._blank_sources()
-        rows = Rows(pixels, *self.text.zeros(self.rows), seeds, edit_mask)
-        with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
-            return edit_pixels.lower(
-                self.params,
-                self._place(rows),
-                self._numbers(settings),
-                config=self.config,
-                greedy=settings[0].greedy,
-                dtype=self.dtype,
-            ).compile()
+    def _compile(self, settings: Settings) -> None:
+        """Make blank pictures, for which all programs but those of small masks are compiled."""
+        P = len(settings)  # with ERec each picture has two texts
+        texts = [
+            part.reshape(self.rows, P, *part.shape[1:]) for part in self.text.zeros(self.rows * P)
+        ]
+        pixels, edit_mask = self._blank_sources()
+        rows = Rows(pixels, *texts, np.zeros(self.rows, np.int32), edit_mask)
+        (self._run if P == 1 else self._run_erec)(rows, settings)
 
-    def run(
-        self, batch: Batch, settings: tuple[SampleConfig], progress: Progress | None
-    ) -> list[Output]:
-        """Make B pictures; the program can tell its progress only at the end."""
-        rows = Rows(batch.pixels, *self.text(batch.texts), batch.seeds, batch.edit_mask)
-        program: Any = self._programs[self._structure(settings)]
-        made = self._split(
-            Output(*program(self.params, self._place(rows), self._numbers(settings)))
-        )
+    def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Output]:
+        """Make B pictures; the programs can tell their progress only at the end."""
+        texts = [[text] for text in batch.texts]
+        if len(settings) > 1:
+            texts = [[settings[1].recon_prompt, *row] for row in texts]
+        features = map(np.stack, zip(*map(self.text, texts), strict=True))
+        rows = Rows(batch.pixels, *features, batch.seeds, batch.edit_mask)
+        if len(settings) == 1:
+            made = self._split(self._run(rows, settings))
+        else:
+            made = self._judged(self._split(self._run_erec(rows, settings)), rows, settings)
         if progress:
             progress(1, 1)
         return made
 
-    def _numbers(self, settings: tuple[SampleConfig]) -> Numbers:
+    def _run(self, rows: Rows, settings: tuple[SampleConfig]) -> Output:
+        """Make B pictures; the result's arrays have an axis B in front."""
+        runs = () if rows.edit_mask is None else runs_of(rows.edit_mask, self.config.varedit.scales)
+        rows = rows._replace(text=rows.text[:, 0], mask=rows.mask[:, 0])
+        arguments = (self.params, self._place(rows), self._numbers(settings))
+        program = self._program(edit_pixels, *arguments, greedy=settings[0].greedy, runs=runs)
+        return Output(*program(*arguments))
+
+    def _run_erec(self, rows: Rows, settings: tuple[SampleConfig, ScaleERecConfig]) -> Output:
+        """Make B pictures, and restore their background."""
+        thresholds, erec = split(settings[1])
+        numbers, placed = self._numbers(settings), self._place(rows)
+        options = {"greedy": settings[0].greedy, "erec": erec}
+        arguments = (self.params, placed, numbers, thresholds)
+        found, source = self._program(find_mask, *arguments, **options)(*arguments)
+        runs = runs_of(np.asarray(found.mask), self.config.varedit.scales)
+        arguments = (self.params, found, source, placed.pixels, placed.seeds, numbers)
+        made = self._program(restore, *arguments, **options, runs=runs)(*arguments)
+        maps = found.maps._asdict()
+        return Output(made.pixels, made.bits, found.mask, maps, made.pictures)
+
+    def _judged(self, made: list[Output], rows: Rows, settings: Settings) -> list[Output]:
+        """Return edits with what is known of their reconstructions.
+
+        One pass makes no reconstruction: of the first batch, sources are reconstructed apart.
+        """
+        prompt = settings[1].recon_prompt
+        if "reconstruction" in made[0].pictures:
+            return self._judge(made, made, rows.pixels, prompt)
+        if (prompt, settings[0]) in self._judged_prompts:
+            return made
+        self._judged_prompts.add((prompt, settings[0]))
+        whole = None if rows.edit_mask is None else np.ones_like(rows.edit_mask)
+        alone = rows._replace(text=rows.text[:, :1], mask=rows.mask[:, :1], edit_mask=whole)
+        apart = self._split(self._run(alone, settings[:1]))
+        apart = [output._replace(pictures={"reconstruction": output.pixels}) for output in apart]
+        return self._judge(made, apart, rows.pixels, prompt)
+
+    def _program(self, function: Any, *arguments: Any, **options: Any) -> jax.stages.Compiled:
+        """Return a jitted function, compiled for arguments of these shapes and for options."""
+        key = (function, *sorted(options.items()))
+        if key not in self._executables:
+            with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
+                self._executables[key] = function.lower(
+                    *arguments, **options, config=self.config, dtype=self.dtype
+                ).compile()
+        return self._executables[key]
+
+    def _numbers(self, settings: Settings) -> Numbers:
         return numbers_of(settings[0], len(self.config.varedit.scales))

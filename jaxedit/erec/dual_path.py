@@ -124,6 +124,11 @@ class Layout(NamedTuple):
         """Return the instruction of each row: 0 to reconstruct, 1 to edit, None for none."""
         return (0, 1) + (None,) * (len(self.path) - 2)
 
+    @property
+    def dropped(self) -> tuple[bool, ...]:
+        """Return whether each row has no instruction."""
+        return tuple(text is None for text in self.texts)
+
 
 def layout(recon_guidance: str, guidance_rows: int) -> Layout:
     """Lay out an image's rows: [cond_rec, cond_edit, null_rec, null_edit], or without null_rec.

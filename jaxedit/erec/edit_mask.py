@@ -44,6 +44,14 @@ def split(config: ERecConfig) -> tuple[Thresholds, ERecConfig]:
     return Thresholds(**numbers), dataclasses.replace(config, **rest)
 
 
+def dilate(
+    x: Float32[ArrayLike, "B g g"] | Bool[ArrayLike, "B g g"], side: int
+) -> Float32[Array, "B g g"] | Bool[Array, "B g g"]:
+    """Return the largest value in the square of an odd `side` around each token."""
+    least = False if x.dtype == bool else -jnp.inf
+    return jax.lax.reduce_window(x, least, jax.lax.max, (1, side, side), (1, 1, 1), "SAME")
+
+
 def limit(
     mask: Bool[ArrayLike, "B g g"], editable: Bool[ArrayLike, "B g g"], mode: str
 ) -> Bool[Array, "B g g"]:
@@ -74,9 +82,7 @@ def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> Bool[Ar
     """
     if config.direct_replacement:
         return maps.js >= thresholds.tau_replace
-    k = config.dilation
-    js = jax.lax.reduce_window(maps.js, -jnp.inf, jax.lax.max, (1, k, k), (1, 1, 1), "SAME")
-    mask = js >= thresholds.tau_js
+    mask = dilate(maps.js, config.dilation) >= thresholds.tau_js
     if config.use_nll_low:
         mask &= maps.nll_edit > thresholds.tau_low
     if config.use_nll_high:

@@ -42,7 +42,7 @@ class PanelInputs(NamedTuple):
 
 
 def panel_of(source: Image.Image, result: Any) -> Image.Image:
-    """Draw the panel of an `EditResult` of method editar+erec.
+    """Draw the panel of an `EditResult` of method editar+erec, or of varedit+erec with two passes.
 
     Args:
       source: the picture that was edited.
@@ -52,8 +52,11 @@ def panel_of(source: Image.Image, result: Any) -> Image.Image:
       ValueError: the result is of another method.
     """
     settings, found = result.settings, result.diagnostics
-    if "js" not in found:
-        raise ValueError(f"method={settings['method']!r}: expected an edit by editar+erec")
+    if "reconstruction" not in found:
+        raise ValueError(
+            f"method={settings['method']!r}: expected an edit by editar+erec, or by varedit+erec "
+            "with passes='two'"
+        )
     names = ("nll_rec", "nll_edit", "js")
     pictures = [source, found["reconstruction"], found["raw_edit"], result.image]
     if settings["fit"] == "crop":  # the maps cover the middle square

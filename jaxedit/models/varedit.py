@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Key
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Key
 
 from jaxedit.config import Scales, VAREditConfig
 from jaxedit.models.condition import TextEncoder
@@ -59,6 +59,28 @@ class Decoding(NamedTuple):
     first_cache: KVCache
     cache: KVCache
     references: tuple[KeysValues, ...]
+
+    def rows(self, kept: Int[ArrayLike, " M"]) -> "Decoding":
+        """Return the state of some rows of the batch, by their numbers."""
+
+        def take(part: Any, axis: int) -> Any:
+            return jax.tree.map(lambda x: jnp.take(x, kept, axis=axis), part)
+
+        def of(cache: KVCache) -> KVCache:
+            return cache._replace(keys=take(cache.keys, 1), values=take(cache.values, 1))
+
+        context = self.context._replace(
+            ada=take(self.context.ada, 0), text_mask=take(self.context.text_mask, 0)
+        )
+        return Decoding(
+            cond=take(self.cond, 0),
+            context=context,
+            first_text=take(self.first_text, 0),
+            text=take(self.text, 1),
+            first_cache=of(self.first_cache),
+            cache=of(self.cache),
+            references=take(self.references, 0),
+        )
 
 
 class VAREdit(nn.Module):
@@ -174,34 +196,48 @@ class VAREdit(nn.Module):
         return state._replace(first_cache=first_cache.write(_stacked(first), 0))
 
     def extend(
-        self, state: Decoding, inputs: Bits | None, k: int, *, scales: Scales
+        self,
+        state: Decoding,
+        inputs: Bits | None,
+        k: int,
+        *,
+        scales: Scales,
+        index: Int[ArrayLike, "B n"] | None = None,
+        earlier: int | None = None,
     ) -> tuple[Float32[Array, "B n Q 2"], Decoding]:
-        """Run the next scale; return its bit logits and the new state.
+        """Run the next scale, or some of its tokens; return their bit logits and the new state.
 
         Args:
           state: from `begin`, or from the scale before.
-          inputs: the running feature on the grid of the scale; None at the first scale.
+          inputs: the running feature at the tokens; None at the first scale.
           k: number of the scale, from 0.
           scales: target schedule in tokens.
+          index: numbers of the tokens within the scale, for each row; None: all tokens. No later
+            token sees the tokens that are not run.
+          earlier: number of tokens of earlier scales that were run; None: all of them (static).
         """
-        n, start = pyramid.tokens(scales[k : k + 1]), pyramid.tokens(scales[:k])
-        at = pyramid.tokens(self.config.source_scales(scales)) + start
-        context = state.context._replace(table=state.context.table[:, at : at + n])
+        source = pyramid.tokens(self.config.source_scales(scales))
+        first, stop = source + pyramid.tokens(scales[:k]), source + pyramid.tokens(scales[: k + 1])
+        start = pyramid.tokens(scales[:k]) if earlier is None else earlier
+        table = state.context.table[:, first:stop]
+        context = state.context._replace(table=table if index is None else table[:, index])
         x = self.start_token(state.cond) if inputs is None else self._embedded(inputs)
         x = x + self.level_embed[k][None, None]
-        first_pattern, first_past = Extend(at), state.first_cache
+        pattern = first_pattern = Extend(source + start)
+        first_past = state.first_cache
         if state.references:
             first_pattern = SARDecode(start)
             first_past = (first_past, state.references[k])
         layer = PerLayer(text=state.first_text)
-        x, first = self.first_block(x, layer, context, first_pattern, first_past)
+        x, first_kept = self.first_block(x, layer, context, first_pattern, first_past)
         layers = PerLayer(text=state.text, index=jnp.arange(self.config.depth - 1))
-        x, others = self.blocks(x, layers, context, Extend(at), state.cache)
+        x, kept = self.blocks(x, layers, context, pattern, state.cache)
         logits = self.logits(x, state.cond)
         if k + 1 == len(scales):
             return logits, state
-        first_cache = state.first_cache.write(_stacked(first), start if state.references else at)
-        cache = state.cache.write(others, at)
+        at = start if state.references else source + start
+        first_cache = state.first_cache.write(_stacked(first_kept), at)
+        cache = state.cache.write(kept, source + start)
         return logits, state._replace(first_cache=first_cache, cache=cache)
 
     def rotary(self, scales: Scales, rope_scales: Scales) -> Float32[Array, "2 S half"]:

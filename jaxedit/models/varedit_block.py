@@ -41,13 +41,13 @@ class Context(NamedTuple):
     Attributes:
       ada: modulation that all blocks share.
       text: text tokens; None if each layer is given their keys and values.
-      table: rotary positions of the tokens.
+      table: rotary positions of the tokens, of each row if the rows run different tokens.
     """
 
     ada: Float32[Array, "B 6 D"]
     text: Text | None
     text_mask: TextMask
-    table: Float32[Array, "2 N E//2"]
+    table: Float32[Array, "2 *B N E//2"]
 
 
 class PerLayer(NamedTuple):
@@ -107,7 +107,7 @@ class CosineAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Hidden, table: Float32[Array, "2 N half"], pattern: AttentionPattern, past: Any
+        self, x: Hidden, table: Float32[Array, "2 *B N half"], pattern: AttentionPattern, past: Any
     ) -> tuple[Hidden, Any]:
         """Attend as `VAREditBlock` describes; the result has the compute dtype."""
         B, N, D = x.shape

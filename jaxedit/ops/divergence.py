@@ -1,10 +1,10 @@
-"""Divergence of two categorical distributions, and the negative log-likelihood of an outcome."""
+"""Divergence of two distributions, and the negative log-likelihood of an outcome."""
 
 import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 
 def jensen_shannon(
@@ -43,3 +43,38 @@ def negative_log_likelihood(
     Source: ERec, equation 6.
     """
     return -jnp.take_along_axis(log_p, outcome[..., None], axis=-1)[..., 0]
+
+
+def log_bernoulli(log_odds: Float[ArrayLike, "*n"]) -> Float[Array, "*n 2"]:
+    """Return the log-probabilities of a bit being 0, and being 1; log-odds may be infinite."""
+    return jnp.stack([jax.nn.log_sigmoid(-log_odds), jax.nn.log_sigmoid(log_odds)], axis=-1)
+
+
+def bits_jensen_shannon(
+    log_odds_p: Float[ArrayLike, "*n Q"], log_odds_q: Float[ArrayLike, "*n Q"]
+) -> Float[Array, "*n"]:
+    """Return a bound on the Jensen-Shannon divergence of two distributions of tokens, in bits.
+
+    A token is Q independent bits. The divergence is the information that a drawn token gives about
+    which of the two distributions it was drawn from. For independent bits it is at most the sum of
+    the bits' divergences, and it is never above 1. (The 2^Q tokens cannot be summed over.)
+
+    Args:
+      log_odds_p: log-odds of each bit being 1.
+      log_odds_q: as `log_odds_p`.
+    """
+    each = jensen_shannon(log_bernoulli(log_odds_p), log_bernoulli(log_odds_q))
+    return jnp.minimum(jnp.sum(each, axis=-1), 1)
+
+
+def bits_negative_log_likelihood(
+    log_odds: Float[ArrayLike, "*n Q"], bits: Bool[ArrayLike, "*n Q"]
+) -> Float[Array, "*n"]:
+    """Return -ln p of a token in nats: the sum over its Q independent bits.
+
+    Args:
+      log_odds: log-odds of each bit being 1.
+      bits: the token.
+    """
+    each = negative_log_likelihood(log_bernoulli(log_odds), bits.astype(jnp.int32))
+    return jnp.sum(each, axis=-1)

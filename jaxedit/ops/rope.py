@@ -108,15 +108,15 @@ def sequence_table(config: EditARConfig) -> Float32[np.ndarray, "2 S half"]:
 
 
 def rotate(
-    x: Float[ArrayLike, "B A S E"], table: Float[ArrayLike, "2 S E//2"]
+    x: Float[ArrayLike, "B A S E"], table: Float[ArrayLike, "2 *B S E//2"]
 ) -> Float[Array, "B A S E"]:
     """Rotate each pair of channels (2p, 2p + 1) by its angle.
 
     Args:
       x: queries or keys.
-      table: from `rotary_table`.
+      table: from `rotary_table`; with an axis B if the rows of a batch have different positions.
     """
-    cos, sin = table[0][None, None], table[1][None, None]
+    cos, sin = (part.reshape(-1, 1, *part.shape[-2:]) for part in (table[0], table[1]))
     a, b = x[..., 0::2], x[..., 1::2]
     return jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
 

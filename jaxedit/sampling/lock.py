@@ -6,14 +6,20 @@ choice is taken, or locked. If all places are editable, a lock changes nothing, 
 """
 
 import dataclasses
-from typing import Any, NamedTuple, no_type_check
+import math
+from typing import Any, NamedTuple, Protocol, no_type_check, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Int32, Integer
 
+from jaxedit.config import Scales
 from jaxedit.ops import pyramid, quantize
 from jaxedit.sampling.methods import SamplingMethod
+
+FINE = 0.5  # grids above this share of the finest grid's side may run only some of their tokens
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the tokens of a fine scale
 
 
 def cells_in(mask: Bool[ArrayLike, "B H W"], grid: tuple[int, int]) -> Bool[Array, "B n"]:
@@ -56,6 +62,22 @@ class LockedTokens:
         return jnp.where(editable, tokens, source), record
 
 
+@runtime_checkable
+class Lock(Protocol):
+    """What replaces chosen bits by the source's before they are added to the running feature."""
+
+    def keep(
+        self,
+        bits: jax.Array,
+        feature: jax.Array,
+        record: Any,
+        scale: int,
+        size: tuple[int, int],
+        patchify: bool,
+    ) -> jax.Array:
+        """See `BitLock.keep`."""
+
+
 class BitLock(NamedTuple):
     """The source's features, whose bits a locked token takes at every scale.
 
@@ -74,22 +96,87 @@ class BitLock(NamedTuple):
     source: Float[Array, "B H W d"]
     editable: tuple[Bool[Array, "B _"], ...]
 
+    def only(
+        self, scale: int, grid: tuple[int, int], count: int
+    ) -> tuple["BitLock", Int32[Array, "B {count}"]]:
+        """Choose `count` tokens of a scale to run; return a lock of all others, and the tokens.
+
+        The editable tokens come first, then their neighbours, then others from the top left. The
+        numbers ascend.
+        """
+        editable = self.editable[scale]
+        near = jax.lax.reduce_window(
+            editable.reshape(-1, *grid).astype(jnp.float32),
+            -jnp.inf,
+            jax.lax.max,
+            (1, 3, 3),
+            (1, 1, 1),
+            "SAME",
+        ).reshape(editable.shape)
+        order = jnp.argsort(-(editable + near), axis=1, stable=True)
+        index = jnp.sort(order[:, :count], axis=1).astype(jnp.int32)
+        runs = jnp.zeros_like(editable).at[jnp.arange(len(index))[:, None], index].set(True)
+        changed = (*self.editable[:scale], editable & runs, *self.editable[scale + 1 :])
+        return self._replace(editable=changed), index
+
     def keep(
         self,
-        bits: Bool[Array, "B n Q"],
-        feature: Float[Array, "B H W d"],
+        bits: Bool[Array, "B P n Q"],
+        feature: Float[Array, "B P H W d"],
+        record: Any,
         scale: int,
         size: tuple[int, int],
         patchify: bool,
-    ) -> Bool[Array, "B n Q"]:
-        """Return chosen bits of a scale, with the source's bits at locked tokens.
+    ) -> Bool[Array, "B P n Q"]:
+        """Return chosen bits of a scale, with the source's bits at locked tokens of every path.
 
         Args:
           bits: what the method chose.
           feature: sum of all coarser scales.
+          record: what the method recorded; not used.
           scale: its number.
           size: (h, w) of the scale, in latent positions.
           patchify: whether 2x2 positions are one token.
         """
-        own = quantize.residual_bits(self.source, feature, size, patchify)
-        return jnp.where(self.editable[scale][..., None], bits, own)
+        own = source_bits(self.source, feature, size, patchify)
+        return jnp.where(self.editable[scale][:, None, :, None], bits, own)
+
+
+def source_bits(
+    source: Float[Array, "B H W d"],
+    feature: Float[Array, "B P H W d"],
+    size: tuple[int, int],
+    patchify: bool,
+) -> Bool[Array, "B P n Q"]:
+    """Return, on each path, the bits of what its running feature leaves of the source.
+
+    Args: as of `BitLock.keep`.
+    """
+    bits = jax.vmap(
+        lambda path: quantize.residual_bits(source, path, size, patchify), in_axes=1, out_axes=1
+    )
+    return bits(feature)
+
+
+def runs_of(mask: Bool[np.ndarray, "B H W"], scales: Scales) -> tuple[int, ...]:
+    """Return how many tokens of each scale must be run for edits inside `mask`, or () for all.
+
+    The fine scales, which cost nearly everything, run a quarter, a half, three quarters or all of
+    their tokens: the least that every image's editable tokens fit into. Every answer is a program
+    to compile.
+    """
+    fine = [k for k, size in enumerate(scales) if max(size) > FINE * max(scales[-1])]
+    shares = [_cells(mask, scales[k]).mean(axis=1).max() for k in fine]
+    needed = next(share for share in SHARES if max(shares) <= share)
+    if needed == 1:
+        return ()
+    counts = [h * w for h, w in scales]
+    return tuple(math.ceil(needed * n) if k in fine else n for k, n in enumerate(counts))
+
+
+def _cells(mask: Bool[np.ndarray, "B H W"], grid: tuple[int, int]) -> Bool[np.ndarray, "B n"]:
+    """Compute `cells_in` on the host."""
+    H, W = mask.shape[1:]
+    rows, columns = pyramid.area_matrix(H, grid[0]), pyramid.area_matrix(W, grid[1])
+    touched = (rows > 0).astype(np.float32) @ mask.astype(np.float32) @ (columns > 0).T
+    return touched.reshape(len(mask), -1) > 0

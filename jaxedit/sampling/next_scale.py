@@ -1,20 +1,71 @@
 """Next-scale sampling: the source once, then K scales of bits, each added to the running feature.
 
-Scales are unrolled, layers are scanned inside each scale. The guided and the unguided row of an
-image are neighbours in the batch, so that a batch cut over devices keeps both on one device.
+Scales are unrolled, layers are scanned inside each scale. An image has R rows: with its text and
+without it, or also those of a second decoding path. They are neighbours in the batch, so that a
+batch cut over devices keeps them on one device. Axis letters: P texts, or decoding paths, of an
+image.
 """
 
+from typing import Any, NamedTuple
+
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Shaped
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32
 
 from jaxedit.config import Scales
-from jaxedit.models.varedit import VAREdit
-from jaxedit.ops import quantize
-from jaxedit.sampling.lock import BitLock
+from jaxedit.models.varedit import Decoding, VAREdit
+from jaxedit.ops import pyramid, quantize
+from jaxedit.sampling.lock import BitLock, Lock
 from jaxedit.sampling.methods import SamplingMethod
 from jaxedit.tree import Tree
 
 Bits = tuple[Bool[Array, "B _ Q"], ...]  # of every scale
+# Of the two rows of an image: the path to which each belongs, and whether its text is dropped.
+PATHS, DROPPED = (0, 0), (False, True)
+
+
+class Network(NamedTuple):
+    """The transformer, and the schedules that it follows.
+
+    Attributes:
+      model: the transformer.
+      params: its parameters.
+      scales: target schedule in tokens (static).
+      rope_scales: schedule from which positions are taken (static).
+      runs: number of tokens of each scale that are run; the others must be locked (static). Empty:
+        all tokens.
+    """
+
+    model: VAREdit
+    params: Tree
+    scales: Scales
+    rope_scales: Scales
+    runs: tuple[int, ...] = ()
+
+    def latent(self, k: int) -> tuple[int, int]:
+        """Return the grid of scale k in latent positions."""
+        factor = 2 if self.model.config.patchify else 1
+        h, w = self.scales[k]
+        return factor * h, factor * w
+
+    def earlier(self, k: int) -> int | None:
+        """Return the number of tokens that are run before scale k; None: all."""
+        return sum(self.runs[:k]) if self.runs else None
+
+    def apply(self, *args: Any, **options: Any) -> Any:
+        """Call a method of the transformer."""
+        return self.model.apply({"params": self.params}, *args, scales=self.scales, **options)
+
+
+class Running(NamedTuple):
+    """The state of sampling between two scales.
+
+    Attributes:
+      decoding: of the transformer.
+      feature: of each path, the sum of the codes of all scales so far.
+    """
+
+    decoding: Decoding
+    feature: Float32[Array, "B P H W d"]
 
 
 def generate(
@@ -28,6 +79,7 @@ def generate(
     scales: Scales,
     rope_scales: Scales,
     lock: BitLock | None = None,
+    runs: tuple[int, ...] = (),
 ) -> tuple[Bits, Float32[Array, "B H W d"]]:
     """Sample the bits of the edited images, and the feature that the image decoder takes.
 
@@ -45,40 +97,117 @@ def generate(
       scales: target schedule in tokens (static).
       rope_scales: schedule from which positions are taken (static).
       lock: tokens that keep the source's bits; None: no tokens.
+      runs: see `Network`.
 
     Source: VAREdit, section 3.1 and appendix; release code.
     """
-    B = len(text)
-    variables, is_patchified = {"params": params}, model.config.patchify
-    factor = 2 if is_patchified else 1
-    latent_scales = [(factor * h, factor * w) for h, w in scales]
-    text, text_mask, source = _twice(text), _twice(text_mask), _twice(source)
-    state = model.apply(
-        variables,
-        text,
-        text_mask,
-        jnp.tile(jnp.array([False, True]), B),  # the second row of each image has no text
-        source,
-        scales=scales,
-        rope_scales=rope_scales,
+    network = Network(model, params, scales, rope_scales, runs)
+    state = begin(network, text[:, None], text_mask[:, None], source, paths=PATHS, dropped=DROPPED)
+    all_bits = []
+    for k in range(len(scales)):
+        state, bits, _ = sample_scale(network, state, method, k, paths=PATHS, lock=lock)
+        all_bits.append(bits[:, 0])
+    return tuple(all_bits), state.feature[:, 0]
+
+
+def begin(
+    network: Network,
+    text: Float[ArrayLike, "B P T Ct"],
+    text_mask: Bool[ArrayLike, "B P T"],
+    source: Float[ArrayLike, "B Ls Q"],
+    *,
+    paths: tuple[int, ...],
+    dropped: tuple[bool, ...],
+) -> Running:
+    """Read the source, and the text of every path, for all rows of every image.
+
+    Args:
+      network: the transformer.
+      text: features of each path's text.
+      text_mask: True at tokens.
+      source: tokens of the source images.
+      paths: the path to which each of an image's R rows belongs (static).
+      dropped: for each row whether its text is dropped; the mask stays its text's (static).
+    """
+    B, P = text.shape[:2]
+    decoding = network.apply(
+        _joined(jnp.asarray(text)[:, list(paths)]),
+        _joined(jnp.asarray(text_mask)[:, list(paths)]),
+        jnp.tile(jnp.array(dropped), B),
+        jnp.repeat(source, len(paths), axis=0),
+        rope_scales=network.rope_scales,
         method="begin",
     )
-    full = latent_scales[-1]
-    feature = jnp.zeros((B, *full, model.config.bits), jnp.float32)
-    all_bits, tokens = [], None
-    for k, size in enumerate(latent_scales):
-        logits, state = model.apply(variables, state, tokens, k, scales=scales, method="extend")
-        chosen, _ = method(logits.reshape(B, 2, *logits.shape[1:]), k)
-        bits = chosen[:, 0]
-        if lock is not None:
-            bits = lock.keep(bits, feature, k, size, is_patchified)
-        all_bits.append(bits)
-        feature = quantize.accumulate(feature, bits, size, full, is_patchified)
-        if k + 1 < len(scales):
-            tokens = _twice(quantize.next_input(feature, latent_scales[k + 1], is_patchified))
-    return tuple(all_bits), feature
+    full = network.latent(-1)
+    return Running(decoding, jnp.zeros((B, P, *full, network.model.config.bits), jnp.float32))
 
 
-def _twice(x: Shaped[ArrayLike, "B ..."]) -> Shaped[Array, "2*B ..."]:
-    """Repeat each row, next to itself."""
-    return jnp.repeat(x, 2, axis=0)
+def sample_scale(
+    network: Network,
+    state: Running,
+    method: SamplingMethod,
+    k: int,
+    *,
+    paths: tuple[int, ...],
+    lock: Lock | None = None,
+) -> tuple[Running, Bool[Array, "B P n Q"], Any]:
+    """Sample the bits of the next scale on every path.
+
+    Args:
+      network: the transformer.
+      state: from `begin`, or from the scale before.
+      method: chooses the bits of each of the R rows; the rows of a path get the same bits.
+      k: number of the scale, from 0.
+      paths: the path to which each row belongs (static).
+      lock: tokens that keep the source's bits on every path; None: no tokens.
+
+    Returns:
+      The new state, the bits, and what the method records.
+    """
+    P, is_patchified = state.feature.shape[1], network.model.config.patchify
+    grid, full = network.latent(k), network.latent(-1)
+    features, tokens, index = _joined(state.feature), None, None
+    if k:
+        tokens = _split(quantize.next_input(features, grid, is_patchified), P)
+        tokens = _joined(tokens[:, list(paths)])
+    n = pyramid.tokens(network.scales[k : k + 1])
+    if network.runs and network.runs[k] < n:
+        lock, index = lock.only(k, network.scales[k], network.runs[k])
+        index = jnp.repeat(index, len(paths), axis=0)
+        tokens = jnp.take_along_axis(tokens, index[..., None], axis=1)
+    logits, decoding = network.apply(
+        state.decoding, tokens, k, index=index, earlier=network.earlier(k), method="extend"
+    )
+    if index is not None:
+        everywhere = jnp.zeros((len(index), n, *logits.shape[2:]), logits.dtype)
+        logits = everywhere.at[jnp.arange(len(index))[:, None], index].set(logits)
+    chosen, record = method(_split(logits, len(paths)), k)
+    bits = chosen[:, [paths.index(p) for p in range(P)]]
+    if lock is not None:
+        bits = lock.keep(bits, state.feature, record, k, grid, is_patchified)
+    features = quantize.accumulate(features, _joined(bits), grid, full, is_patchified)
+    return Running(decoding, _split(features, P)), bits, record
+
+
+def keep_path(state: Running, rows: tuple[int, ...], path: int, *, of: int) -> Running:
+    """Return the state of one path alone.
+
+    Args:
+      state: of several paths.
+      rows: numbers of the rows to keep, of an image's rows.
+      path: number of the path to keep.
+      of: R, rows of an image.
+    """
+    B = len(state.feature)
+    kept = (of * jnp.arange(B)[:, None] + jnp.array(rows)[None]).reshape(-1)
+    return Running(state.decoding.rows(kept), state.feature[:, path : path + 1])
+
+
+def _joined(x: Array) -> Array:
+    """Join the axes of images [B] and of their rows or paths."""
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _split(x: Array, parts: int) -> Array:
+    """Split the first axis into images [B] and their `parts` rows or paths."""
+    return x.reshape(-1, parts, *x.shape[1:])

@@ -22,7 +22,7 @@ class Rows(NamedTuple):
 
     Attributes:
       pixels: source images; None for Infinity.
-      text: features of the instructions, see `encode_text`.
+      text: features of the instructions, see `encode_text`; P texts for each image with ERec.
       mask: True at tokens.
       seeds: random seed of each image.
       edit_mask: True where an image may change; None: everywhere. The tokens of each scale that
@@ -30,13 +30,13 @@ class Rows(NamedTuple):
     """
 
     pixels: UInt8[ArrayLike, "B S S 3"] | None
-    text: Float[ArrayLike, "B T Ct"]
-    mask: Bool[ArrayLike, "B T"]
+    text: Float[ArrayLike, "B *P T Ct"]
+    mask: Bool[ArrayLike, "B *P T"]
     seeds: Int[ArrayLike, " B"]
     edit_mask: Bool[ArrayLike, "B S S"] | None = None
 
 
-@functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype"))
+@functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype", "runs"))
 def edit_pixels(
     params: tree.Tree,
     rows: Rows,
@@ -45,6 +45,7 @@ def edit_pixels(
     config: PretrainedConfig,
     greedy: bool,
     dtype: str,
+    runs: tuple[int, ...] = (),
 ) -> tuple[UInt8[Array, "B S S 3"], next_scale.Bits]:
     """Edit square images, or draw them; return pixels and bits. Each row is computed by itself.
 
@@ -55,6 +56,7 @@ def edit_pixels(
       config: the model.
       greedy: take the likelier value of each bit.
       dtype: dtype of the matrix products in the transformer.
+      runs: tokens of each scale that are run, see `lock.runs_of`.
 
     Source: VAREdit (ICLR 2026 submission), section 3.
     """
@@ -79,6 +81,7 @@ def edit_pixels(
         scales=c.scales,
         rope_scales=c.rope_scales,
         lock=lock,
+        runs=runs,
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits

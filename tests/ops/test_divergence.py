@@ -1,8 +1,16 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxedit.ops.divergence import jensen_shannon, negative_log_likelihood
+from jaxedit.ops.divergence import (
+    bits_jensen_shannon,
+    bits_negative_log_likelihood,
+    jensen_shannon,
+    log_bernoulli,
+    negative_log_likelihood,
+)
 
 
 def log(*p):
@@ -30,3 +38,27 @@ def test_symmetric_bounded_and_zero_for_equals():
     np.testing.assert_array_equal(js, jensen_shannon(q, p))
     assert (js >= 0).all() and (js <= 1).all() and (js > 0.5).any()
     np.testing.assert_array_equal(jensen_shannon(p, p), 0)
+
+
+def test_bits_against_all_tokens():
+    log_odds = 2 * jax.random.normal(jax.random.key(1), (2, 50, 3))
+    each = log_bernoulli(log_odds)  # [2,50,3,2]
+    tokens = np.array(list(itertools.product((0, 1), repeat=3)))
+    joint = sum(each[:, :, q][..., tokens[:, q]] for q in range(3))  # [2,50,8]
+    exact = jensen_shannon(*joint)
+    bound = bits_jensen_shannon(*log_odds)
+    assert (bound >= exact - 1e-6).all() and (bound <= 1).all()
+    single = bits_jensen_shannon(log_odds[0, :, :1], log_odds[1, :, :1])
+    np.testing.assert_allclose(single, jensen_shannon(*each[:, :, 0]), rtol=1e-6)
+
+    bits = jnp.broadcast_to(jnp.array(tokens[5], bool), (50, 3))
+    nll = bits_negative_log_likelihood(log_odds[0], bits)
+    np.testing.assert_allclose(nll, -joint[0, :, 5], rtol=1e-5)
+
+
+def test_certain_bits():
+    infinite = jnp.array([[jnp.inf, -jnp.inf]])
+    assert bits_jensen_shannon(infinite, infinite) == 0
+    assert bits_jensen_shannon(infinite, -infinite) == 1
+    assert bits_negative_log_likelihood(infinite, jnp.array([[True, False]])) == 0
+    assert bits_negative_log_likelihood(infinite, jnp.array([[False, False]])) == jnp.inf

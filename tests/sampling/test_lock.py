@@ -5,7 +5,7 @@ import pytest
 
 from jaxedit.config import TokenSampleConfig
 from jaxedit.ops import quantize
-from jaxedit.sampling.lock import BitLock, LockedTokens, cells_in
+from jaxedit.sampling.lock import BitLock, LockedTokens, cells_in, runs_of
 from jaxedit.sampling.methods import TokenSampling, numbers_of
 
 SCALES = ((1, 1), (2, 2), (3, 3), (4, 4))
@@ -40,7 +40,7 @@ def decode(lock: BitLock, chosen: list[jax.Array]) -> tuple[list[jax.Array], jax
     """The bits and the feature if `chosen` are the bits that a method would choose."""
     feature, kept = jnp.zeros_like(lock.source), []
     for k, size in enumerate(SCALES):
-        bits = lock.keep(chosen[k], feature, k, size, False)
+        bits = lock.keep(chosen[k][:, None], feature[:, None], None, k, size, False)[:, 0]
         kept.append(bits)
         feature = quantize.accumulate(feature, bits, size, SCALES[-1], False)
     return kept, feature
@@ -88,3 +88,33 @@ def test_locked_bits_take_back_what_coarse_scales_changed(source, chosen):
     outside = ~np.asarray(lock.editable[-1]).reshape(4, 4)
     error, other = (np.abs(x - source)[0][outside].mean() for x in (feature, fixed))
     assert error < other
+
+
+def test_tokens_to_run(source):
+    mask = np.zeros((1, 16, 16), bool)
+    mask[0, 4:8, 8:12] = True  # row 1, column 2 of 4x4
+    lock = lock_of(source, mask)
+    for count in (1, 6, 12):
+        limited, index = lock.only(3, SCALES[3], count)
+        assert index.shape == (1, count) and 6 in index[0].tolist()
+        np.testing.assert_array_equal(limited.editable[3], lock.editable[3])
+        assert (np.diff(index[0]) > 0).all()
+    assert set(lock.only(3, SCALES[3], 9)[1][0].tolist()) == {1, 2, 3, 5, 6, 7, 9, 10, 11}
+    crowded = lock_of(source, np.ones((1, 16, 16), bool))
+    limited, index = crowded.only(3, SCALES[3], 5)
+    assert np.flatnonzero(limited.editable[3][0]).tolist() == index[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [(3, (1, 4, 5, 8)), (5, (1, 4, 5, 8)), (8, (1, 4, 7, 12)), (9, (1, 4, 7, 12)), (13, ())],
+)
+def test_share_of_the_tokens_to_run(columns, expected):
+    """The fine scales are 3x3 and 4x4; their cells of 16 pixels overlap."""
+    mask = np.zeros((2, 16, 16), bool)
+    mask[1, :, :columns] = True
+    found = runs_of(mask, SCALES)
+    needed = max(np.mean(cells_in(mask[1:], size)) for size in SCALES[2:])
+    counts = found or (1, 4, 9, 16)
+    assert counts[3] >= needed * 16 and counts[2] >= needed * 9
+    assert found == expected

@@ -186,13 +186,13 @@ def test_begins_with_text_to_image_weights(tokenizer, tmp_path):
 
 @pytest.mark.usefixtures("compile_once")
 def test_trains_resumes_and_exports(tokenizer, tmp_path):
-    def run(steps, workdir):
+    def run(steps, workdir, sample_every=0):
         config = make_config(tokenizer)
-        config.steps, config.sample_every, config.checkpoint_every = steps, 4, 2
+        config.steps, config.sample_every, config.checkpoint_every = steps, sample_every, 2
         data = TrainingData(batches_from, make_batch(9))
         return loop.train(config, epath.Path(workdir), load(config), data)
 
-    whole = run(4, tmp_path / "whole")
+    whole = run(4, tmp_path / "whole", sample_every=4)
     run(2, tmp_path / "parts")
     jax.tree.map(np.testing.assert_array_equal, whole.params, run(4, tmp_path / "parts").params)
     assert (tmp_path / "whole" / "samples" / "0000004.png").is_file()
