@@ -145,7 +145,6 @@ class ScaleERecConfig(ERecConfig):
     tau_low: Threshold = 10.0  # nats, of a token's bits together
     tau_high: Threshold = 100.0  # nats, of a token's bits together
     dilation: PositiveInt = 1
-    recon_guidance: Literal["own", "shared", "none"] = "none"  # saves a row, and changes nothing
     growth: PositiveInt = 3  # side of the neighbourhood that grows the final mask, odd; 1 = none
     # two: the mask of all scales, then the edit again inside it | one: the mask of the coarse
     # scales holds for the fine scales, and the reconstruction needs no fine scales

@@ -107,13 +107,14 @@ EVERYWHERE = jnp.ones((B, 8, 8), bool)
 
 def run(inputs, editable=EVERYWHERE, runs=(), same_text=False, **options):
     """Both paths, and the edit inside the mask."""
-    network, text, *rest = inputs
+    network, text, mask, source = inputs
     defaults = {"tau_low": 0.0, "tau_high": np.inf, "mask_from": 0.5, "growth": 1}
     erec = ScaleERecConfig(**defaults | options)
     thresholds, structure = split(erec)
-    text = text[:, [1, 1]] if same_text else text
-    found = mask_program(structure)(network, text, *rest, thresholds, editable)
-    return found, *edit_program(runs)(network, found, rest[-1])
+    if same_text:
+        text, mask = text[:, [1, 1]], mask[:, [1, 1]]
+    found = mask_program(structure)(network, text, mask, source, thresholds, editable)
+    return found, *edit_program(runs)(network, found, source)
 
 
 def plain(inputs):
