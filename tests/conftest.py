@@ -33,6 +33,7 @@ if "JAXTYPING_DISABLE" not in os.environ:  # set for stacks other than the suite
             "jaxedit.datasets",
             "jaxedit.erec",
             "jaxedit.evaluate",
+            "jaxedit.analyse",
             "jaxedit.editor.pipeline",
             "jaxedit.editor.pipeline_editar",
             "jaxedit.editor.pipeline_varedit",

@@ -30,7 +30,7 @@ FLOORS = [
     {"datasets", "convert"},
     {"editor"},
     {"evaluate"},
-    {"train"},
+    {"train", "analyse"},
     # configs, below, are data: the training command looks them up
     {"__main__", "__init__", "generate"},
 ]
@@ -122,6 +122,7 @@ def test_commands_define_no_classes(path):
         "import jaxedit.datasets.near_duplicates.__main__",
         "import jaxedit.datasets.vlm_filter.__main__",
         "import jaxedit.evaluate.tables.__main__",
+        "import jaxedit.analyse.__main__",
     ],
 )
 def test_heavy_packages_are_lazy(command):

@@ -144,6 +144,7 @@ class ScaleERecConfig(ERecConfig):
 
     tau_low: Threshold = 10.0  # nats, of a token's bits together
     tau_high: Threshold = 100.0  # nats, of a token's bits together
+    # side of the neighbourhood in which the largest JS counts, odd; 1 = none
     dilation: PositiveInt = 1
     growth: PositiveInt = 3  # side of the neighbourhood that grows the final mask, odd; 1 = none
     # two: the mask of all scales, then the edit again inside it | one: the mask of the coarse

@@ -27,6 +27,7 @@ from jaxedit.models.varedit_block import (
     drop_rates,
     stack_varedit_blocks,
 )
+from jaxedit.nn.attention_scores import Measured
 from jaxedit.nn.kernels import kernel_length
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.nn.layers import dense, exact, modulate, rematerialised
@@ -124,6 +125,7 @@ class VAREdit(nn.Module):
         scales: Scales,
         rope_scales: Scales,
         deterministic: bool = True,
+        measure: bool = False,
     ) -> Float32[Array, "B Lt Q 2"]:
         """Return teacher-forced logits of all scales at once: of each bit being 0, and being 1.
 
@@ -136,6 +138,8 @@ class VAREdit(nn.Module):
           scales: target schedule in tokens (static).
           rope_scales: schedule from which positions are taken (static).
           deterministic: no stochastic depth; otherwise an rng `drop_path` is needed.
+          measure: sow the intermediate `attention_scores`, f32[L,B,G,G] of all layers, between the
+            scales of source and target in the order of the sequence, see `Measured` (static).
         """
         cfg = self.config
         source_scales = cfg.source_scales(scales)
@@ -150,14 +154,19 @@ class VAREdit(nn.Module):
         blocks = tuple(h * w for h, w in (*source_scales, *scales))
         pattern = BlockCausal(blocks)
         first_pattern = SARTraining(scales) if cfg.conditioning == "sar" else pattern
+        if measure:
+            pattern, first_pattern = Measured(pattern, blocks), Measured(first_pattern, blocks)
         rates = None if deterministic or not cfg.drop_path else drop_rates(cfg)
-        x, _ = self.first_block(x, PerLayer(), context, first_pattern, None)
+        x, first_scores = self.first_block(x, PerLayer(), context, first_pattern, None)
         rest = kernel_length(x.shape[1], cfg.head_width) - x.shape[1]
-        if rest:  # one padding block; no token of the sequence attends to it
+        if rest and not measure:  # one padding block; no token of the sequence attends to it
             more = ((0, 0), (0, rest), (0, 0))
             context = context._replace(table=jnp.pad(context.table, more))
             x, pattern = jnp.pad(x, more), BlockCausal((*blocks, rest))
-        x, _ = self.blocks(x, PerLayer(rates), context, pattern, None)
+        x, scores = self.blocks(x, PerLayer(rates), context, pattern, None)
+        if measure:
+            scores = jnp.concatenate([first_scores[None], scores])
+            self.sow("intermediates", "attention_scores", scores)
         return self.logits(x[:, pyramid.tokens(source_scales) : sum(blocks)], cond)
 
     def begin(

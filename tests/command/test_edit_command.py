@@ -142,10 +142,16 @@ def test_a_task_is_recorded_and_replayed(run_editar):
         (["photo.png", WORDS, "--top_k", "0"], "top_k=0: expected 1 to 40"),
         (["photo.png", WORDS, "--top_k", "41"], "top_k=41: expected 1 to 40"),
         (["photo.png", WORDS, "--top_p", "0"], "top_p=0.0: expected a number in (0, 1]"),
-        (["photo.png", WORDS, "--tau_js", "0.5"], "tau_js=0.5: an option of method editar+erec"),
+        (
+            ["photo.png", WORDS, "--tau_js", "0.5"],
+            "tau_js=0.5: an option of method varedit+erec or editar+erec",
+        ),
         (["photo.png", WORDS, "--method", "editar+erec", "--tau_low", "nan"], "tau_low=nan"),
         (["photo.png", WORDS, "--method", "varedit"], "expected one of editar, editar+erec for"),
-        (["photo.png", WORDS, "--diagnostics", "a.png"], "expected --method=editar+erec"),
+        (
+            ["photo.png", WORDS, "--diagnostics", "a.png"],
+            "expected --method=varedit+erec or editar+erec",
+        ),
         (["--batch", "photo.png", "--task", "canny"], "--batch: expected no task beside it"),
     ],
 )
@@ -180,7 +186,7 @@ def test_erec_with_varedits_weights(run):
         ),
         (
             ["photo.png", WORDS, "--tau_js=1"],
-            "tau_js=1.0: an option of method editar+erec, found varedit",
+            "tau_js=1.0: an option of method varedit+erec or editar+erec, found varedit",
         ),
         (["photo.png", WORDS, "--guidance", "nan"], "guidance=nan: expected a finite number"),
         (["photo.png", WORDS, "--guidance", "x"], "argument --guidance: 'x': expected a number"),

@@ -137,7 +137,10 @@ def test_every_ablation_runs(editor):
         ({"top_p": 0.0}, r"sample.top_p=0.0: expected a number in \(0, 1\]"),
         ({"guidance": float("nan")}, "sample.guidance=nan: expected a finite number"),
         ({"guidance_mode": "both"}, "sample.guidance_mode='both': expected text, joint or"),
-        ({"tau_js": 0.5}, r"tau_js=0.5: an option of method editar\+erec, found editar"),
+        (
+            {"tau_js": 0.5},
+            r"tau_js=0.5: an option of method varedit\+erec or editar\+erec, found editar",
+        ),
         ({"method": "editar+erec", "tau_js": float("nan")}, "erec.tau_js=nan: expected a number"),
         ({"method": "editar+erec", "dilation": 2}, "erec.dilation=2: expected an odd number"),
         ({"method": "varedit"}, r"method='varedit': expected one of editar, editar\+erec"),

@@ -276,7 +276,7 @@ def test_bad_arguments(change, message, data, tmp_path, capsys):
 def test_options_of_another_method(tmp_path, capsys):
     given = arguments(tmp_path / "toys", tmp_path / "out", "--model=toy-varedit", "--tau_js=0.5")
     assert command.main(given) == 2
-    assert "tau_js=0.5: an option of method editar+erec" in capsys.readouterr().err
+    assert "tau_js=0.5: an option of method varedit+erec or editar+erec" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -314,3 +314,27 @@ def test_a_mesh_changes_no_logits():
         sharded = jax.device_put(params, state_shardings(params, mesh))
         got = forward(TINY)(sharded, *arguments)
     np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("conditioning", ["sar", "finest", "full"])
+def test_measuring_attention_changes_no_logit(conditioning):
+    config = dataclasses.replace(TINY, conditioning=conditioning)
+    grids = (*config.source_scales(config.scales), *config.scales)
+    source_tokens = Lt if conditioning == "full" else Ls
+    arguments, params = inputs_of(config, source_tokens=source_tokens), random_params(config)
+
+    @jax.jit
+    def measured(params):
+        shapes = {"scales": config.scales, "rope_scales": config.rope_scales}
+        model = VAREdit(config)
+        return model.apply(
+            {"params": params}, *arguments, **shapes, measure=True, mutable=["intermediates"]
+        )
+
+    logits, kept = measured(params)
+    np.testing.assert_allclose(logits, forward(config)(params, *arguments), rtol=1e-5, atol=1e-5)
+    (scores,) = kept["intermediates"]["attention_scores"]
+    assert scores.shape == (config.depth, 2, len(grids), len(grids))
+    np.testing.assert_allclose(scores.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(scores, jnp.tril(scores))
+    assert (abs(scores[0] - scores[1]) > 1e-3).any() and (scores[..., -1, :] > 0).all()

@@ -212,7 +212,9 @@ def test_the_first_command(tmp_path, monkeypatch, capsys):
     use(monkeypatch, Line())
     small = ["--config.data.batch_size=8", "--config.steps=2"]
     assert command.main(["train", "--config=configs/var_sar.py", *small]) == 0
-    assert capsys.readouterr().out.startswith("preset tiny, as none was given; the others: 2b-256")
+    assert capsys.readouterr().out.startswith(
+        "preset tiny, as none was given; the others: tiny-level3"
+    )
     assert (tmp_path / "runs/var_sar-tiny/export/weights.json").exists()
 
 

@@ -3,7 +3,7 @@
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jaxedit.atomic_write import atomic_write
 from jaxedit.config import ConfigError, require
@@ -37,7 +37,7 @@ def draw_successful_edits(folders: Sequence[Folder]) -> "Figure":
     judged = [folder for folder in folders if not isinstance(folder.find(_SUCCESS), str)]
     require(len(judged) > 0, "varedit-figure4: expected results with the scores of a judge")
     names = list(dict.fromkeys(folder.evaluated for folder in judged))
-    figure = _new_figure(len(names))
+    figure = new_figure(len(names))
     for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(1, len(names), place, title=name)
         axes.set(xlabel="successful edits (GPT-Suc. of 9 or more)", ylabel="their mean GPT-Over.")
@@ -64,7 +64,7 @@ def draw_types(folders: Sequence[Folder]) -> "Figure":
     panels = [(table, ours) for table, ours in panels if ours]
     expected = "expected results of emu-edit or pie-bench with the scores of a judge"
     require(len(panels) > 0, f"varedit-figure5: {expected}")
-    figure = _new_figure(len(panels))
+    figure = new_figure(len(panels))
     for place, (table, ours) in enumerate(panels, start=1):
         titles = [column.name for column in table.columns if column.type]
         published = {str(row[0]): row[-len(titles) :] for row in table.rows}
@@ -82,6 +82,21 @@ def draw_types(folders: Sequence[Folder]) -> "Figure":
     return figure
 
 
+def new_figure(
+    columns: int, rows: int = 1, panel: tuple[float, float] = _PANEL, **options: Any
+) -> "Figure":
+    """Return an empty figure for a grid of panels, whose width and height are in inches.
+
+    Raises:
+      ConfigError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("figures need matplotlib: pip install matplotlib") from error
+    return Figure(figsize=(panel[0] * columns, panel[1] * rows), **options)
+
+
 def save(figure: "Figure", path: pathlib.Path) -> None:
     """Write a figure in the format of the path's suffix.
 
@@ -90,15 +105,6 @@ def save(figure: "Figure", path: pathlib.Path) -> None:
     """
     with atomic_write(path) as part:
         figure.savefig(part, format=path.suffix[1:], bbox_inches="tight", dpi=150)
-
-
-def _new_figure(panels: int) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("figures need matplotlib: pip install matplotlib") from error
-    width, height = _PANEL
-    return Figure(figsize=(width * panels, height))
 
 
 def _judgements(folder: Folder) -> list[dict[str, float]]:

@@ -1,0 +1,1 @@
+"""Looks into trained models: `python -m jaxedit.analyse`."""
