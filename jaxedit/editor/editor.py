@@ -101,16 +101,13 @@ class Editor(LoadedModel):
         Args:
           images: as for `edit`.
           instructions: an instruction for each image.
-          seed: row i has the seed `seed + i`.
-          seeds: a seed for each image, instead of `seed`.
+          seed, seeds: row i has the seed `seeds[i]` or, without `seeds`, `seed + i`.
           masks: for each image a mask as for `edit`, or None; None: no masks.
-          method: "varedit", "varedit+erec", "editar" or "editar+erec"; None: the first that fits
-            the weights.
+          method: "varedit", "varedit+erec", "editar" or "editar+erec"; None: without ERec.
           task: "depth", "canny" or "segmentation": make pictures from maps; the instructions
             describe the pictures. For canny the images are photos, whose edges are taken.
-          fit: "pad" edits whole pictures, on a white square, and returns them at their own size;
-            "crop" edits and returns their middle squares, at the model's size. None: the choice
-            stored with the weights, see `PretrainedConfig`.
+          fit: "pad": whole pictures, on a white square, returned at their own size | "crop": their
+            middle squares, at the model's size | None: as stored with the weights.
           keep_size: return a cropped picture at its own size: the edited square is pasted into the
             picture, whose borders do not change. Padded pictures always keep their size.
           feather: width, in pixels of the result, of the seam in which source and edit blend, just
@@ -126,17 +123,13 @@ class Editor(LoadedModel):
           OSError: a picture's file is missing.
         """
         settings = self.settings(method, **options)
-        count, shape = len(images), fit_of(self.config, fit, keep_size=keep_size)
-        masks = _checked(masks, count, task)
+        masks = _checked(images, instructions, masks, task)
         require_feather(feather)
-        seeds = seeds_of(count, seed, seeds)
-        require(
-            count == len(instructions) and count > 0,
-            f"{count} images and {len(instructions)} instructions: expected one for each",
-        )
+        seeds = seeds_of(len(images), seed, seeds)
         texts = self._prompts(instructions, task, settings, strict=strict)
         if as_options(settings).get("gumbel_key") == "batch":
-            seeds = seeds[:1] * count
+            seeds = seeds[:1] * len(images)
+        shape = fit_of(self.config, fit, keep_size=keep_size)
         how = HowToEdit(self.size, self.pipeline.grid, shape, task, feather)
         read: collections.deque[EditSource] = collections.deque()  # not edited yet
         sources_of = partial(_read, images, masks, how, read)
@@ -166,9 +159,22 @@ class Editor(LoadedModel):
 
 
 def _checked(
-    masks: Sequence[Mask | None] | None, count: int, task: str | None
+    images: Sequence[Picture],
+    instructions: Sequence[str],
+    masks: Sequence[Mask | None] | None,
+    task: str | None,
 ) -> Sequence[Mask | None]:
-    """Return a mask or None for each of `count` images; raise ConfigError if there may be none."""
+    """Return a mask or None for each image.
+
+    Raises:
+      ConfigError: there are more or fewer instructions or masks than images, or the task takes no
+        masks.
+    """
+    count = len(images)
+    require(
+        count == len(instructions) and count > 0,
+        f"{count} images and {len(instructions)} instructions: expected one for each",
+    )
     masks = [None] * count if masks is None else masks
     require(len(masks) == count, f"{len(masks)} masks for {count} images: expected one for each")
     require(
