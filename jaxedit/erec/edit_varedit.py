@@ -4,9 +4,9 @@ import functools
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array, ArrayLike, Float, Float32, Int, UInt8
+from jaxtyping import Array, ArrayLike, Float, Int, UInt8
 
-from jaxedit import rng, tree
+from jaxedit import tree
 from jaxedit.config import PretrainedConfig, ScaleERecConfig
 from jaxedit.erec import dual_path_scales
 from jaxedit.erec.dual_path import layout
@@ -17,9 +17,9 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.sampling import next_scale
-from jaxedit.sampling.methods import BitSampling, Numbers, draw_uniforms
+from jaxedit.sampling.methods import BitSampling, Numbers
 from jaxedit.sampling.next_scale import Bits, Network
-from jaxedit.sampling.sample_varedit import Rows, source_tokens
+from jaxedit.sampling.sample_varedit import Rows, source_tokens, uniforms_of
 
 
 class Restored(NamedTuple):
@@ -70,9 +70,9 @@ def find_mask(
     layout_of_rows = layout(erec.recon_guidance, guidance_rows=2)
     uniforms = None
     if not greedy:
-        edit = _uniforms(rows.seeds, "bits", config)
+        edit = uniforms_of(rows.seeds, c)
         is_shared = erec.noise == "shared"
-        rec = edit if is_shared else _uniforms(rows.seeds, "bits of the reconstruction", config)
+        rec = edit if is_shared else uniforms_of(rows.seeds, c, "bits of the reconstruction")
         uniforms = (rec, edit)
     state = next_scale.begin(
         network,
@@ -117,7 +117,7 @@ def restore(
     draw = functools.partial(
         BSQTokenizer(config.bsq).apply, {"params": params["bsq"]}, method="decode"
     )
-    uniforms = None if greedy else _uniforms(seeds, "bits", config)
+    uniforms = None if greedy else uniforms_of(seeds, c)
     bits, feature = dual_path_scales.finish(network, found, source, BitSampling(uniforms, numbers))
     edited = draw(feature)
     pictures = {name: image.to_uint8(draw(part)) for name, part in found.features.items()}
@@ -132,11 +132,3 @@ def restore(
 def _network(params: tree.Tree, config: PretrainedConfig, dtype: str) -> Network:
     c = config.varedit
     return Network(VAREdit(c, dtype), params["transformer"], c.scales, c.rope_scales)
-
-
-def _uniforms(
-    seeds: Int[ArrayLike, " B"], stream: str, config: PretrainedConfig
-) -> tuple[Float32[Array, "B _ Q"], ...]:
-    """Draw the numbers of a path; the edit's are those of an edit without a second path."""
-    keys = jax.vmap(lambda seed: rng.key_for(seed, stream))(seeds)
-    return draw_uniforms(keys, config.varedit.scales, config.varedit.token_bits)

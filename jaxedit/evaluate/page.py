@@ -20,7 +20,7 @@ _SIDE = 192  # pixels of a picture on the page, at most
 
 
 class Shown(NamedTuple):
-    """How the page writes a score, and sorts by it."""
+    """The format of a score on the page, and the order by it."""
 
     factor: float
     decimals: int

@@ -64,7 +64,7 @@ class LockedTokens:
 
 @runtime_checkable
 class Lock(Protocol):
-    """What replaces chosen bits by the source's before they are added to the running feature."""
+    """The replacement of chosen bits by the source's, before the running feature gets them."""
 
     def keep(
         self,

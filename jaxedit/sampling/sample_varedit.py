@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, Int, UInt8
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, UInt8
 
 from jaxedit import rng, tree
 from jaxedit.config import PretrainedConfig, VAREditConfig
@@ -62,8 +62,7 @@ def edit_pixels(
     """
     c = config.varedit
     bsq = BSQTokenizer(config.bsq)
-    keys = jax.vmap(lambda seed: rng.key_for(seed, "bits"))(rows.seeds)
-    uniforms = None if greedy else draw_uniforms(keys, c.scales, c.token_bits)
+    uniforms = None if greedy else uniforms_of(rows.seeds, c)
     source, lock = jnp.zeros((len(rows.seeds), 0, c.token_bits)), None
     if rows.pixels is not None:
         pixels = image.to_float(rows.pixels)
@@ -85,6 +84,17 @@ def edit_pixels(
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits
+
+
+def uniforms_of(
+    seeds: Int[ArrayLike, " B"], config: VAREditConfig, stream: str = "bits"
+) -> tuple[Float32[Array, "B _ Q"], ...]:
+    """Draw the uniform numbers of every scale, by which the bits of images are chosen.
+
+    Another `stream` gives independent numbers for the same seeds.
+    """
+    keys = jax.vmap(lambda seed: rng.key_for(seed, stream))(seeds)
+    return draw_uniforms(keys, config.scales, config.token_bits)
 
 
 def source_tokens(
