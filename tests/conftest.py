@@ -48,6 +48,7 @@ if "JAXTYPING_DISABLE" not in os.environ:  # set for stacks other than the suite
             "jaxedit.console",
             "jaxedit.compile_cache",
             "jaxedit.progress",
+            "jaxedit.warn_once",
             "jaxedit.atomic_write",
             "jaxedit.assets",
             "jaxedit.checkpoints",

@@ -1,7 +1,6 @@
 """The scores of edits; each picture is decoded once, each score kept as soon as it is known."""
 
 import concurrent.futures
-import functools
 import hashlib
 import logging
 import os
@@ -18,9 +17,9 @@ from jaxedit.evaluate.results import Results, Row
 from jaxedit.evaluate.sample import Benchmark, Sample, content
 from jaxedit.evaluate.scores.score import Edit, Score, SetScore
 from jaxedit.progress import progress_bar
+from jaxedit.warn_once import warn_once
 
 log = logging.getLogger(__name__)
-_warn_once = functools.cache(log.warning)
 
 TOGETHER = 16  # edits whose pictures are in memory at once
 Networks = Mapping[str, Any]  # by name; None for scores without a network
@@ -110,7 +109,7 @@ def read_edit(benchmark: Benchmark, sample: Sample, path: pathlib.Path) -> Edit:
     if benchmark.crop_edit is not None:
         edited = benchmark.crop_edit(edited)
     if edited.size != (width, height):
-        _warn_once("edits of %dx%d pixels are resized to %dx%d", *edited.size, width, height)
+        warn_once(log, "edits of %dx%d pixels are resized to %dx%d", *edited.size, width, height)
     return Edit(
         sample=sample,
         source=_resized(source, width, height),

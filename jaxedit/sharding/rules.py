@@ -17,6 +17,8 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Shaped
 
+from jaxedit.warn_once import warn_once
+
 AxisNames = tuple[str | None, ...]
 
 AnyMesh = Mesh | AbstractMesh
@@ -66,7 +68,6 @@ PARAM_AXES: tuple[tuple[str, AxisNames], ...] = (
 )
 
 log = logging.getLogger(__name__)
-_warn_once = functools.cache(log.warning)
 
 
 def axes_of(path: str) -> AxisNames:
@@ -111,8 +112,9 @@ def partition_spec(
         pieces = math.prod(mesh.shape[a] for a in cut)
         if size % pieces:
             if path and size > 1:  # a batch of one row, as in `init`, is never cut
-                _warn_once(
-                    f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut"
+                warn_once(
+                    log,
+                    f"{path}: axis {name!r} of size {size} is not divisible by {pieces}, not cut",
                 )
             cut = ()
         parts.append(cut or None)

@@ -61,7 +61,7 @@ def test_a_mask_of_another_size(caplog):
 
 
 def test_empty_and_full_masks(caplog):
-    hint = {"white": "no pixel is lighter", "transparent": "no pixel is more than half transparent"}
+    hint = {"white": "no pixel is lighter", "transparent": "no pixel is over half transparent"}
     for convention, words in hint.items():
         empty = given_mask.GivenMask(REGION & False, convention, "m.png")
         with pytest.raises(ConfigError, match=f"m.png: an empty mask: {words}"):

@@ -7,8 +7,9 @@ import logging
 import numpy as np
 from PIL import Image, ImageCms, features
 
+from jaxedit.warn_once import warn_once
+
 log = logging.getLogger(__name__)
-_warn_once = functools.cache(log.warning)
 
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space -> Pillow's mode
 _SAME = 2  # levels by which another profile of sRGB may differ
@@ -38,7 +39,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile to sRGB, or None if the colours need no transform."""
     if not features.check("littlecms2"):
-        _warn_once("colour profiles of pictures are ignored: this Pillow lacks LittleCMS")
+        warn_once(log, "colour profiles of pictures are ignored: this Pillow lacks LittleCMS")
         return None
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -1,6 +1,5 @@
 """Pictures of any kind, read as upright RGB of any size; `transforms` makes them square."""
 
-import functools
 import io
 import logging
 import os
@@ -11,9 +10,9 @@ from PIL import Image
 
 from jaxedit.data.pictures import colour, picture_file
 from jaxedit.data.pictures.picture_formats import STRETCH
+from jaxedit.warn_once import warn_once
 
 log = logging.getLogger(__name__)
-_warn_once = functools.cache(log.warning)
 
 _STRIP = 64  # rows processed at a time, to bound memory
 
@@ -125,9 +124,10 @@ def _stretched(values: Real[np.ndarray, "H W"], name: str) -> UInt8[np.ndarray, 
     known = values[np.isfinite(values)]
     if not known.size:
         raise ValueError(f"{name}: a depth map without a finite value")
-    _warn_once(
+    warn_once(
+        log,
         "depth maps of more than 8 bits: the least value becomes black, the greatest white; EditAR "
-        "was trained on maps in which near is bright"
+        "was trained on maps in which near is bright",
     )
     low, high = known.min(), known.max()
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)

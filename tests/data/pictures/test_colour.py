@@ -5,6 +5,7 @@ import pytest
 from fabricate_pictures import ADOBE_RGB, DISPLAY_P3, SRGB, grey_profile, ink_profile, noise
 from PIL import Image, ImageCms, features
 
+from jaxedit import warn_once
 from jaxedit.data.pictures import colour
 
 
@@ -61,7 +62,7 @@ def test_profiles_of_srgb_and_damaged_ones_and_those_of_others_change_nothing(pr
 def test_a_pillow_without_littlecms_says_so_once(monkeypatch, caplog):
     monkeypatch.setattr(features, "check", lambda name: False)
     colour._transform.cache_clear()
-    colour._warn_once.cache_clear()
+    warn_once.forget()
     for profile in (DISPLAY_P3, ADOBE_RGB):
         assert pixel("RGB", (1, 2, 3), profile) == (1, 2, 3)
     assert [record.message.split(":")[0] for record in caplog.records] == [

@@ -6,6 +6,7 @@ import pytest
 from fabricate_pictures import DISPLAY_P3, encoded, exif, noise, png_of, turned
 from PIL import Image
 
+from jaxedit import warn_once
 from jaxedit.data.pictures import colour, photo
 
 
@@ -86,7 +87,7 @@ LEVELS = [[0, 64], [255, 0], [255, 0]]  # (1 - 0.5) / 2 * 255 = 63.75
 
 
 def test_depth_maps_are_stretched(tmp_path, caplog):
-    photo._warn_once.cache_clear()
+    warn_once.forget()
     Image.fromarray(DEPTH).save(tmp_path / "d.tif")
     np.save(tmp_path / "d.npy", DEPTH.astype(np.float64))
     for given in (tmp_path / "d.tif", str(tmp_path / "d.npy")):
