@@ -7,6 +7,7 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
+SERVE = ["fastapi>=0.115.2", "prometheus-client", "python-multipart>=0.0.18", "uvicorn>=0.32"]
 
 setuptools.setup(
     name="jaxedit",
@@ -60,10 +61,14 @@ setuptools.setup(
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
         "ray": ["ray>=2.40"],
+        "serve": SERVE,
         "dev": [
+            *SERVE,
             "beartype>=0.22.1",
+            "httpx2",
             "imagehash>=4.3.2",
             "matplotlib",
+            "openai",
             "pytest",
             "pytest-xdist",
             "pyyaml",
@@ -78,6 +83,7 @@ setuptools.setup(
             "jaxedit-train = jaxedit.train.__main__:run",
             "jaxedit-convert = jaxedit.convert.__main__:run",
             "jaxedit-data = jaxedit.datasets.convert.__main__:run",
+            "jaxedit-serve = jaxedit.serve.__main__:run",
         ]
     },
 )

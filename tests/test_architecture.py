@@ -29,7 +29,7 @@ FLOORS = [
     {"sampling", "erec", "data", "checkpoints"},
     {"datasets", "convert"},
     {"editor"},
-    {"evaluate"},
+    {"evaluate", "serve"},
     {"train", "analyse"},
     # configs, below, are data: the training command looks them up
     {"__main__", "__init__", "generate"},
@@ -123,6 +123,7 @@ def test_commands_define_no_classes(path):
         "import jaxedit.datasets.vlm_filter.__main__",
         "import jaxedit.evaluate.tables.__main__",
         "import jaxedit.analyse.__main__",
+        "import jaxedit.serve.__main__",
     ],
 )
 def test_heavy_packages_are_lazy(command):

@@ -35,6 +35,7 @@ from jaxedit.config.sampling import (
     ScaleERecConfig,
     TokenSampleConfig,
 )
+from jaxedit.config.serving import ServeConfig
 from jaxedit.config.tokens import EditARConfig, ViTConfig, VQConfig
 from jaxedit.config.training import (
     BSQTrainConfig,

@@ -146,11 +146,9 @@ class Command(abc.ABC):
         """Load the model on one device or on all, and print how long it took."""
         import jax
 
-        from jaxedit.config import MeshConfig
-        from jaxedit.sharding.mesh import make_mesh
+        from jaxedit.sharding.mesh import mesh_of_host
 
-        several = every_device and jax.local_device_count() > 1
-        mesh = make_mesh(MeshConfig(), jax.local_devices()) if several else None
+        mesh = mesh_of_host() if every_device else None
         start = time.perf_counter()
         model = load(self.model_class).from_pretrained(
             self.name, mesh=mesh, rows_per_device=rows_per_device, **self.placement()
@@ -217,9 +215,17 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
 
 
 def add_placement(parser: argparse.ArgumentParser, command: type[Command]) -> None:
-    """Add the arguments that say how a model is kept on the devices."""
-    add, verb, text = parser.add_argument, command.purpose, [*command.keys][-1]
-    add("--rows_per_device", type=int, default=1, help=f"pictures of a list to {verb} at once")
+    """Add the arguments that say how a model is kept on the devices, and its rows."""
+    verb = command.purpose
+    parser.add_argument(
+        "--rows_per_device", type=int, default=1, help=f"pictures of a list to {verb} at once"
+    )
+    add_weights(parser, command)
+
+
+def add_weights(parser: argparse.ArgumentParser, command: type[Command]) -> None:
+    """Add the arguments that say how the weights are kept; see `Command.placement`."""
+    add, text = parser.add_argument, [*command.keys][-1]
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
     add(
         "--t5_dtype",
@@ -247,20 +253,21 @@ def add_sampling(parser: argparse.ArgumentParser, command: type[Command]) -> Non
         title = f"options of {' and '.join(takers)}" if len(takers) < len(methods) else "sampling"
         group = parser.add_argument_group(title, "default: what is stored with the weights")
         for name in names:
-            _add_option(group, name, PART_OF[name])
+            add_option(group, name, PART_OF[name])
 
 
-def _add_option(group: Any, name: str, part: type) -> None:
-    """Add the option of a field of `part`: type and help are its annotation and its comment."""
+def add_option(group: Any, name: str, part: type) -> argparse.Action:
+    """Add the option of a field of a dataclass; type and help are its annotation and comment."""
     hint, comment = get_type_hints(part)[name], comments_of(part)[name].replace("%", "%%")
     if hint is bool:
-        group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=comment)
+        kind = {"action": argparse.BooleanOptionalAction}
     elif choices := choices_of(hint):
-        group.add_argument(f"--{name}", choices=choices, help=comment)
+        kind = {"choices": choices}
     elif hint in (int, float, str):
-        group.add_argument(f"--{name}", type=hint, help=comment)
+        kind = {"type": hint}
     else:
-        group.add_argument(f"--{name}", type=_numbers, metavar="NUMBER[,...]", help=comment)
+        kind = {"type": _numbers, "metavar": "NUMBER[,...]"}
+    return group.add_argument(f"--{name}", help=comment, **kind)
 
 
 def _numbers(text: str) -> float | tuple[float, ...]:

@@ -1,6 +1,7 @@
 """The settings that a picture carries, in a text chunk of its PNG file, to be made again."""
 
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -105,12 +106,18 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     Raises:
       OSError: the file cannot be written.
     """
-    path = pathlib.Path(path)
+    with atomic_write(pathlib.Path(path)) as part:
+        write_png(part, image, settings)
+
+
+def write_png(
+    file: str | os.PathLike | io.BufferedIOBase, image: Image.Image, settings: dict[str, Any]
+) -> None:
+    """Write a picture and its settings to an open file, or to a path that others do not read."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"sRGB", b"\0")  # the colour space of the pixels
     chunks.add_text(CHUNK, json.dumps(settings))
-    with atomic_write(path) as part:
-        image.save(part, format="PNG", pnginfo=chunks)
+    image.save(file, format="PNG", pnginfo=chunks)
 
 
 def read_settings(

@@ -41,11 +41,18 @@ class TooLarge(ValueError):
     """A picture has more pixels than the library reads, or no pixels."""
 
 
-def load(file: io.BufferedIOBase, name: str, *, any_samples: bool = False) -> Image.Image:
+def load(
+    file: io.BufferedIOBase,
+    name: str,
+    *,
+    any_samples: bool = False,
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
     """Load the picture in a file, upright and in any mode; the first if there are several.
 
     Args:
       any_samples: also read TIFF files whose samples have no known range, such as floats.
+      max_pixels: pixels that the picture may have, fewer than `MAX_PIXELS`.
 
     Returns:
       A decoded image. Its `info` holds only "icc_profile" and "transparency", if the file has them.
@@ -60,7 +67,7 @@ def load(file: io.BufferedIOBase, name: str, *, any_samples: bool = False) -> Im
     file.seek(0)
     with _in_one_line(name):
         image, orientation = _opened(file, head, any_samples)
-        _decode(image, name)
+        _decode(image, name, max_pixels)
     image.info = {key: image.info[key] for key in _KEPT if image.info.get(key) is not None}
     return _turned(image, orientation)
 
@@ -85,13 +92,13 @@ def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return colours, rgba.getchannel("A")
 
 
-def require_size(size: tuple[int, int], name: str) -> None:
+def require_size(size: tuple[int, int], name: str, max_pixels: int = MAX_PIXELS) -> None:
     """Raise TooLarge if a picture of (width, height) pixels is larger than the limits, or empty."""
     width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+    if max(size) > MAX_SIDE or width * height > max_pixels:
         raise TooLarge(
             f"{name}: {width}x{height} pixels: expected at most {MAX_SIDE} a side and "
-            f"{MAX_PIXELS} in all"
+            f"{max_pixels} in all"
         )
     if not width * height:
         raise TooLarge(f"{name}: {width}x{height} pixels: expected at least one")
@@ -113,8 +120,8 @@ def _in_one_line(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: not a readable picture: {reason}") from error
 
 
-def _decode(image: Image.Image, name: str) -> None:
-    require_size(image.size, name)
+def _decode(image: Image.Image, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    require_size(image.size, name, max_pixels)
     with contextlib.nullcontext() if image.format in _PLAIN else _alone():
         try:
             image.load()

@@ -1,0 +1,111 @@
+"""The server's application: the images API, health and metrics; a page can be mounted on it."""
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jaxedit import __version__
+from jaxedit.serve.errors import add_handlers
+from jaxedit.serve.images_api import images_router
+from jaxedit.serve.limits import Guard, read_keys
+from jaxedit.serve.service import EditService
+
+log = logging.getLogger(__name__)
+
+_QUIET = ("/health", "/ready", "/metrics")  # asked for every few seconds
+
+
+def create_app(service: EditService) -> FastAPI:
+    """Return the application of a service, which runs while the application does.
+
+    A page can be mounted on it, for example by `gradio.mount_gradio_app(app, page, path="/")`; it
+    edits by `service.request` and `service.submit`, in the same queue. API keys are asked for only
+    under `/v1/`.
+
+    Raises:
+      ConfigError, OSError: the file of API keys cannot be used.
+    """
+    config = service.config
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service.start()
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="jaxedit",
+        version=__version__,
+        description="Edit pictures by instructions, as by OpenAI's images API.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.service = service
+    app.include_router(images_router(service))
+    _add_health(app, service)
+    add_handlers(app)
+    app.add_middleware(
+        Guard,
+        keys=read_keys(config.api_key_file) if config.api_key_file else (),
+        rate=config.rate_limit,
+        max_bytes=config.max_upload_mb * 1e6,
+    )
+    app.add_middleware(_Measured, service=service)
+    return app
+
+
+def _add_health(app: FastAPI, service: EditService) -> None:
+    """Add the routes that load balancers and Prometheus ask."""
+
+    @app.get("/health", tags=["health"], response_class=PlainTextResponse)
+    def health() -> str:
+        """Tell that the process answers."""
+        return "ok\n"
+
+    @app.get("/ready", tags=["health"])
+    def ready() -> Response:
+        """Tell whether edits are made at once: 503 until the first model is loaded and compiled."""
+        is_ready = service.is_ready
+        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
+
+    @app.get("/metrics", tags=["health"])
+    def metrics() -> Response:
+        """Return the numbers that Prometheus reads."""
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Measured:
+    """An ASGI application whose requests are counted and timed, by route."""
+
+    def __init__(self, app: ASGIApp, *, service: EditService) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            route, seconds = _route_of(scope), time.perf_counter() - start
+            self._service.metrics.count_request(route, status, seconds)
+            if route not in _QUIET:
+                log.info("%s %s: %d in %.3f s", scope["method"], route, status, seconds)
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the path of a request's route, which holds no text of the client."""
+    return getattr(scope.get("route"), "path", "other")

@@ -1,0 +1,124 @@
+"""An edit that a client asks for, checked as far as this needs no loaded model."""
+
+import dataclasses
+import io
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxedit.config import (
+    PretrainedConfig,
+    as_options,
+    require,
+    require_feather,
+    require_fit,
+    settings_of,
+)
+from jaxedit.config.methods import PART_OF
+from jaxedit.data import given_mask
+from jaxedit.data.given_mask import GivenMask
+from jaxedit.data.pictures import photo, picture_file
+from jaxedit.editor.text_features import prompt_of, require_words
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EditRequest:
+    """An edit without its seed; every seed makes a variant.
+
+    Attributes:
+      model: its name at this server.
+      image: RGB.
+      mask: None: everything may change.
+      instruction: the change, in words.
+      options: method, task, fit, keep_size, feather and the method's settings, as
+        `Editor.edit_batch` takes them.
+      size: (width, height) that the result must have; None: any.
+      is_row_alone: whether the noise of a row is its own, and not that of its batch's first row.
+    """
+
+    model: str
+    image: Image.Image
+    mask: GivenMask | None
+    instruction: str
+    options: dict[str, Any]
+    size: tuple[int, int] | None = None
+    is_row_alone: bool = True
+
+    def key(self, seed: int) -> Hashable:
+        """Return what the edits of a batch have in common, so that each equals itself alone."""
+        return self.model, None if self.is_row_alone else seed, *sorted(self.options.items())
+
+
+def decode(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    """Decode an upright picture of any mode.
+
+    Args:
+      data: of a picture file.
+      name: of the picture, in messages.
+      max_pixels: counted before the picture is decoded.
+
+    Raises:
+      ValueError: the bytes are no picture, are cut short, or are too many pixels; one line.
+    """
+    return picture_file.load(io.BytesIO(data), name, any_samples=True, max_pixels=max_pixels)
+
+
+def checked_request(
+    name: str,
+    config: PretrainedConfig,
+    image: Image.Image,
+    instruction: str,
+    *,
+    mask: Image.Image | np.ndarray | None = None,
+    size: tuple[int, int] | None = None,
+    **options: Any,
+) -> EditRequest:
+    """Return a request whose picture, mask and options fit each other and the model.
+
+    Args:
+      name, config: of the model.
+      image: of any mode; see `photo.to_rgb`.
+      instruction: the change, in words.
+      mask: as large as the picture; see `given_mask.read`. None: everything may change.
+      size: see `EditRequest`.
+      **options: see `EditRequest`; None: the default.
+
+    Raises:
+      ValueError: they do not fit; one line.
+    """
+    options = {key: value for key, value in options.items() if value is not None}
+    settings = settings_of(
+        config, options.get("method"), {k: v for k, v in options.items() if k in PART_OF}
+    )
+    require_feather(options.get("feather"))
+    require_fit(options.get("fit", config.fit))
+    task = options.get("task")
+    require_words(instruction, "prompt")
+    prompt_of(config, instruction, task)
+    require(
+        task is None or mask is None,
+        f"task={task!r}: expected no mask: the picture is made anew from its map",
+    )
+    picture = photo.to_rgb(image, is_depth=task == "depth")
+    return EditRequest(
+        name,
+        picture,
+        None if mask is None else _mask_of(picture, mask),
+        instruction,
+        options,
+        size,
+        as_options(settings).get("gumbel_key") != "batch",
+    )
+
+
+def _mask_of(picture: Image.Image, mask: Image.Image | np.ndarray) -> GivenMask | None:
+    """Return a mask of the picture's size; other sizes are refused, as by OpenAI's images API."""
+    given = given_mask.read(mask)
+    height, width = given.pixels.shape
+    require(
+        (width, height) == picture.size,
+        f"mask: {width}x{height} pixels: expected {picture.width}x{picture.height}, as the image",
+    )
+    return given_mask.fit_to(given, picture.size)

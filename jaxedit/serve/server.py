@@ -1,0 +1,56 @@
+"""The process of the server: it listens, and drains after SIGTERM."""
+
+import logging
+import math
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import uvicorn
+
+from jaxedit.config import ServeConfig
+from jaxedit.console import DONE
+from jaxedit.serve.app import create_app
+from jaxedit.serve.service import EditService
+
+
+def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any]) -> int:
+    """Serve models until SIGTERM or Ctrl-C, after which the edits that were asked for are made.
+
+    Args:
+      config: checked.
+      names, placement: see `EditService`.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      ValueError, OSError, RuntimeError: a model cannot be loaded.
+    """
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    for name in ("jaxedit", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    service = EditService(config, names, placement=placement)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(service),
+            host=config.host,
+            port=config.port,
+            log_config=None,
+            access_log=False,  # `app` writes a line for each request
+            server_header=False,
+            timeout_graceful_shutdown=math.ceil(config.timeout),
+        )
+    )
+    service.warm_up.add_done_callback(lambda done: _stop_after_failure(server, done.exception()))
+    # uvicorn drains, and then raises the signal again for the handler that was there before
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server.run()
+    if service.warm_up.done():
+        service.warm_up.result()
+    return DONE
+
+
+def _stop_after_failure(server: uvicorn.Server, error: BaseException | None) -> None:
+    if error:
+        server.should_exit = True
