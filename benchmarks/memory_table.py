@@ -1,7 +1,7 @@
-"""The memory of one edit by each released editor, as README.md shows it under "Released weights".
+"""The memory of one edit by each released editor, as the README and docs/weights.md show it.
 
     python benchmarks/memory_table.py            # print the rows
-    python benchmarks/memory_table.py --write    # put them into README.md
+    python benchmarks/memory_table.py --write    # put them into both pages
 
 The numbers are those of `python -m jaxedit --model=NAME --dry_run`; no weights are needed.
 """
@@ -10,7 +10,8 @@ import argparse
 import pathlib
 import re
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "weights.md")
 EDITORS = ("varedit-2b-512", "varedit-8b-512", "varedit-8b-1024", "editar-512")
 NOTES = {"editar-512": "; its home is on no Hub: bring the file"}
 INT8 = ("t5", "transformer")
@@ -35,21 +36,22 @@ def cells(name: str) -> str:
 
 
 def with_sizes(text: str) -> str:
-    """The README with the sizes of today in the rows of the editors."""
+    """A page with the sizes of today in the rows of the editors."""
     for name in EDITORS:
         row = rf"\| `{name}` \|[^|\n]*\|[^|\n]*\|[^|\n]*\|"
         text, count = re.subn(row, lambda _, name=name: cells(name), text, count=1)
         if not count:
-            raise SystemExit(f"README.md has no row of {name}")
+            raise SystemExit(f"no row of {name}")
     return text
 
 
 def main() -> None:
     """Print the rows, or write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="into README.md")
+    parser.add_argument("--write", action="store_true", help="into the pages")
     if parser.parse_args().write:
-        README.write_text(with_sizes(README.read_text("utf-8")), "utf-8")
+        for page in PAGES:
+            page.write_text(with_sizes(page.read_text("utf-8")), "utf-8")
     else:
         print("\n".join(map(cells, EDITORS)))
 

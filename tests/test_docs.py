@@ -1,4 +1,4 @@
-"""The README is true: its example runs, its commands run, and every path it names exists."""
+"""The README and the documentation are true: what they show runs, and what they name exists."""
 
 import pathlib
 import re
@@ -15,13 +15,17 @@ from jaxedit.convert import __main__ as convert
 from jaxedit.data import toybox
 
 ROOT = pathlib.Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+
+
+def blocks_of(page: pathlib.Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
 
 
 def lines_of(language: str) -> list[str]:
-    """All command lines of the blocks in `language`, continuation lines joined."""
-    text = "".join(block for name, block in BLOCKS if name == language)
+    """All command lines of the blocks in `language`, page by page, continuation lines joined."""
+    text = "".join(block for page in PAGES for block in blocks_of(page, language))
     return text.replace("\\\n", " ").splitlines()
 
 
@@ -31,7 +35,7 @@ COMMANDS = [line for line in lines_of("bash") if line.startswith("python -m jaxe
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A directory that looks like the clone, for commands that write beside it."""
-    folder = tmp_path_factory.mktemp("readme")
+    folder = tmp_path_factory.mktemp("docs")
     for name in ("jaxedit", "configs"):
         (folder / name).symlink_to(ROOT / name)
     row = '{"image": "jaxedit/assets/scene.png", "instruction": "remove the ball"}\n'
@@ -52,19 +56,36 @@ def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess
     )
 
 
-def test_it_is_short():
-    assert len(README.splitlines()) <= 260
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 120
 
 
-def test_paths_exist():
-    paths = re.findall(r"[`(]((?:jaxedit|configs|docs|launch|benchmarks)/[\w./*-]+)[`)\s]", README)
-    assert len(paths) > 15
-    for path in paths:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_exists(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    folders = "jaxedit|configs|docs|launch|benchmarks|tests"
+    for path in re.findall(rf"[`(]((?:{folders})/[\w./*-]+)[`)\s]", text):
         assert list(ROOT.glob(path.rstrip("/"))), path
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors_of(linked), target
+
+
+def anchors_of(page: pathlib.Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_can_be_reached_from_the_readme():
+    named = set(re.findall(r"\(docs/([\w.]+\.md)", README.read_text()))
+    assert named == {path.name for path in ROOT.glob("docs/*.md")}
 
 
 def test_the_example_runs(folder):
-    (code,) = [block for name, block in BLOCKS if name == "python"]
+    (code,) = blocks_of(README, "python")
     assert len([line for line in code.splitlines() if line]) <= 6
     done = run(["-c", code], folder)
     assert done.returncode == 0, done.stderr
