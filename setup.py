@@ -7,6 +7,7 @@ import setuptools
 
 ROOT = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
+DOCS = ["myst-parser", "sphinx", "sphinx-book-theme"]
 SERVE = ["fastapi>=0.115.2", "prometheus-client", "python-multipart>=0.0.18", "uvicorn>=0.32"]
 
 setuptools.setup(
@@ -61,8 +62,10 @@ setuptools.setup(
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
         "ray": ["ray>=2.40"],
+        "docs": DOCS,
         "serve": SERVE,
         "dev": [
+            *DOCS,
             *SERVE,
             "beartype>=0.22.1",
             "httpx2",

@@ -1,5 +1,6 @@
 """The README and the documentation are true: what they show runs, and what they name exists."""
 
+import os
 import pathlib
 import re
 import shlex
@@ -50,9 +51,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(command: list[str], folder: pathlib.Path) -> subprocess.CompletedProcess:
+def run(
+    command: list[str], folder: pathlib.Path, **environment: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, *command], cwd=folder, capture_output=True, text=True, timeout=1800
+        [sys.executable, *command],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
     )
 
 
@@ -81,7 +89,15 @@ def anchors_of(page: pathlib.Path) -> set[str]:
 
 def test_every_page_can_be_reached_from_the_readme():
     named = set(re.findall(r"\(docs/([\w.]+\.md)", README.read_text()))
-    assert named == {path.name for path in ROOT.glob("docs/*.md")}
+    of_the_site = {"index.md", "contributing.md"}
+    assert named | of_the_site == {path.name for path in ROOT.glob("docs/*.md")}
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = ["-m", "sphinx", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(tmp_path)]
+    done = run(command, ROOT, JAXEDIT_DOCS_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert "Edit a picture" in (tmp_path / "api.html").read_text()
 
 
 def test_the_example_runs(folder):
