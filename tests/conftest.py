@@ -1,11 +1,15 @@
 """Tests run on eight simulated CPU devices, at highest matmul precision, warnings as errors."""
 
+import atexit
 import copy
 import dataclasses
+import gc
 import json
 import os
 import pathlib
+import shutil
 import signal
+import tempfile
 from typing import NamedTuple
 
 import jax
@@ -82,6 +86,15 @@ if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {flags}")
         jax.devices()  # reads the flags, which processes shall not inherit
 
+# What one test compiled, another, on any worker or in a process that it starts, only reads. Whoever
+# names a directory keeps the programs for the next run.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxedit-tests-")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 MEMORY = 3e9  # bytes of one process of tests
 
@@ -95,16 +108,10 @@ def forget_programs():
         jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def compile_once(tmp_path_factory):
-    """Keep compiled programs, as every command does; returns their directory."""
-    before = jax.config.jax_compilation_cache_dir
-    directory = str(tmp_path_factory.mktemp("cache"))
-    jax.config.update("jax_compilation_cache_dir", directory)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    yield directory
-    jax.config.update("jax_compilation_cache_dir", before)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+def pytest_collection_finish():
+    """The collector of garbage shall not look through all modules and tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from jaxedit.data import toybox
 from jaxedit.datasets.convert import __main__ as convert_data
 from jaxedit.train import __main__ as train
 
-pytestmark = [pytest.mark.smoke, pytest.mark.usefixtures("compile_once")]
+pytestmark = pytest.mark.smoke
 
 ASSETS = pathlib.Path(edit.__file__).parent / "assets"
 SCENE = str(ASSETS / "scene.png")

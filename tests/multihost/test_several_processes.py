@@ -40,14 +40,21 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+def keep_in(cache):
+    """The environment of processes that keep large programs there, as users' do."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
+    }
+
+
 def start(workdir, cache, *settings, processes=2, hold=""):
     """Some processes with four devices together."""
     train = [sys.executable, line.__file__, *SETTINGS, f"--workdir={workdir}"]
     train += [f"--config.{setting}" for setting in settings]
-    environment = {"JAX_COMPILATION_CACHE_DIR": str(cache), "HOLD": hold}
     return subprocess.Popen(
         [LAUNCH, str(processes), str(4 // processes), *train],
-        env=os.environ | environment,
+        env=os.environ | keep_in(cache) | {"HOLD": hold},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -59,7 +66,7 @@ def together(cache, processes, devices, *command):
     """The end of a command that some processes run, each with some devices."""
     return subprocess.run(
         [LAUNCH, str(processes), str(devices), *command],
-        env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+        env=os.environ | keep_in(cache),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -20,9 +20,6 @@ from jaxedit.train.metrics import TrainingDiverged
 from jaxedit.train.objectives import registry
 from jaxedit.train.workdir import Workdir
 
-# Every run here compiles the same program.
-pytestmark = pytest.mark.usefixtures("compile_once")
-
 
 def make_config(**changes):
     optim = OptimConfig(learning_rate=0.05, warmup_steps=2, clip_norm=1.0)
@@ -77,14 +74,13 @@ def test_finished_run_only_exports(tmp_path):
     assert (tmp_path / "export" / "weights.json").exists()
 
 
-def in_process(workdir, cache):
+def in_process(workdir):
     command = [
         sys.executable,
         line.__file__,
         *arguments(workdir, "steps=90", "checkpoint_every=30")[1:],
     ]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": cache}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
 def wait_for_checkpoint(workdir, process):
@@ -96,14 +92,14 @@ def wait_for_checkpoint(workdir, process):
     raise TimeoutError
 
 
-def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, compile_once):
-    whole = in_process(tmp_path / "whole", compile_once)
+def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path):
+    whole = in_process(tmp_path / "whole")
     assert whole.wait(600) == 0
-    first = in_process(tmp_path / "parts", compile_once)
+    first = in_process(tmp_path / "parts")
     wait_for_checkpoint(tmp_path / "parts", first)
     first.kill()
     first.wait()
-    assert in_process(tmp_path / "parts", compile_once).wait(600) == 0
+    assert in_process(tmp_path / "parts").wait(600) == 0
     weights = [(tmp_path / name / "export/weights.json").read_text() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
 

@@ -36,7 +36,6 @@ from jaxedit.train.objectives import registry
 from jaxedit.train.step import TrainState
 from jaxedit.train.validation import Validation
 
-pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")
 SMALL = {"base_channels": 24, "channel_mult": (1, 1), "res_blocks": 1}
 

@@ -95,26 +95,33 @@ def objective(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def params(objective):
+def untrained(objective):
+    return jax.jit(objective.init)(rng.key_for(0, "init"))
+
+
+@pytest.fixture(scope="module")
+def params(untrained):
     """Parameters with a head that is not zero."""
-    made = jax.jit(objective.init)(rng.key_for(0, "init"))
-    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(KEY, x.shape), made)
+    return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(KEY, x.shape), untrained)
 
 
-def test_untrained_loss_is_that_of_guessing(objective):
-    params = jax.jit(objective.init)(rng.key_for(0, "init"))
-    loss, metrics = jax.jit(objective.loss)(params, frozen_of(objective), make_batch(), KEY, STEP)
+@pytest.fixture(scope="module")
+def gradients(objective):
+    """`gradients(params, frozen)` -> (loss, metrics), gradients of both."""
+    program = jax.jit(jax.value_and_grad(objective.loss, (0, 1), has_aux=True))
+    return lambda params, frozen: program(params, frozen, make_batch(), KEY, STEP)
+
+
+def test_untrained_loss_is_that_of_guessing(objective, untrained, gradients):
+    (loss, metrics), _ = gradients(untrained, frozen_of(objective))
     np.testing.assert_allclose(metrics["ce"], math.log(8), rtol=1e-5)
     np.testing.assert_allclose(loss, metrics["ce"] + 0.5 * metrics["distill"], rtol=1e-6)
     names = {"ce", "distill", "accuracy", "accuracy_copy", "accuracy_edit"}
-    assert metrics.keys() == names and params.keys() == {"transformer", "t5"}
+    assert metrics.keys() == names and untrained.keys() == {"transformer", "t5"}
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(objective, params):
-    def loss(params, frozen):
-        return objective.loss(params, frozen, make_batch(), KEY, STEP)[0]
-
-    trained, frozen = jax.jit(jax.grad(loss, (0, 1)))(params, frozen_of(objective))
+def test_gradients_reach_what_is_trained_and_nothing_else(objective, params, gradients):
+    _, (trained, frozen) = gradients(params, frozen_of(objective))
     assert frozen.keys() == {"vq", "null", "vit"}
     for path, grad in tree.flatten(trained).items():
         assert jnp.isfinite(grad).all() and jnp.abs(grad).max() > 0, path
@@ -184,7 +191,6 @@ def test_begins_with_text_to_image_weights(tokenizer, tmp_path):
     assert frozen_of(objective)["null"]["image"].shape == (16, 16)
 
 
-@pytest.mark.usefixtures("compile_once")
 def test_trains_resumes_and_exports(tokenizer, tmp_path):
     def run(steps, workdir, sample_every=0):
         config = make_config(tokenizer)

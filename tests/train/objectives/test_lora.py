@@ -30,7 +30,6 @@ from jaxedit.train import loop, step_memory
 from jaxedit.train.objectives import lora, registry
 from jaxedit.train.objectives.registry import TrainingData, abstract_objective
 
-pytestmark = pytest.mark.usefixtures("compile_once")
 KEY = rng.key_for(0, "loss")
 KERNELS = ("attn/proj", "attn/qkv", "mlp/down")  # of both systems
 
