@@ -68,7 +68,6 @@ setuptools.setup(
             *DOCS,
             *SERVE,
             "beartype>=0.22.1",
-            "httpx2",
             "imagehash>=4.3.2",
             "matplotlib",
             "openai",

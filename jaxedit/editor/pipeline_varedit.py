@@ -1,10 +1,12 @@
 """The pipeline of VAREdit and Infinity: from pixels and texts to pixels, with and without ERec."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from jaxedit import tree
 from jaxedit.config import SampleConfig, ScaleERecConfig
@@ -59,33 +61,54 @@ class VAREditPipeline(Pipeline):
         features = map(np.stack, zip(*map(self.text, texts), strict=True))
         rows = Rows(batch.pixels, *features, batch.seeds, batch.edit_mask)
         if len(settings) == 1:
-            made = self._split(self._run(rows, settings))
+            made = self._run(rows, settings)
         else:
-            made = self._judged(self._split(self._run_erec(rows, settings)), rows, settings)
+            made = self._judged(self._run_erec(rows, settings), rows, settings)
         if progress:
             progress(1, 1)
         return made
 
-    def _run(self, rows: Rows, settings: tuple[SampleConfig]) -> Output:
-        """Make B pictures; the result's arrays have an axis B in front."""
-        runs = () if rows.edit_mask is None else runs_of(rows.edit_mask, self.config.varedit.scales)
+    def _run(self, rows: Rows, settings: tuple[SampleConfig]) -> list[Output]:
+        """Make B pictures."""
         rows = rows._replace(text=rows.text[:, 0], mask=rows.mask[:, 0])
         arguments = (self.params, self._place(rows), self._numbers(settings))
-        program = self._program(edit_pixels, *arguments, greedy=settings[0].greedy, runs=runs)
-        return Output(*program(*arguments))
 
-    def _run_erec(self, rows: Rows, settings: tuple[SampleConfig, ScaleERecConfig]) -> Output:
+        def run(runs: tuple[int, ...]) -> Output:
+            program = self._program(edit_pixels, *arguments, greedy=settings[0].greedy, runs=runs)
+            return Output(*program(*arguments))
+
+        return self._rows_by_need(rows.edit_mask, run)
+
+    def _run_erec(self, rows: Rows, settings: tuple[SampleConfig, ScaleERecConfig]) -> list[Output]:
         """Make B pictures, and restore their background."""
         thresholds, erec = split(settings[1])
         numbers, placed = self._numbers(settings), self._place(rows)
         options = {"greedy": settings[0].greedy, "erec": erec}
         arguments = (self.params, placed, numbers, thresholds)
         found, source = self._program(find_mask, *arguments, **options)(*arguments)
-        runs = runs_of(np.asarray(found.mask), self.config.varedit.scales)
         arguments = (self.params, found, source, placed.pixels, placed.seeds, numbers)
-        made = self._program(restore, *arguments, **options, runs=runs)(*arguments)
-        maps = found.maps._asdict()
-        return Output(made.pixels, made.bits, found.mask, maps, made.pictures)
+
+        def run(runs: tuple[int, ...]) -> Output:
+            made = self._program(restore, *arguments, **options, runs=runs)(*arguments)
+            return Output(made.pixels, made.bits, found.mask, found.maps._asdict(), made.pictures)
+
+        return self._rows_by_need(np.asarray(found.mask), run)
+
+    def _rows_by_need(
+        self, mask: Bool[np.ndarray, "B H W"] | None, run: Callable[[tuple[int, ...]], Output]
+    ) -> list[Output]:
+        """Make B pictures; each is the same whatever the masks of the others.
+
+        Args:
+          mask: True where a picture may change; None: everywhere.
+          run: makes all pictures with the given numbers of tokens, see `lock.runs_of`; called once
+            for each numbers that a picture needs. Its arrays have an axis B in front.
+        """
+        if mask is None:
+            return self._split(run(()))
+        needs = [runs_of(row[None], self.config.varedit.scales) for row in mask]
+        made = {need: self._split(run(need)) for need in dict.fromkeys(needs)}
+        return [made[need][i] for i, need in enumerate(needs)]
 
     def _judged(self, made: list[Output], rows: Rows, settings: Settings) -> list[Output]:
         """Return edits with what is known of their reconstructions.
@@ -100,7 +123,7 @@ class VAREditPipeline(Pipeline):
         self._judged_prompts.add((prompt, settings[0]))
         whole = None if rows.edit_mask is None else np.ones_like(rows.edit_mask)
         alone = rows._replace(text=rows.text[:, :1], mask=rows.mask[:, :1], edit_mask=whole)
-        apart = self._split(self._run(alone, settings[:1]))
+        apart = self._run(alone, settings[:1])
         apart = [output._replace(pictures={"reconstruction": output.pixels}) for output in apart]
         return self._judge(made, apart, rows.pixels, prompt)
 

@@ -18,8 +18,6 @@ from jaxedit.serve.service import EditService
 
 log = logging.getLogger(__name__)
 
-_QUIET = ("/health", "/ready", "/metrics")  # asked for every few seconds
-
 
 def create_app(service: EditService) -> FastAPI:
     """Return the application of a service, which runs while the application does.
@@ -100,12 +98,8 @@ class _Measured:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            route, seconds = _route_of(scope), time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            route = getattr(scope.get("route"), "path", "other")  # holds no text of the client
             self._service.metrics.count_request(route, status, seconds)
-            if route not in _QUIET:
+            if route.startswith("/v1/"):
                 log.info("%s %s: %d in %.3f s", scope["method"], route, status, seconds)
-
-
-def _route_of(scope: Scope) -> str:
-    """Return the path of a request's route, which holds no text of the client."""
-    return getattr(scope.get("route"), "path", "other")

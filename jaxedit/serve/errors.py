@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from jaxedit.serve.jobs import QueueFull
+from jaxedit.serve.jobs import EditFailed, QueueFull
 from jaxedit.serve.models import UnknownModel
 
 log = logging.getLogger(__name__)
@@ -88,5 +88,6 @@ def add_handlers(app: FastAPI) -> None:
         app.state.service.metrics.count_error(told.code)
         return told.response()
 
-    for kind in (APIError, HTTPException, QueueFull, UnknownModel, TimeoutError, Exception):
+    kinds = (APIError, HTTPException, QueueFull, UnknownModel, TimeoutError, EditFailed, Exception)
+    for kind in kinds:
         app.add_exception_handler(kind, answer)

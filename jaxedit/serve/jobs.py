@@ -21,13 +21,17 @@ class QueueFull(Exception):
         self.seconds = seconds
 
 
+class EditFailed(Exception):
+    """An edit failed by no fault of its client; the server's log says why."""
+
+
 @dataclasses.dataclass(eq=False)
 class Job:
     """An edit that waits for its batch, or is in it.
 
     Attributes:
       progress: called, from the batch's thread, with (steps done, steps in total).
-      future: its result, ValueError if the model refuses the request, or another error;
+      future: its result, ValueError if the model refuses the request, or EditFailed;
         `future.cancel()` gives up the job's place while it waits.
       submitted: when it was put into the queue, by `time.monotonic`.
     """

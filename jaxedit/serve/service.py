@@ -17,7 +17,7 @@ from jaxedit.editor.edit_source import HowToEdit
 from jaxedit.editor.editor import Editor, EditResult
 from jaxedit.editor.pipeline import Progress
 from jaxedit.serve.edit_request import EditRequest, checked_request
-from jaxedit.serve.jobs import Job, JobQueue
+from jaxedit.serve.jobs import EditFailed, Job, JobQueue
 from jaxedit.serve.metrics import Metrics
 from jaxedit.serve.models import ServedModels, editor_loader
 
@@ -61,8 +61,9 @@ class EditService:
         return self.warm_up.done() and not self.warm_up.exception()
 
     def start(self) -> None:
-        """Start to edit; the first model is loaded and compiled before the first edit."""
-        self._thread.start()
+        """Start to edit, once; the first model is loaded and compiled before the first edit."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def close(self) -> None:
         """Cancel the edits that wait, and wait for those that run."""
@@ -121,11 +122,9 @@ class EditService:
                 self._edit(jobs)
             except Exception as error:  # of these edits: the next may succeed
                 log.exception("an edit failed")
-                failure = RuntimeError("the edit failed; the log says why")
-                failure.__cause__ = error
                 for job in jobs:
                     if not job.future.done():
-                        job.future.set_exception(failure)
+                        job.future.set_exception(EditFailed(str(error)))
 
     def _edit_nothing(self, name: str) -> None:
         """Load a model, compile what its default method needs, and hash its weights."""

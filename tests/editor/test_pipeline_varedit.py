@@ -57,6 +57,17 @@ def test_each_row_is_what_it_is_alone(editor):
         assert same(row, editor.edit(images[i], words[i], seed=5 + i, **options))
 
 
+def test_small_masks_change_nothing_for_other_rows(editor):
+    """They run fewer tokens, by another program."""
+    small = np.zeros((32, 32), bool)
+    small[8:16, 8:16] = True  # four tokens of sixteen
+    images, masks = [picture(i) for i in range(8)], [None, small] * 4
+    batch = editor.edit_batch(images, [WORDS] * 8, masks=masks, temperature=2.0)
+    for i, row in enumerate(batch):
+        alone = editor.edit(images[i], WORDS, seed=i, mask=masks[i], temperature=2.0)
+        assert same(row, alone), i
+
+
 def test_weak_reconstructions_are_told_once(tiny_model, caplog):
     editor = Editor.from_pretrained(tiny_model)
     with caplog.at_level(logging.WARNING):

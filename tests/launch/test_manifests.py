@@ -7,9 +7,11 @@ import subprocess
 import yaml
 from machine import LAUNCH
 
+from jaxedit.serve import options
 from jaxedit.train import command
 
 JOBSET = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
+DEPLOYMENT, SERVICE = yaml.safe_load_all((LAUNCH / "serve_kubernetes.yaml").read_text())
 SKY = yaml.safe_load((LAUNCH / "sky.yaml").read_text())
 JOB = JOBSET["spec"]["replicatedJobs"][0]["template"]["spec"]
 POD = JOB["template"]["spec"]
@@ -85,6 +87,21 @@ def test_what_the_jobset_does_with_exit_codes():
 def test_the_jobset_starts_a_training():
     assert CONTAINER["command"] == ["python", "-m", "jaxedit.train"]
     assert command.parse(["train", *CONTAINER["args"]]).workdir.startswith("gs://")
+
+
+def test_the_deployment_serves_and_drains():
+    pod = DEPLOYMENT["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"] == ["python", "-m", "jaxedit.serve"]
+    config = options.parse(container["args"], "").config
+    assert config.host == "0.0.0.0" and pod["terminationGracePeriodSeconds"] > config.timeout
+    (mount,) = container["volumeMounts"]
+    assert config.api_key_file.startswith(f"{mount['mountPath']}/")
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": config.port}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/health", "port": config.port}
+    labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
+    assert DEPLOYMENT["spec"]["selector"]["matchLabels"] == SERVICE["spec"]["selector"] == labels
+    assert SERVICE["spec"]["ports"] == [{"port": 80, "targetPort": config.port}]
 
 
 def test_the_sky_task_has_known_keys_only():
