@@ -35,7 +35,8 @@ class EditRequest:
       options: method, task, fit, keep_size, feather and the method's settings, as
         `Editor.edit_batch` takes them.
       size: (width, height) that the result must have; None: any.
-      is_row_alone: whether the noise of a row is its own, and not that of its batch's first row.
+      has_own_noise: whether a row's noise comes from its own seed, and not from that of the first
+        row of its batch.
     """
 
     model: str
@@ -44,11 +45,11 @@ class EditRequest:
     instruction: str
     options: dict[str, Any]
     size: tuple[int, int] | None = None
-    is_row_alone: bool = True
+    has_own_noise: bool = True
 
     def key(self, seed: int) -> Hashable:
         """Return what the edits of a batch have in common, so that each equals itself alone."""
-        return self.model, None if self.is_row_alone else seed, *sorted(self.options.items())
+        return self.model, None if self.has_own_noise else seed, *sorted(self.options.items())
 
 
 def decode(data: bytes, name: str, max_pixels: int) -> Image.Image:

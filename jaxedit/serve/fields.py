@@ -102,8 +102,7 @@ def _setting(name: str) -> Field:
     if is_whole(hint):
         schema = {"type": "integer", "description": comment, **_bounds(hint)}
         return Field(_int, "a whole number", schema)
-    several = any(get_origin(part) is tuple for part in get_args(hint))
-    if several:
+    if any(get_origin(kind) is tuple for kind in get_args(hint)):
         expected = "a number, or one per scale with commas between"
         return Field(_numbers, expected, {"type": "string", "description": comment})
     return Field(float, "a number", {"type": "number", "description": comment, **_bounds(hint)})

@@ -11,6 +11,8 @@ from jaxedit.editor.editor import EditResult
 from jaxedit.editor.pipeline import Progress
 from jaxedit.serve.edit_request import EditRequest
 
+LONGEST = 60  # seconds until a client may ask again
+
 
 class QueueFull(Exception):
     """There is no place for an edit; `seconds` from now there may be one."""
@@ -124,4 +126,5 @@ class JobQueue:
         waiting = len(self._waiting())
         if self._is_closed or waiting + count > self._size:
             batches = math.ceil(waiting / self._max_batch)
-            raise QueueFull(max(1, math.ceil(batches * self.batch_seconds)))
+            seconds = math.ceil(batches * self.batch_seconds)
+            raise QueueFull(min(max(1, seconds), LONGEST))

@@ -99,7 +99,7 @@ class Guard:
 
     def _require_length(self, headers: Headers) -> None:
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._max_bytes:
+        if not length.isdecimal() or int(length) > self._max_bytes:
             raise self._too_large()
 
     def _limited(self, receive: Receive) -> Receive:
