@@ -86,8 +86,8 @@ if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {flags}")
         jax.devices()  # reads the flags, which processes shall not inherit
 
-# What one test compiled, another, on any worker or in a process that it starts, only reads. Whoever
-# names a directory keeps the programs for the next run.
+# All tests, workers and processes that tests start share their compiled programs. To keep them for
+# the next run, set the variable to a directory.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jaxedit-tests-")
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
@@ -109,7 +109,7 @@ def forget_programs():
 
 
 def pytest_collection_finish():
-    """The collector of garbage shall not look through all modules and tests again and again."""
+    """Keep garbage collections from walking through all modules and tests each time."""
     gc.collect()
     gc.freeze()
 
