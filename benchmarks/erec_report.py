@@ -1,10 +1,22 @@
 """The page of ERec's tables: what was measured, as Markdown, beside the paper's numbers."""
 
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import erec_plot
 import numpy as np
-from erec_scores import CHEAP, MAX_PSNR, Costs, Page, Signals, claims, judge
+from erec_scores import (
+    CHEAP,
+    MAX_PSNR,
+    Claim,
+    Costs,
+    Page,
+    Score,
+    Signals,
+    Tables,
+    claims,
+    judge,
+)
 
 SWEPT = ("tau_js", "tau_low", "tau_high", "dilation")
 # The paper's background PSNR (dB) and CLIP similarity of the edited part, by table and row.
@@ -48,24 +60,25 @@ PAPER: dict[str, dict[str, tuple[float, float]]] = {
 def write(out: pathlib.Path, page: Page, command: str, seconds: float) -> None:
     """Write OUT/erec_tables.md and its plots."""
     main, ablation, sweep = page.top_k
+    tables = {name: score_table(rows, PAPER.get(name, {})) for name, rows in page.tables.items()}
     parts = [
         "# ERec on toybox edits",
         f"`python benchmarks/erec_tables.py {command}`: {seconds / 60:.1f} minutes.",
         _preface(page),
         f"## Claims of the paper\n\n{_claims(page)}",
         "![Panel](erec_panel.png)",
-        f"## EditAR and ERec (table 1; top-k {main})\n\n{_table(page, 'main')}",
-        f"## Top-k (tables 2 and 5)\n\n![Top-k](erec_top_k.png)\n\n{_table(page, 'top_k')}",
+        f"## EditAR and ERec (table 1; top-k {main})\n\n{tables['main']}",
+        f"## Top-k (tables 2 and 5)\n\n![Top-k](erec_top_k.png)\n\n{tables['top_k']}",
         "The paper's PSNR and SSIM of ERec in tables 2 and 5 contradict its tables 1, 4 and 6 to "
         "9; they are not repeated here.",
         f"## Time (table 3)\n\n{_costs(page.costs)}",
-        f"## Ablations (table 4; top-k {ablation})\n\n{_table(page, 'ablation')}",
+        f"## Ablations (table 4; top-k {ablation})\n\n{tables['ablation']}",
         f"EditAR alone and ERec's editing path took the same tokens in {page.agreement:.1%} of the "
         "pairs. By algorithm 1 the edit does not look at the reconstruction: without refinement, "
         "ERec is EditAR with the same seeds. (The paper's 24.42 is probably 21.42.)",
         f"## What the two paths tell (top-k {ablation})\n\n{_signals(page.signals)}",
         f"## Thresholds (tables 6 to 9; top-k {sweep})\n\n![Thresholds](erec_thresholds.png)",
-        *(f"### {name}\n\n{_table(page, name)}" for name in SWEPT),
+        *(f"### {name}\n\n{tables[name]}" for name in SWEPT),
     ]
     (out / "erec_tables.md").write_text("\n\n".join(parts) + "\n")
     erec_plot.save(out / "erec_top_k.png", _top_k_plots(page), columns=2)
@@ -90,13 +103,19 @@ def _preface(page: Page) -> str:
     )
 
 
-def _claims(page: Page) -> str:
+def claim_table(tables: Tables, found: Sequence[Claim]) -> str:
+    """Each claim, our numbers, and whether it holds, as a Markdown table."""
     lines = [
         "| claim | paper | here, from → to (± 2 standard errors) | holds |",
         "|---|---|---|---|",
     ]
-    for claim in claims(page):
-        lines.append("| {} | {} | {} | {} |".format(*claim[:2], *judge(page, claim)))
+    for claim in found:
+        lines.append("| {} | {} | {} | {} |".format(*claim[:2], *judge(tables, claim)))
+    return "\n".join(lines)
+
+
+def _claims(page: Page) -> str:
+    lines = [claim_table(page.tables, claims(page))]
     wall, cpu = page.costs.ratios
     shared, independent = (page.signals[n].outside for n in ("shared", "independent"))
     for text, paper, here, holds in (
@@ -118,12 +137,13 @@ def _claims(page: Page) -> str:
     return "\n".join(lines)
 
 
-def _table(page: Page, name: str) -> str:
-    head = "row | PSNR | MSE e4 | SSIM e2 | success | edited | mask | paper PSNR | paper CLIP"
-    lines = [f"| {head} |", "|---" * 9 + "|"]
-    for row, s in page.tables[name].items():
+def score_table(rows: Mapping[str, Score], paper: Mapping[str, tuple[float, float]]) -> str:
+    """Means of the scores as a Markdown table; beside the paper's if there are any."""
+    head = ["row", "PSNR", "MSE e4", "SSIM e2", "success", "edited", "mask"]
+    head += ["paper PSNR", "paper CLIP"] if paper else []
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row, s in rows.items():
         area = s.mean("area")
-        paper = PAPER.get(name, {}).get(row)
         cells = [
             row,
             f"{s.mean('psnr'):.2f}",
@@ -132,7 +152,8 @@ def _table(page: Page, name: str) -> str:
             f"{s.mean('success'):.3f}",
             f"{s.mean('edited'):.3f}",
             "" if np.isnan(area) else f"{area:.0%}",
-            *([f"{x:.2f}" for x in paper] if paper else ["", ""]),
+            *(f"{x:.2f}" for x in paper.get(row, ())),
+            *([""] * (2 if paper and row not in paper else 0)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

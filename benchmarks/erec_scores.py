@@ -1,4 +1,4 @@
-"""The scores that `erec_tables.py` measures, and the claims of the paper that they test."""
+"""The scores that ERec's tables show, and the claims of the paper that they test."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxedit.config import PretrainedConfig
+from jaxedit.data import toybox
 
 MAX_PSNR = 50.0  # dB, of one picture: less than one grey level of error
 SIMILAR = 0.02  # a smaller loss of success is none
@@ -36,6 +37,9 @@ class Score(NamedTuple):
         return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
+Tables = dict[str, dict[str, Score]]  # by name, scores by row
+
+
 class Signals(NamedTuple):
     """Means over tokens outside and inside the true mask: agreement, js, nll_rec, nll_edit."""
 
@@ -58,11 +62,11 @@ class Costs(NamedTuple):
 class Page(NamedTuple):
     """All that was measured.
 
-    tables: by name, scores by row. ks: of the top-k table. top_k: of main table, ablations, sweeps.
+    tables: all scores. ks: of the top-k table. top_k: of main table, ablations, sweeps.
     agreement: part of the pairs whose edit by EditAR alone is ERec's editing path.
     """
 
-    tables: dict[str, dict[str, Score]]
+    tables: Tables
     ks: list[int]
     top_k: tuple[int, int, int]
     agreement: float
@@ -125,6 +129,17 @@ ABLATIONS = (
 )
 
 
+def score(pairs: Sequence[toybox.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:
+    """The checker's verdict and background likeness of u8[n,S,S,3]; `area` f[n] is passed on."""
+    checks = [toybox.check(p, pair) for p, pair in zip(pixels, pairs, strict=True)]
+
+    def column(name: str) -> np.ndarray:
+        return np.array([getattr(c, name) for c in checks], float)  # None is nan
+
+    psnr = np.minimum(column("psnr_outside"), MAX_PSNR)
+    return Score(psnr, *map(column, ("ssim_outside", "success", "is_edited")), area)
+
+
 def claims(page: Page) -> list[Claim]:
     """The claims of the paper about pairs of our rows."""
     V = page.ks[-1]
@@ -157,12 +172,12 @@ def claims(page: Page) -> list[Claim]:
     return [*found, Claim(*kernel, "dilation", "3", "5", {"psnr": -1, "edited": 0})]
 
 
-def judge(page: Page, claim: Claim) -> tuple[str, str]:
+def judge(tables: Tables, claim: Claim) -> tuple[str, str]:
     """(our numbers, whether the claim holds here).
 
     A change is one if it exceeds two standard errors of the paired differences.
     """
-    a, b = page.tables[claim.table][claim.a], page.tables[claim.table][claim.b]
+    a, b = tables[claim.table][claim.a], tables[claim.table][claim.b]
     numbers, verdicts = [], []
     for name, sign in claim.signs.items():
         d = getattr(b, name) - getattr(a, name)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from erec_plan import GRID, Setting, every_k, paper_k, plan
-from erec_scores import MAX_PSNR, Costs, Page, Score, Signals
+from erec_scores import Costs, Page, Score, Signals, score
 from tqdm import tqdm
 
 from jaxedit import compile_cache, tree
@@ -59,19 +59,20 @@ class Bench:
 
         What has been decoded is kept in `args.work`, so that a run that is cut off can go on.
         """
-        seed, pairs, batch = args.seed, args.pairs, args.batch
+        seed, level, pairs, batch = args.seed, args.level, args.pairs, args.batch
         networks = ("vq", "transformer", "null", "t5")
         self.config, params, directory = load_pretrained(args.model, networks)
         sample = self.config.token_sample
         sample.temperature = args.temperature or sample.temperature
         self.networks = jax.device_put(sample_editar.prepare(self.config, params, "float32"))
         self.t5 = jax.device_put(tree.cast(params["t5"], "float32"))
-        self.pairs = held_out_pairs(DataConfig(seed=seed), pairs)
+        data = DataConfig(level=level, image_size=toybox.LEVELS[level].image_size, seed=seed)
+        self.pairs = held_out_pairs(data, pairs)
         self.tokenizer = TextTokenizer.load(directory)
         self.chunks = [self._chunk(i, i + batch) for i in range(0, pairs, batch)]
         self.bar = tqdm(unit="chunk", leave=False)
         hashes = [provenance.sha256(directory / name)[:8] for name in (WEIGHTS, CONFIG)]
-        settings = (seed, pairs, batch, sample.temperature)
+        settings = (level, seed, pairs, batch, sample.temperature)
         self.work = args.work / "-".join([*hashes, *map(str, settings)])
         self.work.mkdir(parents=True, exist_ok=True)
         self._paths: dict[Any, list[dual_path.Paths]] = {}
@@ -122,7 +123,7 @@ class Bench:
         if (top_k, erec) not in self._scores:
             refined = self.refine(top_k, erec)
             area = refined.mask.mean((1, 2)) if erec.refine else np.full(len(self.pairs), np.nan)
-            self._scores[top_k, erec] = judge(self.pairs, refined.pixels, area)
+            self._scores[top_k, erec] = score(self.pairs, refined.pixels, area)
         return self._scores[top_k, erec]
 
     def signals(self, top_k: int, noise: str) -> Signals:
@@ -226,17 +227,6 @@ class Bench:
         return Chunk(pixels, source, decoded, text, mask, jnp.arange(start, start + len(pairs)))
 
 
-def judge(pairs: list[toybox.ToyPair], pixels: np.ndarray, area: np.ndarray) -> Score:
-    """The checker's verdict and background likeness of u8[n,S,S,3]; `area` f[n] is passed on."""
-    checks = [toybox.check(p, pair) for p, pair in zip(pixels, pairs, strict=True)]
-
-    def column(name: str) -> np.ndarray:
-        return np.array([getattr(c, name) for c in checks], float)  # None is nan
-
-    psnr = np.minimum(column("psnr_outside"), MAX_PSNR)
-    return Score(psnr, *map(column, ("ssim_outside", "success", "is_edited")), area)
-
-
 def measure(bench: Bench) -> Page:
     """All rows of all tables."""
     config, tables = bench.config, plan(bench.config)
@@ -279,6 +269,7 @@ def main() -> None:
     parser.add_argument("--model", default="toy-editar")
     parser.add_argument("--pairs", type=int, default=300, help="a multiple of --batch")
     parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--level", type=int, default=0, choices=range(len(toybox.LEVELS)))
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--temperature", type=float, help="default: the model's; the paper's is 1")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
@@ -299,7 +290,7 @@ def main() -> None:
     i = int(np.argmax((area > 0) & (area < 0.5)))  # the first local edit that has a mask
     shown = panel(bench.view(i, page.top_k[0]), bench.config.erec, bench.pairs[i].instruction)
     shown.save(args.out / "erec_panel.png")
-    command = f"--model {args.model} --pairs {args.pairs} --seed {args.seed}"
+    command = f"--model {args.model} --level {args.level} --pairs {args.pairs} --seed {args.seed}"
     if args.temperature:
         command += f" --temperature {args.temperature:g}"
     erec_report.write(args.out, page, command, time.perf_counter() - start)
