@@ -79,13 +79,6 @@ setuptools.setup(
         ],
     },
     entry_points={
-        "console_scripts": [
-            "jaxedit = jaxedit.__main__:run",
-            "jaxedit-generate = jaxedit.generate.__main__:run",
-            "jaxedit-train = jaxedit.train.__main__:run",
-            "jaxedit-convert = jaxedit.convert.__main__:run",
-            "jaxedit-data = jaxedit.datasets.convert.__main__:run",
-            "jaxedit-serve = jaxedit.serve.__main__:run",
-        ]
+        "console_scripts": ["jaxedit = jaxedit.__main__:run"],
     },
 )

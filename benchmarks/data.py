@@ -22,7 +22,8 @@ from PIL import Image
 from jaxedit.config import DataConfig
 from jaxedit.data.loader import make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
-from jaxedit.datasets.convert.write_store import StoreConfig, convert
+from jaxedit.datasets.convert.store_config import StoreConfig
+from jaxedit.datasets.convert.write_store import convert
 
 STORE_PX = 512
 MFU = 0.4  # assumed where a step's time is not measured

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"config", "console", "progress", "warn_once", "__version__"},
+    {"commands", "config", "console", "progress", "warn_once", "__version__"},
     {
         "rng",
         "tree",
@@ -30,7 +30,7 @@ FLOORS = [
     {"datasets", "convert"},
     {"editor"},
     {"evaluate", "serve"},
-    {"train", "analyse"},
+    {"train", "analyse", "cache"},
     # configs, below, are data: the training command looks them up
     {"__main__", "__init__", "generate"},
 ]
@@ -115,6 +115,8 @@ def test_commands_define_no_classes(path):
     [
         "import jaxedit",
         "import jaxedit.__main__",
+        "import jaxedit.editor.__main__",
+        "import jaxedit.cache.__main__",
         "import jaxedit.train.__main__",
         "import jaxedit.generate.__main__",
         "import jaxedit.convert.__main__",

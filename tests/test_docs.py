@@ -10,10 +10,10 @@ import sys
 import pytest
 from PIL import Image
 
-from jaxedit.__main__ import make_parser
 from jaxedit.config import OFFICIAL
 from jaxedit.convert import __main__ as convert
 from jaxedit.data import toybox
+from jaxedit.editor.__main__ import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -81,5 +81,10 @@ def _layers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(message) from error
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command `jaxedit analyse`."""
     console.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -173,7 +173,7 @@ def _draw(directory: "Directory", prompt: str | None, output: pathlib.Path) -> N
 
 
 def run() -> None:
-    """Run `jaxedit-convert`."""
+    """Run the command `jaxedit convert`."""
     console.run(main)
 
 

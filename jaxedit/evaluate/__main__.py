@@ -40,5 +40,10 @@ def _run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     return evaluate(args, EvaluateCommand(args) if args.model else None, key)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """Run the command `jaxedit evaluate`."""
     console.run(lambda argv: main(argv, os.environ))
+
+
+if __name__ == "__main__":
+    run()

@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run() -> None:
-    """Run the command `jaxedit-generate`."""
+    """Run the command `jaxedit generate`."""
     console.run(main)
 
 

@@ -39,7 +39,7 @@ def _run(given: options.Options) -> int:
 
 
 def run() -> None:
-    """Run the command `jaxedit-serve`."""
+    """Run the command `jaxedit serve`."""
     console.run(main)
 
 

@@ -111,7 +111,7 @@ def _dry_run_elsewhere(args: command.Command) -> int:
 
 
 def run() -> None:
-    """Run the command `jaxedit-train`."""
+    """Run the command `jaxedit train`."""
     console.prepare_streams()
     try:
         code = main(sys.argv)

@@ -11,6 +11,7 @@ from jaxedit import __main__ as command
 from jaxedit.config.methods import PART_OF
 from jaxedit.data.pictures import photo
 from jaxedit.editor import provenance
+from jaxedit.editor.__main__ import make_parser
 
 WORDS = "make the ball blue"
 
@@ -248,7 +249,7 @@ def test_text_features_are_written_and_recorded_settings_replayed(run, here):
 
 
 def test_every_setting_has_an_option():
-    parser = command.make_parser()
+    parser = make_parser()
     assert {action.dest for action in parser._actions} >= set(PART_OF)
 
 

@@ -25,7 +25,7 @@ from jaxedit import console
 from jaxedit.config.comments import comments_of
 from jaxedit.config.fields import choices_of
 from jaxedit.console import DONE, Parser, exit_code
-from jaxedit.datasets.convert.write_store import StoreConfig, convert
+from jaxedit.datasets.convert.store_config import StoreConfig
 from jaxedit.datasets.readers import DATASETS
 from jaxedit.engines.options import EngineConfig, add_options
 
@@ -39,6 +39,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from jaxedit.datasets.convert.write_store import convert
+
     report = convert(StoreConfig(**vars(args)))
     print(f"{args.out}: {report.summary()}")
     return DONE
@@ -72,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def run() -> None:
-    """Run the command `jaxedit-data`."""
+    """Run the command `jaxedit data`."""
     console.run(main)
 
 

@@ -1,50 +1,24 @@
 """Conversion of a published data set to a store: parallel, resumable, with a report of drops."""
 
-import dataclasses
 import hashlib
 import math
-import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from jaxedit.config import require
-from jaxedit.config.fields import Interval
 from jaxedit.data import record
-from jaxedit.data.store import METADATA, require_local
+from jaxedit.data.store import METADATA
 from jaxedit.datasets.convert.folder import Folder, Report, write_json
 from jaxedit.datasets.convert.shard import Job, write_shard
+from jaxedit.datasets.convert.store_config import StoreConfig
 from jaxedit.datasets.readers import open_published
 from jaxedit.datasets.readers.example import Published
 from jaxedit.engines.engine import run_jobs
-from jaxedit.engines.options import EngineConfig
 from jaxedit.progress import progress_bar
 
 _PARTS = 20  # published pieces per shard, a few thousand pairs
 _SPREAD = 16  # shards of a small data set, so that several processes share the work
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StoreConfig(EngineConfig):
-    """Settings of a conversion, which are also the options of the command."""
-
-    dataset: str  # pairs, or the name of a published data set
-    src: pathlib.Path  # the published data set; for pairs a directory, .jsonl or .csv
-    out: pathlib.Path  # the store's directory, local
-    shards: Annotated[int, Interval("[0, 99999]")] = (
-        0  # files of the store (default: by the size of the data set)
-    )
-    # longest short side of stored pictures, in pixels (default 512)
-    store_px: Annotated[int, Interval("[16, 8192]")] = 512
-    scratch: pathlib.Path | None = None  # to unpack or index archives in (default: in --src)
-    overwrite: bool = False  # start again; deletes a store there and its drop lists
-    skip_unreadable: bool = False  # leave out published files that cannot be read
-
-    def validate(self) -> None:
-        """Raise ConfigError for settings that cannot work."""
-        for option, path in (("src", self.src), ("out", self.out), ("scratch", self.scratch)):
-            require_local(path or "", f"--{option}")
-        super().validate()
 
 
 def convert(config: StoreConfig) -> Report:

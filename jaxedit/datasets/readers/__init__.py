@@ -2,10 +2,13 @@
 
 import inspect
 import os
+from typing import TYPE_CHECKING
 
 from jaxedit.config import require
 from jaxedit.config.family import load
-from jaxedit.datasets.readers.example import Published
+
+if TYPE_CHECKING:
+    from jaxedit.datasets.readers.example import Published
 
 DATASETS: dict[str, str] = {
     "pairs": "pairs:Pairs",
@@ -28,7 +31,7 @@ DATASETS: dict[str, str] = {
 
 def open_published(
     name: str, directory: str | os.PathLike, scratch: str | os.PathLike | None = None
-) -> Published:
+) -> "Published":
     """Open a data set of `DATASETS`.
 
     Args:

@@ -5,11 +5,13 @@ import inspect
 import os
 import pathlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxedit.config import require
 from jaxedit.config.family import load
-from jaxedit.evaluate.sample import Benchmark
+
+if TYPE_CHECKING:
+    from jaxedit.evaluate.sample import Benchmark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Reader:
 
     place: str  # "module:function" in this package
 
-    def __call__(self, directory: str | os.PathLike, **options: Any) -> Benchmark:
+    def __call__(self, directory: str | os.PathLike, **options: Any) -> "Benchmark":
         """Read the benchmark.
 
         Args:

@@ -23,7 +23,8 @@ from fabricate_parquet import (
 from jaxedit.data.row_variants import RowVariant
 from jaxedit.data.sources import Row
 from jaxedit.data.store import Store
-from jaxedit.datasets.convert.write_store import StoreConfig, convert
+from jaxedit.datasets.convert.store_config import StoreConfig
+from jaxedit.datasets.convert.write_store import convert
 from jaxedit.datasets.readers import DATASETS
 
 SHARD = "data/train-00000-of-00001.parquet"

@@ -1,0 +1,1 @@
+"""What jaxedit keeps on disk between runs."""
