@@ -17,12 +17,13 @@ from jaxedit.data.transforms import fit_of
 from jaxedit.editor.edit_source import EditSource, HowToEdit, Picture, read_source
 from jaxedit.editor.loaded_model import LoadedModel, Sources, seeds_of
 from jaxedit.editor.pipeline import Output, Progress, Tokens
+from jaxedit.editor.show import as_html, side_by_side
 from jaxedit.editor.text_features import prompt_of
 
 
 @dataclasses.dataclass(frozen=True)
 class EditResult:
-    """An edited picture, and how it was made.
+    """An edited picture, and how it was made; notebooks show it beside its source.
 
     Attributes:
       image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
@@ -33,6 +34,7 @@ class EditResult:
         "reconstruction_psnr" (dB; with one pass of the first pictures only).
       tokens: the bits of each scale; of next-token models one array of token ids.
       settings: all that reproduces the edit, as JSON values.
+      source: the picture that was edited, upright, RGB.
     """
 
     image: Image.Image
@@ -40,6 +42,12 @@ class EditResult:
     diagnostics: dict[str, Any]
     tokens: Tokens
     settings: dict[str, Any]
+    source: Image.Image = dataclasses.field(repr=False)
+
+    def _repr_html_(self) -> str:
+        """Return source and edit for a notebook."""
+        words, captions = self.settings["instruction"], ["source", f"seed {self.settings['seed']}"]
+        return as_html(side_by_side([self.source, self.image], captions, words), words)
 
 
 class Editor(LoadedModel):
@@ -141,6 +149,33 @@ class Editor(LoadedModel):
             for row, text, seed in zip(made, instructions, seeds, strict=True)
         ]
 
+    def grid(
+        self,
+        image: Picture,
+        instruction: str,
+        *,
+        seeds: Sequence[int] = range(4),
+        mask: Mask | None = None,
+        **options: Any,
+    ) -> Image.Image:
+        """Return a picture and its edits with several seeds, side by side.
+
+        Args:
+          seeds: a seed for each edit.
+          image, instruction, mask, **options: as for `edit`.
+
+        Raises:
+          ValueError, OSError: as `edit` does.
+        """
+        n = len(seeds)
+        require(n > 0, "seeds: none: expected a seed for each edit")
+        results = self.edit_batch(
+            [image] * n, [instruction] * n, seeds=seeds, masks=[mask] * n, **options
+        )
+        pictures = [results[0].source, *(result.image for result in results)]
+        captions = ["source", *(f"seed {seed}" for seed in seeds)]
+        return side_by_side(pictures, captions, instruction)
+
     def check_mask(self, mask: GivenMask | None, *, fit: str | None = None) -> None:
         """Raise ConfigError if the model sees no marked pixel of a mask of its picture's size."""
         if mask is not None:
@@ -211,4 +246,5 @@ def _result(
         diagnostics={"seconds": seconds, **output.numbers, **output.maps, **pictures},
         tokens=output.tokens,
         settings=record(**source.settings),
+        source=source.picture,
     )

@@ -180,3 +180,13 @@ def test_an_image_tokenizer_is_no_editor(editor, tiny_model, tmp_path):
     pretrained.save_pretrained(tmp_path / "bsq", alone, params)
     with pytest.raises(ConfigError, match="model_type='bsq': expected an editor, one of varedit"):
         Editor.from_pretrained(tmp_path / "bsq")
+
+
+def test_notebooks_show_a_result_and_a_grid_of_seeds(editor):
+    result = editor.edit(picture(), "make the ball blue", seed=1)
+    np.testing.assert_array_equal(result.source, picture())
+    assert 'alt="make the ball blue"' in result._repr_html_()
+    grid = editor.grid(picture(), "make the ball blue", seeds=(1, 2))
+    assert grid.width > 3 * 200 and "source=" not in repr(result)
+    with pytest.raises(ConfigError, match="seeds: none: expected a seed for each edit"):
+        editor.grid(picture(), "make the ball blue", seeds=())
