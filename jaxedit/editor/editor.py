@@ -162,7 +162,8 @@ class Editor(LoadedModel):
 
         Args:
           seeds: a seed for each edit.
-          image, instruction, mask, **options: as for `edit`.
+          image, instruction, mask: as for `edit`.
+          **options: as for `edit`.
 
         Raises:
           ValueError, OSError: as `edit` does.
