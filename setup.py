@@ -58,7 +58,7 @@ setuptools.setup(
         "tpu": ["jax[tpu]", "etils[epath-gcs]"],
         "cuda12": ["jax[cuda12]"],
         "cuda13": ["jax[cuda13]"],
-        "log": ["tensorboardX>=2.6.4", "wandb"],
+        "log": ["matplotlib", "tensorboardX>=2.6.4", "wandb"],
         "gcs": ["etils[epath-gcs]"],
         "datasets": ["imagehash>=4.3.2"],
         "ray": ["ray>=2.40"],

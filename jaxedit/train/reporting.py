@@ -1,8 +1,10 @@
-"""Reports of a run to log, metrics.jsonl, samples/ and dashboards; their failures never end it."""
+"""Reports of a run: log, metrics.jsonl and .png, samples/, dashboards; no failure ends the run."""
 
+import importlib.util
 import json
 import logging
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -16,10 +18,12 @@ from PIL import Image
 from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
+from jaxedit.train.curves import draw_curves
 
 # metrics of a validation that are logged if it has them, in this order
 HEADLINES = ("loss", "accuracy", "psnr", "success", "psnr_background")
 BY_TYPE = "val/success_"  # begins the names of the success of each edit type
+DRAW_EVERY = 30.0  # seconds between drawings of metrics.png, which take about half a second
 
 log = logging.getLogger(__name__)
 
@@ -213,13 +217,44 @@ class Wandb(Dashboard):
         self._wandb.finish()
 
 
+class Curves(Dashboard):
+    """The picture `workdir`/metrics.png of all reports in metrics.jsonl, also of earlier runs."""
+
+    name = "metrics.png"
+
+    def __init__(self, workdir: epath.Path) -> None:
+        """Draw nothing yet: there is little to see in the first seconds."""
+        self._jsonl, self._png = workdir / "metrics.jsonl", workdir / "metrics.png"
+        self._opened = self._drawn = time.monotonic()
+
+    def write_scalars(self, step: int, values: dict[str, float]) -> None:
+        """Draw, if the picture is older than DRAW_EVERY."""
+        if time.monotonic() - self._drawn >= DRAW_EVERY:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the last reports, unless the run was that short."""
+        if time.monotonic() - self._opened >= DRAW_EVERY:
+            self._draw()
+
+    def _draw(self) -> None:
+        figure = draw_curves(self._jsonl.read_text("utf-8"))
+        with atomic_write(self._png) as part, part.open("wb") as file:
+            figure.savefig(file, format="png", dpi=100)
+        self._drawn = time.monotonic()
+
+
 def open_dashboards(config: TrainConfig, workdir: epath.Path, start: int) -> list[Dashboard]:
-    """Open the dashboards that the config turns on; leave out a dashboard that fails to open.
+    """Open the curves and the dashboards that the config turns on, but for those that fail to open.
 
     Raises:
       ConfigError: a package is missing.
     """
     found: list[Dashboard] = []
+    if importlib.util.find_spec("matplotlib"):
+        found.append(Curves(workdir))
+    else:
+        log.info("metrics.png is not drawn: pip install matplotlib")
     if config.tensorboard:
         with only_reported(f"opening {TensorBoard.name}"):
             found.append(TensorBoard(workdir, start))
