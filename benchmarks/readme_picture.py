@@ -1,6 +1,8 @@
-"""Draw docs/edits.png: held-out toybox scenes and what a model makes of them.
+"""Draw docs/edits.png: held-out toybox scenes, their edits without and with ERec, and ERec's masks.
 
-python benchmarks/readme_picture.py --model toy-varedit --output docs/edits.png
+    python benchmarks/readme_picture.py --output docs/edits.png
+
+First pairs and first seeds, no selection by result.
 """
 
 import argparse
@@ -12,45 +14,40 @@ import jaxedit
 from jaxedit.config import DataConfig
 from jaxedit.data.loader import held_out_pairs
 
-SCALE, GAP, TEXT = 2, 12, 34  # pixels are doubled; space between cells; height of the caption
+MODELS = (("toy-varedit", "varedit", 3), ("toy-editar", "editar", 0))  # method, toybox level
+SCALE, GAP, TEXT = 2, 12, 20  # pixels are doubled; space between cells; height of a caption
 
 
 def main() -> None:
-    """Edit a few pairs of different types, first seeds, no selection by result."""
+    """Edit the same number of pairs with both models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="toy-varedit")
     parser.add_argument("--output", default="docs/edits.png")
-    parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--columns", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=4, help="of each model")
+    parser.add_argument("--columns", type=int, default=2)
     args = parser.parse_args()
-
-    pairs = held_out_pairs(DataConfig(), args.pairs)
-    editor = jaxedit.Editor.from_pretrained(args.model)
-    results = editor.edit_batch([p.source for p in pairs], [p.instruction for p in pairs])
-    cells = [
-        cell(pair.source, np.asarray(result.image), pair.instruction)
-        for pair, result in zip(pairs, results, strict=True)
-    ]
+    cells = []
+    for name, method, level in MODELS:
+        pairs = held_out_pairs(DataConfig(level=level), args.pairs)
+        given = [p.source for p in pairs], [p.instruction for p in pairs]
+        editor = jaxedit.Editor.from_pretrained(name)
+        plain = editor.edit_batch(*given, method=method)
+        kept = editor.edit_batch(*given, method=f"{method}+erec")
+        cells += [
+            cell(a, b, f"{name}: {p.instruction}")
+            for a, b, p in zip(plain, kept, pairs, strict=True)
+        ]
     tile(cells, args.columns).save(args.output)
     print(f"wrote {args.output}")
 
 
-def cell(source: np.ndarray, output: np.ndarray, instruction: str) -> Image.Image:
-    """Source and output side by side, u8[H,W,3] each, above the instruction."""
-    gap = np.full((len(source), 2, 3), 255, np.uint8)
-    pair = Image.fromarray(np.concatenate([source, gap, output], axis=1))
-    pair = pair.resize((pair.width * SCALE, pair.height * SCALE), Image.Resampling.LANCZOS)
-    canvas = Image.new("RGB", (pair.width, pair.height + TEXT), "white")
-    canvas.paste(pair)
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(13)
-    lines, words = [""], instruction.split()
-    for word in words:
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) > pair.width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    draw.multiline_text((0, pair.height + 2), "\n".join(lines), fill="black", font=font, spacing=1)
+def cell(plain: jaxedit.EditResult, kept: jaxedit.EditResult, caption: str) -> Image.Image:
+    """Source, edit, edit with ERec and its mask (white: edited) side by side under a caption."""
+    width, height = size = [SCALE * side for side in plain.source.size]
+    mask = Image.fromarray(np.uint8(255 * kept.mask)).convert("RGB")
+    canvas = Image.new("RGB", (4 * width + 6, height + TEXT), "white")
+    for i, picture in enumerate((plain.source, plain.image, kept.image, mask)):
+        canvas.paste(picture.resize(size, Image.Resampling.NEAREST), (i * (width + 2), TEXT))
+    ImageDraw.Draw(canvas).text((0, 0), caption, fill="black", font=ImageFont.load_default(14))
     return canvas
 
 
@@ -58,7 +55,7 @@ def tile(cells: list[Image.Image], columns: int) -> Image.Image:
     """Cells row by row on white."""
     w, h = cells[0].width + GAP, cells[0].height + GAP
     rows = -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * w - GAP, rows * h), "white")
+    sheet = Image.new("RGB", (w * columns - GAP, h * rows - GAP), "white")
     for i, picture in enumerate(cells):
         sheet.paste(picture, (i % columns * w, i // columns * h))
     return sheet

@@ -17,7 +17,7 @@ from jaxedit.editor.__main__ import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
 
 
 def blocks_of(page: pathlib.Path, language: str) -> list[str]:
@@ -89,7 +89,7 @@ def anchors_of(page: pathlib.Path) -> set[str]:
 
 def test_every_page_can_be_reached_from_the_readme():
     named = set(re.findall(r"\(docs/([\w.]+\.md)", README.read_text()))
-    of_the_site = {"index.md", "contributing.md"}
+    of_the_site = {"index.md", "contributing.md", "changes.md"}
     assert named | of_the_site == {path.name for path in ROOT.glob("docs/*.md")}
 
 
