@@ -1,1 +1,1 @@
-"""What jaxedit keeps on disk between runs."""
+"""Files that jaxedit keeps on disk between runs: shown and cleared."""

@@ -12,7 +12,7 @@ PROGRAM = "python -m jaxedit.serve"
 
 
 class Options(NamedTuple):
-    """What to serve, and how; see `server.serve`."""
+    """Hold the arguments of `server.serve`."""
 
     config: ServeConfig
     names: tuple[str, ...]
