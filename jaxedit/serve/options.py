@@ -12,7 +12,7 @@ PROGRAM = "python -m jaxedit.serve"
 
 
 class Options(NamedTuple):
-    """Hold the arguments of `server.serve`."""
+    """Arguments of `server.serve`."""
 
     config: ServeConfig
     names: tuple[str, ...]
