@@ -4,7 +4,8 @@ Ray has no place in `local`: it takes seconds to start and is needed only beyond
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxedit.engines.engine import Job, Seen, Work
 
@@ -12,7 +13,7 @@ RETRIES = 10  # times that a job is begun again after its machine or its process
 
 
 def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> None:
-    """Do all jobs; see `engine.run_jobs`. Each takes a CPU, and a GPU where the cluster has GPUs.
+    """Do all jobs; see `engine.run_jobs`. Each takes a CPU, and what `_accelerators` says.
 
     `seen` is called for all pieces of a job when it is done.
     """
@@ -20,8 +21,8 @@ def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> 
 
     if not ray.is_initialized():
         ray.init(log_to_driver=False, configure_logging=False)  # reads RAY_ADDRESS
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    run = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_work)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    run = ray.remote(num_cpus=1, max_retries=RETRIES, **_accelerators(nodes))(_work)
     waiting, running = list(jobs)[::-1], {}
     try:
         while waiting or running:
@@ -42,6 +43,19 @@ def run_jobs(work: Work[Job], jobs: Sequence[Job], seen: Seen, workers: int) -> 
     finally:
         for task in running:
             ray.cancel(task, force=True)
+
+
+def _accelerators(nodes: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Return the options of a task that takes a GPU, or all TPU chips of a host.
+
+    Args:
+      nodes: the resources of each machine of the cluster; empty options if it has neither.
+    """
+    if any(node.get("GPU") for node in nodes):
+        return {"num_gpus": 1}
+    # A process with some chips of a host would have to be told which, and how they are connected.
+    chips = [node["TPU"] for node in nodes if node.get("TPU")]
+    return {"resources": {"TPU": max(chips)}} if chips else {}
 
 
 def _work(work: Work[Job], job: Job, folder: str) -> tuple[int, str]:

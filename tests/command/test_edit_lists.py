@@ -77,20 +77,6 @@ def test_failed_rows_are_tried_again(run, here):
     assert code == 0 and "1 of 2 rows were done before" in out and "1 of 1 edited" in out
 
 
-def test_a_killed_list_keeps_its_rows(here, tiny_model):
-    rows = [{"image": "photo.png", "instruction": WORDS, "output": f"{i}.png"} for i in range(999)]
-    (here / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    command_line = [sys.executable, "-m", "jaxedit", "--batch=list.jsonl", "--output=out"]
-    process = subprocess.Popen([*command_line, f"--model={tiny_model}"], stdout=subprocess.DEVNULL)
-    manifest = here / "out/manifest.jsonl"
-    while process.poll() is None and not (manifest.exists() and len(outputs_in(manifest)) > 3):
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -9
-    noted, there = set(outputs_in(manifest)), {path.name for path in here.glob("out/*.png")}
-    assert noted <= there and len(there) <= len(noted) + 1 < 999
-
-
 def test_lists_keep_the_size_of_their_pictures_if_asked(run_editar, here):
     Image.new("RGB", (10, 30), "blue").save(here / "tall.png")
     rows = [{"image": name, "instruction": WORDS} for name in ("photo.png", "tall.png")]
@@ -110,6 +96,36 @@ def list_of(here, count):
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_of_two_shards_one_is_killed(run, here, tiny_model, monkeypatch):
+    """Two processes share a folder; nothing is lost or made twice, and one manifest is left."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    batch, original = list_of(here, 12), (here / "photo.png").read_bytes()
+    rows = (here / "list.jsonl").read_text().splitlines()
+    rows[10] = rows[10].replace("photo.png", "pipe.png")  # at which shard 0 waits
+    (here / "list.jsonl").write_text("\n".join(rows))
+    os.mkfifo(here / "pipe.png")
+    command_line = [sys.executable, "-m", "jaxedit", *batch, "out", "--shard=0/2"]
+    process = subprocess.Popen([*command_line, f"--model={tiny_model}"], stdout=subprocess.DEVNULL)
+    assert run(*batch, "out", "--shard=1/2")[0] == 0
+    manifest = here / "out/manifest.0-of-2.jsonl"
+    while process.poll() is None and not (manifest.exists() and len(outputs_in(manifest)) > 1):
+        time.sleep(0.01)
+    process.kill()  # while it makes a picture, or waits
+    assert process.wait() == -9
+    noted = {name for i in (0, 1) for name in outputs_in(here / f"out/manifest.{i}-of-2.jsonl")}
+    there = {path.name for path in here.glob("out/*.png")}
+    assert noted <= there and 8 <= len(noted) <= 11 and len(there) <= len(noted) + 1
+
+    (here / "pipe.png").unlink()
+    (here / "pipe.png").write_bytes(original)
+    code, out, _ = run(*batch, "out")
+    assert code == 0 and f"{len(noted)} of 12 rows were done before" in out
+    assert f"{12 - len(noted)} of {12 - len(noted)} edited" in out
+    made = outputs_in(here / "out/manifest.jsonl")
+    assert sorted(made) == sorted({path.name for path in here.glob("out/*.png")})
+    assert len(made) == 12 and not list(here.glob("out/manifest.*-of-*.jsonl"))
 
 
 def test_shards_make_what_a_whole_run_makes(run, here):

@@ -8,6 +8,7 @@ import pytest
 
 from jaxedit.config import ConfigError
 from jaxedit.engines.engine import run_jobs
+from jaxedit.engines.ray import _accelerators
 
 
 def write(job, seen):
@@ -33,6 +34,13 @@ def test_it_is_named_if_it_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'jaxedit\[ray\]'"):
         run_jobs(write, [], print, engine="ray", workers=1)
+
+
+def test_a_task_takes_a_gpu_or_all_chips_of_a_host():
+    assert _accelerators([{"CPU": 8.0}]) == {}
+    assert _accelerators([{"CPU": 8.0, "GPU": 8.0}, {"CPU": 2.0}]) == {"num_gpus": 1}
+    hosts = [{"CPU": 2.0}, {"CPU": 112.0, "TPU": 4.0, "TPU-v5e-16-head": 1.0}]
+    assert _accelerators(hosts) == {"resources": {"TPU": 4.0}}
 
 
 @pytest.mark.slow

@@ -7,10 +7,12 @@ import subprocess
 import yaml
 from machine import LAUNCH
 
+from jaxedit.editor.__main__ import make_parser
 from jaxedit.serve import options
 from jaxedit.train import command
 
 JOBSET = yaml.safe_load((LAUNCH / "gke_jobset.yaml").read_text())
+BATCH = yaml.safe_load((LAUNCH / "batch_gke.yaml").read_text())
 DEPLOYMENT, SERVICE = yaml.safe_load_all((LAUNCH / "serve_kubernetes.yaml").read_text())
 SKY = yaml.safe_load((LAUNCH / "sky.yaml").read_text())
 JOB = JOBSET["spec"]["replicatedJobs"][0]["template"]["spec"]
@@ -44,6 +46,12 @@ KEYS = {
     f"{AT_POD}.containers.*.securityContext.privileged",
     f"{AT_POD}.containers.*.ports.*.containerPort",
     f"{AT_POD}.containers.*.resources.limits.*",
+}
+KEYS_OF_BATCH = {
+    *(f"spec.replicatedJobs.*.dependsOn.*.{key}" for key in ("name", "status")),
+    f"{AT_JOB}.backoffLimitPerIndex",
+    *(f"{AT_POD}.volumes.*.{key}" for key in ("name", "persistentVolumeClaim.claimName")),
+    *(f"{AT_POD}.containers.*.volumeMounts.*.{key}" for key in ("name", "mountPath")),
 }
 
 
@@ -87,6 +95,39 @@ def test_what_the_jobset_does_with_exit_codes():
 def test_the_jobset_starts_a_training():
     assert CONTAINER["command"] == ["python", "-m", "jaxedit.train"]
     assert command.parse(["train", *CONTAINER["args"]]).workdir.startswith("gs://")
+
+
+def test_a_list_is_made_by_shards_and_then_as_a_whole():
+    assert paths(BATCH) <= KEYS | KEYS_OF_BATCH
+    shards, whole = (job["template"]["spec"] for job in BATCH["spec"]["replicatedJobs"])
+    assert BATCH["spec"]["replicatedJobs"][1]["dependsOn"] == [
+        {"name": "shards", "status": "Complete"}
+    ]
+    pods = [job["template"]["spec"] for job in (shards, whole)]
+    [of_shard], [of_whole] = (pod["containers"] for pod in pods)
+    assert shards["completionMode"] == "Indexed" and pods[0]["volumes"] == pods[1]["volumes"]
+    environment = {item["name"]: item["value"] for item in of_shard["env"]}
+    assert shards["completions"] == int(environment["SHARDS"]) >= shards["parallelism"]
+    assert of_whole["command"] == ["python", "-m", "jaxedit"]
+    assert of_whole["args"] == of_shard["args"]
+    args = make_parser().parse_args(of_whole["args"])
+    (mount,) = of_shard["volumeMounts"]
+    assert args.batch.startswith(mount["mountPath"]) and args.output.startswith(mount["mountPath"])
+
+
+def test_what_a_shard_runs(machine):
+    """Bad rows, exit code 2, are left to the last job; a crash is not."""
+    [container] = BATCH["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    environment = os.environ | {"SHARDS": "16", "JOB_COMPLETION_INDEX": "3"}
+    environment["PATH"] = f"{machine.directory / 'bin'}:{os.environ['PATH']}"
+    for code, expected in ((0, 0), (2, 0), (137, 1)):
+        machine.add("python", f"exit {code}")
+        line = [*container["command"], *container["args"]]
+        assert subprocess.run(line, env=environment).returncode == expected
+    calls = machine.calls("python")
+    assert calls == 3 * [["-m", "jaxedit", *container["args"], "--shard=3/16"]]
 
 
 def test_the_deployment_serves_and_drains():
