@@ -18,18 +18,33 @@ COMMANDS = {
 COMPLETION = "completion"  # prints `completion_script`
 
 # Options are read from the command's own help. Everything else is completed as a file's name.
-_SCRIPT = """\
-_jaxedit() {{
-    local word=${{COMP_WORDS[COMP_CWORD]}} names=
+_OPTIONS = "--help 2>/dev/null | grep -oE -e '--[A-Za-z_-]+' | sort -u"
+_BASH = """\
+_jaxedit() {
+    local word=${COMP_WORDS[COMP_CWORD]} names=
     if [[ $word == -* ]]; then
-        names=$("${{COMP_WORDS[@]:0:2}}" --help 2>/dev/null | grep -oE -e '--[A-Za-z_-]+' | sort -u)
+        names=$("${COMP_WORDS[@]:0:2}" OPTIONS)
     elif [[ $COMP_CWORD == 1 ]]; then
-        names="{names}"
+        names="NAMES"
     fi
     mapfile -t COMPREPLY < <(compgen -W "$names" -- "$word")
-}}
+}
 complete -o default -F _jaxedit jaxedit
 """
+_ZSH = """\
+#compdef jaxedit
+_jaxedit() {
+    if [[ ${words[CURRENT]} == -* ]]; then
+        compadd -- ${(f)"$("${(@)words[1,2]}" OPTIONS)"}
+        return
+    fi
+    (( CURRENT == 2 )) && compadd -- NAMES
+    _files
+}
+(( ${+functions[compdef]} )) || { autoload -Uz compinit && compinit }
+compdef _jaxedit jaxedit
+"""
+SHELLS = {"bash": _BASH, "zsh": _ZSH}
 
 
 def nearest_command(argument: str) -> str | None:
@@ -45,6 +60,7 @@ def nearest_command(argument: str) -> str | None:
     return next(iter(difflib.get_close_matches(argument, [*COMMANDS, COMPLETION], 1)), None)
 
 
-def completion_script() -> str:
-    """Return the script with which bash completes commands, options and files."""
-    return _SCRIPT.format(names=" ".join([*COMMANDS, COMPLETION]))
+def completion_script(shell: str = "bash") -> str:
+    """Return the script with which one of `SHELLS` completes commands, options and files."""
+    script = SHELLS[shell].replace("OPTIONS", _OPTIONS)
+    return script.replace("NAMES", " ".join([*COMMANDS, COMPLETION]))

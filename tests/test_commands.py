@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -42,17 +43,42 @@ def test_a_command_gets_its_own_arguments():
     assert done.stderr.startswith("error: --clar=all: no such argument; did you mean --clear?")
 
 
-def test_bash_completes_commands_and_options(tmp_path):
+@pytest.fixture
+def environment(tmp_path):
+    """The variables of a shell in which `jaxedit` has two options."""
     jaxedit = tmp_path / "jaxedit"
     jaxedit.write_text("#!/bin/sh\necho '  --clear {all}   --yes'\n")
     jaxedit.chmod(0o755)
+    return {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+
+def test_bash_completes_commands_and_options(environment):
     ask = "COMP_WORDS=({words}); COMP_CWORD={last}; COMPREPLY=(); _jaxedit; echo ${{COMPREPLY[@]}};"
     script = (
-        commands.completion_script()
+        commands.completion_script("bash")
         + ask.format(words="jaxedit c", last=1)
         + ask.format(words="jaxedit cache --c", last=2)
         + ask.format(words="jaxedit cache c", last=2)
     )
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment)
     assert done.stdout == "convert cache completion\n--clear\n\n", done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="apt install zsh")
+def test_zsh_completes_commands_and_options(environment):
+    replaced = "compdef() {}; compadd() { echo ${@:2} }; _files() { echo files };"
+    ask = "words=(jaxedit {words}); CURRENT={last}; _jaxedit;"
+    script = (
+        f"{replaced} {commands.completion_script('zsh')}"
+        + ask.format(words="c", last=2)
+        + ask.format(words="cache --c", last=3)
+        + ask.format(words="cache c", last=3)
+    )
+    done = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, env=environment)
+    names = " ".join([*commands.COMMANDS, commands.COMPLETION])
+    assert done.stdout == f"{names}\nfiles\n--clear --yes\nfiles\n", done.stderr
+
+
+def test_a_shell_that_is_not_known(capsys):
+    assert main(["completion", "fish"]) == 2
+    assert capsys.readouterr().err == "error: completion fish: expected bash or zsh\n"

@@ -5,8 +5,9 @@ import dataclasses
 import functools
 import inspect
 import io
-import textwrap
+import sys
 import tokenize
+from collections.abc import Sequence
 
 
 @functools.cache
@@ -24,22 +25,36 @@ def comments_of(cls: type) -> dict[str, str]:
 
 def _own_comments(cls: type) -> dict[str, str]:
     """Return the comments of the fields that a dataclass does not inherit."""
-    source = textwrap.dedent(inspect.getsource(cls))
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
+    lines, classes = _parsed(cls.__module__)
     found = {}
-    for node in ast.parse(source).body[0].body:
+    for node in classes[cls.__name__].body:
         if isinstance(node, ast.AnnAssign):
-            lines = [n for n in range(node.lineno, node.end_lineno + 1) if n in comments]
-            lines = lines or _above(node.lineno, comments)
-            words = (comments[n].string.lstrip("# ").strip() for n in lines)
-            found[node.target.id] = " ".join(words)
+            comments = _inside(node, lines) or _above(node.lineno, lines)
+            found[node.target.id] = " ".join(text.lstrip("# ").strip() for text in comments)
     return found
 
 
-def _above(line: int, comments: dict[int, tokenize.TokenInfo]) -> list[int]:
-    """Return the numbers of the lines directly above `line` that contain only a comment."""
-    first = line
-    while (above := comments.get(first - 1)) and not above.line[: above.start[1]].strip():
+@functools.cache
+def _parsed(module: str) -> tuple[list[str], dict[str, ast.ClassDef]]:
+    """Return the lines of a module and its classes by name."""
+    text = inspect.getsource(sys.modules[module])
+    classes = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)}
+    return text.splitlines(keepends=True), classes
+
+
+def _inside(node: ast.AnnAssign, lines: Sequence[str]) -> list[str]:
+    """Return the comments between the first and the last line of a field."""
+    own = lines[node.lineno - 1 : node.end_lineno]
+    if len(own) == 1:  # nearly every field; tokens take ten times as long
+        rest = own[0].encode()[node.end_col_offset :].decode().strip()
+        return [rest] if rest else []
+    tokens = tokenize.generate_tokens(io.StringIO("".join(own)).readline)
+    return [token.string for token in tokens if token.type == tokenize.COMMENT]
+
+
+def _above(line: int, lines: Sequence[str]) -> list[str]:
+    """Return the lines directly above a line, counted from 1, that contain only a comment."""
+    first = line - 1
+    while lines[first - 1].lstrip().startswith("#"):
         first -= 1
-    return list(range(first, line))
+    return list(lines[first : line - 1])

@@ -23,16 +23,19 @@ checkpoint.
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxedit import console
 from jaxedit.config import ConfigError
 from jaxedit.console import BAD_INPUT
-from jaxedit.train import command
+from jaxedit.train import help_pages
 from jaxedit.train.run_log import RunLog
 from jaxedit.train.settings import UnknownName
 from jaxedit.train.stop_signal import end_now, on_ctrl_c
 from jaxedit.train.watchdog import IMPORT, Watchdog
+
+if TYPE_CHECKING:
+    import jaxedit.train.command
 
 FAILED = TOO_LARGE = 1
 
@@ -40,10 +43,13 @@ FAILED = TOO_LARGE = 1
 def main(argv: Sequence[str]) -> int:
     """Run the command and return the exit code."""
     try:
-        if page := command.asks_for_help(argv):
+        if page := help_pages.asks_for_help(argv):
             is_short = page == "--help"
-            print(f"{__doc__}\n{command.help_text()}" if is_short else command.help_settings(argv))
+            text = help_pages.help_text() if is_short else help_pages.help_settings(argv)
+            print(f"{__doc__}\n{text}" if is_short else text)
             return 0
+        from jaxedit.train import command
+
         args = command.parse(argv)
         for note in args.notes:
             print(note, flush=True)
@@ -52,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         with on_ctrl_c(lambda: end_now("Ctrl-C: stopped")):
             return _dry_run_elsewhere(args) if args.devices else _dry_run(args)
     except UnknownName as error:
-        print(command.help_settings(argv), flush=True)
+        print(help_pages.help_settings(argv), flush=True)
         print(f"error: {error} (all are listed above)", file=sys.stderr)
         return BAD_INPUT
     except (ConfigError, OSError) as error:
@@ -62,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         return console.tell_missing_platform()
 
 
-def _train(args: command.Command) -> int:
+def _train(args: "jaxedit.train.command.Command") -> int:
     """Train; log a first line before the packages that are slow to import."""
     workdirs: list[Any] = []  # holds the run's directory while it is open
 
@@ -77,7 +83,7 @@ def _train(args: command.Command) -> int:
         return start(args, run_log, watchdog, workdirs)
 
 
-def _dry_run(args: command.Command) -> int:
+def _dry_run(args: "jaxedit.train.command.Command") -> int:
     import jax
 
     from jaxedit.planning.device_memory import fits, memory_of_device, table
@@ -97,7 +103,7 @@ def _dry_run(args: command.Command) -> int:
     return 0 if is_fitting else TOO_LARGE
 
 
-def _dry_run_elsewhere(args: command.Command) -> int:
+def _dry_run_elsewhere(args: "jaxedit.train.command.Command") -> int:
     from jaxedit.planning import topology
 
     pod = topology.pod(args.devices)

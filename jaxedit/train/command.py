@@ -3,7 +3,6 @@
 import ast
 import functools
 import re
-import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_origin
 
@@ -13,19 +12,8 @@ from ml_collections import config_flags
 from jaxedit import config_file
 from jaxedit.config import ConfigError, TrainConfig, require
 from jaxedit.config_file import ConfigFile
-from jaxedit.train.settings import UnknownName, annotated_hints, check_names, listing
-
-FLAGS = {
-    "config": "FILE.py:PRESET; change any of its settings with --config.NAME=VALUE",
-    "workdir": "directory of this run, local or gs://...; default runs/FILE-PRESET",
-    "dry_run": "print the memory that each device needs, and train nothing",
-    "devices": "with --dry_run: compile a step for devices that are not here: v5p-128, 8xH100, ...",
-    "memory_gb": "with --dry_run: memory of a device, if it is not a device of this machine",
-    "profile_steps": "first,last: profile these steps of this process into WORKDIR/profile",
-    "distributed": "join the processes of a multi-host run: auto (if there are any), on, off",
-    "help": "this page",
-    "help-settings": "list every setting of --config=FILE.py:PRESET, its value and meaning",
-}
+from jaxedit.train.help_pages import FLAGS, take_config
+from jaxedit.train.settings import UnknownName, annotated_hints, check_names
 
 
 class Command(NamedTuple):
@@ -80,35 +68,6 @@ def parse(argv: Sequence[str]) -> Command:
     )
 
 
-def asks_for_help(argv: Sequence[str]) -> str:
-    """Return the page that the arguments ask for: "--help", "--help-settings" or ""."""
-    if {"--help-settings", "--help_settings"} & set(argv):
-        return "--help-settings"
-    return "--help" if {"--help", "-help", "-h"} & set(argv) else ""
-
-
-def help_text() -> str:
-    """Return all flags, then the docstring of every installed config: commands and presets."""
-    lines = ["Flags:", *(f"  --{name:<13} {text}" for name, text in FLAGS.items()), "\nConfigs:"]
-    for file in config_file.installed():
-        doc = ast.get_docstring(ast.parse(file.read_text("utf-8"))) or ""
-        lines += [f"  {file.name}", textwrap.indent(doc, "    "), ""]
-    return "\n".join(lines)
-
-
-def help_settings(argv: Sequence[str]) -> str:
-    """Return all settings of the command line's config, or the defaults if it names none.
-
-    Raises:
-      ConfigError: there is no such config.
-    """
-    _, argument = _take_config(argv)
-    if not argument:
-        return listing(TrainConfig())
-    file = config_file.load(argument)
-    return listing(file.config, file.title)
-
-
 def _define() -> flags.FlagValues:
     """Define the flags in a table of their own, not absl's global one: `parse` has no state."""
     values = flags.FlagValues()
@@ -153,25 +112,11 @@ def _notes(file: ConfigFile, values: flags.FlagValues) -> list[str]:
 
 def _read_config(argv: Sequence[str]) -> tuple[list[str], ConfigFile]:
     """Return all arguments but --config=FILE, with checked names, and the config file."""
-    rest, argument = _take_config(argv)
+    rest, argument = take_config(argv)
     file = config_file.load(argument) if argument else None
     check_names(rest[1:], list(FLAGS), file.config if file else TrainConfig())
     known = ", ".join(f"configs/{path.name}" for path in config_file.installed())
     require(bool(file), f"--config is missing: expected --config=FILE.py, for example {known}")
-    return rest, file
-
-
-def _take_config(argv: Sequence[str]) -> tuple[list[str], str]:
-    """Return all arguments but --config=FILE (or --config FILE), and the last FILE."""
-    rest, file = [], ""
-    arguments = iter(argv)
-    for argument in arguments:
-        if argument == "--config":
-            file = next(arguments, "")
-        elif argument.startswith("--config="):
-            file = argument.removeprefix("--config=")
-        else:
-            rest.append(argument)
     return rest, file
 
 
