@@ -38,7 +38,7 @@ FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for 
 # A pretrained directory carries its text tokenizer; ERec decodes with EditAR's sampler.
 # Layers lay out kernels on the mesh.
 SAME_FLOOR = {("checkpoints", "data"), ("erec", "sampling"), ("nn", "sharding")}
-HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch")
+HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch", "tqdm", "absl")
 MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
 
 

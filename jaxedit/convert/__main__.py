@@ -1,10 +1,11 @@
-"""The command that converts released weights, exports them again, and checks models.
+"""The command that converts released weights, exports them again, checks models, publishes them.
 
     python -m jaxedit.convert --src=varedit-2b-512 --dst=models/varedit-2b-512
     python -m jaxedit.convert --src=2B-512.pth --src=infinity_vae_d32reg.pth --src=flan-t5-xl/ \\
         --settings=varedit-2b-512 --dst=models/varedit-2b-512
     python -m jaxedit.convert --check models/varedit-2b-512
     python -m jaxedit.convert --export=torch --src=models/varedit-2b-512 --dst=original
+    python -m jaxedit.convert --src=runs/finetune-toy/export --push_to_hub=me/my-editor
 
 An editor consists of three networks, transformer, image tokenizer and text encoder: give each its
 own --src, or one official name for all three (--list). A single network becomes a directory of its
@@ -43,6 +44,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.check:
         return _check(args)
     require(bool(args.src), "--src is missing: expected the weights to convert (--help)")
+    require(args.push_to_hub or not args.private, "--private: expected --push_to_hub beside it")
+    if args.push_to_hub:
+        return _publish(args)
     require(bool(args.dst), "--dst is missing: expected the directory to write")
     return _export(args) if args.export else _convert(args)
 
@@ -89,6 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--overwrite", action="store_true", help="replace another model that lies at --dst")
     add("--export", choices=("torch",), help="write a converted model under the original names")
+    add(
+        "--push_to_hub",
+        metavar="ORG/NAME",
+        help="publish the model on the Hugging Face Hub: what --dst becomes or, without --dst, "
+        "the directory --src",
+    )
+    add("--private", action="store_true", help="with --push_to_hub: a new repository is private")
     add("--list", action="store_true", help="list the official names with files and licences")
     check = parser.add_argument_group("check")
     check.add_argument(
@@ -135,6 +146,20 @@ def _export(args: argparse.Namespace) -> int:
 
     require(len(args.src) == 1, f"--src={args.src}: expected one converted model to export")
     export(args.src[0], args.dst, DTYPES.get(args.dtype, args.dtype))
+    return DONE
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from jaxedit.checkpoints.publish import push_to_hub, require_repo
+
+    require_repo(args.push_to_hub)
+    require(not args.export, "--push_to_hub: expected no --export beside it: a model of jaxedit")
+    if args.dst:
+        _convert(args)
+    else:
+        require(len(args.src) == 1, f"--src={args.src}: expected one model to publish, or a --dst")
+    address = push_to_hub(args.dst or args.src[0], args.push_to_hub, private=args.private)
+    print(f"{address}: use it by --model={args.push_to_hub}")
     return DONE
 
 
