@@ -71,7 +71,7 @@ def test_the_readme_is_short():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_names_exists(page):
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
-    folders = "jaxedit|configs|docs|launch|benchmarks|tests"
+    folders = "jaxedit|configs|docs|launch|benchmarks|tests|notebooks|integrations"
     for path in re.findall(rf"[`(]((?:{folders})/[\w./*-]+)[`)\s]", text):
         assert list(ROOT.glob(path.rstrip("/"))), path
     for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
