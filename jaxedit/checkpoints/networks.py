@@ -1,5 +1,7 @@
 """The shapes of the parameters of each kind of model."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -15,6 +17,15 @@ from jaxedit.models.vq import VQTokenizer
 
 def abstract_params(config: PretrainedConfig) -> tree.Tree:
     """Return the shapes of all parameters, by network: {"bsq": ..., "transformer": ...}."""
+    return jax.tree.map(lambda leaf: leaf, _traced(config))  # a copy, which the caller may change
+
+
+@functools.lru_cache(32)
+def _traced(config: PretrainedConfig) -> tree.Tree:
+    """Return `abstract_params`, once for each config: tracing takes up to a second.
+
+    Loading or planning a model asks for its shapes several times.
+    """
     key = rng.key_for(0, "init")
     ids = jnp.zeros((1, 2), jnp.int32)
 

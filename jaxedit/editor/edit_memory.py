@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxedit import tree
+from jaxedit.checkpoints.networks import abstract_params
 from jaxedit.config import PretrainedConfig
 from jaxedit.config.families import family_of, sizes_of
 from jaxedit.config.family import load
 from jaxedit.config.precision import t5_dtype_for
-from jaxedit.editor.memory_phases import Phase, Phases, Shape, in_memory, shapes_of
+from jaxedit.editor.memory_phases import Phase, Phases, Shape, in_memory
 from jaxedit.ops import int8
 from jaxedit.planning import activations
 from jaxedit.planning.device_memory import MemoryItem, MemorySaving, bytes_per_device, total
@@ -88,7 +89,7 @@ def memory_savings(
 
 def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
     found = []
-    for network, shapes in shapes_of(config).items():
+    for network, shapes in abstract_params(config).items():
         params = in_memory({network: shapes}, config, plan.dtype, plan.t5_dtype)
         kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
         if network in plan.int8:

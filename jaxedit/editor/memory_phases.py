@@ -18,7 +18,6 @@ from jaxedit.planning.device_memory import bytes_per_device
 from jaxedit.sampling import next_scale, sample_editar
 
 Shape = jax.ShapeDtypeStruct
-shapes_of = functools.lru_cache(8)(abstract_params)
 
 
 class Phase(NamedTuple):
@@ -92,7 +91,7 @@ def varedit_phases(
 def _varedit_state(config: PretrainedConfig, dtype: str, pictures: int, sides: int) -> Decoding:
     """Return the shapes of the caches of pictures, each of which has `sides` rows."""
     c = config.varedit
-    params = in_memory({"transformer": shapes_of(config)["transformer"]}, config, dtype)
+    params = in_memory({"transformer": abstract_params(config)["transformer"]}, config, dtype)
     source, rows = pyramid.tokens(c.source_scales(c.scales)), pictures * sides
     inputs = (
         Shape((rows, c.max_text_tokens, c.text_width), jnp.float32),
@@ -141,7 +140,7 @@ def _editar_state(
     """Return the shapes of the keys and values of `rows` pictures, and of all rows decoded."""
     c, texts = config.editar, len(settings)  # with ERec each picture has two texts
     networks = jax.eval_shape(
-        functools.partial(sample_editar.prepare, config, dtype=dtype), shapes_of(config)
+        functools.partial(sample_editar.prepare, config, dtype=dtype), abstract_params(config)
     )
     text = Shape((rows, texts, c.text_tokens, c.text_width), jnp.float32)
     if c.prefix == "class":
