@@ -76,15 +76,14 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_matmul_precision", "highest")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Nearly all of the suite's time is XLA compiling programs that run once: none is optimised, and the
-# older emitters take a third of the time of XLA's default. Commands that tests start as processes,
-# and the smoke tests, compile as for users; with the variable set to 0, so does all.
+# Most of the suite's time is XLA compiling programs that run once: none is optimised, and the older
+# emitters take a third of the time of XLA's default. Workers and commands that tests start as
+# processes inherit this; the smoke tests, with the variable set to 0, compile as for users.
 if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XLA_FLAGS", f"{os.environ.get('XLA_FLAGS', '')} {flags}")
-        jax.devices()  # reads the flags, which processes shall not inherit
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 # All tests, workers and processes that tests start share their compiled programs. To keep them for
 # the next run, set the variable to a directory.
@@ -109,9 +108,13 @@ def forget_programs():
 
 
 def pytest_collection_finish():
-    """Keep garbage collections from walking through all modules and tests each time."""
+    """Keep garbage collections few, and from walking through all modules and tests each time.
+
+    Tracing a model makes many objects that stay: Python's default looks at them again and again.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -151,8 +151,7 @@ def test_a_picture_of_another_run_is_made_again(run, here):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_nothing(run, here, monkeypatch):
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+def test_a_worker_that_is_killed_loses_nothing(run, here):
     batch = list_of(here, 4)
     photo_bytes = (here / "photo.png").read_bytes()
     rows = (here / "list.jsonl").read_text().replace("photo.png", "pipe.png", 4)
