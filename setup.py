@@ -8,7 +8,7 @@ import setuptools
 ROOT = pathlib.Path(__file__).parent
 HOME = "https://github.com/jaxedit/jaxedit"
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
-DOCS = ["myst-parser", "sphinx", "sphinx-book-theme"]
+DOCS = ["myst-parser", "sphinx", "sphinx-book-theme", "sphinxcontrib-mermaid"]
 SERVE = ["fastapi>=0.115.2", "prometheus-client", "python-multipart>=0.0.18", "uvicorn>=0.32"]
 
 

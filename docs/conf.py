@@ -9,7 +9,14 @@ import os
 import jaxedit
 
 project, author, release = "jaxedit", "the jaxedit founders", jaxedit.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.intersphinx", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.mermaid",
+]
+myst_fence_as_directive = ["mermaid"]  # as GitHub draws them
 html_theme = "sphinx_book_theme"
 html_title = "jaxedit"
 html_theme_options = {

@@ -13,14 +13,20 @@ import pytest
 from PIL import Image
 
 from jaxedit import console
-from jaxedit.config import OFFICIAL
+from jaxedit.config import OFFICIAL, families
 from jaxedit.convert import __main__ as convert
 from jaxedit.data import toybox
 from jaxedit.editor.__main__ import make_parser
+from jaxedit.sampling import methods
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
 
 
 def blocks_of(page: pathlib.Path, language: str) -> list[str]:
@@ -89,6 +95,26 @@ def anchors_of(page: pathlib.Path) -> set[str]:
     """The anchors that GitHub gives to a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["how_it_works", "extend"])
+def test_every_page_of_a_folder_is_on_its_own_page(name):
+    named = re.findall(rf"\(({name}/\w+\.md)\)", (ROOT / f"docs/{name}.md").read_text())
+    assert named and set(named) == {f"{name}/{p.name}" for p in ROOT.glob(f"docs/{name}/*.md")}
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """What pages on extending add to is as before afterwards."""
+    monkeypatch.setattr(methods, "RULES", methods.RULES)
+    monkeypatch.setattr(families, "FAMILIES", families.FAMILIES)
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/extend/*.md")), ids=lambda page: page.stem)
+def test_code_that_extends_runs(page, registries):
+    code = "".join(blocks_of(page, "python"))
+    exec(compile(code, page.name, "exec"), {"__name__": "page"})
+    assert code.count("assert ") >= 2
 
 
 def test_every_page_can_be_reached_from_the_readme():
