@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 32  # texts, those used last, whose features stay in memory; 4 MB each with T5-XL
 ADDED = 256  # texts whose features are added to a file at once
+BUCKET = 128  # texts are padded to a multiple of so many tokens before they are encoded
 
 Features = Float32[np.ndarray, "B T D"]
 Mask = Bool[np.ndarray, "B T"]
@@ -35,8 +37,8 @@ Mask = Bool[np.ndarray, "B T"]
 class TextFeatures:
     """The text encoder of a model, with a memory.
 
-    Each text is encoded alone, by the same program: its features are equal bit for bit in every
-    batch. They are kept in the host's memory. With a file of features, the encoder's weights are
+    Each text is encoded alone, by a program for its own length: its features are equal bit for bit
+    in every batch. They are kept in the host's memory. With a file of features, the encoder's weights are
     loaded only for a text that the file lacks.
     """
 
@@ -75,7 +77,7 @@ class TextFeatures:
         self._host = host_device() if on_host else None
         self._finish = quantize_if_kernel if int8 else None
         self._params = None if params is None else self._place(params)
-        self._program: jax.stages.Compiled | None = None
+        self._programs: dict[int, jax.stages.Compiled] = {}
         self._file = None
         if file is not None:
             origin = origin_of(config, directory, tokenizer, dtype=dtype, int8=int8)
@@ -122,7 +124,7 @@ class TextFeatures:
     def compile(self) -> None:
         """Load the weights and compile, unless there is a file, which may make both needless."""
         if self._file is None:
-            self._ready()
+            self._ready(self._padded(1))
 
     def zeros(self, rows: int) -> tuple[Features, Mask]:
         """Return features and mask of empty texts, to compile with."""
@@ -133,28 +135,38 @@ class TextFeatures:
         """Return the features of a text, from the file if they are there."""
         if self._file is None or text not in self._file:
             return self._encode(text)
-        found = self._file.read(text)
-        return np.pad(found, ((0, self.length - len(found)), (0, 0)))
+        return self._pad(self._file.read(text))
+
+    def _pad(self, features: Float32[np.ndarray, "_ D"]) -> Float32[np.ndarray, "T D"]:
+        return np.pad(features, ((0, self.length - len(features)), (0, 0)))
 
     def _encode(self, text: str) -> Float32[np.ndarray, "T D"]:
         ids, mask = self.tokenizer([text], self.length)
-        features = np.array(self._ready()(self._params, ids, mask)[0])
+        n = self._padded(int(mask.sum()))
+        ids, mask = ids[:, :n], mask[:, :n]
+        features = np.array(self._ready(n)(self._params, ids, mask)[0])
         # EditAR attends to padding. Elsewhere the padding is zero, and not written to files.
         if not family_of(self._config).reads_padding:
             features[~mask[0]] = 0
-        return features
+        return self._pad(features)
 
-    def _ready(self) -> jax.stages.Compiled:
-        """Return the compiled program, once the weights are loaded."""
+    def _padded(self, tokens: int) -> int:
+        """Return the length to which a text is padded before it is encoded."""
+        if family_of(self._config).reads_padding:
+            return self.length
+        return min(self.length, BUCKET * math.ceil(tokens / BUCKET))
+
+    def _ready(self, length: int) -> jax.stages.Compiled:
+        """Return the compiled program for texts of a padded length, once the weights are loaded."""
         if self._params is None:
             self._params = self._place(open_params(self._directory, ["t5"])[1]["t5"])
-        if self._program is None:
-            ids = np.zeros((1, self.length), np.int32)
+        if length not in self._programs:
+            ids = np.zeros((1, length), np.int32)
             lowered = encode_text.lower(
                 self._params, ids, ids > 0, config=self._config.t5, dtype=self._dtype
             )
-            self._program = lowered.compile()
-        return self._program
+            self._programs[length] = lowered.compile()
+        return self._programs[length]
 
     def _place(self, params: tree.Tree) -> tree.Tree:
         params = {"t5": tree.cast(params, self._dtype)}  # sharding rules read the whole path

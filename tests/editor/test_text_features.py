@@ -31,7 +31,7 @@ def no_weights(monkeypatch):
 def test_a_text_is_encoded_once_and_alone(usual, monkeypatch):
     both, mask = usual(WORDS)
     assert both.shape == (2, 32, 64) and both.dtype == np.float32
-    monkeypatch.setattr(usual, "_program", None)
+    monkeypatch.setattr(usual, "_programs", {})
     monkeypatch.setattr(usual, "_params", None)
     monkeypatch.setattr(text_features, "open_params", None)  # the weights are not asked for again
     again, _ = usual([WORDS[1], WORDS[0], WORDS[1]])
@@ -39,6 +39,17 @@ def test_a_text_is_encoded_once_and_alone(usual, monkeypatch):
     assert not both[~mask].any() and both[mask].all()
     with pytest.raises(TypeError):
         usual(["add a tent"])
+
+
+def test_short_texts_are_encoded_without_most_of_their_padding(usual, tiny_model, monkeypatch):
+    monkeypatch.setattr(text_features, "BUCKET", 8)
+    short = features(tiny_model)
+    texts = [WORDS[1], "make " * 60]
+    found, mask = short(texts)
+    assert list(short._programs) == [8, 32] and mask.sum(1).tolist() == [4, 32]
+    expected, _ = usual(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(found[1], expected[1])
 
 
 def test_editar_sees_padding(tiny_editar):
