@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--shape", default="square", choices=SHAPES)
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--guidance_until", type=int)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--top_p", type=float)
     parser.add_argument("--greedy", action="store_true", default=None)
@@ -45,7 +46,7 @@ def main() -> None:
     size = toybox.LEVELS[args.level].image_size
     data = DataConfig(level=args.level, image_size=size, seed=args.seed)
     pairs = held_out_pairs(data, args.pairs, shape=args.shape)
-    names = ("guidance", "temperature", "top_p", "greedy")
+    names = ("guidance", "guidance_until", "temperature", "top_p", "greedy")
     sampling = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     rows = []
     for model in args.models:

@@ -57,6 +57,15 @@ class SampleConfig(TopPConfig, MinPConfig):
     temperature: Positive | tuple[Positive, ...] = 0.5
     top_p: Annotated[float, Interval("(0, 1]")] = 0.97  # nucleus, 1 = off; VAREdit 0.97
     greedy: bool = False  # always take the likelier value of each bit
+    # number of the last guided scale, where 0 is the coarsest; -1 = all are guided
+    guidance_until: Annotated[int, Interval("[-1, inf)")] = dataclasses.field(
+        default=-1, metadata={"later": True}
+    )
+
+    @property
+    def guided(self) -> int | None:
+        """Return the number of scales that are guided, None for all; they are the coarsest."""
+        return None if self.guidance_until < 0 else self.guidance_until + 1
 
     def per_scale(self, name: str, scales: int) -> tuple[float, ...]:
         """Return the setting `name` as a float per scale; raise ConfigError if it does not fit."""

@@ -23,6 +23,11 @@ from jaxedit.sharding import rules
 Settings = tuple[SampleConfig] | tuple[SampleConfig, ScaleERecConfig]
 
 
+def _structure_of(settings: Settings) -> dict[str, Any]:
+    """Return the settings of sampling that are compiled into the programs."""
+    return {"greedy": settings[0].greedy, "guided": settings[0].guided}
+
+
 class VAREditPipeline(Pipeline):
     """A program for each structure of the settings, and for each number of tokens that are run.
 
@@ -41,7 +46,7 @@ class VAREditPipeline(Pipeline):
         self._judged_prompts: set[Any] = set()
 
     def _structure(self, settings: Settings) -> Any:
-        return settings[0].greedy, *(split(erec)[1] for erec in settings[1:])
+        return settings[0].greedy, settings[0].guided, *(split(erec)[1] for erec in settings[1:])
 
     def _compile(self, settings: Settings) -> None:
         """Make blank pictures, for which all programs but those of small masks are compiled."""
@@ -74,7 +79,7 @@ class VAREditPipeline(Pipeline):
         arguments = (self.params, self._place(rows), self._numbers(settings))
 
         def run(runs: tuple[int, ...]) -> Output:
-            program = self._program(edit_pixels, *arguments, greedy=settings[0].greedy, runs=runs)
+            program = self._program(edit_pixels, *arguments, **_structure_of(settings), runs=runs)
             return Output(*program(*arguments))
 
         return self._rows_by_need(rows.edit_mask, run)
@@ -83,7 +88,7 @@ class VAREditPipeline(Pipeline):
         """Make B pictures, and restore their background."""
         thresholds, erec = split(settings[1])
         numbers, placed = self._numbers(settings), self._place(rows)
-        options = {"greedy": settings[0].greedy, "erec": erec}
+        options = {"erec": erec, **_structure_of(settings)}
         arguments = (self.params, placed, numbers, thresholds)
         found, source = self._program(find_mask, *arguments, **options)(*arguments)
         arguments = (self.params, found, source, placed.pixels, placed.seeds, numbers)

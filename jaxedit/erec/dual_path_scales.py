@@ -155,7 +155,7 @@ def find_mask(
       erec: second result of `edit_mask.split`.
       editable: True at pixels that may change, on both paths; None: all.
     """
-    scales, start = network.scales, state
+    scales, start, all_rows = network.scales, state, method.rows
     given = None if editable is None else tuple(cells_in(editable, size) for size in scales)
     lock: Lock | None = None if given is None else BitLock(source, given)
     if erec.direct_replacement:
@@ -165,6 +165,8 @@ def find_mask(
     deciding = deciding_scales(scales, erec.mask_from, 1.0 if is_whole else erec.mask_until)
     chosen, measured = [], []
     for k in range(deciding.stop):
+        if k == network.guided:
+            state, method = _without_guidance(state, method)
         feature = state.feature
         state, bits, log_odds = next_scale.sample_scale(
             network, state, method, k, paths=method.rows.path, lock=lock
@@ -178,9 +180,10 @@ def find_mask(
     features = {}
     if is_whole:
         features = {"reconstruction": state.feature[:, 0], "raw_edit": state.feature[:, 1]}
+    rows = method.rows
     if is_whole and not is_final:
-        state, chosen = start, []
-    state = next_scale.keep_path(state, method.rows.edit, 1, of=len(method.rows.path))
+        state, chosen, rows = start, [], all_rows
+    state = next_scale.keep(state, rows=rows.edit, paths=(1,), of=len(rows.path))
     return Found(mask, maps, state, tuple(chosen), features)
 
 
@@ -196,13 +199,7 @@ def finish(
       method: draws the bits of the edit, from two rows for each image.
     """
     lock = BitLock(source, tuple(cells_in(found.mask, size) for size in network.scales))
-    state, chosen = found.state, list(found.bits)
-    for k in range(len(chosen), len(network.scales)):
-        state, bits, _ = next_scale.sample_scale(
-            network, state, method, k, paths=next_scale.PATHS, lock=lock
-        )
-        chosen.append(bits[:, 0])
-    return tuple(chosen), state.feature[:, 0]
+    return next_scale.finish(network, found.state, method, found.bits, lock=lock)
 
 
 def deciding_scales(scales: Scales, low: float, high: float) -> range:
@@ -219,6 +216,17 @@ def deciding_scales(scales: Scales, low: float, high: float) -> range:
         f"grids, {', '.join(f'{side:.3g}' for side in sides)} of the finest",
     )
     return range(found[0], found[-1] + 1)
+
+
+def _without_guidance(
+    state: Running, method: DualPathBitSampling
+) -> tuple[Running, DualPathBitSampling]:
+    """Keep the row with the text of either path."""
+    rows = method.rows
+    state = next_scale.keep(
+        state, rows=(rows.rec[0], rows.edit[0]), paths=(0, 1), of=len(rows.path)
+    )
+    return state, dataclasses.replace(method, rows=Layout(path=(0, 1), rec=(0,), edit=(1,)))
 
 
 def _measure(

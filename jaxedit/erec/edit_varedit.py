@@ -1,7 +1,7 @@
 """VAREdit with ERec, from pixels and texts to pixels: the function that runs on the device."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, ArrayLike, Float, Int, UInt8
@@ -36,7 +36,7 @@ class Restored(NamedTuple):
     pictures: dict[str, UInt8[Array, "B S S 3"]]
 
 
-@functools.partial(jax.jit, static_argnames=("config", "erec", "greedy", "dtype"))
+@functools.partial(jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "guided"))
 def find_mask(
     params: tree.Tree,
     rows: Rows,
@@ -47,6 +47,7 @@ def find_mask(
     erec: ScaleERecConfig,
     greedy: bool,
     dtype: str,
+    guided: int | None = None,
 ) -> tuple[Found, Float[Array, "B H W d"]]:
     """Find the edit mask of square images. Each row is computed by itself.
 
@@ -59,11 +60,12 @@ def find_mask(
       erec: second result of `edit_mask.split`.
       greedy: take the likelier value of each bit.
       dtype: dtype of the matrix products in the transformer.
+      guided: number of scales that are guided, see `SampleConfig`; None: all.
 
     Returns:
       The mask and the state behind it, and the features of the source images.
     """
-    c, network = config.varedit, _network(params, config, dtype)
+    c, network = config.varedit, _network(params, config, dtype, guided=guided)
     source = BSQTokenizer(config.bsq).apply(
         {"params": params["bsq"]}, image.to_float(rows.pixels), method="encode"
     )
@@ -89,7 +91,9 @@ def find_mask(
     return found, source
 
 
-@functools.partial(jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "runs"))
+@functools.partial(
+    jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "runs", "guided")
+)
 def restore(
     params: tree.Tree,
     found: Found,
@@ -103,6 +107,7 @@ def restore(
     greedy: bool,
     dtype: str,
     runs: tuple[int, ...] = (),
+    guided: int | None = None,
 ) -> Restored:
     """Finish the edits inside their masks, and restore everything else.
 
@@ -111,9 +116,9 @@ def restore(
       pixels: the source images.
       seeds: random seed of each image.
       runs: tokens of each scale that are run, see `lock.runs_of`.
-      params, numbers, config, erec, greedy, dtype: as for `find_mask`.
+      params, numbers, config, erec, greedy, dtype, guided: as for `find_mask`.
     """
-    c, network = config.varedit, _network(params, config, dtype)._replace(runs=runs)
+    c, network = config.varedit, _network(params, config, dtype, runs=runs, guided=guided)
     draw = functools.partial(
         BSQTokenizer(config.bsq).apply, {"params": params["bsq"]}, method="decode"
     )
@@ -129,6 +134,6 @@ def restore(
     return Restored(image.to_nearest_uint8(result), bits, pictures)
 
 
-def _network(params: tree.Tree, config: PretrainedConfig, dtype: str) -> Network:
+def _network(params: tree.Tree, config: PretrainedConfig, dtype: str, **options: Any) -> Network:
     c = config.varedit
-    return Network(VAREdit(c, dtype), params["transformer"], c.scales, c.rope_scales)
+    return Network(VAREdit(c, dtype), params["transformer"], c.scales, c.rope_scales, **options)

@@ -133,6 +133,8 @@ def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Num
         value = getattr(config, field.name)
         if scales and field.name in ("guidance", "temperature"):
             numbers[field.name] = np.asarray(config.per_scale(field.name, scales), np.float32)
+        elif scales and field.name == "guidance_until":
+            continue  # compiled into the program
         elif not isinstance(value, bool | str):
             is_index = isinstance(field.default, int)
             numbers[field.name] = (np.int32 if is_index else np.float32)(value)
@@ -246,7 +248,9 @@ class TokenSampling:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class BitSampling:
-    """The same bits for both rows of an image, each drawn from the guided logits.
+    """The same bits for all rows of an image, drawn from the guided logits.
+
+    A scale with a single row, the one with the text, is not guided.
 
     Attributes:
       uniforms: numbers in [0,1) of every scale, see `draw_uniforms`; None takes the likelier value
@@ -258,13 +262,12 @@ class BitSampling:
     numbers: Numbers
 
     def __call__(
-        self, logits: Float[Array, "B 2 n Q 2"], scale: int
-    ) -> tuple[Bool[Array, "B 2 n Q"], None]:
+        self, logits: Float[Array, "B R n Q 2"], scale: int
+    ) -> tuple[Bool[Array, "B R n Q"], None]:
         """See `SamplingMethod`; nothing is recorded."""
         n = self.numbers
-        guided = guide_bits(
-            logits[:, 0], logits[:, 1], n["guidance"][scale], n["temperature"][scale]
-        )
+        guidance = n["guidance"][scale] if logits.shape[1] > 1 else jnp.float32(1)
+        guided = guide_bits(logits[:, 0], logits[:, -1], guidance, n["temperature"][scale])
         if self.uniforms is None:
             bits = guided[..., 1] > guided[..., 0]
         else:

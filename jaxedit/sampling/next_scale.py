@@ -20,6 +20,7 @@ from jaxedit.tree import Tree
 
 Bits = tuple[Bool[Array, "B _ Q"], ...]  # of every scale
 # Of the two rows of an image: the path to which each belongs, and whether its text is dropped.
+# Scales without guidance run the first row alone.
 PATHS, DROPPED = (0, 0), (False, True)
 
 
@@ -33,6 +34,8 @@ class Network(NamedTuple):
       rope_scales: schedule from which positions are taken (static).
       runs: number of tokens of each scale that are run; the others must be locked (static). Empty:
         all tokens.
+      guided: number of scales, from the coarsest, for which the rows without a text are run
+        (static). None: all scales.
     """
 
     model: VAREdit
@@ -40,6 +43,7 @@ class Network(NamedTuple):
     scales: Scales
     rope_scales: Scales
     runs: tuple[int, ...] = ()
+    guided: int | None = None
 
     def latent(self, k: int) -> tuple[int, int]:
         """Return the grid of scale k in latent positions."""
@@ -80,6 +84,7 @@ def generate(
     rope_scales: Scales,
     lock: BitLock | None = None,
     runs: tuple[int, ...] = (),
+    guided: int | None = None,
 ) -> tuple[Bits, Float32[Array, "B H W d"]]:
     """Sample the bits of the edited images, and the feature that the image decoder takes.
 
@@ -93,21 +98,17 @@ def generate(
       text: features of the text encoder.
       text_mask: True at tokens.
       source: tokens of the source images.
-      method: chooses the bits of each scale for the guided and the unguided row.
+      method: chooses the bits of each scale for the rows with and without the text.
       scales: target schedule in tokens (static).
       rope_scales: schedule from which positions are taken (static).
       lock: tokens that keep the source's bits; None: no tokens.
-      runs: see `Network`.
+      runs, guided: see `Network`.
 
     Source: VAREdit, section 3.1 and appendix; release code.
     """
-    network = Network(model, params, scales, rope_scales, runs)
+    network = Network(model, params, scales, rope_scales, runs, guided)
     state = begin(network, text[:, None], text_mask[:, None], source, paths=PATHS, dropped=DROPPED)
-    all_bits = []
-    for k in range(len(scales)):
-        state, bits, _ = sample_scale(network, state, method, k, paths=PATHS, lock=lock)
-        all_bits.append(bits[:, 0])
-    return tuple(all_bits), state.feature[:, 0]
+    return finish(network, state, method, lock=lock)
 
 
 def begin(
@@ -189,18 +190,45 @@ def sample_scale(
     return Running(decoding, _split(features, P)), bits, record
 
 
-def keep_path(state: Running, rows: tuple[int, ...], path: int, *, of: int) -> Running:
-    """Return the state of one path alone.
+def finish(
+    network: Network,
+    state: Running,
+    method: SamplingMethod,
+    bits: Bits = (),
+    *,
+    lock: BitLock | None = None,
+) -> tuple[Bits, Float32[Array, "B H W d"]]:
+    """Sample all scales that are left of a single path; return the bits and the feature.
 
     Args:
-      state: of several paths.
+      network: the transformer.
+      state: of the path; its rows are those of `PATHS` until guidance ends.
+      method: see `generate`.
+      bits: of the scales that were sampled before.
+      lock: see `generate`.
+    """
+    for k in range(len(bits), len(network.scales)):
+        if k == network.guided:
+            state = keep(state, rows=(0,), paths=(0,), of=len(PATHS))
+        is_guided = network.guided is None or k < network.guided
+        paths = PATHS if is_guided else PATHS[:1]
+        state, chosen, _ = sample_scale(network, state, method, k, paths=paths, lock=lock)
+        bits = (*bits, chosen[:, 0])
+    return bits, state.feature[:, 0]
+
+
+def keep(state: Running, *, rows: tuple[int, ...], paths: tuple[int, ...], of: int) -> Running:
+    """Return the state of some rows and paths.
+
+    Args:
+      state: of all.
       rows: numbers of the rows to keep, of an image's rows.
-      path: number of the path to keep.
+      paths: numbers of the paths to keep.
       of: R, rows of an image.
     """
     B = len(state.feature)
     kept = (of * jnp.arange(B)[:, None] + jnp.array(rows)[None]).reshape(-1)
-    return Running(state.decoding.rows(kept), state.feature[:, path : path + 1])
+    return Running(state.decoding.rows(kept), state.feature[:, list(paths)])
 
 
 def _joined(x: Array) -> Array:

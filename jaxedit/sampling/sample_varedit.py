@@ -36,7 +36,7 @@ class Rows(NamedTuple):
     edit_mask: Bool[ArrayLike, "B S S"] | None = None
 
 
-@functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype", "runs"))
+@functools.partial(jax.jit, static_argnames=("config", "greedy", "dtype", "runs", "guided"))
 def edit_pixels(
     params: tree.Tree,
     rows: Rows,
@@ -46,6 +46,7 @@ def edit_pixels(
     greedy: bool,
     dtype: str,
     runs: tuple[int, ...] = (),
+    guided: int | None = None,
 ) -> tuple[UInt8[Array, "B S S 3"], next_scale.Bits]:
     """Edit square images, or draw them; return pixels and bits. Each row is computed by itself.
 
@@ -57,6 +58,7 @@ def edit_pixels(
       greedy: take the likelier value of each bit.
       dtype: dtype of the matrix products in the transformer.
       runs: tokens of each scale that are run, see `lock.runs_of`.
+      guided: number of scales that are guided, see `SampleConfig`; None: all.
 
     Source: VAREdit (ICLR 2026 submission), section 3.
     """
@@ -81,6 +83,7 @@ def edit_pixels(
         rope_scales=c.rope_scales,
         lock=lock,
         runs=runs,
+        guided=guided,
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits

@@ -61,12 +61,12 @@ def uniforms(seed):
 
 
 @functools.cache
-def mask_program(erec):
-    """`find_mask`, compiled; all but `erec` are arguments."""
+def mask_program(erec, guided):
+    """`find_mask`, compiled; all but `erec` and `guided` are arguments."""
     rows = layout(erec.recon_guidance, 2)
 
     def run(params, network, text, mask, source, thresholds, editable):
-        network = network._replace(params=params)
+        network = network._replace(params=params, guided=guided)
         tokens = quantize.source_tokens(source, patchify=False)
         state = next_scale.begin(network, text, mask, tokens, paths=rows.path, dropped=rows.dropped)
         method = DualPathBitSampling((uniforms(0),) * 2, NUMBERS, rows, erec.probabilities)
@@ -78,11 +78,11 @@ def mask_program(erec):
 
 
 @functools.cache
-def edit_program(runs):
-    """`finish`, compiled; all but `runs` are arguments."""
+def edit_program(runs, guided):
+    """`finish`, compiled; all but `runs` and `guided` are arguments."""
 
     def run(params, network, found, source):
-        network = network._replace(params=params, runs=runs)
+        network = network._replace(params=params, runs=runs, guided=guided)
         method = BitSampling(uniforms(0), NUMBERS)
         return dual_path_scales.finish(network, found, source, method)
 
@@ -113,8 +113,9 @@ def run(inputs, editable=EVERYWHERE, runs=(), same_text=False, **options):
     thresholds, structure = split(erec)
     if same_text:
         text, mask = text[:, [1, 1]], mask[:, [1, 1]]
-    found = mask_program(structure)(network, text, mask, source, thresholds, editable)
-    return found, *edit_program(runs)(network, found, source)
+    program = mask_program(structure, network.guided)
+    found = program(network, text, mask, source, thresholds, editable)
+    return found, *edit_program(runs, network.guided)(network, found, source)
 
 
 def plain(inputs):
@@ -129,6 +130,7 @@ def plain(inputs):
             BitSampling(uniforms(0), NUMBERS),
             scales=CONFIG.scales,
             rope_scales=CONFIG.rope_scales,
+            guided=network.guided,
         )
     )(network.params)
 
@@ -145,6 +147,14 @@ def test_two_passes(inputs):
     editable = EVERYWHERE.at[:, 4:].set(False)
     found, made, _ = run(inputs, editable, passes="two", tau_js=-np.inf, tau_low=-np.inf)
     assert found.mask[:, :2].all() and not found.mask[:, 2:].any()
+
+
+@pytest.mark.parametrize("passes", ["one", "two"])
+def test_a_fine_scale_without_guidance(inputs, passes):
+    network, *rest = inputs
+    inputs = (network._replace(guided=1), *rest)
+    _, made, _ = run(inputs, passes=passes, tau_js=-np.inf, tau_low=-np.inf)
+    jax.tree.map(np.testing.assert_array_equal, made, plain(inputs)[0])
 
 
 @pytest.mark.parametrize("passes", ["one", "two"])

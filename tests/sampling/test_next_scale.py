@@ -143,7 +143,7 @@ def seeds(*values: int) -> jax.Array:
 
 
 @functools.cache
-def sample(config, greedy=False):
+def sample(config, greedy=False, guided=None):
     """`generate` for one config, jitted."""
 
     def run(params, text, mask, source, keys, guidance, temperature, top_p):
@@ -158,6 +158,7 @@ def sample(config, greedy=False):
             BitSampling(uniforms, numbers),
             scales=config.scales,
             rope_scales=ROPE_SCALES,
+            guided=guided,
         )
 
     return jax.jit(run)
@@ -214,6 +215,21 @@ def test_other_settings_do_not_compile_again():
     guided, _ = run(*arguments, jnp.array([1.0, 5.0, 9.0]), jnp.array([0.1] * K), jnp.float32(0.5))
     assert run._cache_size() == compiled
     assert any((a != b).any() for a, b in zip(first, guided, strict=True))
+
+
+def test_scales_without_guidance_are_those_of_guidance_one():
+    inputs = random_params(TINY), *random_inputs(TINY, 2), seeds(5, 6)
+    temperature, top_p = SETTINGS[1:]
+    fewer = sample(TINY, guided=1)
+    bits, feature = fewer(*inputs, jnp.array([2.0] * K), temperature, top_p)
+    expected, whole = sample(TINY)(*inputs, jnp.array([2.0, 1.0, 1.0]), temperature, top_p)
+    for a, b in zip(bits, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(feature, whole, atol=1e-6)
+    flops = [
+        run.lower(*inputs, *SETTINGS).cost_analysis()["flops"] for run in (sample(TINY), fewer)
+    ]
+    assert flops[1] < 0.8 * flops[0]
 
 
 def test_wrong_source_length_is_an_error():

@@ -113,6 +113,7 @@ class VAREditObjective(TransformerObjective):
             numbers_of(sample, len(self.model.varedit.scales)),
             config=self.model,
             greedy=sample.greedy,
+            guided=sample.guided,
             dtype=self.config.dtype,
         )
         return output
