@@ -46,7 +46,7 @@ class VAREditPipeline(Pipeline):
         self._judged_prompts: set[Any] = set()
 
     def _structure(self, settings: Settings) -> Any:
-        return settings[0].greedy, settings[0].guided, *(split(erec)[1] for erec in settings[1:])
+        return *_structure_of(settings).values(), *(split(erec)[1] for erec in settings[1:])
 
     def _compile(self, settings: Settings) -> None:
         """Make blank pictures, for which all programs but those of small masks are compiled."""

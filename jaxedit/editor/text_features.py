@@ -38,8 +38,8 @@ class TextFeatures:
     """The text encoder of a model, with a memory.
 
     Each text is encoded alone, by a program for its own length: its features are equal bit for bit
-    in every batch. They are kept in the host's memory. With a file of features, the encoder's weights are
-    loaded only for a text that the file lacks.
+    in every batch. They are kept in the host's memory. With a file of features, the encoder's
+    weights are loaded only for a text that the file lacks.
     """
 
     def __init__(
