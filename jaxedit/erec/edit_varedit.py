@@ -91,9 +91,7 @@ def find_mask(
     return found, source
 
 
-@functools.partial(
-    jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "runs", "guided")
-)
+@functools.partial(jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "runs", "guided"))
 def restore(
     params: tree.Tree,
     found: Found,
