@@ -1,5 +1,8 @@
 """The README and the documentation are true: what they show runs, and what they name exists."""
 
+import ast
+import doctest
+import importlib
 import os
 import pathlib
 import re
@@ -16,6 +19,7 @@ from jaxedit import console
 from jaxedit.config import OFFICIAL, families
 from jaxedit.convert import __main__ as convert
 from jaxedit.data import toybox
+from jaxedit.editor import provenance
 from jaxedit.editor.__main__ import make_parser
 from jaxedit.sampling import methods
 
@@ -39,6 +43,7 @@ def lines_of(language: str) -> list[str]:
     return text.replace("\\\n", " ").splitlines()
 
 
+EXAMPLES = [path for path in sorted(ROOT.glob("jaxedit/**/*.py")) if ">>>" in path.read_text()]
 COMMANDS = [line for line in lines_of("bash") if line.startswith("python -m jaxedit")]
 
 
@@ -58,6 +63,14 @@ def folder(tmp_path_factory):
         Image.fromarray(pair.target).save(folder / f"my_pairs/target/{i}.png")
         (folder / f"my_pairs/instruction/{i}.txt").write_text(pair.instruction)
     return folder
+
+
+@pytest.fixture
+def one_device(monkeypatch):
+    """JAX sees a single device, for which programs compile in half the time."""
+    one = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: one)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
 
 
 def run(
@@ -135,19 +148,32 @@ def test_the_example_runs(folder):
     assert len([line for line in code.splitlines() if line]) <= 6
     done = run(["-c", code], folder)
     assert done.returncode == 0, done.stderr
-    assert (folder / "edited.png").exists()
+    assert provenance.read_settings(folder / "edited.png")["source"] == "scene.png"
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_in_docstrings(path, one_device, monkeypatch):
+    """In the order of the file; later examples use the names of earlier ones."""
+    monkeypatch.chdir(ROOT)
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    runner, names = doctest.DocTestRunner(), dict(vars(module))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+            test = doctest.DocTestParser().get_doctest(
+                text, names, node.name, str(path), node.lineno
+            )
+            test.globs = names
+            runner.run(test, clear_globs=False)
+    assert runner.tries and not runner.failures
 
 
 @pytest.mark.parametrize("line", COMMANDS, ids=lambda line: line[10:50])
-def test_commands_run(line, folder, monkeypatch):
+def test_commands_run(line, folder, one_device, monkeypatch):
     """As modules of this process: its programs are compiled already, most of them."""
     _, _, module, *arguments = shlex.split(line, comments=True)
     if module == "jaxedit.train":
         short = {"steps": 2, "data.batch_size": 2, "sample_every": 0, "eval_every": 0}
         arguments += [f"--config.{name}={value}" for name, value in short.items()]
-    one = jax.local_devices()[:1]  # a step for one device compiles in half the time
-    monkeypatch.setattr(jax, "devices", lambda: one)
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(console, "prepare_streams", lambda: None)  # pytest's are no terminal
     monkeypatch.setattr(sys, "argv", [module, *arguments])

@@ -1,6 +1,8 @@
 """A picture to edit, with its mask: the way to the square that a model reads, and back."""
 
 import os
+import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,7 @@ from jaxedit.data.given_mask import GivenMask, Mask
 from jaxedit.data.pictures import photo
 from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.transforms import Fit, from_square, to_square
+from jaxedit.editor import provenance
 
 Picture = str | os.PathLike | Image.Image | np.ndarray
 
@@ -40,11 +43,19 @@ class HowToEdit(NamedTuple):
 
 
 class EditSource(NamedTuple):
-    """A picture that has been read, RGB, and its mask; None: all of the picture may change."""
+    """A picture that has been read, and its mask.
+
+    Attributes:
+      picture: RGB.
+      mask: None: all of the picture may change.
+      how: settings that all pictures of a call share.
+      files: names and SHA-256 of the files that picture and mask were read from, as settings.
+    """
 
     picture: Image.Image
     mask: GivenMask | None
     how: HowToEdit
+    files: Mapping[str, str]
 
     @property
     def feather(self) -> int:
@@ -55,10 +66,11 @@ class EditSource(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the mask, which the edit records."""
+        """Return the settings of files and mask, which the edit records."""
         if self.mask is None:
-            return {}
-        return {"mask_convention": self.mask.convention, "feather": self.feather}
+            return dict(self.files)
+        mask = {"mask_convention": self.mask.convention, "feather": self.feather}
+        return {**self.files, **mask}
 
     def square(self) -> UInt8[np.ndarray, "S S 3"]:
         """Return the square that the model reads."""
@@ -113,4 +125,14 @@ def read_source(image: Picture, mask: Mask | None, how: HowToEdit) -> EditSource
     """
     picture = photo.to_rgb(image, is_depth=how.task == "depth")
     given = None if mask is None else given_mask.fit_to(given_mask.read(mask), picture.size)
-    return EditSource(picture, given, how)
+    return EditSource(picture, given, how, _files_of(source=image, mask=mask))
+
+
+def _files_of(**given: Any) -> dict[str, str]:
+    """Return the names, without folders, and the SHA-256 of what was given by its path."""
+    found = {}
+    for name, file in given.items():
+        if isinstance(file, str | os.PathLike):
+            found[name] = pathlib.Path(file).name
+            found[f"{name}_sha256"] = provenance.sha256(file)
+    return found

@@ -14,6 +14,7 @@ from PIL import Image
 from jaxedit.config import ERecConfig, as_options, method_of, require, require_feather
 from jaxedit.data.given_mask import GivenMask, Mask, square_of
 from jaxedit.data.transforms import fit_of
+from jaxedit.editor import provenance
 from jaxedit.editor.edit_source import EditSource, HowToEdit, Picture, read_source
 from jaxedit.editor.loaded_model import LoadedModel, Sources, seeds_of
 from jaxedit.editor.pipeline import Output, Progress, Tokens
@@ -33,8 +34,9 @@ class EditResult:
         the pictures "reconstruction" and "raw_edit" (of varedit+erec with two passes), and
         "reconstruction_psnr" (dB; with one pass of the first pictures only).
       tokens: the bits of each scale; of next-token models one array of token ids.
-      settings: all that reproduces the edit, as JSON values.
+      settings: all that reproduces the edit, as JSON values, except the weights' SHA-256.
       source: the picture that was edited, upright, RGB.
+      fingerprint: computes the weights' SHA-256, which takes a while for the first picture.
     """
 
     image: Image.Image
@@ -43,6 +45,21 @@ class EditResult:
     tokens: Tokens
     settings: dict[str, Any]
     source: Image.Image = dataclasses.field(repr=False)
+    fingerprint: Callable[[], str] = dataclasses.field(repr=False)
+
+    def save(self, path: str | os.PathLike) -> dict[str, Any]:
+        """Write a PNG file that carries all settings, and return them.
+
+        `python -m jaxedit --from_png` makes the edit again if its source, and its mask, were given
+        as paths.
+
+        Raises:
+          ValueError: the name does not end in .png.
+          OSError: the file cannot be written.
+        """
+        settings = self.settings | {"weights_sha256": self.fingerprint()}
+        provenance.save_png(provenance.require_writable(path), self.image, settings)
+        return settings
 
     def _repr_html_(self) -> str:
         """Return source and edit for a notebook."""
@@ -57,7 +74,12 @@ class Editor(LoadedModel):
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike = "toy-varedit", **options: Any) -> "Editor":
-        """Load a model; see `LoadedModel.from_pretrained`."""
+        """Load a model; see `LoadedModel.from_pretrained`.
+
+        >>> editor = Editor.from_pretrained("toy-varedit")
+        >>> editor.size  # pixels on a side of the square that it reads
+        64
+        """
         return super().from_pretrained(name, **options)
 
     def edit(
@@ -84,6 +106,11 @@ class Editor(LoadedModel):
         Raises:
           ValueError: the picture cannot be read, or an argument is out of its range.
           OSError: the picture's file is missing.
+
+        >>> scene = "jaxedit/assets/scene.png"
+        >>> result = editor.edit(scene, "make the ball blue", seed=1, guidance=2.0)
+        >>> result.image.size, result.settings["guidance"]
+        ((256, 256), 2.0)
         """
         return self.edit_batch([image], [instruction], seed=seed, masks=[mask], **options)[0]
 
@@ -129,6 +156,13 @@ class Editor(LoadedModel):
         Raises:
           ValueError: a picture cannot be read, or an argument is unknown or out of its range.
           OSError: a picture's file is missing.
+
+        >>> words = ["make the ball blue", "remove the ball"]
+        >>> results = editor.edit_batch([scene, scene], words, seed=1, guidance=2.0)
+        >>> [made.settings["seed"] for made in results]
+        [1, 2]
+        >>> results[0].image.tobytes() == result.image.tobytes()  # as if it were edited alone
+        True
         """
         settings = self.settings(method, **options)
         masks = _checked(images, instructions, masks, task)
@@ -145,7 +179,12 @@ class Editor(LoadedModel):
         inputs = {"task": task, "fit": shape.kind, "keep_size": shape.keep_size}
         record = partial(self._record, method_of(self.config, method), settings, **inputs)
         return [
-            _result(row, read.popleft(), partial(record, instruction=text, seed=int(seed)))
+            _result(
+                row,
+                read.popleft(),
+                partial(record, instruction=text, seed=int(seed)),
+                self._fingerprint,
+            )
             for row, text, seed in zip(made, instructions, seeds, strict=True)
         ]
 
@@ -236,9 +275,12 @@ def _read(
 
 
 def _result(
-    made: tuple[Output, float], source: EditSource, record: Callable[..., dict[str, Any]]
+    made: tuple[Output, float],
+    source: EditSource,
+    record: Callable[..., dict[str, Any]],
+    fingerprint: Callable[[], str],
 ) -> EditResult:
-    """Return the result of an edit and its seconds; `record` adds the mask's settings to all."""
+    """Return the result of an edit and its seconds; `record` adds the source's settings."""
     output, seconds = made
     pictures = {name: source.restore(pixels) for name, pixels in output.pictures.items()}
     return EditResult(
@@ -248,4 +290,5 @@ def _result(
         tokens=output.tokens,
         settings=record(**source.settings),
         source=source.picture,
+        fingerprint=fingerprint,
     )

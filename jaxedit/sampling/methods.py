@@ -142,7 +142,14 @@ def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Num
 
 
 def truncate(logits: Logits, numbers: Numbers) -> Logits:
-    """Return the logits of the tokens that all rules keep, -inf elsewhere."""
+    """Return the logits of the tokens that all rules keep, -inf elsewhere.
+
+    >>> logits = jnp.log(jnp.array([0.5, 0.3, 0.15, 0.05]))
+    >>> jnp.isfinite(truncate(logits, {"min_p": 0.5})).tolist()  # at least half of 0.5
+    [True, True, False, False]
+    >>> jnp.isfinite(truncate(logits, {"top_k": 1})).tolist()
+    [True, False, False, False]
+    """
     for rule in _rules_of(numbers):
         logits = rule.tokens(logits, numbers)
     return logits

@@ -5,6 +5,7 @@ from PIL import Image
 from jaxedit import Editor, EditResult, rng
 from jaxedit.checkpoints import pretrained
 from jaxedit.config import ConfigError, MeshConfig
+from jaxedit.editor import provenance
 from jaxedit.sampling import sample_varedit
 from jaxedit.sharding.mesh import make_mesh
 
@@ -23,13 +24,12 @@ def same(a: EditResult, b: EditResult) -> bool:
     return tokens and a.image.tobytes() == b.image.tobytes()
 
 
-def test_an_edit_has_the_pictures_size_and_says_how_it_was_made(editor, tmp_path):
+def test_an_edit_has_the_pictures_size_and_says_how_it_was_made(editor):
     result = editor.edit(picture(), "make the ball blue", seed=7, guidance=3.0)
     assert result.image.size == (40, 24) and result.mask is None
     assert [scale.shape for scale in result.tokens] == [(1, 16), (4, 16), (16, 16)]
     assert result.settings["seed"] == 7 and result.settings["guidance"] == 3.0
     assert result.settings["temperature"] == editor.config.sample.temperature
-    result.image.save(tmp_path / "edited.png")
     again = editor.edit(picture(), "make the ball blue", seed=7, guidance=3.0)
     assert same(result, again)
 
@@ -39,6 +39,13 @@ def test_a_path_a_picture_and_an_array_are_the_same(editor, tmp_path):
     images = [picture(), Image.fromarray(picture()), tmp_path / "a.png", str(tmp_path / "a.png")]
     results = editor.edit_batch(images, ["remove the star"] * 4, seeds=[0] * 4)
     assert all(same(results[0], result) for result in results[1:])
+    assert "source" not in results[0].settings
+    saved = results[3].save(tmp_path / "edited.png")
+    assert provenance.read_settings(tmp_path / "edited.png") == saved
+    assert saved["source"] == "a.png" and saved["weights_sha256"] == editor.fingerprint
+    assert saved["source_sha256"] == provenance.sha256(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="expected a name ending in .png"):
+        results[0].save(tmp_path / "edited.jpg")
 
 
 def test_each_row_is_what_it_is_alone(editor):

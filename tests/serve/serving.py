@@ -99,6 +99,6 @@ class FakeEditor:
         if self.failure:
             raise self.failure
         return [
-            EditResult(ImageOps.invert(image), None, {}, (), {"seed": seed}, source=image)
+            EditResult(ImageOps.invert(image), None, {}, (), {"seed": seed}, image, lambda: "")
             for image, seed in zip(images, seeds, strict=True)
         ]

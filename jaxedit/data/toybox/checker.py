@@ -40,6 +40,13 @@ def check(image: Shaped[np.ndarray, "..."], pair: ToyPair) -> CheckResult:
 
     Raises:
       ValueError: the picture has another shape or type than the pair's pictures.
+
+    >>> from jaxedit.data import toybox
+    >>> pair = toybox.make(seed=0, index=1, level=0)
+    >>> check(pair.target, pair).success
+    True
+    >>> check(pair.source, pair).errors
+    ('top left colour: yellow instead of red',)
     """
     if image.shape != pair.target.shape or image.dtype != np.uint8:
         raise ValueError(

@@ -77,6 +77,10 @@ def make(
 
     Raises:
       ValueError: level, split, task, edit_type or shape is unknown.
+
+    >>> pair = make(seed=0, index=1, level=0)
+    >>> pair.instruction, pair.source.shape
+    ('make the star red', (64, 64, 3))
     """
     _check(level=level, split=split, task=task, edit_type=edit_type, shape=shape)
     dice = Dice((seed & _UINT64_MAX, _stream(split, task)), (index & _UINT64_MAX, level))
