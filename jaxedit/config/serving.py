@@ -35,6 +35,7 @@ class ServeConfig:
     max_pixels: PositiveInt = 50_000_000  # of a picture, counted before it is decoded
     rate_limit: NonNegative = 0.0  # requests a minute of each key or address; 0: no limit
     api_key_file: str = ""  # file of accepted keys, one a line; empty: everybody is served
+    page: bool = True  # serve the page, at /, where gradio is installed
     log_prompts: bool = False  # write instructions to the log
 
     def validate(self) -> None:

@@ -1,9 +1,10 @@
-"""The server's application: the images API, health and metrics; a page can be mounted on it."""
+"""The server's application: the images API, the page, health and metrics."""
 
 import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -13,28 +14,36 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from jaxedit import __version__
 from jaxedit.serve.errors import add_handlers
 from jaxedit.serve.images_api import images_router
-from jaxedit.serve.limits import Guard, read_keys
+from jaxedit.serve.limits import Guard, RateLimit, read_keys
 from jaxedit.serve.service import EditService
+
+if TYPE_CHECKING:
+    from jaxedit.serve.page.mount import MountedPage
 
 log = logging.getLogger(__name__)
 
 
-def create_app(service: EditService) -> FastAPI:
+def create_app(service: EditService, *, has_page: bool = False) -> FastAPI:
     """Return the application of a service, which runs while the application does.
 
-    A page can be mounted on it, for example by `gradio.mount_gradio_app(app, page, path="/")`; it
-    edits by `service.request` and `service.submit`, in the same queue. API keys are asked for only
-    under `/v1/`.
+    API keys are asked for under `/v1/`, and for the page; not for health and metrics.
+
+    Args:
+      has_page: serve the page at `/`, by the same service; `app.state.page` is its `MountedPage`.
 
     Raises:
       ConfigError, OSError: the file of API keys cannot be used.
     """
     config = service.config
+    keys = read_keys(config.api_key_file) if config.api_key_file else ()
+    rate = RateLimit(config.rate_limit) if config.rate_limit else None
+    page = _page_of(service, rate) if has_page else None
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.start()
-        yield
+        async with page.running() if page else contextlib.nullcontext():
+            yield
         service.close()
 
     app = FastAPI(
@@ -44,18 +53,21 @@ def create_app(service: EditService) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.state.service = service
+    app.state.service, app.state.page = service, page
     app.include_router(images_router(service))
     _add_health(app, service)
+    if page:
+        app.mount("/", page.app)
     add_handlers(app)
-    app.add_middleware(
-        Guard,
-        keys=read_keys(config.api_key_file) if config.api_key_file else (),
-        rate=config.rate_limit,
-        max_bytes=config.max_upload_mb * 1e6,
-    )
+    app.add_middleware(Guard, keys=keys, rate=rate, max_bytes=config.max_upload_mb * 1e6)
     app.add_middleware(_Measured, service=service)
     return app
+
+
+def _page_of(service: EditService, rate: RateLimit | None) -> "MountedPage":
+    from jaxedit.serve.page.mount import MountedPage
+
+    return MountedPage(service, rate)
 
 
 def _add_health(app: FastAPI, service: EditService) -> None:

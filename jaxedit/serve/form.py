@@ -9,20 +9,13 @@ from typing import Any
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from jaxedit.serve.edited import Upload
 from jaxedit.serve.errors import APIError, invalid
 from jaxedit.serve.fields import FIELDS, OPTIONS
 
 _FILES = ("image", "image[]", "mask")
 _MOST_FILES = 17  # OpenAI's limit: 16 pictures and a mask
 _MOST_TEXT = 100_000  # bytes of a field
-
-
-@dataclasses.dataclass(frozen=True)
-class Upload:
-    """A file that a client sends; its name is only recorded, never opened."""
-
-    name: str
-    data: bytes = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 import asyncio
 import base64
-import hashlib
 import io
-import pathlib
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -18,12 +16,12 @@ from jaxedit.config import family_of, require
 from jaxedit.editor.editor import EditResult
 from jaxedit.editor.provenance import write_png
 from jaxedit.serve.edit_request import EditRequest, decode
-from jaxedit.serve.errors import CLIENT_LEFT, api_error, invalid
+from jaxedit.serve.edited import edited, made_from, seeds_of
+from jaxedit.serve.errors import CLIENT_LEFT, api_error
 from jaxedit.serve.fields import request_body
 from jaxedit.serve.form import EditForm, read_form
 from jaxedit.serve.service import EditService
 
-SEEDS = 2**31  # see `require_seed`
 _QUALITY = 95  # of jpeg and webp
 
 Value = TypeVar("Value")
@@ -31,7 +29,7 @@ Value = TypeVar("Value")
 
 def images_router(service: EditService) -> APIRouter:
     """Return the routes of the API."""
-    router, decoders = APIRouter(prefix="/v1"), asyncio.Semaphore(2)  # bound the memory of pictures
+    router = APIRouter(prefix="/v1")
 
     @router.post("/images/edits", openapi_extra={"requestBody": request_body()}, tags=["images"])
     async def edit_image(request: Request) -> Response:
@@ -40,9 +38,10 @@ def images_router(service: EditService) -> APIRouter:
             async with asyncio.timeout(service.config.timeout):
                 service.queue.require_room()
                 form = await read_form(request)
-                async with decoders:
+                async with service.decoders:
                     edit = await run_in_threadpool(_checked, service, form)
-                results = await _while_connected(request, _edited(service, edit, _seeds_of(form)))
+                seeds = seeds_of(form.values.get("seed", 0), form.values.get("n", 1))
+                results = await _while_connected(request, edited(service, edit, seeds))
                 answer = await run_in_threadpool(_answer, form, results)
                 return JSONResponse(answer)
         except ClientDisconnect:
@@ -111,33 +110,6 @@ def _refuse_unserved(values: dict[str, Any]) -> None:
     require(not values.get("partial_images"), "partial_images: expected 0: see stream")
 
 
-def _seeds_of(form: EditForm) -> range:
-    """Return the seeds of a form's variants.
-
-    Raises:
-      APIError: the last seed is out of range.
-    """
-    first = form.values.get("seed", 0)
-    seeds = range(first, first + form.values.get("n", 1))
-    if seeds[-1] >= SEEDS:
-        raise invalid(f"seed={first}: expected at most {SEEDS - len(seeds)} with n={len(seeds)}")
-    return seeds
-
-
-async def _edited(
-    service: EditService, edit: EditRequest, seeds: Sequence[int]
-) -> list[EditResult]:
-    """Return the results of an edit; raise APIError if the model refuses it."""
-    jobs = service.submit(edit, seeds)
-    try:
-        return await asyncio.gather(*(asyncio.wrap_future(job.future) for job in jobs))
-    except ValueError as error:
-        raise api_error(error) from error
-    finally:
-        for job in jobs:  # of a client that left, or one of which failed
-            job.future.cancel()
-
-
 async def _while_connected(request: Request, work: Coroutine[Any, Any, Value]) -> Value:
     """Return what `work` returns; cancel it if the client leaves.
 
@@ -166,11 +138,7 @@ def _answer(form: EditForm, results: Sequence[EditResult]) -> dict[str, Any]:
     """Return the body of the answer: the edits, encoded, in the order of their seeds."""
     kind = form.values.get("output_format", "png")
     quality = form.values.get("output_compression", _QUALITY)
-    files = {"source": form.image} | ({"mask": form.mask} if form.mask else {})
-    made_from = {name: pathlib.PurePath(file.name).name for name, file in files.items()}
-    made_from |= {
-        f"{name}_sha256": hashlib.sha256(file.data).hexdigest() for name, file in files.items()
-    }
+    files = made_from({"source": form.image, "mask": form.mask})
     width, height = results[0].image.size
     return {
         "created": int(time.time()),
@@ -179,7 +147,7 @@ def _answer(form: EditForm, results: Sequence[EditResult]) -> dict[str, Any]:
         "size": f"{width}x{height}",
         "data": [
             {
-                "b64_json": _encoded(result, kind, quality, result.settings | made_from),
+                "b64_json": _encoded(result, kind, quality, result.settings | files),
                 "seed": result.settings["seed"],
             }
             for result in results

@@ -1,9 +1,12 @@
 """The guards before the routes: API keys, a rate for each key, and the size of a request."""
 
+import base64
+import binascii
 import hashlib
 import hmac
 import math
 import pathlib
+import re
 import time
 from collections.abc import Sequence
 
@@ -15,6 +18,9 @@ from jaxedit.serve.errors import APIError
 
 _LEAST = 16  # letters of a key
 _FORGET = 10_000  # clients whose rate is remembered
+_OPEN = re.compile(r"/(health|ready|metrics|openapi\.json|docs(/.*)?)")  # asks for no key
+_COUNTED = ("/v1/", "/gradio_api/upload")  # the page counts its edits
+CLIENT = "jaxedit.client"  # in an ASGI scope: what tells clients apart
 
 
 def read_keys(path: str) -> list[str]:
@@ -42,26 +48,26 @@ def read_keys(path: str) -> list[str]:
 
 
 class Guard:
-    """An ASGI application behind the guards; only `/v1/` asks for keys and has a rate."""
+    """An ASGI application behind the guards: the API and the page ask for keys and have a rate."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
         keys: Sequence[str] = (),
-        rate: float = 0.0,
+        rate: "RateLimit | None" = None,
         max_bytes: float = math.inf,
     ) -> None:
         """Wrap an application.
 
         Args:
           keys: accepted API keys; none: everybody is served.
-          rate: requests a minute of each key or, without keys, of each address; 0: no limit.
+          rate: of each key or, without keys, of each address; None: no limit.
           max_bytes: of a request's body.
         """
         self._app, self._max_bytes = app, max_bytes
         self._digests = [_digest(key) for key in keys]
-        self._rate = RateLimit(rate) if rate else None
+        self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -70,10 +76,10 @@ class Guard:
             return
         try:
             headers = Headers(scope=scope)
-            if scope["path"].startswith("/v1/"):
-                client = self._client_of(headers, scope)
-                if self._rate:
-                    self._rate.count(client)
+            if not _OPEN.fullmatch(scope["path"]):
+                scope[CLIENT] = self._client_of(headers, scope)
+                if self._rate and scope["path"].startswith(_COUNTED):
+                    self._rate.count(scope[CLIENT])
             self._require_length(headers)
         except APIError as error:
             scope["app"].state.service.metrics.count_error(error.code)
@@ -85,15 +91,17 @@ class Guard:
         """Return what tells clients apart; raise APIError without an accepted key."""
         if not self._digests:
             return (scope.get("client") or ("",))[0].encode()
-        kind, _, key = headers.get("authorization", "").partition(" ")
-        given = _digest(key.strip() if kind.lower() == "bearer" else "")
+        given = _digest(_key_in(headers.get("authorization", "")))
         # All keys are compared, each in constant time: the time tells nothing about them.
         if not sum([hmac.compare_digest(given, known) for known in self._digests]):
+            is_api = scope["path"].startswith("/v1/")
             raise APIError(
                 401,
-                "expected an API key of this server: Authorization: Bearer KEY",
+                "expected an API key of this server: "
+                + ("Authorization: Bearer KEY" if is_api else "as the password, with any name"),
                 code="invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
+                # browsers ask for a name and a password
+                headers={"WWW-Authenticate": "Bearer" if is_api else 'Basic realm="jaxedit"'},
             )
         return given
 
@@ -146,6 +154,17 @@ class RateLimit:
                 type="rate_limit_error",
                 headers={"Retry-After": str(seconds)},
             )
+
+
+def _key_in(authorization: str) -> str:
+    """Return the key in a header: `Bearer KEY`, or `Basic` with the key as the password."""
+    kind, _, text = authorization.partition(" ")
+    if kind.lower() != "basic":
+        return text.strip() if kind.lower() == "bearer" else ""
+    try:
+        return base64.b64decode(text).decode().partition(":")[2]
+    except (binascii.Error, UnicodeError):
+        return ""
 
 
 def _digest(key: str) -> bytes:

@@ -1,8 +1,10 @@
 """The process of the server: it listens, and drains after SIGTERM."""
 
+import importlib.util
 import logging
 import math
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,8 @@ from jaxedit.config import ServeConfig
 from jaxedit.console import DONE
 from jaxedit.serve.app import create_app
 from jaxedit.serve.service import EditService
+
+log = logging.getLogger(__name__)
 
 
 def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any]) -> int:
@@ -31,9 +35,10 @@ def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any
     for name in ("jaxedit", "uvicorn"):
         logging.getLogger(name).setLevel(logging.INFO)
     service = EditService(config, names, placement=placement)
-    server = uvicorn.Server(
+    app = create_app(service, has_page=config.page and _has_gradio())
+    server = _Server(
         uvicorn.Config(
-            create_app(service),
+            app,
             host=config.host,
             port=config.port,
             log_config=None,
@@ -49,6 +54,24 @@ def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any
     if service.warm_up.done():
         service.warm_up.result()
     return DONE
+
+
+class _Server(uvicorn.Server):
+    """A server that does not wait for the connections of open pages."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        if page := self.config.app.state.page:
+            page.stop()
+        await super().shutdown(sockets)
+
+
+def _has_gradio() -> bool:
+    """Tell whether the page can be served; if not, say how."""
+    if importlib.util.find_spec("gradio"):
+        return True
+    log.warning("the page at / needs gradio: pip install 'jaxedit[serve]'")
+    return False
 
 
 def _stop_after_failure(server: uvicorn.Server, error: BaseException | None) -> None:

@@ -1,5 +1,6 @@
 """The service behind every door of the server: models, a queue, and the thread that edits."""
 
+import asyncio
 import dataclasses
 import logging
 import threading
@@ -52,6 +53,7 @@ class EditService:
         wait = config.batch_wait_ms / 1000
         self.queue = JobQueue(config.max_queue, max_batch=config.max_batch, wait=wait)
         self.metrics = Metrics(waiting=self.queue.__len__, loaded=lambda: len(self.models.loaded))
+        self.decoders = asyncio.Semaphore(2)  # bounds the memory of pictures that are read
         self.warm_up: Future[None] = Future()  # done when the first model is ready
         self._thread = threading.Thread(target=self._run, name="edits", daemon=True)
 
