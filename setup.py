@@ -9,7 +9,13 @@ ROOT = pathlib.Path(__file__).parent
 HOME = "https://github.com/jaxedit/jaxedit"
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "jaxedit/__init__.py").read_text())[1]
 DOCS = ["myst-parser", "sphinx", "sphinx-book-theme", "sphinxcontrib-mermaid"]
-SERVE = ["fastapi>=0.115.2", "prometheus-client", "python-multipart>=0.0.18", "uvicorn>=0.32"]
+SERVE = [
+    "fastapi>=0.115.2",
+    "gradio>=6.31",
+    "prometheus-client",
+    "python-multipart>=0.0.18",
+    "uvicorn>=0.32",
+]
 
 
 def description_of(readme: str) -> str:
@@ -58,6 +64,9 @@ setuptools.setup(
             "evaluate/*.html",
             "evaluate/judges/prompts/*",
             "evaluate/tables/*.json",
+            "serve/page/*.css",
+            "serve/page/*.html",
+            "serve/page/*.js",
         ]
     },
     install_requires=[
@@ -104,6 +113,7 @@ setuptools.setup(
             "matplotlib",
             "nbclient",
             "openai",
+            "playwright",
             "pytest",
             "pytest-xdist",
             "pyyaml",

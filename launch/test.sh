@@ -15,6 +15,8 @@ PATH=$(cd "$VENV/bin" && pwd):$PATH # ruff, shellcheck
 # Of most packages the tests import a small part, which Python compiles when it does.
 python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
+  echo "no Chromium here: the test of the page in a browser is left out" >&2
 ruff format --check .
 ruff check .
 # Files start in the order of their names: the default order keeps those with few, long tests for the end.

@@ -1,4 +1,4 @@
-"""Serve edits over HTTP, as OpenAI's images API does.
+"""Serve edits over HTTP: a page, and OpenAI's images API.
 
     python -m jaxedit.serve --model=toy-varedit
     python -m jaxedit.serve --model=models/2b --model=models/editar --max_batch=4 --max_loaded=1
@@ -6,8 +6,8 @@
 
     curl http://127.0.0.1:8000/v1/images/edits -F image=@photo.jpg -F prompt="make it snow"
 
-It answers POST /v1/images/edits, GET /v1/models, /health, /ready, /metrics and /docs; docs/serve.md
-describes them. SIGTERM and Ctrl-C end it once all edits that were asked for are made.
+It serves a page at /, and answers POST /v1/images/edits, GET /v1/models, /health, /ready, /metrics
+and /docs; docs/serve.md describes them. SIGTERM and Ctrl-C end it once all edits that were asked for are made.
 Exit codes: 0 done; 2 bad input.
 """
 

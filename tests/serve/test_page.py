@@ -108,9 +108,18 @@ def with_page(tiny_model, tmp_path):
         service = EditService(
             ServeConfig(**settings), [str(tiny_model)], load=lambda name: FakeEditor(tiny_model)
         )
-        return listening(create_app(service, has_page=True))
+        return listening(in_a_loop(create_app, service, has_page=True))
 
     return start
+
+
+def in_a_loop(make, *args, **options):
+    """Call a function where an event loop runs: elsewhere Gradio makes loops and leaves them."""
+
+    async def call():
+        return make(*args, **options)
+
+    return asyncio.run(call())
 
 
 def test_only_the_pages_routes_are_there(with_page, tmp_path):
@@ -153,7 +162,7 @@ def test_the_page_asks_for_a_key_and_counts_uploads(with_page, tmp_path):
 
 
 def test_a_link_fills_the_controls(service, tmp_path):
-    page = Page(service, tmp_path)
+    page = in_a_loop(Page, service, tmp_path)
     names = ["prompt", "seed", "guidance", "method", "top_p"]
     query = {"prompt": "snow", "seed": "7", "method": "varedit+erec", "guidance": "2"}
     filled = page._filled(names)(SimpleNamespace(query_params=query))

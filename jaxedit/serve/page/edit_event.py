@@ -92,7 +92,7 @@ def error_of(service: EditService, error: Exception) -> gr.Error:
         log.error("the page: %s", told, exc_info=error)
     service.metrics.count_error(told.code)
     # Gradio shows messages as HTML.
-    return gr.Error(html.escape(str(told)), title="Not edited", print_exception=False)
+    return gr.Error(html.escape(str(told)), print_exception=False)
 
 
 def _asked(service: EditService, folder: pathlib.Path, values: dict[str, Any]) -> Asked:

@@ -26,6 +26,7 @@ _HOUR = 3600  # seconds that files are kept
 _WITH_CANVAS = "async (...values) => [await window.jaxeditCanvas(), ...values.slice(1)]"
 _QUIET = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 _ADDRESS = "(query) => query && location.origin + location.pathname + '?' + query"
+_COPY = "(link) => { navigator.clipboard.writeText(link); }"
 
 
 class Page:
@@ -99,10 +100,10 @@ class Page:
             label="Link to these settings",
             info="Whoever opens it gives the picture again.",
             interactive=False,
-            buttons=["copy"],
             max_lines=1,
             elem_id="link",
         )
+        self._copy = gr.Button("Copy the link", size="sm")
         with gr.Accordion("How ERec decided", open=True, visible=False) as self._erec:
             self._panel = gr.Image(label="ERec's panel", interactive=False, **png)
             self._erec_mask = gr.Image(
@@ -151,7 +152,8 @@ class Page:
         ]
         shown = self._history.select(self._again, self._kept, self._shown, **_QUIET)
         for event in (*events, shown):
-            event.success(None, self._link, self._link, js=_ADDRESS)
+            event.success(None, self._link, self._link, js=_ADDRESS, api_visibility="private")
+        self._copy.click(None, self._link, js=_COPY, api_visibility="private")
         self._stop.click(None, cancels=events, api_visibility="private")
         c = self._controls
         changing = {"outputs": [c[name] for name in self._options], "preprocess": False}
