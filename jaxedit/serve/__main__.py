@@ -7,7 +7,8 @@
     curl http://127.0.0.1:8000/v1/images/edits -F image=@photo.jpg -F prompt="make it snow"
 
 It serves a page at /, and answers POST /v1/images/edits, GET /v1/models, /health, /ready, /metrics
-and /docs; docs/serve.md describes them. SIGTERM and Ctrl-C end it once all edits that were asked for are made.
+and /docs; docs/serve.md describes them. SIGTERM and Ctrl-C end it once all edits that were asked
+for are made.
 Exit codes: 0 done; 2 bad input.
 """
 
