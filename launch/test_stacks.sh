@@ -17,8 +17,8 @@ find_python() {
   done
 }
 
-# requirements PYTHON [oldest]: print what jaxedit and its tests need, for pip; or, of each package
-# that setup.py allows, the oldest version.
+# requirements PYTHON [oldest]: print what jaxedit and the smoke tests need, for pip; or, of each
+# package that setup.py allows, the oldest version.
 requirements() {
   "$1" - "${2:-}" <<'EOF'
 import importlib.metadata, re, sys
@@ -27,8 +27,10 @@ for line in importlib.metadata.requires("jaxedit"):
     package, _, marker = line.partition(";")
     if sys.argv[1] and not marker:
         print("{}=={}".format(*re.match(r"([\w-]+).*>=([\d.]+)", package).groups()))
-    elif not sys.argv[1] and ("extra" not in marker or "dev" in marker):
+    elif not sys.argv[1] and "extra" not in marker:
         print(package.strip())
+if not sys.argv[1]:
+    print("pytest")
 EOF
 }
 

@@ -4,8 +4,10 @@
 """
 
 import json
+import os
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,6 +39,16 @@ def test_an_edit_and_its_replay(model, method, tmp_path, monkeypatch):
     assert edit.main([SCENE, "--from_png=edited.png", "--output=again.png"]) == 0
 
 
+@pytest.fixture
+def quickly_compiled():
+    """Steps of training are the largest programs: to optimise one takes a minute."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    usual = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"  # see conftest.py
+    jax.config.update("jax_disable_most_optimizations", usual)
+
+
+@pytest.mark.usefixtures("quickly_compiled")
 @pytest.mark.parametrize("config", ["var_sar", "editar", "finetune"])
 def test_training_and_a_resume(config, tmp_path):
     arguments = ["train", f"--config=configs/{config}.py:tiny", f"--workdir={tmp_path}/run"]
