@@ -98,7 +98,14 @@ COMMANDS = {
 
 @pytest.mark.parametrize(
     ("platform", "command"),
-    [("cuda", name) for name in COMMANDS] + [("tpu,cpu", "edit"), ("abacus", "train")],
+    [
+        ("cuda", "edit"),
+        pytest.param("cuda", "dry run", marks=pytest.mark.slow),
+        pytest.param("cuda", "train", marks=pytest.mark.slow),
+        ("cuda", "check"),
+        ("tpu,cpu", "edit"),
+        ("abacus", "train"),
+    ],
 )
 def test_a_platform_that_is_not_here_is_told_in_one_line(platform, command, tmp_path):
     for name in ("jaxedit", "configs"):

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 JSON_IS_FOUND = importlib.metadata.version("orbax-checkpoint") >= "0.12"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collected():
     """Collect them here, not in another file's test."""
     yield

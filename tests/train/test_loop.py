@@ -10,7 +10,7 @@ import line
 import numpy as np
 import pytest
 from etils import epath
-from line import Line, batches_from, data_of
+from line import Line, batches_from, data_of, validated
 
 from jaxedit.checkpoints.train_state import BucketError, Checkpoints
 from jaxedit.config import ConfigError, DataConfig, OptimConfig, TrainConfig
@@ -74,32 +74,31 @@ def test_finished_run_only_exports(tmp_path):
     assert (tmp_path / "export" / "weights.json").exists()
 
 
-def in_process(workdir):
-    command = [
-        sys.executable,
-        line.__file__,
-        *arguments(workdir, "steps=90", "checkpoint_every=30")[1:],
-    ]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def long_run(workdir):
+    return arguments(workdir, "steps=90", "checkpoint_every=30")
 
 
 def wait_for_checkpoint(workdir, process):
     for _ in range(6000):
         time.sleep(0.1)
-        if list((workdir / "checkpoints").glob("[0-9]*/_CHECKPOINT_METADATA")):
+        if list((workdir / "checkpoints").glob("[0-9][0-9]/_CHECKPOINT_METADATA")):
             return
         assert process.poll() is None, "ended before it was stopped"
     raise TimeoutError
 
 
-def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path):
-    whole = in_process(tmp_path / "whole")
-    assert whole.wait(600) == 0
-    first = in_process(tmp_path / "parts")
-    wait_for_checkpoint(tmp_path / "parts", first)
-    first.kill()
-    first.wait()
-    assert in_process(tmp_path / "parts").wait(600) == 0
+def test_killed_and_resumed_run_equals_one_that_never_stopped(tmp_path, monkeypatch):
+    first = [sys.executable, line.__file__, *long_run(tmp_path / "parts")[1:]]
+    with subprocess.Popen(first, stdout=subprocess.DEVNULL) as process:
+        wait_for_checkpoint(tmp_path / "parts", process)
+        process.kill()
+    monkeypatch.setattr(registry, "build", lambda c: (Line(), data_of(batches_from, **validated())))
+    one = jax.local_devices()[:1]  # as that process had
+    monkeypatch.setattr(jax, "devices", lambda: one)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    for name in ("whole", "parts"):
+        assert command.main(long_run(tmp_path / name)) == 0
+    assert "resuming after step" in (tmp_path / "parts/log.txt").read_text()
     weights = [(tmp_path / name / "export/weights.json").read_text() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
 

@@ -155,8 +155,8 @@ def on_mesh(maker, axes):
 
 
 MESHES = [(8, 1, 1), (1, 8, 1), (1, 1, 8), (2, 2, 2), (1, 2, 4), (2, 4, 1)]
-# VQ trains on a mesh in the tests of its objective, too.
-EVERY_TIME = [(varedit, (1, 2, 4)), (editar, (2, 2, 2)), (bsq, (1, 8, 1))]
+# VQ trains on a mesh in the tests of its objective, and BSQ is validated on one.
+EVERY_TIME = [(varedit, (1, 2, 4)), (editar, (2, 2, 2))]
 CASES = [(maker, axes) for maker in (varedit, editar, bsq, vq) for axes in MESHES]
 CASES += [(varedit_lora, shape) for shape in ((1, 8, 1), (2, 2, 2))]
 
@@ -176,7 +176,7 @@ def test_a_mesh_computes_what_one_device_computes(maker, axes):
         check_traffic(program)
 
 
-@pytest.mark.parametrize("axes", [(1, 8, 1), (2, 4, 1)])
+@pytest.mark.parametrize("axes", [pytest.param((1, 8, 1), marks=pytest.mark.slow), (2, 4, 1)])
 @pytest.mark.parametrize("name", ["t5", "vit"])
 def test_frozen_networks_send_their_weights_and_no_rows(name, axes):
     if name == "t5":

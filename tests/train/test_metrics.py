@@ -107,7 +107,12 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
+PARTS = ("no-teacher", "lora", "bsq", "vq")  # the others count the same and more
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in PARTS else ()) for n in RUNS]
+)
 def test_every_objective_as_xla_counts_it(name, lpips):
     """XLA counts no padding of convolutions, but what works element by element.
 
