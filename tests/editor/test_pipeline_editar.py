@@ -113,16 +113,12 @@ def test_a_photo_becomes_its_edges(editor):
 
 
 def test_every_ablation_runs(editor):
-    for change in (
-        {"noise": "independent"},
-        {"probabilities": "cond"},
-        {"probabilities": "truncated"},
-        {"recon_guidance": "shared"},
+    for change in (  # of decoding and of restoring at once: each pair is a program less
+        {"noise": "independent", "refine": False},
+        {"probabilities": "cond", "pixel_align": False},
+        {"probabilities": "truncated", "upsampling": "bilinear", "clip_decoded": True},
+        {"recon_guidance": "shared", "direct_replacement": True},
         {"recon_guidance": "none"},
-        {"direct_replacement": True},
-        {"refine": False},
-        {"pixel_align": False},
-        {"upsampling": "bilinear", "clip_decoded": True},
     ):
         result = editor.edit(picture(), WORDS, method="editar+erec", **change)
         assert dataclasses.asdict(editor.config.erec) != change
