@@ -17,6 +17,11 @@ _PLACES = {
 }
 
 
+def __dir__() -> list[str]:
+    """Return the public names, which are loaded only when they are asked for."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Load a class, and with it jax, only when it is asked for."""
     if name not in _PLACES:

@@ -16,6 +16,7 @@ from jaxedit.config import (
     PretrainedConfig,
     methods_of,
     official,
+    require,
     require_purpose,
     settings_of,
 )
@@ -25,6 +26,7 @@ from jaxedit.config.fields import choices_of
 from jaxedit.config.methods import PART_OF, options_by_method
 from jaxedit.config.precision import DTYPES, T5_DTYPES
 from jaxedit.console import Parser
+from jaxedit.editor import list_file
 from jaxedit.editor.list_file import Row
 from jaxedit.engines.options import add_options
 
@@ -98,6 +100,18 @@ class Command(abc.ABC):
     def settings(self, model: "LoadedModel", row: Row, result: Any) -> dict[str, Any]:
         """Return all that makes a picture again."""
         return result.settings | self.digests(row) | {"weights_sha256": model.fingerprint}
+
+    def rows(self, folder: pathlib.Path) -> list[Row]:
+        """Return the pictures to make with `--batch`, below an output folder.
+
+        Raises:
+          ValueError, OSError: the list cannot be read, or an argument excludes it.
+        """
+        args = self.args
+        for name in self.single:
+            value = getattr(args, name)
+            require(value is None, f"--batch: expected no {name} beside it, found {value!r}")
+        return list_file.read(pathlib.Path(args.batch), args.seed or 0, folder, keys=self.keys)
 
     def write(self, row: Row, source: Any, result: Any, settings: dict[str, Any]) -> None:
         """Write the picture of a row, made without `--batch`, and print where."""
@@ -176,7 +190,7 @@ def compile_programs(model: "LoadedModel", options: dict[str, Any]) -> None:
     seconds = model.compile(**options)
     from jaxedit import compile_cache
 
-    print(f"compiled in {seconds:.1f} s ({compile_cache.where()})", flush=True)
+    print(f"programs ready in {seconds:.1f} s ({compile_cache.where()})", flush=True)
 
 
 def new_parser(program: str, positional: str, description: str) -> argparse.ArgumentParser:
@@ -202,7 +216,8 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
     add(
         "--batch",
         metavar="LIST",
-        help=f"{verb} every row of a JSONL list that is not done yet; paths are relative to it",
+        help=f"{verb} every row of a JSONL list that is not done yet; paths are relative to it"
+        + ("; or, with an instruction, every picture in a folder" if verb == "edit" else ""),
     )
     add("--overwrite", action="store_true", help=f"{verb} all rows of a list again")
     add_options(parser)

@@ -15,6 +15,7 @@ from jaxedit.data import json_lines
 EDIT = {"image": str, "instruction": str}  # keys of a row that is edited; the text is last
 DRAW = {"prompt": (str, int)}  # of a row that is drawn; a number is a class
 OPTIONAL = {"seed": int, "output": str}
+PICTURES = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _OF_EDITS = {"mask": str}  # optional keys of a row that is edited
 
 
@@ -73,6 +74,29 @@ def read(
         except ConfigError as error:
             rows.append(Row(place, error=str(error)))
     return _without_clashes(rows, folder or path.parent)
+
+
+def of_folder(
+    path: pathlib.Path, instruction: str, seed: int, folder: pathlib.Path | None = None
+) -> list[Row]:
+    """Return a row for every picture in a folder, in the order of their names.
+
+    Args:
+      path: pictures are told by their suffixes; folders in it are not searched.
+      instruction: of all rows.
+      seed: row i has the seed `seed + i`.
+      folder: where outputs will be; None: the same folder.
+
+    Raises:
+      ConfigError: there is no picture.
+    """
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+    require(bool(files), f"{path}: no pictures in it: expected names in {', '.join(PICTURES)}")
+    rows = [
+        _row({"image": file.name, "instruction": instruction}, EDIT, file.name, path, seed, index)
+        for index, file in enumerate(files)
+    ]
+    return _without_clashes(rows, folder or path)
 
 
 def _check_keys(values: dict[str, Any], keys: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxedit.config import require
 from jaxedit.console import BAD_INPUT, DONE
-from jaxedit.editor import list_file, list_manifest
+from jaxedit.editor import list_manifest
 from jaxedit.editor.command import Command, compile_programs
 from jaxedit.editor.list_file import Row
 from jaxedit.editor.list_manifest import Entry
@@ -56,11 +56,8 @@ def run_list(command: Command, config: ShardConfig) -> int:
       The exit code.
     """
     args = command.args
-    for name in command.single:
-        value = getattr(args, name)
-        require(value is None, f"--batch: expected no {name} beside it, found {value!r}")
     folder = pathlib.Path(args.output or command.folder)
-    rows = list_file.read(pathlib.Path(args.batch), args.seed or 0, folder, keys=command.keys)
+    rows = command.rows(folder)
     _, options = command.sampling()
     request = {"model": command.name, **command.placement(), **command.input_options(), **options}
     request = json.loads(json.dumps(request))

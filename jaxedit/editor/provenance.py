@@ -44,17 +44,20 @@ def require_same(name: str, found: str, expected: str) -> None:
 def require_writable(path: str | os.PathLike) -> pathlib.Path:
     """Return the path, once it is sure that a PNG file can be written there.
 
+    Missing folders are made when the file is written, see `save_png`.
+
     Raises:
       ValueError: the name does not end in .png.
-      OSError: the folder is missing or is not writable, or `path` is a folder.
+      OSError: the folder cannot be made or is not writable, or `path` is a folder.
     """
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png":
         raise ValueError(f"{path}: expected a name ending in .png, which can carry the settings")
     if path.is_dir():
         raise IsADirectoryError(f"{path}: expected a file name, found a folder")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=there):
             return path
     except OSError as error:
         raise OSError(f"{path}: cannot write there: {error.strerror}") from error
@@ -99,14 +102,17 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     """Write a picture and its settings.
 
     Args:
-      path: ends in .png; a file there is replaced only when the new file is complete.
+      path: ends in .png; a file there is replaced only when the new file is complete. Missing
+        folders are made.
       image: any mode that PNG holds.
       settings: JSON values.
 
     Raises:
       OSError: the file cannot be written.
     """
-    with atomic_write(pathlib.Path(path)) as part:
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as part:
         write_png(part, image, settings)
 
 

@@ -18,7 +18,7 @@ WORDS = "make the ball blue"
 
 def test_an_edit_is_written_and_replayed(run, here):
     code, out, err = run("photo.png", WORDS, "--seed", "3", "--guidance", "1.5")
-    assert (code, err) == (0, "") and "edited.png: edited in" in out and "compiled in" in out
+    assert (code, err) == (0, "") and "edited.png: edited in" in out and "programs ready in" in out
     assert photo.read("edited.png").size == (40, 24)
     settings = provenance.read_settings("edited.png")
     assert settings["seed"] == 3 and settings["guidance"] == 1.5
@@ -196,11 +196,14 @@ def test_erec_with_varedits_weights(run):
         (["photo.png", WORDS, "--seed", "-1"], "seed=-1: expected 0 to"),
         (["photo.png", WORDS, "--frob"], "--frob: no such argument"),
         (["photo.png", WORDS, "--output", "a.jpg"], "a.jpg: expected a name ending in .png"),
-        (["photo.png", WORDS, "--output", "absent/a.png"], "absent/a.png: cannot write there"),
+        (["photo.png", WORDS, "--output", "photo.png/a.png"], "a.png: cannot write there"),
         (["photo.png", WORDS, "--model", "absent"], "'absent': expected a bundled name"),
         (["--batch", "absent.jsonl"], "absent.jsonl: No such file"),
         (["--batch", "photo.png"], "photo.png: expected lines of JSON"),
         (["photo.png", WORDS, "--batch", "photo.png"], "expected no photo beside it"),
+        (["--batch", "."], "a folder: expected one instruction, for all its pictures"),
+        (["photo.png", WORDS, "--batch", "."], "a folder: expected one instruction"),
+        ([WORDS, "--batch", ".", "--task", "depth"], "--task: expected no folder as --batch"),
         (["--from_png", "photo.png"], "photo.png: expected a PNG file that jaxedit wrote"),
         (["--from_png", "a.png", "--seed", "1"], "--from_png takes seed from the file"),
         (["--from_png", "a.png", "--batch", "b"], "--batch and --from_png"),

@@ -21,6 +21,23 @@ def test_rows_get_seeds_names_and_the_lists_folder(tmp_path):
     assert [first.seed, second.seed, third.seed] == [5, 99, 7] and second.output == "sub/c.png"
 
 
+def test_a_folder_and_an_instruction(tmp_path):
+    for name in ("b.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).touch()
+    first, second = list_file.of_folder(tmp_path, "make it blue", 5, tmp_path / "edits")
+    assert first == list_file.Row(
+        "a.png",
+        image=str(tmp_path / "a.png"),
+        text="make it blue",
+        seed=5,
+        output="0000-a.png",
+    )
+    assert (second.output, second.seed) == ("0001-b.png", 6)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty: no pictures in it: expected names in .avif"):
+        list_file.of_folder(tmp_path / "empty", "make it blue", 0)
+
+
 @pytest.mark.parametrize(
     "row, error",
     [

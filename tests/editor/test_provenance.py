@@ -68,12 +68,16 @@ def test_files_without_settings_are_refused(tmp_path):
 
 def test_unwritable_outputs_are_found_before_the_work(tmp_path):
     assert provenance.require_writable(tmp_path / "a.PNG") == tmp_path / "a.PNG"
+    assert provenance.require_writable(tmp_path / "b/c/a.png") == tmp_path / "b/c/a.png"
     (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").touch()
     for name, message in [
         ("a.jpg", "ending in .png"),
         ("folder.png", "found a folder"),
-        ("absent/a.png", "cannot write there: No such file"),
+        ("file/a.png", "cannot write there: Not a directory"),
     ]:
         with pytest.raises((ValueError, OSError), match=message):
             provenance.require_writable(tmp_path / name)
-    assert [p.name for p in tmp_path.iterdir()] == ["folder.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png"]
+    provenance.save_png(tmp_path / "b/c/a.png", Image.new("RGB", (1, 1)), {})
+    assert (tmp_path / "b/c/a.png").exists()
