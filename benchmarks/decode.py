@@ -2,6 +2,7 @@
 
     python benchmarks/decode.py --shapes=shapes.json --threads=1 --entries=llamagen,editar,erec
     python benchmarks/decode.py --model=xl --tokens=4          # EditAR's own size
+    python benchmarks/decode.py --model=xl --entries=llamagen,erec --json=decode.json
 
 `--shapes` is a JSON file whose entries hold layers, dim, heads, vocab, caption_dim, prefix_tokens
 (LlamaGen) or image_tokens and text_tokens, new_tokens, cfg_scale, top_k, temperature and dtype.
@@ -21,10 +22,13 @@ product per row instead of one for all rows costs 1.2 times as much with 2 rows,
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
 import time
+
+from device import measure_bandwidth, peak_memory, write_json
 
 MLP_MULTIPLE = 256  # LlamaGen rounds the width of the MLP up to this
 
@@ -33,13 +37,14 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", type=pathlib.Path)
-    parser.add_argument("--model", choices=("xl",), help="EditAR as released, instead of --shapes")
-    parser.add_argument("--entries", default="llamagen,editar,erec")
+    parser.add_argument("--model", choices=("xl", "tiny"), help="xl: EditAR as released")
+    parser.add_argument("--entries", help="some of llamagen,editar,erec; --model: default editar")
     parser.add_argument("--threads", type=int, default=0, help="CPU cores to use; 0 = all")
     parser.add_argument("--dtype", default="", help="of matrices and caches")
     parser.add_argument("--segment", type=int, default=64, help="tokens by which caches grow")
     parser.add_argument("--tokens", type=int, default=0, help="stop after so many; 0 = all")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=pathlib.Path, help="file for the results")
     return parser.parse_args()
 
 
@@ -52,17 +57,23 @@ def main() -> None:
     clock = time.process_time if args.threads == 1 else time.perf_counter
     bandwidth = measure_bandwidth(clock)
     print(f"memory: {bandwidth / 1e9:.1f} GB/s")
-    for entry in ("editar",) if args.model else args.entries.split(","):
-        config, sample, dtype = settings(shapes.get(entry), args.model)
-        report(entry, config, sample, args, args.dtype or dtype, bandwidth, clock)
+    results = []
+    for entry in (args.entries or ("editar" if args.model else "llamagen,editar,erec")).split(","):
+        config, sample, dtype = settings(entry, shapes.get(entry), args.model)
+        results.append(report(entry, config, sample, args, args.dtype or dtype, bandwidth, clock))
+    write_json(args.json, results)
 
 
-def settings(shape: dict | None, model: str | None):
+def settings(entry: str, shape: dict | None, model: str | None):
     """Sizes of the transformer, sampling and dtype of one entry."""
     from jaxedit.config import EDITAR_PRESETS, EditARConfig, TokenSampleConfig
 
     if model:
-        return EDITAR_PRESETS[model].editar, TokenSampleConfig(), "float32"
+        preset = EDITAR_PRESETS[model]
+        if entry == "llamagen":
+            text = dataclasses.replace(preset.editar, prefix="text", distill_width=0)
+            return text, preset.token_sample, "float32"
+        return preset.editar, preset.token_sample, "float32"
     is_edit = "image_tokens" in shape
     width = shape["dim"]
     config = EditARConfig(
@@ -84,8 +95,8 @@ def settings(shape: dict | None, model: str | None):
     return config, sample, shape["dtype"]
 
 
-def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock) -> None:
-    """Compile by a first run, and print the best of `repeats` more."""
+def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock) -> dict:
+    """Compile by a first run; print and return the best of `repeats` more."""
     import jax
 
     N = args.tokens or config.image_tokens
@@ -100,14 +111,29 @@ def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock
         assert tokens.shape[-1] == N
         runs.append((times[1] - times[0], times[2] - times[1]))
     prefill, loop = (min(r) for r in zip(*runs[1:], strict=True))
-    floor = step_bytes(config, R, N, dtype) / bandwidth
+    nbytes = step_bytes(config, R, N, dtype)
+    found = {
+        "entry": entry,
+        "dtype": dtype,
+        "rows": R,
+        "tokens": N,
+        "compile_s": sum(runs[0]) - prefill - loop,
+        "prefill_s": prefill,
+        "ms_per_token": 1e3 * loop / N,
+        "tokens_per_s": N / (prefill + loop),
+        "floor_gb": nbytes / 1e9,
+        "floor_ms": 1e3 * nbytes / bandwidth,
+        "peak_mb": peak_memory(),
+    }
     print(
-        f"{entry} {dtype}: compile {sum(runs[0]) - prefill - loop:.1f} s, prefill {prefill:.3f} s, "
-        f"{1e3 * loop / N:.2f} ms a step, {N / (prefill + loop):.1f} tokens/s, "
-        f"{100 * floor * N / loop:.0f} % of the memory floor ({1e3 * floor:.2f} ms), "
-        f"{peak_memory():.0f} MB at the peak",
+        "{entry} {dtype}: compile {compile_s:.1f} s, prefill {prefill_s:.3f} s, "
+        "{ms_per_token:.2f} ms a step, {tokens_per_s:.1f} tokens/s, {share:.0f} % of the memory "
+        "floor ({floor_ms:.2f} ms), {peak_mb:.0f} MB at the peak".format(
+            share=100 * found["floor_ms"] / found["ms_per_token"], **found
+        ),
         flush=True,
     )
+    return found
 
 
 def build(entry: str, config, sample, dtype: str, segment: int, N: int):
@@ -182,28 +208,6 @@ def step_bytes(config, rows: int, tokens: int, dtype: str) -> float:
     image = config.image_tokens if config.prefix == "edit" else 0
     cached = 2 * G * E * (image + rows * (1 + tokens / 2))
     return jnp.dtype(dtype).itemsize * (config.layers * (layer + cached) + D * config.codes)
-
-
-def measure_bandwidth(clock) -> float:
-    """Bytes per second at which a sum over a large array reads memory."""
-    import jax
-    import jax.numpy as jnp
-
-    x = jnp.ones((1 << 26,), jnp.float32)
-    read = jax.jit(jnp.sum)
-    best = float("inf")
-    for _ in range(6):
-        start = clock()
-        read(x).block_until_ready()
-        best = min(best, clock() - start)
-    return x.nbytes / best
-
-
-def peak_memory() -> float:
-    """Largest resident size of this process so far, in MB."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Time and memory of next-scale sampling: source and scales, without text encoder and decoder.
 
     python benchmarks/next_scale.py --shapes=shapes.json --threads=2 --batch=1,2 --dtype=float32
+    python benchmarks/next_scale.py --model=2b --dtype=bfloat16 --json=edit.json
 
 `--shapes` is a JSON file whose entry `varedit` holds depth, embed_dim, heads, mlp_ratio,
 text_channels, text_tokens, codebook_dim, patch_size, scales, cfg_scale, temperature, top_p, dtype.
-Weights and inputs are random. With `--shares=1,0.5,0.25` edits are limited to a mask, so that the
+Weights and inputs are random. `--model=2b` is VAREdit as released at 512 px, from pixels to pixels,
+so with the image tokenizer. With `--shares=1,0.5,0.25` edits are limited to a mask, so that the
 fine scales run only these shares of their tokens. `--guided=6` runs the unguided rows of the first
 six scales alone. On a busy machine compare the CPU seconds with `--threads=1`.
 
@@ -18,18 +20,27 @@ import os
 import pathlib
 import time
 
+from device import peak_memory, write_json
+from random_values import normal
+
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", type=pathlib.Path, required=True)
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--shapes", type=pathlib.Path)
+    given.add_argument("--model", choices=("2b", "tiny"), help="2b: VAREdit as released")
     parser.add_argument("--threads", type=int, default=0, help="CPU cores to use; 0 = all")
     parser.add_argument("--batch", default="", help="comma-separated batch sizes")
     parser.add_argument("--dtype", default="", help="compute and parameter type")
     parser.add_argument("--shares", default="", help="comma-separated shares of 0.25, 0.5, 0.75, 1")
     parser.add_argument("--guided", type=int, help="number of guided scales; default all")
     parser.add_argument("--repeats", type=int, default=3)
-    return parser.parse_args()
+    parser.add_argument("--json", type=pathlib.Path, help="file for the results")
+    args = parser.parse_args()
+    if args.model and args.shares:
+        parser.error(f"--shares={args.shares}: expected only with --shapes")
+    return args
 
 
 def main() -> None:
@@ -37,19 +48,28 @@ def main() -> None:
     args = parse()
     if args.threads:  # before jax makes its thread pool, whose size follows the affinity
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
-    shapes = json.loads(args.shapes.read_text())["varedit"]
+    if args.shapes:
+        shapes = json.loads(args.shapes.read_text())["varedit"]
+    else:
+        shapes = {"batch": 1, "dtype": "float32"}
     batches = [int(b) for b in args.batch.split(",") if b] or [shapes["batch"]]
-    for batch in batches:
-        for share in [float(s) for s in args.shares.split(",") if s] or [None]:
-            report(shapes, batch, args, share)
+    results = [
+        report(shapes, batch, args, share)
+        for batch in batches
+        for share in [float(s) for s in args.shares.split(",") if s] or [None]
+    ]
+    write_json(args.json, results)
 
 
-def report(shapes: dict, batch: int, args: argparse.Namespace, share: float | None) -> None:
-    """Compile for one batch size and print the best of `args.repeats` runs."""
+def report(shapes: dict, batch: int, args: argparse.Namespace, share: float | None) -> dict:
+    """Compile for one batch size; print and return the best of `args.repeats` runs."""
     import jax
 
-    dtype = args.dtype or shapes["dtype"]
-    step, arguments = build(shapes, batch, dtype, share=share, guided=args.guided)
+    dtype, flops = args.dtype or shapes["dtype"], None
+    if args.model:
+        step, arguments, flops = build_edit(args.model, batch, dtype, args.guided)
+    else:
+        step, arguments = build(shapes, batch, dtype, share=share, guided=args.guided)
     start = time.perf_counter()
     compiled = jax.jit(step).lower(*arguments).compile()
     compile_s = time.perf_counter() - start
@@ -65,8 +85,63 @@ def report(shapes: dict, batch: int, args: argparse.Namespace, share: float | No
     part += f" guided {args.guided}" if args.guided else ""
     print(
         f"batch {batch} {dtype}{part}: compile {compile_s:.1f} s, run {wall:.3f} s "
-        f"(cpu {cpu:.3f} s), {batch / wall:.2f} images/s, {peak:.0f} MB at the peak"
+        f"(cpu {cpu:.3f} s), {batch / wall:.2f} images/s, {peak:.0f} MB at the peak",
+        flush=True,
     )
+    return {
+        "batch": batch,
+        "dtype": dtype,
+        "share": share,
+        "guided": args.guided,
+        "compile_s": compile_s,
+        "ms_per_edit": 1e3 * wall / batch,
+        "tflop_per_edit": flops and flops / 1e12,
+        "program_mb": peak,
+        "peak_mb": peak_memory(),
+    }
+
+
+def build_edit(name: str, batch: int, dtype: str, guided: int | None):
+    """An edit from pixels to pixels, its arguments, and its operations for a picture."""
+    import functools
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxedit import tree
+    from jaxedit.checkpoints.networks import abstract_params
+    from jaxedit.config import PRESETS
+    from jaxedit.config.precision import dtype_of
+    from jaxedit.planning import flops
+    from jaxedit.sampling.methods import numbers_of
+    from jaxedit.sampling.sample_varedit import Rows, edit_pixels
+
+    config = PRESETS[name]
+    c, side = config.varedit, config.varedit.latent_scales[-1][0] * config.bsq.stride
+    shapes = abstract_params(config)
+
+    params = tree.map_with_path(
+        lambda path, x: jax.device_put(normal(x.shape, dtype_of(path, "varedit", dtype))),
+        {network: shapes[network] for network in ("bsq", "transformer")},
+    )
+    rows = Rows(
+        np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8),
+        jnp.zeros((batch, c.text_tokens, c.text_width)),
+        jnp.ones((batch, c.text_tokens), bool),
+        jnp.arange(batch),
+        np.ones((batch, side, side), bool),
+    )
+    numbers = numbers_of(config.sample, len(c.scales))
+    options = {"config": config, "greedy": False, "dtype": dtype, "guided": guided}
+    passes = (
+        *[flops.varedit(c, c.text_tokens)] * 2,  # with the instruction, and without
+        flops.image_encoder(config.bsq, side),
+        flops.image_decoder(config.bsq, side),
+    )
+    operations = sum(forward.weights + forward.scores for forward in passes)
+    arguments = (params, *jax.device_put((rows, numbers)))
+    return functools.partial(edit_pixels, **options), arguments, operations
 
 
 def build(

@@ -4,7 +4,8 @@
 
 The requests are mixed: pictures of several shapes, some with a mask, and one request in ten is
 wrong on purpose. Every picture in an answer is compared with the same edit without a server; after
-a lost or a wrong answer the exit code is 1. Server and clients are processes of one machine.
+a lost or a wrong answer the exit code is 1. Server and clients are processes of one machine. With
+--bare there is no server: only edits alone, and batches of 4, are timed.
 """
 
 import argparse
@@ -22,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import httpx2
 import numpy as np
+from device import peak_memory, write_json
 from PIL import Image
 
 from jaxedit.data import toybox
@@ -64,8 +65,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--max_batch", type=int, default=4)
+    parser.add_argument("--bare", action="store_true", help="time edits without a server")
+    parser.add_argument("--edits", type=int, default=LONELY, help="bare edits to time")
+    parser.add_argument("--json", type=pathlib.Path, help="file for the results of --bare")
     args = parser.parse_args(argv)
-    edits, alone, rate = bare(args.model, args.max_batch)
+    edits, alone, rate = bare(args.model, args.max_batch, args.edits)
+    if args.bare:
+        return _report_bare(args, alone, rate)
     with server(args.model, args.max_batch, args.clients) as (address, pid):
         lonely = [ask(address, edits[i % KINDS]) for i in range(LONELY)]
         wrong = edits[0]._replace(words="", expected=None)
@@ -98,7 +104,20 @@ def main(argv: Sequence[str]) -> int:
     return int(failed > 0)
 
 
-def bare(model: str, max_batch: int) -> tuple[list[Edit], float, float]:
+def _report_bare(args: argparse.Namespace, alone: float, rate: float) -> int:
+    found = {
+        "model": args.model,
+        "batch": args.max_batch,
+        "ms_per_edit": 1000 * alone,
+        "images_per_s": rate,
+        "peak_mb": peak_memory(),
+    }
+    print("\n".join(f"{name}: {value}" for name, value in found.items()))
+    write_json(args.json, found)
+    return 0
+
+
+def bare(model: str, max_batch: int, count: int) -> tuple[list[Edit], float, float]:
     """Return edits with what they should give, a lone edit's seconds, and images a second."""
     from jaxedit import Editor
 
@@ -111,13 +130,15 @@ def bare(model: str, max_batch: int) -> tuple[list[Edit], float, float]:
         return [result.image.tobytes() for result in made]
 
     edits = [edit._replace(expected=run([edit])[0]) for edit in edits]  # also compiles
-    times = [_seconds(lambda i=i: run([edits[i % KINDS]])) for i in range(LONELY)]
+    times = [_seconds(lambda i=i: run([edits[i % KINDS]])) for i in range(count)]
     rates = [KINDS / _seconds(lambda: run(edits)) for _ in range(5)]
     return edits, statistics.median(times), statistics.median(rates)
 
 
 def ask(address: str, edit: Edit) -> Answer:
     """Send a request by a connection of its own, and look at the answer."""
+    import httpx2
+
     form, start = edit.form(), time.perf_counter()
     answer = httpx2.post(f"{address}/v1/images/edits", **form, timeout=600)
     seconds = time.perf_counter() - start
@@ -174,6 +195,8 @@ def _file(image: Image.Image) -> bytes:
 
 
 def _is_ready(address: str) -> bool:
+    import httpx2
+
     with contextlib.suppress(httpx2.HTTPError):
         return httpx2.get(f"{address}/ready").status_code == 200
     return False
