@@ -72,6 +72,15 @@ def test_the_second_instruction_reads_no_picture_again(editor, monkeypatch):
         editor.edit(picture(4), WORDS)
 
 
+def test_an_edit_sends_its_inputs_alone(editor, capfd):
+    editor.edit(picture(5), WORDS)
+    capfd.readouterr()
+    with jax.transfer_guard("log_explicit"):
+        editor.edit(picture(6), WORDS, seed=1)
+    sent = capfd.readouterr().err.count("host-to-device transfer")
+    assert 5 <= sent <= 24  # pixels, mask, text, its mask, seed; numbers: not one for each token
+
+
 def test_other_numbers_do_not_compile_again(editor):
     editor.edit(picture(), WORDS, method="editar+erec")
     with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
