@@ -23,6 +23,8 @@ import time
 from device import peak_memory, write_json
 from random_values import normal
 
+TEXT_TOKENS = 128  # of an instruction of usual length, padded
+
 
 def parse() -> argparse.Namespace:
     """The command line."""
@@ -38,8 +40,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path, help="file for the results")
     args = parser.parse_args()
-    if args.model and args.shares:
-        parser.error(f"--shares={args.shares}: expected only with --shapes")
+    if args.model and (args.shares or args.guided):
+        parser.error("--shares and --guided: expected only with --shapes")
     return args
 
 
@@ -67,7 +69,7 @@ def report(shapes: dict, batch: int, args: argparse.Namespace, share: float | No
 
     dtype, flops = args.dtype or shapes["dtype"], None
     if args.model:
-        step, arguments, flops = build_edit(args.model, batch, dtype, args.guided)
+        step, arguments, flops = build_edit(args.model, batch, dtype)
     else:
         step, arguments = build(shapes, batch, dtype, share=share, guided=args.guided)
     start = time.perf_counter()
@@ -101,7 +103,7 @@ def report(shapes: dict, batch: int, args: argparse.Namespace, share: float | No
     }
 
 
-def build_edit(name: str, batch: int, dtype: str, guided: int | None):
+def build_edit(name: str, batch: int, dtype: str):
     """An edit from pixels to pixels, its arguments, and its operations for a picture."""
     import functools
 
@@ -119,29 +121,28 @@ def build_edit(name: str, batch: int, dtype: str, guided: int | None):
 
     config = PRESETS[name]
     c, side = config.varedit, config.varedit.latent_scales[-1][0] * config.bsq.stride
+    T = min(TEXT_TOKENS, c.text_tokens)
     shapes = abstract_params(config)
-
     params = tree.map_with_path(
         lambda path, x: jax.device_put(normal(x.shape, dtype_of(path, "varedit", dtype))),
         {network: shapes[network] for network in ("bsq", "transformer")},
     )
     rows = Rows(
         np.random.default_rng(0).integers(0, 256, (batch, side, side, 3), np.uint8),
-        jnp.zeros((batch, c.text_tokens, c.text_width)),
-        jnp.ones((batch, c.text_tokens), bool),
+        jnp.zeros((batch, T, c.text_width)),
+        jnp.ones((batch, T), bool),
         jnp.arange(batch),
         np.ones((batch, side, side), bool),
     )
     numbers = numbers_of(config.sample, len(c.scales))
-    options = {"config": config, "greedy": False, "dtype": dtype, "guided": guided}
+    step = functools.partial(edit_pixels, config=config, greedy=False, dtype=dtype)
     passes = (
-        *[flops.varedit(c, c.text_tokens)] * 2,  # with the instruction, and without
+        *[flops.varedit(c, T)] * 2,  # with the instruction, and without
         flops.image_encoder(config.bsq, side),
         flops.image_decoder(config.bsq, side),
     )
     operations = sum(forward.weights + forward.scores for forward in passes)
-    arguments = (params, *jax.device_put((rows, numbers)))
-    return functools.partial(edit_pixels, **options), arguments, operations
+    return step, (params, *jax.device_put((rows, numbers))), operations
 
 
 def build(
