@@ -2,8 +2,10 @@
 
 import json
 
+import matplotlib.cbook
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxedit import Editor, assets
 from jaxedit.config import DataConfig
@@ -19,14 +21,19 @@ FLOORS = {
 
 
 @pytest.fixture(scope="module")
-def checks():
+def editors():
+    return {name: Editor.from_pretrained(name) for name, _ in FLOORS}
+
+
+@pytest.fixture(scope="module")
+def checks(editors):
     """(model, method) -> the checker's verdicts on the same 20 held-out edits."""
     pairs = held_out_pairs(DataConfig(seed=2), 20)
-    editors = {name: Editor.from_pretrained(name) for name, _ in FLOORS}
 
     def judge(model, method):
         sources, words = [p.source for p in pairs], [p.instruction for p in pairs]
         edits = editors[model].edit_batch(sources, words, method=method)
+        assert not any("notice" in edit.diagnostics for edit in edits)  # these are toys
         return [toybox.check(np.asarray(e.image), p) for e, p in zip(edits, pairs, strict=True)]
 
     return {key: judge(*key) for key in FLOORS}
@@ -55,6 +62,15 @@ def test_what_is_outside_the_mask_stays(checks, model, method):
 def test_erec_keeps_more_of_the_background(checks):
     with_erec = background(checks["toy-editar", "editar+erec"])
     assert with_erec > background(checks["toy-editar", "editar"]) + 2
+
+
+@pytest.mark.parametrize("model", ["toy-varedit", "toy-editar"])
+def test_a_photograph_is_noticed_and_edited(editors, model):
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as photograph:
+        image = Image.open(photograph)
+        result = editors[model].edit(image, "make the ball blue")
+    assert f"{model} knows drawn toys only" in result.diagnostics["notice"]
+    assert result.image.size in (image.size, (64, 64))
 
 
 def background(checks):

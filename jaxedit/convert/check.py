@@ -8,9 +8,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxedit import assets, tree
@@ -19,10 +18,8 @@ from jaxedit.checkpoints.lazy_tensor import LazyTensor
 from jaxedit.config import SQUARE_SCALES, PretrainedConfig, Scales, family_of, sizes_of
 from jaxedit.data.pictures import photo
 from jaxedit.data.transforms import fit_of, to_square
-from jaxedit.models.bsq import BSQTokenizer
-from jaxedit.models.vq import VQTokenizer
-from jaxedit.ops import image, quantize
 from jaxedit.progress import progress_bar
+from jaxedit.sampling.round_trip import reconstruct
 
 SCENE = assets.ROOT / "scene.png"
 ALONE = 16  # side of the latent grid for a tokenizer without an editor
@@ -177,19 +174,10 @@ def round_trip(
     params = tree.cast(tree.unflatten(flat)[name], "float32")
     scales = latent_scales(config)
     grid = scales[-1][0] if name == "bsq" else getattr(sizes_of(config), "grid", ALONE)
-
-    def reconstruct(params: tree.Tree, pixels: UInt8[Array, "1 S S 3"]) -> UInt8[Array, "1 S S 3"]:
-        raw, variables = image.to_float(pixels), {"params": params}
-        if name == "vq":
-            return image.to_uint8(VQTokenizer(config.vq).apply(variables, raw))
-        model = BSQTokenizer(config.bsq)
-        latents = model.apply(variables, raw, method="encode")
-        _, features = quantize.encode_scales(latents, scales)
-        return image.to_uint8(model.apply(variables, features[-1], method="decode"))
-
     size = grid * getattr(config, name).stride
     source = np.asarray(to_square(picture, size, fit_of(config)))
-    drawn = np.asarray(jax.jit(reconstruct)(params, source[None]))[0]
+    options = {"config": config, "scales": scales if name == "bsq" else ()}
+    drawn = np.asarray(reconstruct(params, source[None], **options))[0]
     error = np.mean((source.astype(np.float64) - drawn) ** 2)
     return RoundTrip(source, drawn, 10 * math.log10(255**2 / max(error, 1e-10)))
 

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from jaxedit.data.transforms import fit_of
 from jaxedit.editor import provenance
 from jaxedit.editor.edit_source import EditSource, HowToEdit, Picture, read_source
 from jaxedit.editor.loaded_model import LoadedModel, Sources, seeds_of
+from jaxedit.editor.photo_check import PhotoCheck
 from jaxedit.editor.pipeline import Output, Progress, Tokens
 from jaxedit.editor.show import as_html, side_by_side
 from jaxedit.editor.text_features import prompt_of
@@ -32,7 +34,8 @@ class EditResult:
         given mask touches; with ERec its mask, limited as `ERecConfig.mask_mode` says; else None.
       diagnostics: "seconds"; with ERec also "js" (bits), "nll_rec" and "nll_edit" (nats), f32[h,w],
         the pictures "reconstruction" and "raw_edit" (of varedit+erec with two passes), and
-        "reconstruction_psnr" (dB; with one pass of the first pictures only).
+        "reconstruction_psnr" (dB; with one pass of the first pictures only); "notice" if a bundled
+        model is given a picture unlike toys.
       tokens: the bits of each scale; of next-token models one array of token ids.
       settings: all that reproduces the edit, as JSON values, except the weights' SHA-256.
       source: the picture that was edited, upright, RGB.
@@ -71,6 +74,10 @@ class Editor(LoadedModel):
     """A loaded model that edits pictures: call `edit` or `edit_batch`."""
 
     purpose, text_name = "edit", "instruction"
+
+    @functools.cached_property
+    def _photo_check(self) -> PhotoCheck:
+        return PhotoCheck(self.name, self.pipeline)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike = "toy-varedit", **options: Any) -> "Editor":
@@ -178,15 +185,13 @@ class Editor(LoadedModel):
         made = self._make(texts, seeds, settings, progress, sources_of)
         inputs = {"task": task, "fit": shape.kind, "keep_size": shape.keep_size}
         record = partial(self._record, method_of(self.config, method), settings, **inputs)
-        return [
-            _result(
-                row,
-                read.popleft(),
-                partial(record, instruction=text, seed=int(seed)),
-                self._fingerprint,
-            )
-            for row, text, seed in zip(made, instructions, seeds, strict=True)
-        ]
+        results = []
+        for row, text, seed in zip(made, instructions, seeds, strict=True):
+            source, recorded = read.popleft(), partial(record, instruction=text, seed=int(seed))
+            results.append(_result(row, source, recorded, self._fingerprint))
+            if task is None and (notice := self._photo_check.notice(source.square())):
+                results[-1].diagnostics["notice"] = notice
+        return results
 
     def grid(
         self,

@@ -102,6 +102,11 @@ class Pipeline(abc.ABC):
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
         """Set `size`, `grid` and `params`."""
 
+    @property
+    @abc.abstractmethod
+    def tokenizer(self) -> tree.Tree:
+        """Return the parameters of the image tokenizer."""
+
     def compile(self, settings: tuple[Any, ...]) -> None:
         """Compile the programs for these settings, unless they are ready."""
         key = self._structure(settings)

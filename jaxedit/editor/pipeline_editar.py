@@ -33,6 +33,11 @@ class EditARPipeline(Pipeline):
         self._segment = sample_editar.segment_of(self.config.editar)
         self._read: tuple[str, EncodedSource] | None = None
 
+    @property
+    def tokenizer(self) -> tree.Tree:
+        """Return the parameters of the image tokenizer."""
+        return self.params.vq
+
     def _structure(self, settings: Settings) -> Any:
         sample, *erec = settings
         structures = [split(config)[1] for config in erec]

@@ -45,6 +45,11 @@ class VAREditPipeline(Pipeline):
         self._executables: dict[Any, jax.stages.Compiled] = {}
         self._judged_prompts: set[Any] = set()
 
+    @property
+    def tokenizer(self) -> tree.Tree:
+        """Return the parameters of the image tokenizer."""
+        return self.params["bsq"]
+
     def _structure(self, settings: Settings) -> Any:
         return *_structure_of(settings).values(), *(split(erec)[1] for erec in settings[1:])
 

@@ -43,6 +43,7 @@ class Made(NamedTuple):
       link: the query of an address that fills the page as it was.
       given_mask: the mask that was drawn or given, a file that makes the edit again needs.
       panel, mask: PNG files of ERec, if asked for.
+      notice: see `EditResult.diagnostics`.
     """
 
     before: str
@@ -52,6 +53,7 @@ class Made(NamedTuple):
     given_mask: str | None = None
     panel: str | None = None
     mask: str | None = None
+    notice: str = ""
 
 
 class Asked(NamedTuple):
@@ -188,6 +190,7 @@ def _made(place: pathlib.Path, asked: Asked, result: EditResult, record: dict[st
         after=written("edited", result.image),
         caption=f"{words} (seed {seed})",
         link=urlencode(asked.link | {"seed": str(seed)}),
+        notice=result.diagnostics.get("notice", ""),
         given_mask=str(place / "mask.png") if asked.files["mask"] else None,
         **(_explained(result, written) if asked.explains else {}),
     )

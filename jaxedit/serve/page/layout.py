@@ -180,6 +180,8 @@ class Page:
                 made = await make(self._service, self._folder, named | {"count": count}, progress)
             except Exception as error:
                 raise error_of(self._service, error) from None
+            if made[0].notice:
+                gr.Warning(html.escape(made[0].notice))
             kept = [*reversed(made), *values[self._kept]][:_KEPT]
             return [kept, [(one.after, one.caption) for one in kept], *_show(made[0])]
 
