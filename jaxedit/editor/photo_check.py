@@ -15,12 +15,12 @@ from jaxedit.warn_once import warn_once
 
 log = logging.getLogger(__name__)
 
-# Bundled model -> dB between a picture and its reconstruction; photographs are below.
+# Bundled model -> dB of PSNR between a picture and its reconstruction; photographs have less.
 # Measured by benchmarks/photo_threshold.py, see docs/toybox.md.
 LEAST = {"toy-varedit": 22.0, "toy-editar": 22.0}
 NOTICE = (
-    "{name} knows drawn toys only, and this picture is unlike them; for photographs use the weights "
-    "of docs/weights.md, for example --model=varedit-2b-512"
+    "{name} knows drawn toys only, and this picture is unlike them; for photographs use the "
+    "weights of docs/weights.md, for example --model=varedit-2b-512"
 )
 
 
