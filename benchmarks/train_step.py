@@ -41,6 +41,8 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--steps", type=int, default=10, help="steps to time")
     parser.add_argument("--remat", default="", help="several values of --config.remat, as a,b")
+    about = "batches hold codes, as jaxedit.datasets.encode stores them; of EditAR and LlamaGen"
+    parser.add_argument("--stored_codes", action="store_true", help=about)
     parser.add_argument("--count", action="store_true", help="only count; run nothing")
     parser.add_argument("--fit", action="store_true", help="choose the batch by the memory")
     parser.add_argument("--json", type=pathlib.Path, help="file for the results")
@@ -61,7 +63,7 @@ def main() -> None:
         if args.fit:
             fit(changed)
         print(f"--config.remat={changed.remat}", flush=True)
-        results.append(count(changed) if args.count else measure(changed, args.steps))
+        results.append(count(changed) if args.count else measure(changed, args))
     write_json(args.json, results)
 
 
@@ -102,7 +104,7 @@ def count(config) -> dict:
     return {"remat": config.remat, "tflop": flops / 1e12, "activations_gb": nbytes / 1e9}
 
 
-def measure(config, steps: int) -> dict:
+def measure(config, args: argparse.Namespace) -> dict:
     """Compile the step, run it on random values, and print and return what it takes."""
     from jaxedit.sharding.mesh import make_mesh
     from jaxedit.train.dry_run import lower_step
@@ -111,6 +113,7 @@ def measure(config, steps: int) -> dict:
     from jaxedit.train.training_mesh import chosen_mesh
 
     objective = abstract_objective(config)
+    objective.has_stored_codes = args.stored_codes
     work = step_flops(config, objective)
     mesh = make_mesh(chosen_mesh(config, objective))
     start = time.perf_counter()
@@ -125,7 +128,7 @@ def measure(config, steps: int) -> dict:
         f"{held / 1e9:.2f} GB on each device, {memory.argument_size_in_bytes / 1e9:.2f} of state",
         flush=True,
     )
-    wall, cpu = timed(compiled, lowered.args_info[0], steps)
+    wall, cpu = timed(compiled, lowered.args_info[0], args.steps)
     rates = work.rates(1 / wall)
     print(f"{1000 * wall:.0f} ms a step ({1000 * cpu:.0f} ms of CPU)", end=", ")
     print(

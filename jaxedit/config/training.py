@@ -70,6 +70,9 @@ class DataConfig:
     validation: str = ""
     # mixture of another source of validation; empty: `mixture` if it fits, else all rows as stored
     validation_mixture: tuple[tuple[str, float], ...] = ()
+    # read the codes that jaxedit.datasets.encode added to the stores, if they fit, instead of
+    # encoding pictures in every step; only of a VQ tokenizer
+    stored_codes: bool = True
     seed: int = 0  # of the order of rows
     threads: PositiveInt = 2  # that read and decode rows
     prefetch: PositiveInt = 4  # batches

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import jax
 import numpy as np
@@ -17,25 +17,34 @@ from jaxedit.data.toybox import ToyPair
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class EditBatch:
-    """B pairs of images with their tokenised instructions; numpy on the host, jax inside a step."""
+    """B pairs of images with their tokenised instructions; numpy on the host, jax inside a step.
 
-    source: UInt8[ArrayLike, "B H W 3"]
-    target: UInt8[ArrayLike, "B H W 3"]
+    Pictures are None in batches of stored codes, if the loss needs nothing else of them.
+    """
+
+    source: UInt8[ArrayLike, "B H W 3"] | None
+    target: UInt8[ArrayLike, "B H W 3"] | None
     text_ids: Int32[ArrayLike, "B T"]  # padded on the right
     text_mask: Bool[ArrayLike, "B T"]  # True at tokens, False at padding
     mask: Bool[ArrayLike, "B H W"] | None  # True where the edit may change pixels; None: unknown
     # False at rows that only fill the last batch of a validation; None: all rows count
     valid: Bool[ArrayLike, " B"] | None = None
+    codes: Int32[ArrayLike, "B 2 N"] | None = None  # of source and target; None: not stored
 
 
 def collate(rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:
     """Stack rows with pictures of equal size, and tokenise their instructions."""
     ids, text_mask = tokenizer([row.instruction for row in rows], text_tokens)
-    masks = [row.mask for row in rows]
     return EditBatch(
-        source=np.stack([row.source for row in rows]),
-        target=np.stack([row.target for row in rows]),
+        source=_stack([row.source for row in rows]),
+        target=_stack([row.target for row in rows]),
         text_ids=ids,
         text_mask=text_mask,
-        mask=None if any(m is None for m in masks) else np.stack(masks),
+        mask=_stack([row.mask for row in rows]),
+        codes=_stack([row.codes if isinstance(row, Row) else None for row in rows]),
     )
+
+
+def _stack(arrays: Sequence[np.ndarray | None]) -> Any:
+    """Stack arrays; None if one of them is not known."""
+    return None if any(array is None for array in arrays) else np.stack(arrays)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from jaxedit.data.batch import EditBatch, collate
 from jaxedit.data.mixture import components, shares_of, toy_entries
 from jaxedit.data.mixture_order import ORDERS, RowsOf
 from jaxedit.data.sources import Row, RowSource, row_of
+from jaxedit.data.stored_codes import Encoding
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.toybox.language import longest_caption
 from jaxedit.data.transforms import CROP, Fit
@@ -22,6 +24,13 @@ log = logging.getLogger(__name__)
 _COUNTED = 100  # instructions seen before a warning says how many of them were truncated
 
 
+class CodesToRead(NamedTuple):
+    """The codes that batches hold; every part of the mixture has them."""
+
+    encoding: Encoding
+    has_pictures: bool  # whether batches hold the pictures too
+
+
 def make_loader(
     config: DataConfig,
     tokenizer: TextTokenizer,
@@ -29,6 +38,7 @@ def make_loader(
     start_step: int,
     rows: range | None = None,
     fit: Fit = CROP,
+    codes: CodesToRead | None = None,
 ) -> Iterator[EditBatch]:
     """Return an endless iterator over numpy batches, starting with the batch of `start_step`.
 
@@ -38,8 +48,10 @@ def make_loader(
       start_step: number of batches to skip.
       rows: consecutive rows of each batch of `config.batch_size` that this process reads, which are
         the rows of its devices. Default: all rows.
+      codes: read these codes, which are stored beside the rows.
 
     Raises:
+      NoCodes: a part of the mixture lacks these codes.
       ConfigError: a setting cannot work, or what it names does not exist or differs between hosts.
       OSError: data are damaged; also raised by the iterator, with the store and the row.
     """
@@ -47,14 +59,16 @@ def make_loader(
 
     validate(config)
     rows = range(config.batch_size) if rows is None else rows
-    parts = components(config, fit)
+    parts, shares = zip(*components(config, fit), strict=True)
     if config.source != "toy":
-        distributed.assert_same_on_all_hosts(_described(config, [part for part, _ in parts]))
+        distributed.assert_same_on_all_hosts(_described(config, parts))
+    if codes:
+        parts = [part.with_codes(codes.encoding, has_pictures=codes.has_pictures) for part in parts]
     streams = [
         grain.MapDataset.source(source).seed(config.seed + i).shuffle().repeat()
-        for i, (source, _) in enumerate(parts)
+        for i, source in enumerate(parts)
     ]
-    order = ORDERS[config.order](tuple(share for _, share in parts), config.seed)
+    order = ORDERS[config.order](shares, config.seed)
     mine = RowsOf(order, rows, config.batch_size)
     batches = grain.MapDataset.select_from_datasets(streams, mine).batch(
         len(rows), drop_remainder=True, batch_fn=_Collate(tokenizer, config.text_tokens)

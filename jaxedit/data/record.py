@@ -17,6 +17,7 @@ VERSION = "1.0.0"  # version of the fields below
 SPLIT = "train"
 WRITER = "group_size:1,zstd:3"  # ArrayRecord's options
 TASKS = ("edit", "depth", "canny", "segmentation", "hed", "recon")
+CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 _TEXTS = ("id", "group_id", "dataset", "edit_type_raw", "instruction")
 _TEXTS += ("source_caption", "target_caption", "target_sha256")
 _PICTURES = ("source", "target", "mask")

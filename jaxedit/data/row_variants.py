@@ -11,13 +11,13 @@ from PIL import Image
 from jaxedit.config import require
 from jaxedit.data import prompts
 from jaxedit.data.pictures import mask_picture, photo
-from jaxedit.data.record import TASKS, Record
+from jaxedit.data.record import CAPTIONED, TASKS, Record
 from jaxedit.data.sources import Row, square_row
 from jaxedit.data.store import Store, damaged
+from jaxedit.data.stored_codes import EDGES, SOURCE, TARGET, Encoding, StoredCodes
 from jaxedit.data.toybox.language import RECON_PROMPT
 from jaxedit.data.transforms import CROP, Fit
 
-_CAPTIONED = ("depth", "canny", "segmentation", "hed")  # tasks whose text describes the target
 # variant -> tasks of the rows that it applies to
 VARIANTS: dict[str, tuple[str, ...]] = {
     "edit": ("edit", "recon", *prompts.TASKS),  # rows as stored, maps with their prompt
@@ -25,7 +25,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "remove": ("edit",),  # the pictures swapped where the text begins with "Add"
     "add_remove": ("edit",),  # every row twice, as "add" and as "remove"
     "depth": ("depth",),
-    "canny": _CAPTIONED,  # the edges of the target, or the row's own edge map
+    "canny": CAPTIONED,  # the edges of the target, or the row's own edge map
     "segmentation": ("segmentation",),
     "recon": TASKS,  # a picture and itself
 }
@@ -60,6 +60,8 @@ class RowVariant:
         self._style, self._fit = style, fit
         self._ends = list(itertools.accumulate(len(store) for store in stores))
         self._selected: np.ndarray | None = None
+        self._codes: tuple[StoredCodes, ...] = ()
+        self._has_pictures = True
         for store in stores:
             first = store[0]
             self._require_fits(store, 0, first)
@@ -89,10 +91,17 @@ class RowVariant:
         index -= self._ends[which - 1] if which else 0
         record = store[index]
         self._require_fits(store, index, record)
+        codes = None
+        if self._codes:
+            names = pictures_of(record, variant)
+            codes = self._codes[which].pair(store.number_of(index), *names)
+        changed = apply_variant(record, variant)
+        if not self._has_pictures:
+            text = instruction_of(changed, self._style)
+            return Row(None, None, text, None, changed.task, changed.edit_type, codes)
         try:
-            return decode(
-                apply_variant(record, variant), self._size, style=self._style, fit=self._fit
-            )
+            row = decode(changed, self._size, style=self._style, fit=self._fit)
+            return row._replace(codes=codes)
         except Exception as error:  # each decoder fails in its own way on damaged files
             raise damaged(store.directory, store.number_of(index), error) from error
 
@@ -106,6 +115,25 @@ class RowVariant:
         """See `FiniteSource`."""
         part = copy.copy(self)
         part._selected = rows if self._selected is None else self._selected[rows]
+        return part
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """Return the stores."""
+        return self._stores
+
+    def with_codes(self, encoding: Encoding, *, has_pictures: bool) -> "RowVariant":
+        """Return the same rows with the codes that are stored beside them.
+
+        Args:
+          has_pictures: also decode the pictures.
+
+        Raises:
+          NoCodes: a store lacks them.
+        """
+        part = copy.copy(self)
+        part._codes = tuple(StoredCodes.open(store, encoding) for store in self._stores)
+        part._has_pictures = has_pictures
         return part
 
     def _require_fits(self, store: Store, index: int, record: Record) -> None:
@@ -129,22 +157,29 @@ def apply_variant(record: Record, variant: str) -> Record:
 
     Source: EditAR's training data.
     """
-    text = record.instruction
-    if variant == "remove" and text.startswith(("Add ", "add ")):
-        return record._replace(
-            source=record.target,
-            target=record.source,
-            instruction="Remove " + text[4:],
-            edit_type=_REMOVE,
-        )
-    if variant == "canny" and record.task != "canny":
-        return record._replace(source=b"", task="canny")
+    files = {SOURCE: record.source, TARGET: record.target, EDGES: b""}
+    source, target = pictures_of(record, variant)
+    changed = record._replace(source=files[source], target=files[target])
+    if source == EDGES:
+        return changed._replace(task="canny")
     if variant == "recon":
-        picture = record.source if record.task in _PHOTOS else record.target
-        return record._replace(
-            source=picture, target=picture, instruction=RECON_PROMPT, task="recon", edit_type=-1
-        )
-    return record
+        return changed._replace(instruction=RECON_PROMPT, task="recon", edit_type=-1)
+    if (source, target) == (TARGET, SOURCE):
+        text = "Remove " + record.instruction[len("Add ") :]
+        return changed._replace(instruction=text, edit_type=_REMOVE)
+    return changed
+
+
+def pictures_of(record: Record, variant: str) -> tuple[str, str]:
+    """Return which pictures of a record are source and target of its variant, by their names."""
+    if variant == "remove" and record.instruction.startswith(("Add ", "add ")):
+        return TARGET, SOURCE
+    if variant == "canny" and record.task != "canny":
+        return EDGES, TARGET
+    if variant == "recon":
+        picture = SOURCE if record.task in _PHOTOS else TARGET
+        return picture, picture
+    return SOURCE, TARGET
 
 
 def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
@@ -157,17 +192,22 @@ def decode(record: Record, size: int, *, style: str, fit: Fit) -> Row:
     mask = Image.new("L", (source or target).size, 0 if record.task == "recon" else 255)
     if record.mask is not None and record.task == "edit":
         mask = mask_picture.decode(record.mask, "mask")
-    is_map, text = record.task in prompts.TASKS, record.instruction
     return square_row(
         source,
         target,
         mask,
         size=size,
         fit=fit,
-        instruction=prompts.prompt(record.task, text, style) if is_map else text,
+        instruction=instruction_of(record, style),
         task=record.task,
         edit_type=record.edit_type,
     )
+
+
+def instruction_of(record: Record, style: str) -> str:
+    """Return the text of a record, of a map as an instruction in a style of `prompts`."""
+    is_map, text = record.task in prompts.TASKS, record.instruction
+    return prompts.prompt(record.task, text, style) if is_map else text
 
 
 def _require_large(store: Store, record: Record, size: int) -> None:

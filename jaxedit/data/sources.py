@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int32, UInt8
 from PIL import Image
 
 from jaxedit.data import toybox
@@ -20,16 +20,17 @@ _SHAPE_STREAM = 2**32  # of random numbers; no task uses it
 
 
 class Row(NamedTuple):
-    """A pair before batching."""
+    """A pair before batching; pictures are None if only their codes are needed."""
 
-    source: UInt8[np.ndarray, "H W 3"]
-    target: UInt8[np.ndarray, "H W 3"]
+    source: UInt8[np.ndarray, "H W 3"] | None
+    target: UInt8[np.ndarray, "H W 3"] | None
     instruction: str
     # True where the edit may change pixels. Unknown masks are None in rows of a list of pairs, and
     # True everywhere in rows of a store, whose other rows may have masks.
     mask: Bool[np.ndarray, "H W"] | None
     task: str  # what the row teaches, for example edit or recon
     edit_type: int  # PIE-Bench's 0 ... 9, or -1
+    codes: Int32[np.ndarray, "2 N"] | None = None  # of source and target, if a store has them
 
 
 def square_row(

@@ -52,7 +52,7 @@ class Store:
         Raises:
           OSError: the record is damaged.
         """
-        return self._read(self.number_of(index))
+        return self.read(self.number_of(index))
 
     def keys(self) -> np.ndarray:
         """Return u64[rows], for each row that is not dropped a hash of its number and its store.
@@ -66,7 +66,17 @@ class Store:
         """Return the number, among all rows of the shards, of row `index`."""
         return index if self._numbers is None else int(self._numbers[index])
 
-    def _read(self, number: int) -> Record:
+    @property
+    def rows(self) -> int:
+        """Return the number of all rows of the shards."""
+        return len(self._rows)
+
+    def read(self, number: int) -> Record:
+        """Return the row with this number among all rows of the shards.
+
+        Raises:
+          OSError: the record is damaged.
+        """
         try:
             return record.decode(self._rows[number])
         except Exception as error:  # of Riegeli, protobuf or TFDS
@@ -80,7 +90,7 @@ class Store:
             found = {row.row for row in rows}
             fits = not rows or (
                 0 <= min(found) <= max(found) < len(self._rows)
-                and self._read(rows[-1].row).id == rows[-1].id
+                and self.read(rows[-1].row).id == rows[-1].id
             )
             require(fits, f"{path}: not of the rows of this store: make it again")
             numbers |= found

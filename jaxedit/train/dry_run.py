@@ -128,7 +128,10 @@ def lower_step(config: TrainConfig, objective: Objective, mesh: Mesh) -> jax.sta
     state, frozen = (
         rules.with_shardings(x, rules.state_shardings(x, mesh)) for x in (state, objective.frozen())
     )
-    batch = step_memory.batch_shapes(config, config.data.batch_size)
+    codes = 0
+    if objective.has_stored_codes:
+        codes = (config.data.image_size // objective.frozen_tokenizer().module.config.stride) ** 2
+    batch = step_memory.batch_shapes(config, config.data.batch_size, codes)
     batch = rules.with_shardings(batch, jax.tree.map(lambda _: rules.batch_sharding(mesh), batch))
     with jax.set_mesh(mesh):  # only now: nothing can run on these devices
         return jit_step(config, objective, state, frozen, mesh).lower(state, frozen, batch)

@@ -131,4 +131,5 @@ def step_flops(config: TrainConfig, objective: Objective) -> StepFlops:
 
 def flops_per_pair(objective: Objective) -> float:
     """Count the operations of the loss of a pair of pictures, and of its gradient."""
-    return sum(network.flops for network in objective.passes())
+    unused = ("vq",) if objective.has_stored_codes else ()
+    return sum(one.flops for one in objective.passes() if one.network not in unused)

@@ -111,12 +111,13 @@ def _fewest_parts(config: TrainConfig, devices: int, rows: int, memory: DeviceMe
     )
 
 
-def batch_shapes(config: TrainConfig, rows: int) -> EditBatch:
-    """Return the shapes of a batch with `rows` rows."""
+def batch_shapes(config: TrainConfig, rows: int, stored_codes: int = 0) -> EditBatch:
+    """Return the shapes of a batch with `rows` rows and, if there are any, codes of each picture."""
     size, tokens = config.data.image_size, config.data.text_tokens
     pictures = Shape((rows, size, size, 3), jnp.uint8)
     ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))
-    return EditBatch(pictures, pictures, ids, mask, None)
+    codes = Shape((rows, 2, stored_codes), jnp.int32) if stored_codes else None
+    return EditBatch(pictures, pictures, ids, mask, None, codes=codes)
 
 
 def _rows(config: TrainConfig, mesh: AbstractMesh) -> int:

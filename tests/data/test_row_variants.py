@@ -6,9 +6,11 @@ from fabricate_store import make_record, picture, write_store
 from PIL import Image
 
 from jaxedit.config import ConfigError
+from jaxedit.data import drop_list
 from jaxedit.data.pictures.canny import edge_map
 from jaxedit.data.row_variants import VARIANTS, RowVariant, apply_variant
 from jaxedit.data.store import Store
+from jaxedit.data.stored_codes import Encoding, NoCodes, StoredCodes
 
 
 def as_is(records, directory, variant="edit", size=16, **kwargs):
@@ -145,3 +147,43 @@ def test_a_damaged_picture_names_store_and_row(tmp_path):
 def test_every_task_has_a_variant():
     tasks = {task for tasks in VARIANTS.values() for task in tasks}
     assert {"edit", "recon", "depth", "canny", "segmentation"} <= tasks
+
+
+def with_codes(variants):
+    """Rows with codes that tell the number of the row and the picture: 10 * number + picture."""
+    (store,) = variants.stores
+    encoding = Encoding("abc", image_size=16, fit="crop varedit", tokens=1, vocabulary=99)
+    codes = StoredCodes.create(store, encoding)
+    tens = 10 * np.arange(store.rows, dtype=np.int32)[:, None, None]
+    codes.write(0, tens + np.arange(len(codes.pictures), dtype=np.int32)[:, None])
+    return variants.with_codes(encoding, has_pictures=False)
+
+
+@pytest.mark.parametrize(
+    ("variant", "task", "expected"),
+    [
+        ("edit", "edit", [[10, 11], [20, 21]]),
+        ("add_remove", "edit", [[10, 11], [11, 10], [20, 21], [21, 20]]),
+        ("recon", "edit", [[10, 10], [20, 20]]),
+        ("recon", "depth", [[11, 11], [21, 21]]),
+        ("depth", "depth", [[10, 11], [20, 21]]),
+        ("canny", "depth", [[12, 11], [22, 21]]),
+        ("canny", "canny", [[10, 11], [20, 21]]),
+    ],
+)
+def test_codes_follow_the_pictures(tmp_path, variant, task, expected):
+    write_store(tmp_path / "pipe", [make_record(i, task=task) for i in range(3)], 1)
+    drop_list.write(tmp_path / "pipe", "a", [drop_list.Dropped(0, "pipe/train/0", "blurred")])
+    rows = RowVariant([Store(tmp_path / "pipe")], variant, 16)
+    coded = with_codes(rows)
+    assert [coded[i].codes[:, 0].tolist() for i in range(len(coded))] == expected
+    for row, plain in zip((coded[i] for i in range(2)), (rows[i] for i in range(2)), strict=True):
+        assert row.source is row.target is row.mask is None
+        assert (row.instruction, row.task) == (plain.instruction, plain.task)
+        assert row.edit_type == plain.edit_type
+
+
+def test_a_store_without_codes_is_named(tmp_path):
+    encoding = Encoding("abc", image_size=16, fit="crop varedit", tokens=1, vocabulary=99)
+    with pytest.raises(NoCodes, match="pipe has none"):
+        as_is([make_record(0)], tmp_path).with_codes(encoding, has_pictures=True)

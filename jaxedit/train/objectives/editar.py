@@ -24,7 +24,13 @@ from jaxedit.sampling import sample_editar as sampling
 from jaxedit.train import losses
 from jaxedit.train.objectives.corruption import corrupt, draw_dropped, randomize_tokens
 from jaxedit.train.objectives.frozen_networks import frozen_networks, teacher_of
-from jaxedit.train.objectives.objective import FROZEN, TRAINED, Metrics, Pass
+from jaxedit.train.objectives.objective import (
+    FROZEN,
+    TRAINED,
+    FrozenTokenizer,
+    Metrics,
+    Pass,
+)
 from jaxedit.train.objectives.transformer import TransformerObjective
 from jaxedit.tree import Tree
 
@@ -117,10 +123,19 @@ class EditARObjective(TransformerObjective):
         align = Pass("transformer", flops.align(sizes), TRAINED)
         return [*found, align, Pass("vit", teacher, FROZEN)]
 
+    def frozen_tokenizer(self) -> FrozenTokenizer:
+        """See `Objective`; only the teacher sees a picture."""
+        return FrozenTokenizer(self.tokenizer, self._frozen["vq"], self.teacher is not None)
+
     def codes(
         self, vq: Tree, batch: EditBatch
     ) -> tuple[Int32[Array, "B N"] | None, Int32[Array, "B N"]]:
-        """Encode source (None without a source picture) and target to exact codes, in f32."""
+        """Return the codes of source (None without a source picture) and target.
+
+        Unless the batch holds them, they are exact codes, computed in f32.
+        """
+        if batch.codes is not None:
+            return batch.codes[:, 0] if self.has_source else None, batch.codes[:, 1]
         pictures = (batch.source, batch.target) if self.has_source else (batch.target,)
         grids = self.encode(vq, pictures, "codes")  # [B,n,h,w]
         codes = grids.reshape(*grids.shape[:2], -1)  # [B,n,N]

@@ -28,7 +28,14 @@ from jaxedit.ops import low_rank
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.planning.flops import Forward
 from jaxedit.train.objectives.frozen_networks import BLOCK_KERNEL, cast_block_kernels, require_same
-from jaxedit.train.objectives.objective import FROZEN, THROUGH, Metrics, Objective, Pass
+from jaxedit.train.objectives.objective import (
+    FROZEN,
+    THROUGH,
+    FrozenTokenizer,
+    Metrics,
+    Objective,
+    Pass,
+)
 
 # Settings in which a run may differ from its weights: they change neither shapes nor meaning.
 OWN = ("scales", "drop_path", "dropout", "token_dropout")
@@ -82,6 +89,10 @@ class LoRAObjective(Objective):
         """Return the inner objective's loss, with the additions."""
         joined = self.joined(params, frozen)
         return self.inner.loss(joined, frozen, batch, key, step, is_training=is_training)
+
+    def frozen_tokenizer(self) -> FrozenTokenizer | None:
+        """Return the inner objective's tokenizer."""
+        return self.inner.frozen_tokenizer()
 
     def passes(self) -> list[Pass]:
         """Return the inner objective's passes, its trained networks frozen, and the additions."""

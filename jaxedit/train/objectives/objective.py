@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key, UInt8
 
 from jaxedit.config import TrainConfig
 from jaxedit.data.batch import EditBatch
+from jaxedit.models.vq import VQTokenizer
 from jaxedit.planning.flops import Forward
 from jaxedit.tree import Tree
 
@@ -30,8 +31,18 @@ class Pass(NamedTuple):
         return self.times * (self.forward.weights + self.forward.scores)
 
 
+class FrozenTokenizer(NamedTuple):
+    """A VQ tokenizer whose codes the loss reads; a store may hold them."""
+
+    module: VQTokenizer
+    params: Tree  # arrays, or parameters in their files
+    needs_pictures: bool  # whether the loss reads pictures for another purpose as well
+
+
 class Objective:
     """A model with its loss: trained parameters, frozen networks, sample grids and export."""
+
+    has_stored_codes = False  # whether batches of training hold codes, so that nothing is encoded
 
     @classmethod
     def from_config(cls, config: TrainConfig, *, is_abstract: bool = False) -> "Objective":
@@ -81,6 +92,10 @@ class Objective:
           is_training: False: nothing is drawn (no dropout, no dropped conditions, no noise), rows
             that are not `valid` do not count, and there are more metrics.
         """
+
+    def frozen_tokenizer(self) -> FrozenTokenizer | None:
+        """Return the tokenizer whose codes are read; default: None, the loss reads no codes."""
+        return None
 
     def passes(self) -> list[Pass]:
         """List the networks that the loss runs on a pair of pictures, to count operations."""

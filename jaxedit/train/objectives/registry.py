@@ -18,6 +18,7 @@ from jaxedit.data.transforms import fit_of
 from jaxedit.data.validation import ValidationRows
 from jaxedit.train.objectives.lora import LoRAObjective, load_base, trained_by
 from jaxedit.train.objectives.objective import Objective
+from jaxedit.train.stored_codes import find_codes
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,14 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
         ensure_converted(config.text_tokenizer)
     tokenizer = TextTokenizer.load(hub.tokenizer_home(config.text_tokenizer), clean)
 
-    def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
-        return make_loader(config.data, tokenizer, fit=fit, start_step=step, rows=rows)
-
     rows = example_rows(config.data, config.sample_rows, fit)
+    objective = make_objective(config)
+    codes = find_codes(config, objective, fit)
+    objective.has_stored_codes = codes is not None
+
+    def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
+        return make_loader(config.data, tokenizer, fit=fit, start_step=step, rows=rows, codes=codes)
+
     data = TrainingData(batches_from, collate(rows, tokenizer, config.data.text_tokens))
     if config.eval_every and not config.has_validation:
         log.info("no validation loss: data.validation names no rows, such as the share 0.01")
@@ -68,7 +73,7 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
     if config.eval_every and config.eval_benchmark:
         benchmark = ToyBenchmark(config.data, tokenizer, config.eval_samples)
         data = data._replace(benchmark=benchmark)
-    return make_objective(config), data
+    return objective, data
 
 
 def make_objective(config: TrainConfig) -> Objective:

@@ -1,0 +1,1 @@
+"""Codes of a store's pictures, computed once and read by every training."""
