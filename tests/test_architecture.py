@@ -121,6 +121,7 @@ def test_commands_define_no_classes(path):
         "import jaxedit.generate.__main__",
         "import jaxedit.convert.__main__",
         "import jaxedit.datasets.convert.__main__",
+        "import jaxedit.datasets.encode.__main__",
         "import jaxedit.datasets.near_duplicates.__main__",
         "import jaxedit.datasets.vlm_filter.__main__",
         "import jaxedit.evaluate.tables.__main__",

@@ -115,7 +115,6 @@ class StoredCodes:
         Raises:
           OSError: it cannot be written.
         """
-        assert codes.shape == self._shape(block), codes.shape
         with atomic_write(self._path(block)) as part, part.open("wb") as file:
             np.save(file, codes.astype(self._dtype))
 

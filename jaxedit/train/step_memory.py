@@ -112,7 +112,7 @@ def _fewest_parts(config: TrainConfig, devices: int, rows: int, memory: DeviceMe
 
 
 def batch_shapes(config: TrainConfig, rows: int, stored_codes: int = 0) -> EditBatch:
-    """Return the shapes of a batch with `rows` rows and, if there are any, codes of each picture."""
+    """Return the shapes of a batch of `rows` rows, with codes of each picture if there are any."""
     size, tokens = config.data.image_size, config.data.text_tokens
     pictures = Shape((rows, size, size, 3), jnp.uint8)
     ids, mask = (Shape((rows, tokens), dtype) for dtype in (jnp.int32, jnp.bool_))

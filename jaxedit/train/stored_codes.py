@@ -46,10 +46,11 @@ def find_codes(config: TrainConfig, objective: Objective, fit: Fit) -> CodesToRe
     if any(folders_in(directory) for directory in stores):
         settings = tokenizer.module.config
         encoding = Encoding.of(settings, tokenizer.params, data.image_size, fit)
-    reason = _why_not(config, parts, encoding, fit)
+    reason = _why_not(config, parts, encoding)
     distributed.assert_same_on_all_hosts({"stored codes": (encoding, not reason)})
     if reason:
-        log.info("stored codes: not used, pictures are encoded in every step: %s", reason)
+        about = "pictures are encoded in every step"
+        log.info("stored codes: not used, %s: %s; %s", about, reason, _advice(config, fit))
         return None
     rows = _check(stores.values(), encoding, tokenizer, fit, config)
     log.info(
@@ -61,21 +62,23 @@ def find_codes(config: TrainConfig, objective: Objective, fit: Fit) -> CodesToRe
     return CodesToRead(encoding, tokenizer.needs_pictures)
 
 
-def _why_not(
-    config: TrainConfig, parts: Sequence[RowVariant], encoding: Encoding | None, fit: Fit
-) -> str:
+def _why_not(config: TrainConfig, parts: Sequence[RowVariant], encoding: Encoding | None) -> str:
     """Return why stored codes cannot be used; empty if every part of the mixture has them."""
     if encoding is None:
-        command = "python -m jaxedit.datasets.encode --store=DIR"
-        command += f" --tokenizer={config.editar.tokenizer or config.init_from}"
-        command += f" --image_size={config.data.image_size} --fit={fit.kind} --crop={fit.rule}"
-        return f"{config.data.source} has none; to add them: {command}"
+        return f"{config.data.source} has none"
     for (entry, _), part in zip(config.data.mixture, parts, strict=True):
         try:
             part.with_codes(encoding, has_pictures=False)
         except NoCodes as reason:
             return f"{entry}: {reason}"
     return ""
+
+
+def _advice(config: TrainConfig, fit: Fit) -> str:
+    """Return the command that adds the codes of this run."""
+    command = "to add them: python -m jaxedit.datasets.encode --store=DIR"
+    command += f" --tokenizer={config.editar.tokenizer or config.init_from}"
+    return f"{command} --image_size={config.data.image_size} --fit={fit.kind} --crop={fit.rule}"
 
 
 def _check(

@@ -25,6 +25,7 @@ from jaxedit.data.store import Store
 from jaxedit.data.stored_codes import folders_in
 from jaxedit.datasets.encode.__main__ import main
 from jaxedit.sharding import rules
+from jaxedit.train import stored_codes
 from jaxedit.train.metrics import flops_per_pair
 from jaxedit.train.objectives import registry
 from jaxedit.train.stored_codes import checked_rows
@@ -105,7 +106,12 @@ def config_of(stores, weights, **changes):
 @pytest.fixture(scope="module")
 def coded(stores, weights):
     """An objective, and a batch of codes."""
-    objective, data = registry.build(config_of(stores, weights))
+    with pytest.MonkeyPatch.context() as patch:
+        said = []
+        patch.setattr(stored_codes.log, "info", lambda text, *values: said.append(text % values))
+        objective, data = registry.build(config_of(stores, weights))
+    (line,) = said
+    assert line.startswith("stored codes: used instead of the image tokenizer; 20 of 40 rows are")
     return objective, next(data.batches_from(3, range(16)))
 
 
@@ -168,7 +174,7 @@ def test_a_part_without_codes_is_named_with_the_command(stores, weights, caplog)
     assert f"--tokenizer={weights} --image_size=8 --fit=crop --crop=editar" in caplog.text
 
 
-def test_damaged_codes_end_the_start(stores, weights, tmp_path, caplog):
+def test_damaged_codes_end_the_start(stores, weights, tmp_path):
     shutil.copytree(stores, tmp_path / "copy")  # codes stay with their store
     (folder,) = folders_in(tmp_path / "copy" / "edits")
     codes = np.load(folder / "00000.npy")

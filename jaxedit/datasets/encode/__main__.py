@@ -73,7 +73,7 @@ def _run(args: argparse.Namespace) -> int:
 
     for name in ("batch_size", "threads"):
         require(getattr(args, name) > 0, f"--{name}={getattr(args, name)}: expected 1 or more")
-    stores = [Store(place) for place in args.store]
+    stores = [Store(place, keeps_dropped=True) for place in args.store]
     config, params = _open_tokenizer(args.tokenizer)
     compile_cache.enable()
     fit, size = Fit(args.fit, args.crop), _image_size(args.image_size, config)
