@@ -65,7 +65,7 @@ class RowVariant:
         for store in stores:
             first = store[0]
             self._require_fits(store, 0, first)
-            _require_large(store, first, size)
+            require_large(store, first, size)
 
     def __len__(self) -> int:
         """Return the number of rows; "add_remove" has two rows per pair."""
@@ -210,7 +210,8 @@ def instruction_of(record: Record, style: str) -> str:
     return prompts.prompt(record.task, text, style) if is_map else text
 
 
-def _require_large(store: Store, record: Record, size: int) -> None:
+def require_large(store: Store, record: Record, size: int) -> None:
+    """Raise ConfigError if a store keeps pictures smaller than `size` and than published."""
     kept = min(photo.decode(record.target, "target").size)
     require(
         kept >= min(size, *record.orig_hw),

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 
 from jaxedit.data.encoded_pictures import EncodedPictures
+from jaxedit.data.row_variants import require_large
 from jaxedit.data.store import Store
 from jaxedit.data.stored_codes import Encoding, StoredCodes
 from jaxedit.data.transforms import Fit
@@ -33,8 +34,11 @@ def encode_store(
       threads: that read and decode pictures.
 
     Raises:
+      ConfigError: stored pictures are smaller than squares although the published pictures are
+        larger.
       OSError: a row is damaged, or a file cannot be written.
     """
+    require_large(store, store.read(0), encoding.image_size)
     codes = StoredCodes.create(store, encoding)
     blocks = codes.blocks if shard is None else shard.of(codes.blocks)
     missing = [block for block in blocks if not codes.is_written(block)]
