@@ -107,6 +107,7 @@ _NEXT_TOKEN = {
     "init": "jaxedit.models.editar:init_params",
     "reads": "text",
     "pipeline": "jaxedit.editor.pipeline_editar:EditARPipeline",
+    "shared": r"(?:t5|transformer/blocks)/",  # tables are read in each step
     "memory": "jaxedit.editor.memory_phases:editar_phases",
     "objective": "jaxedit.train.objectives.editar:EditARObjective",
 }

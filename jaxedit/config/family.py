@@ -57,6 +57,8 @@ class Family:
     cleaning: str = ""  # function from str to str, applied to each text first
     reads_padding: bool = False  # whether the transformer sees the encoder's output at padding
     pipeline: str = ""  # class behind `Editor` and `Generator`
+    # regex of the parameters that the devices of a picture share; they each hold all others
+    shared: str = r"(?!bsq/|vq/)"
     memory: str = ""  # function that returns the phases of making a picture, for `--dry_run`
     objective: str = ""  # class that trains the model
     use: str = ""  # command that trains with the weights; {name} stands for their directory

@@ -31,6 +31,7 @@ from jaxedit.editor.list_file import Row
 from jaxedit.engines.options import add_options
 
 if TYPE_CHECKING:
+    from jaxedit.editor.edit_memory import Plan
     from jaxedit.editor.loaded_model import LoadedModel
 
 MODEL = "bundled or official name, folder, gs://, org/name of the Hub"
@@ -156,13 +157,23 @@ class Command(abc.ABC):
             options["method"] = self.args.method
         return config, options
 
+    def plan(self, **changes: Any) -> "Plan":
+        """Return how the model will be run, for `edit_memory`."""
+        from jaxedit.editor.edit_memory import Plan
+
+        return Plan.of(**self.placement() | changes)
+
     def load(self, *, rows_per_device: int, every_device: bool = False) -> "LoadedModel":
-        """Load the model on one device or on all, and print how long it took."""
+        """Load the model on as few devices as hold it, or on all, and print how long it took."""
         import jax
 
-        from jaxedit.sharding.mesh import mesh_of_host
+        from jaxedit.editor import edit_mesh
 
-        mesh = mesh_of_host() if every_device else None
+        config, options = self.sampling()
+        settings = settings_of(config, options.pop("method", None), options)
+        text = self.args.mesh or ("all" if every_device else "one")
+        plan = self.plan(rows_per_device=rows_per_device)
+        mesh = edit_mesh.mesh_of(text, config, settings, plan)
         start = time.perf_counter()
         model = load(self.model_class).from_pretrained(
             self.name, mesh=mesh, rows_per_device=rows_per_device, **self.placement()
@@ -179,6 +190,7 @@ class Command(abc.ABC):
         args.t5_dtype = settings.get("t5_dtype", args.dtype)  # older pictures record only one dtype
         args.text_on_host = settings.get("text_on_host", args.text_on_host)
         args.int8 = settings.get("int8")
+        args.mesh = f"tensor={settings.get('tensor', 1)}"
         for name in ("rows_per_device", "seed", "method"):
             setattr(args, name, settings[name])
         for name in PART_OF:
@@ -224,6 +236,7 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
     add("--from_png", metavar="PNG", help="make an earlier picture again, bit for bit")
     add("--dry_run", action="store_true", help=f"print how much memory it takes; {verb} nothing")
     add("--memory_gb", type=float, help="for --dry_run: memory of a device; default: of this one")
+    add("--devices", metavar="NAME", help="for --dry_run: other devices, e.g. v5e-4 or 2xL4")
     add_placement(parser, command)
     add("--version", action="version", version=f"jaxedit {__version__}")
     add_sampling(parser, command)
@@ -241,6 +254,12 @@ def add_placement(parser: argparse.ArgumentParser, command: type[Command]) -> No
 def add_weights(parser: argparse.ArgumentParser, command: type[Command]) -> None:
     """Add the arguments that say how the weights are kept; see `Command.placement`."""
     add, text = parser.add_argument, [*command.keys][-1]
+    add(
+        "--mesh",
+        metavar="SIZES",
+        help="devices, such as data=2,tensor=4: 2 groups of 4 that share the weights (default: as "
+        "few in a group as hold the weights; of a list on all devices)",
+    )
     add("--dtype", choices=DTYPES, help="default float32 on a CPU, bfloat16 elsewhere")
     add(
         "--t5_dtype",

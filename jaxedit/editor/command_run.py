@@ -1,5 +1,7 @@
 """The run of a command: a picture, a list, an earlier picture again, or a table of the memory."""
 
+import argparse
+import dataclasses
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,11 @@ from jaxedit.progress import follow, progress_bar
 if TYPE_CHECKING:
     from PIL import Image
 
+    from jaxedit.editor.edit_mesh import Devices
+
 DIFFERENT = TOO_LARGE = 1  # exit codes
-RECORDED = ("seed", "int8", "dtype", "t5_dtype", *PART_OF)  # arguments that a picture records
+# Arguments that a picture records.
+RECORDED = ("seed", "int8", "mesh", "dtype", "t5_dtype", *PART_OF)
 
 
 def run(command: Command) -> int:
@@ -27,6 +32,7 @@ def run(command: Command) -> int:
     require(not (args.batch and args.from_png), "--batch and --from_png: expected only one of them")
     config = shard_config(args)
     is_whole = config.shard is None and not config.is_divided
+    require(args.dry_run or not args.devices, "--devices: expected --dry_run with it")
     require(is_whole or args.batch, "--engine, --workers and --shard: expected --batch beside them")
     if args.dry_run:
         return show_memory(command)
@@ -87,23 +93,40 @@ def show_memory(command: Command) -> int:
     config, options = command.sampling()
     import jax
 
-    from jaxedit.editor import edit_memory
-    from jaxedit.planning.device_memory import fits, memory_of_device, table
+    from jaxedit.editor import edit_memory, edit_mesh
+    from jaxedit.planning.device_memory import fits, table
 
     settings = settings_of(config, options.pop("method", None), options)
-    is_this_cpu = args.memory_gb is None and jax.default_backend() == "cpu"
-    plan = edit_memory.Plan(
-        dtype=args.dtype or ("float32" if is_this_cpu else "bfloat16"),
-        t5_dtype=args.t5_dtype,
-        rows=rows,
-        text="host" if args.text_on_host else "file" if args.text_features else "device",
-        int8=args.int8 or (),
-    )
-    memory = memory_of_device(jax.local_devices()[0], args.memory_gb)
+    is_elsewhere = args.devices or args.memory_gb is not None
+    is_this_cpu = not is_elsewhere and jax.default_backend() == "cpu"
+    dtype = args.dtype or ("float32" if is_this_cpu else "bfloat16")
+    plan = command.plan(rows_per_device=rows, dtype=dtype)
+    devices = _devices(args)
+    text = args.mesh or ("all" if args.batch else "one")
+    mesh = edit_mesh.choose(text, config, settings, plan, devices)
+    plan, memory = dataclasses.replace(plan, tensor=mesh.tensor), devices.memory
     items = edit_memory.memory_items(config, settings, plan)
     savings = [] if fits(items, memory) else edit_memory.memory_savings(config, settings, plan)
+    if devices.count > 1:
+        print(f"{args.devices or devices.memory.of}: {devices.count} devices: {mesh}")
     print(table(f"{command.name}, on each device:", items, memory, savings))
     return DONE if fits(items, memory) else TOO_LARGE
+
+
+def _devices(args: argparse.Namespace) -> "Devices":
+    """Return the devices to plan for: of `--devices`, or of this process."""
+    from jaxedit.editor import edit_mesh
+    from jaxedit.planning import topology
+    from jaxedit.planning.device_memory import memory_of_device
+
+    if not args.devices:
+        import jax
+
+        device = jax.local_devices()[0]
+        count = 1 if device.platform == "cpu" else jax.local_device_count()  # or they are simulated
+        return edit_mesh.Devices(count, memory_of_device(device, args.memory_gb))
+    pod = topology.pod(args.devices)
+    return edit_mesh.Devices(pod.devices, topology.memory_of_pod(pod, args.memory_gb))
 
 
 def _make(

@@ -6,6 +6,8 @@ see `planning.activations`: those of the largest phase, with the caches that are
 
 import dataclasses
 import functools
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxedit import tree
 from jaxedit.checkpoints.networks import abstract_params
-from jaxedit.config import PretrainedConfig
+from jaxedit.config import MeshConfig, PretrainedConfig
 from jaxedit.config.families import family_of, sizes_of
 from jaxedit.config.family import load
 from jaxedit.config.precision import t5_dtype_for
@@ -21,6 +23,7 @@ from jaxedit.editor.memory_phases import Phase, Phases, Shape, in_memory
 from jaxedit.ops import int8
 from jaxedit.planning import activations
 from jaxedit.planning.device_memory import MemoryItem, MemorySaving, bytes_per_device, total
+from jaxedit.sharding.mesh import abstract_mesh
 
 READING = "reading the text"
 _NAMES = {"bsq": "image tokenizer", "vq": "image tokenizer", "t5": "text encoder"}
@@ -36,6 +39,7 @@ class Plan:
       rows: pictures at once on each device.
       text: where the text encoder is: "device", "host", or "file" if features are read from one.
       int8: networks whose kernels are integers: t5, transformer.
+      tensor: devices that share the weights and the heads.
     """
 
     dtype: str = "bfloat16"
@@ -43,16 +47,38 @@ class Plan:
     rows: int = 1
     text: str = "device"
     int8: tuple[str, ...] = ()
+    tensor: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        dtype: str | None = None,
+        t5_dtype: str | None = None,
+        rows_per_device: int = 1,
+        text_on_host: bool = False,
+        text_features: object = None,
+        int8: Sequence[str] = (),
+    ) -> "Plan":
+        """Return the plan for the arguments of `LoadedModel`; without `dtype` it is bfloat16."""
+        return cls(
+            dtype=dtype or "bfloat16",
+            t5_dtype=t5_dtype,
+            rows=rows_per_device,
+            text="host" if text_on_host else "file" if text_features else "device",
+            int8=tuple(int8),
+        )
 
 
 def memory_items(
     config: PretrainedConfig, settings: tuple[Any, ...], plan: Plan
 ) -> list[MemoryItem]:
-    """List everything in the memory of a device; each device holds all weights.
+    """List everything in the memory of a device.
 
     The settings are what `settings_of` returns.
     """
-    rows_per_picture, phases = _phases(config, settings, plan.dtype, plan.t5_dtype, plan.rows)
+    how = (plan.dtype, plan.t5_dtype, plan.rows, plan.tensor)
+    rows_per_picture, phases = _phases(config, settings, *how)
     if plan.text != "device":
         phases = [phase for phase in phases if phase.name != READING]
     caches = max(phase.kept for phase in phases)
@@ -79,7 +105,8 @@ def memory_savings(
     if "transformer" not in plan.int8:
         networks = tuple(sorted({*plan.int8, "transformer"}))
         changes.append((f"--int8={','.join(networks)}", {"int8": networks}))
-    changes.append(("a device with more memory, or weights cut over several", {}))
+    more = "larger tensor in --mesh" if plan.tensor > 1 else "weights cut over several"
+    changes.append((f"a device with more memory, or {more}", {}))
     found = []
     for change, fields in changes:
         plan = dataclasses.replace(plan, **fields)
@@ -94,7 +121,7 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
         kinds = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
         if network in plan.int8:
             params, kinds = tree.map_with_path(_quantized, params), ["int8"]
-        size = bytes_per_device(params, None)
+        size = _bytes(config, params, plan.tensor)
         remark = f"{tree.count(shapes):,} in {' and '.join(kinds)}"
         if network == "t5" and plan.text != "device":
             size, remark = 0, f"on the host, {size / 1e9:.2f} GB"
@@ -102,6 +129,17 @@ def _weights(config: PretrainedConfig, plan: Plan) -> list[MemoryItem]:
                 remark = "not loaded while the file has all features"
         found.append(MemoryItem(_NAMES.get(network, network), size, remark))
     return found
+
+
+def _bytes(config: PretrainedConfig, params: tree.Tree, tensor: int) -> int:
+    """Return the bytes of a network on each of the devices that share it."""
+    if tensor == 1:
+        return bytes_per_device(params, None)
+    flat, shared = tree.flatten(params), re.compile(family_of(config).shared)
+    cut = {path: leaf for path, leaf in flat.items() if shared.match(path)}
+    whole = {path: leaf for path, leaf in flat.items() if path not in cut}
+    mesh = abstract_mesh(MeshConfig(data=1, tensor=tensor), tensor)
+    return bytes_per_device(whole, None) + bytes_per_device(cut, mesh)
 
 
 def _quantized(path: str, leaf: Shape) -> Any:
@@ -115,10 +153,11 @@ def _phases(
     dtype: str,
     t5_dtype: str | None,
     rows: int,
+    tensor: int,
 ) -> Phases:
     """Return the phases of the model's architecture, after reading the text if it reads one."""
     family = family_of(config)
-    phases = load(family.memory)(config, settings, dtype, rows)
+    phases = load(family.memory)(config, settings, dtype, rows, tensor)
     if family.reads != "text":
         return phases
     itemsize = jnp.dtype(t5_dtype or t5_dtype_for(dtype)).itemsize

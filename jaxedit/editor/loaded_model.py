@@ -29,7 +29,8 @@ from jaxedit.config.family import load
 from jaxedit.config.precision import checked
 from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.data.text_tokenizer import TextTokenizer
-from jaxedit.editor import provenance
+from jaxedit.editor import edit_mesh, provenance
+from jaxedit.editor.edit_memory import Plan
 from jaxedit.editor.pipeline import Batch, Output, Progress
 from jaxedit.editor.text_features import prompt_of, require_words
 
@@ -77,7 +78,8 @@ class LoadedModel:
             CPU, bfloat16 elsewhere.
           t5_dtype: of the text encoder, float32, bfloat16 or float16; None: float32, or float16
             if `dtype` is bfloat16.
-          mesh: devices to spread rows (and weights) over; None: one device.
+          mesh: devices to spread rows over (axis `data`) and the weights (axis `tensor`, whose size
+            is one of `edit_mesh.tensor_sizes`); None: one device.
           rows_per_device: more rows make a batch faster on an accelerator, but not a picture alone;
             rounding, and with it an occasional token, differs between values.
           text_on_host: keep the text encoder on the host's CPU, out of the devices' memory.
@@ -94,25 +96,40 @@ class LoadedModel:
         require(rows_per_device > 0, f"rows_per_device={rows_per_device}: expected 1 or more")
         require_int8(int8)
         self.rows_per_device, self.int8 = rows_per_device, tuple(int8)
+        self.tensor = 1 if mesh is None else mesh.shape["tensor"]
+        edit_mesh.require_tensor(config, self.tensor)
         slices = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
         self.rows = slices * rows_per_device  # B, the pictures made at once
         self._place(params, mesh, on_host=text_on_host, file=text_features)
 
     @classmethod
-    def from_pretrained(cls: type[Model], name: str | os.PathLike, **options: Any) -> Model:
+    def from_pretrained(
+        cls: type[Model],
+        name: str | os.PathLike,
+        *,
+        mesh: Mesh | str | None = None,
+        **options: Any,
+    ) -> Model:
         """Load a model straight onto the devices; keep its compiled programs on disk.
 
         Args:
           name: bundled name, directory, gs:// path, official name, or "org/name" on the Hub.
+          mesh: "one": as few devices of this process as hold the weights for a picture; "all": all
+            devices, in groups that each hold the weights; sizes such as "data=2,tensor=4"; or see
+            `__init__`.
           **options: see `__init__`.
 
         Raises:
-          ConfigError: the config cannot work, does not fit the weights, or has another purpose.
+          ConfigError: the config cannot work, does not fit the weights, or has another purpose; or
+            the mesh does not fit the model or the devices.
           ValueError: a file is damaged.
           OSError: there is no such model; the message says what to fetch from where.
         """
         config, params, directory = open_params(ensure_converted(name))
         require_purpose(config, cls.purpose)
+        if isinstance(mesh, str):
+            settings = settings_of(config, None, {})
+            mesh = edit_mesh.mesh_of(mesh, config, settings, Plan.of(**options))
         if options.get("text_on_host") or options.get("text_features"):
             params.pop("t5", None)  # loaded when needed
         compile_cache.enable()
@@ -123,6 +140,7 @@ class LoadedModel:
             tokenizer_of(config, directory),
             directory=directory,
             name=str(directory.absolute()) if is_path else os.fspath(name),
+            mesh=mesh,
             **options,
         )
 
@@ -231,7 +249,8 @@ class LoadedModel:
 
     def _record(self, method: str, settings: tuple[Any, ...], **inputs: Any) -> dict[str, Any]:
         """Return all that reproduces a picture, as JSON values; None and False are left out."""
-        kept = {"text_on_host": self.text_on_host, "int8": list(self.int8)}
+        shared = self.tensor if self.tensor > 1 else None
+        kept = {"text_on_host": self.text_on_host, "int8": list(self.int8), "tensor": shared}
         return {
             "model": self.name,
             "method": method,

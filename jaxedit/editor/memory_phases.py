@@ -53,9 +53,12 @@ def in_memory(
 
 
 def varedit_phases(
-    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
+    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int, tensor: int
 ) -> Phases:
-    """Return the phases of making `rows` pictures at once with VAREdit or Infinity."""
+    """Return the phases of making `rows` pictures at once with VAREdit or Infinity.
+
+    Of what `tensor` devices share, a device's part is counted.
+    """
     c, itemsize = config.varedit, jnp.dtype(dtype).itemsize
     size = c.latent_scales[-1][0] * config.bsq.stride
     paths = next_scale.PATHS
@@ -64,12 +67,13 @@ def varedit_phases(
     sides = len(paths) * rows  # with the text and without, on each path
     state = _varedit_state(config, dtype, rows, len(paths))
     kept = bytes_per_device((state.first_text, state.text, state.first_cache, state.cache), None)
-    beside = bytes_per_device(state, None) - kept  # references, mostly
+    beside = (bytes_per_device(state, None) - kept) // tensor  # references, mostly
+    kept //= tensor
     source = pyramid.tokens(c.source_scales(c.scales))
-    token = sides * 2 * c.width * itemsize  # a token's key and value, in one layer
+    token = sides * 2 * c.width * itemsize // tensor  # a token's key and value, in one layer
 
     def block(tokens: int, seen: int) -> int:
-        return sides * activations.varedit_block(c, tokens, seen, itemsize)
+        return sides * activations.varedit_block(c, tokens, seen, itemsize, tensor)
 
     def decoding(k: int) -> int:
         """Return the bytes of a block at scale k, and of its cache joined with the new tokens."""
@@ -88,6 +92,7 @@ def varedit_phases(
     return Phases(len(paths), parts)
 
 
+@functools.lru_cache(8)
 def _varedit_state(config: PretrainedConfig, dtype: str, pictures: int, sides: int) -> Decoding:
     """Return the shapes of the caches of pictures, each of which has `sides` rows."""
     c = config.varedit
@@ -105,14 +110,17 @@ def _varedit_state(config: PretrainedConfig, dtype: str, pictures: int, sides: i
 
 
 def editar_phases(
-    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
+    config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int, tensor: int
 ) -> Phases:
-    """Return the phases of making `rows` pictures at once with EditAR, ERec or LlamaGen."""
+    """Return the phases of making `rows` pictures at once with EditAR, ERec or LlamaGen.
+
+    `tensor` is as for `varedit_phases`.
+    """
     c, itemsize = config.editar, jnp.dtype(dtype).itemsize
     N, size, segment = c.image_tokens, c.grid * config.vq.stride, sample_editar.segment_of(c)
     texts = _texts_of_rows(settings)
     prefix, caches = _editar_state(config, settings, dtype, rows)
-    of_picture, of_rows = bytes_per_device(prefix, None), bytes_per_device(caches, None)
+    of_picture, of_rows = (bytes_per_device(part, None) // tensor for part in (prefix, caches))
     is_edit = c.prefix == "edit"
     sides = rows * len(texts)
 
@@ -120,8 +128,9 @@ def editar_phases(
         return of_rows * slots // (N + 1)
 
     reading = rows * activations.image_encoder(config.vq, size)
-    prefilling = of_picture + rows * activations.editar_block(c, N, N, itemsize)
-    beginning = sides * activations.editar_block(c, c.prefix_tokens - N * is_edit, 0, itemsize)
+    block = functools.partial(activations.editar_block, c, itemsize=itemsize, tensor=tensor)
+    prefilling = of_picture + rows * block(tokens=N, seen=N)
+    beginning = sides * block(tokens=c.prefix_tokens - N * is_edit, seen=0)
     choosing = sides * 4 * c.codes * activations.F32  # logits, guided, those that are left, noise
     drawing = rows * activations.image_decoder(config.vq, size)
     parts = [
@@ -134,6 +143,7 @@ def editar_phases(
     return Phases(len(texts), parts)
 
 
+@functools.lru_cache(8)
 def _editar_state(
     config: PretrainedConfig, settings: tuple[Any, ...], dtype: str, rows: int
 ) -> tuple[Any, Any]:

@@ -1,21 +1,24 @@
 """The pipeline of EditAR, ERec and LlamaGen: read the picture once, decode each text, draw."""
 
+import dataclasses
 import hashlib
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int32, UInt8
 
 from jaxedit import tree
-from jaxedit.config import ERecConfig, TokenSampleConfig
+from jaxedit.config import EditARConfig, ERecConfig, TokenSampleConfig
 from jaxedit.editor.pipeline import Batch, Output, Pipeline, Progress
 from jaxedit.erec import dual_path, restore
 from jaxedit.erec.edit_mask import split
 from jaxedit.sampling import sample_editar
 from jaxedit.sampling.lock import cells_in
-from jaxedit.sampling.sample_editar import NO_SOURCE, EncodedSource
+from jaxedit.sampling.sample_editar import NO_SOURCE, EncodedSource, Networks
 from jaxedit.sharding import rules
+from jaxedit.sharding.columns import by_columns, rows_of
 
 Settings = tuple[TokenSampleConfig] | tuple[TokenSampleConfig, ERecConfig]
 _cells_in = jax.jit(cells_in, static_argnames="grid")
@@ -25,11 +28,11 @@ class EditARPipeline(Pipeline):
     """Several programs; the pictures read last are kept for the next instruction."""
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
-        """Put all weights on each device of a mesh."""
+        """Put the weights on the devices; on a mesh `tensor` cuts the transformer's layers."""
         self.grid = self.config.editar.grid
         self.size = self.grid * self.config.vq.stride
         networks = sample_editar.prepare(self.config, params, self.dtype, int8=int8)
-        self.params = jax.device_put(networks, self.mesh and rules.replicated(self.mesh))
+        self.params = _placed(networks, self.config.editar, self.mesh)
         self._segment = sample_editar.segment_of(self.config.editar)
         self._read: tuple[str, EncodedSource] | None = None
 
@@ -133,3 +136,28 @@ class EditARPipeline(Pipeline):
 
     def _on_grid(self, tokens: Int32[Array, "B N"]) -> Int32[Array, "B h w"]:
         return tokens.reshape(-1, self.grid, self.grid)
+
+
+def _placed(networks: Networks, c: EditARConfig, mesh: Mesh | None) -> Networks:
+    """Put networks on the devices of a mesh; None: on one device.
+
+    On a mesh each device has its columns of the products that begin attention and MLP, its rows of
+    the products that end them, and a copy of everything else.
+    """
+    if mesh is None or mesh.shape["tensor"] == 1:
+        return jax.device_put(networks, mesh and rules.replicated(mesh))
+    shared = c.groups * c.head_width
+    widths = {"qkv": (c.width, shared, shared), "gate_up": (c.mlp_hidden, c.mlp_hidden)}
+
+    def place(path: str, leaf: Any) -> Any:
+        *_, name, kind = path.split("/")
+        if kind != "kernel":
+            return jax.device_put(leaf, rules.replicated(mesh))
+        if name in widths:
+            return by_columns(leaf, widths[name], mesh)
+        return jax.tree.map(lambda x: jax.device_put(x, rows_of(mesh, x.shape)), leaf)
+
+    layers = tuple(tree.map_with_path(place, layer) for layer in networks.weights.layers)
+    whole = dataclasses.replace(networks.weights, layers=())
+    networks = jax.device_put(networks._replace(weights=whole), rules.replicated(mesh))
+    return networks._replace(weights=dataclasses.replace(networks.weights, layers=layers))

@@ -1,6 +1,7 @@
 """The pipeline of VAREdit and Infinity: from pixels and texts to pixels, with and without ERec."""
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,9 @@ from jaxedit.sampling.lock import runs_of
 from jaxedit.sampling.methods import Numbers, numbers_of
 from jaxedit.sampling.sample_varedit import Rows, edit_pixels
 from jaxedit.sharding import rules
+from jaxedit.sharding.columns import by_columns
+
+_FUSED = re.compile(r"transformer/.*/(qkv|kv)/kernel")
 
 Settings = tuple[SampleConfig] | tuple[SampleConfig, ScaleERecConfig]
 
@@ -26,6 +30,12 @@ Settings = tuple[SampleConfig] | tuple[SampleConfig, ScaleERecConfig]
 def _structure_of(settings: Settings) -> dict[str, Any]:
     """Return the settings of sampling that are compiled into the programs."""
     return {"greedy": settings[0].greedy, "guided": settings[0].guided}
+
+
+def maps_of(path: str) -> int:
+    """Return how many maps of equal width the kernel at `path` holds; 0 if it is not fused."""
+    found = _FUSED.fullmatch(path)
+    return len(found[1]) if found else 0  # q, k and v: one letter for each map
 
 
 class VAREditPipeline(Pipeline):
@@ -41,9 +51,22 @@ class VAREditPipeline(Pipeline):
             lambda path, leaf: leaf.astype(dtype_of(path, "varedit", self.dtype)),
             {name: params[name] for name in ("bsq", "transformer")},
         )
-        self.params = rules.place(networks, self.mesh, quantize_if_kernel if int8 else None)
+        self.params = rules.place(networks, self.mesh, self._finish(int8=int8))
         self._executables: dict[Any, jax.stages.Compiled] = {}
         self._judged_prompts: set[Any] = set()
+
+    def _finish(self, *, int8: bool) -> Callable[[str, jax.Array], Any]:
+        """Return a function that gives each parameter, by its path, its final form on the mesh."""
+        is_cut = self.mesh is not None and self.mesh.shape["tensor"] > 1
+
+        def finish(path: str, leaf: jax.Array) -> Any:
+            kernel = quantize_if_kernel(path, leaf) if int8 else leaf
+            maps = maps_of(path)
+            if not (maps and is_cut):
+                return kernel
+            return by_columns(kernel, (leaf.shape[-1] // maps,) * maps, self.mesh)
+
+        return finish
 
     @property
     def tokenizer(self) -> tree.Tree:

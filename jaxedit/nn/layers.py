@@ -14,6 +14,7 @@ from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, ArrayLike, Float, Float32, Int, Key
 
 from jaxedit.ops.int8 import Int8, product
+from jaxedit.ops.interleaved import Interleaved, in_order
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.sharding.rules import activation_spec, axes_of, gather, param_spec
 
@@ -117,7 +118,7 @@ def dense(
     skip: int = 0,
     wide: bool = False,
 ) -> nn.Dense:
-    """Return a dense map; its kernel may also be an `Int8` or a `LowRank`.
+    """Return a dense map; its kernel may also be an `Int8`, a `LowRank` or an `Interleaved`.
 
     Args:
       features: width of the output.
@@ -130,15 +131,13 @@ def dense(
       skip: number of outputs, from the first, that are not computed (not with `LowRank`).
       wide: return the sums as they are added up, in f32 whatever `dtype` is.
     """
-    rows = functools.partial(_dot_rows, wide=wide)
-    dot = functools.partial(_dot_parts, parts=parts) if parts else rows
     return _Dense(
         features,
         use_bias,
         dtype=dtype,
         kernel_init=nn.initializers.normal(std),
         promote_dtype=_promote,
-        dot_general=functools.partial(_dot, dot=dot, skip=skip),
+        dot_general=functools.partial(_dot, parts=parts, skip=skip, wide=wide),
         name=name,
     )
 
@@ -184,8 +183,10 @@ def packed_dense(
 
     def project(x: jax.Array) -> list[jax.Array]:
         y = layer(x)
-        if wide:
-            return jnp.split(y, ends, axis=-1)
+        if wide:  # an `Interleaved` kernel gives [..., pieces, F]
+            pieces = y.shape[-2] if y.ndim > x.ndim else 1
+            blocks = jnp.split(y, ends // pieces, axis=-1)
+            return [block.reshape(*x.shape[:-1], -1) for block in blocks]
         return [p.reshape(*x.shape[:2], -1) for p in jnp.split(y, ends // unit, axis=2)]
 
     return project
@@ -199,7 +200,7 @@ class _Dense(nn.Dense):
         """Return the parameter, as `nn.Module` does."""
         value = super().param(name, *args, **kwargs)
         is_whole = jax.sharding.get_abstract_mesh().empty or self.is_initializing()
-        if name != "kernel" or is_whole or isinstance(value, Int8):
+        if name != "kernel" or is_whole or isinstance(value, Int8 | Interleaved):
             return value
         axes = axes_of("/".join((*self.path, name)))
         if isinstance(value, LowRank):
@@ -209,6 +210,9 @@ class _Dense(nn.Dense):
 
 def _promote(x: Any, kernel: Any, bias: Any, *, dtype: Any) -> Sequence[Any]:
     """Convert all to `dtype`; the integers of an `Int8` stay integers."""
+    if isinstance(kernel, Interleaved):
+        x, inner, bias = _promote(x, kernel.kernel, bias, dtype=dtype)
+        return x, dataclasses.replace(kernel, kernel=inner), bias
     if not isinstance(kernel, Int8 | LowRank):
         return promote_dtype(x, kernel, bias, dtype=dtype)
     x, bias = promote_dtype(x, bias, dtype=dtype)
@@ -221,20 +225,38 @@ def _dot(
     x: jax.Array,
     kernel: Any,
     *args: Any,
-    dot: Callable[..., jax.Array],
-    skip: int = 0,
+    parts: int,
+    skip: int,
+    wide: bool,
     **kwargs: Any,
 ) -> jax.Array:
-    """Apply `dot` to rows [..., D] and a kernel of any kind; flax passes its precision by name."""
+    """Multiply rows [..., D] with a kernel of any kind; flax passes its precision by name."""
+    rows = functools.partial(_dot_rows, wide=wide, **kwargs)
+    if isinstance(kernel, Interleaved):
+        return _dot_interleaved(rows, x, kernel.without(skip) if skip else kernel, parts)
+    dot = functools.partial(_dot_parts, parts=parts, **kwargs) if parts else rows
     if skip:
         kernel = jax.tree.map(lambda k: k[:, skip:], kernel)
     if not isinstance(kernel, LowRank):
-        return dot(x, kernel, **kwargs)
-    out = dot(x, kernel.kernel, **kwargs)
+        return dot(x, kernel)
+    out = dot(x, kernel.kernel)
     low = _dot_rows(x, kernel.a, **kwargs)
     b = kernel.b.reshape(len(kernel.b), *out.shape[x.ndim - 1 :])  # not the output: it may be cut
     contract = (((low.ndim - 1,), (0,)), ((), ()))
     return out + kernel.scale * jax.lax.dot_general(low, b, contract, **kwargs)
+
+
+def _dot_interleaved(
+    dot: Callable[..., jax.Array], x: jax.Array, kernel: Interleaved, parts: int
+) -> jax.Array:
+    """Multiply with blocks of columns; return [..., parts, F] or, without parts, [..., blocks, F].
+
+    In the second form each block has a piece of every map; `packed_dense` cuts it.
+    """
+    out = dot(x, kernel.kernel)
+    if parts:
+        return in_order(out, parts, kernel.pieces)
+    return out.reshape(*out.shape[:-1], kernel.pieces, -1)
 
 
 def _dot_rows(x: jax.Array, kernel: Any, *, wide: bool = False, **kwargs: Any) -> jax.Array:

@@ -61,20 +61,28 @@ def _layer(layer: Layer) -> int:
     return max(2 * read + made, read + 2 * made) + scores
 
 
-def varedit_block(c: VAREditConfig, tokens: int, seen: int, itemsize: int) -> int:
-    """Estimate a block of VAREdit in inference, on new tokens that each attend to `seen` tokens."""
+def varedit_block(c: VAREditConfig, tokens: int, seen: int, itemsize: int, tensor: int = 1) -> int:
+    """Estimate a block of VAREdit in inference, on new tokens that each attend to `seen` tokens.
+
+    `tensor` devices share its heads and hidden units; each has the whole residual stream.
+    """
     attention = 5 * itemsize * c.width + 2 * F32 * c.width  # q, k, v; normalised q and k
     mlp = 2 * itemsize * c.mlp_hidden
     pairs = min(tokens * seen, MAX_SCORES)
-    return _block(c.width, tokens, max(attention, mlp), c.heads * pairs, itemsize)
+    most = max(attention, mlp) // tensor
+    return _block(c.width, tokens, most, c.heads // tensor * pairs, itemsize)
 
 
-def editar_block(c: EditARConfig, tokens: int, seen: int, itemsize: int) -> int:
-    """Estimate a block of EditAR in inference, on a causal sequence of `seen` tokens in the end."""
+def editar_block(c: EditARConfig, tokens: int, seen: int, itemsize: int, tensor: int = 1) -> int:
+    """Estimate a block of EditAR in inference, on a causal sequence of `seen` tokens in the end.
+
+    `tensor` is as for `varedit_block`.
+    """
     attention = 3 * itemsize * c.width + 2 * F32 * c.width
     mlp = 3 * itemsize * c.mlp_hidden
     pairs = min(-(-tokens // CAUSAL_BLOCKS) * seen, MAX_SCORES)
-    return _block(c.width, tokens, max(attention, mlp), c.heads * pairs, itemsize)
+    most = max(attention, mlp) // tensor
+    return _block(c.width, tokens, most, c.heads // tensor * pairs, itemsize)
 
 
 def _block(width: int, tokens: int, most: int, pairs: int, itemsize: int) -> int:

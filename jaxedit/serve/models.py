@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import jax
+
 from jaxedit.checkpoints.pretrained import read_config
-from jaxedit.config import PretrainedConfig, require, require_purpose
+from jaxedit.config import PretrainedConfig, require, require_purpose, settings_of
 from jaxedit.convert.ensure_converted import ensure_converted
+from jaxedit.editor import edit_mesh
+from jaxedit.editor.edit_memory import Plan
 from jaxedit.editor.editor import Editor
-from jaxedit.sharding.mesh import mesh_of_host
 
 log = logging.getLogger(__name__)
 
@@ -113,15 +116,19 @@ def editor_loader(max_batch: int, placement: Mapping[str, Any]) -> Callable[[str
     """Return a function that loads an `Editor` onto all devices of this process.
 
     Args:
-      max_batch: pictures that it makes at once; rounded up to a multiple of the devices.
-      placement: see `Command.placement`.
+      max_batch: pictures that it makes at once; rounded up to a multiple of the groups of devices.
+      placement: see `Command.placement`; and perhaps "mesh", see `edit_mesh.mesh_of`.
     """
+    placement = {"mesh": "all", **placement}
+    sizes = placement.pop("mesh")
 
     def load(name: str) -> Editor:
-        mesh = mesh_of_host()
-        devices = 1 if mesh is None else mesh.size
+        config = read_config(ensure_converted(name))
+        plan = Plan.of(rows_per_device=-(-max_batch // jax.local_device_count()), **placement)
+        mesh = edit_mesh.mesh_of(sizes, config, settings_of(config, None, {}), plan)
+        groups = 1 if mesh is None else mesh.shape["data"]
         return Editor.from_pretrained(
-            name, mesh=mesh, rows_per_device=-(-max_batch // devices), **placement
+            name, mesh=mesh, rows_per_device=-(-max_batch // groups), **placement
         )
 
     return load

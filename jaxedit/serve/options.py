@@ -32,7 +32,8 @@ def parse(argv: list[str], description: str) -> Options:
     config.validate()
     require_int8(args.int8 or ())
     models = tuple(args.model or ["toy-varedit"])
-    return Options(config, models, EditCommand(args).placement())
+    mesh = {"mesh": args.mesh} if args.mesh else {}
+    return Options(config, models, EditCommand(args).placement() | mesh)
 
 
 def _make_parser(description: str) -> argparse.ArgumentParser:

@@ -42,12 +42,6 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return Mesh(np.concatenate(parts), AXES, axis_types=_TYPES)
 
 
-def mesh_of_host() -> Mesh | None:
-    """Return a mesh of all devices of this process, or None if there is only one."""
-    several = jax.local_device_count() > 1
-    return make_mesh(MeshConfig(), jax.local_devices()) if several else None
-
-
 def device_kind() -> str:
     """Return the kind of the devices that the program being traced will run on.
 

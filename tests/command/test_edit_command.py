@@ -211,6 +211,10 @@ def test_erec_with_varedits_weights(run):
         (["--from_png", "a.png", "--dry_run"], "--dry_run: expected no --from_png"),
         (["--dry_run", "--memory_gb", "-1"], "--memory_gb=-1.0: expected a positive number"),
         (["--dry_run", "--rows_per_device", "0"], "--rows_per_device=0: expected 1 or more"),
+        (["--dry_run", "--mesh", "fsdp=2"], "mesh: 'fsdp=2': expected sizes such as data=1"),
+        (["photo.png", WORDS, "--mesh", "tensor=4"], "tensor=4 does not divide the 2 heads"),
+        (["photo.png", WORDS, "--devices", "v5e-4"], "--devices: expected --dry_run with it"),
+        (["--from_png", "a.png", "--mesh", "tensor=2"], "--from_png takes mesh from the file"),
         (["--dry_run", "--guidance", "nan"], "guidance=nan: expected a finite number"),
         (["photo.png", WORDS, "--dtype", "f8"], "argument --dtype: invalid choice: 'f8'"),
         (["photo.png", WORDS, "--text_features", "no/a"], "no/a: there is no folder no"),
@@ -234,6 +238,10 @@ def test_a_dry_run_needs_no_weights_and_no_photo(here, capsys, monkeypatch):
     verdict = capsys.readouterr().out.splitlines()[-1]
     assert small == 1 and verdict.startswith("does not fit: needs")
     assert "of 4.00 GB of --memory_gb; try: --text_on_host or" in verdict
+    assert command.main([*dry, "--devices=v5e-4", "--mesh=tensor=4"]) == 0
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first == "v5e-4: 4 devices: data=1 x tensor=4: as given"
+    assert last == "fits: needs 1.82 GB of 16.00 GB of TPU v5 lite"
     assert not any(path.name != "photo.png" for path in here.iterdir())
 
 
