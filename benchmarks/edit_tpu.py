@@ -10,7 +10,7 @@ of the attention kernel count nothing. Nothing is executed; a part compiles in a
 Compiled with jax 0.10.2 and libtpu 0.0.42 for varedit-8b-512 on v5e-4, 4.58 GB of weights a chip:
 begin has 4.49 GB of arguments, 0.16 GB temporary and 0.91 GB of results, and sends 2.66 GB; the
 last scale has 4.59, 0.13 and 0.88 GB, sends 2.64 GB in 120 all-reduces, and takes an estimated 147
-ms.
+ms. With `--rows` the last scale sends 0.58 GB more, in 40 all-to-alls, and takes 158 ms.
 """
 
 import argparse

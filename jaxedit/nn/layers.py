@@ -14,7 +14,7 @@ from flax.linen.dtypes import promote_dtype
 from jaxtyping import Array, ArrayLike, Float, Float32, Int, Key
 
 from jaxedit.ops.int8 import Int8, product
-from jaxedit.ops.interleaved import Interleaved, in_order
+from jaxedit.ops.interleaved import Interleaved
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.sharding.rules import activation_spec, axes_of, gather, param_spec
 
@@ -183,7 +183,7 @@ def packed_dense(
 
     def project(x: jax.Array) -> list[jax.Array]:
         y = layer(x)
-        if wide:  # an `Interleaved` kernel gives [..., pieces, F]
+        if wide:  # of an `Interleaved` kernel: [..., pieces, F]
             pieces = y.shape[-2] if y.ndim > x.ndim else 1
             blocks = jnp.split(y, ends // pieces, axis=-1)
             return [block.reshape(*x.shape[:-1], -1) for block in blocks]
@@ -233,7 +233,8 @@ def _dot(
     """Multiply rows [..., D] with a kernel of any kind; flax passes its precision by name."""
     rows = functools.partial(_dot_rows, wide=wide, **kwargs)
     if isinstance(kernel, Interleaved):
-        return _dot_interleaved(rows, x, kernel.without(skip) if skip else kernel, parts)
+        kernel = kernel.without(skip) if skip else kernel
+        return kernel.by_map(rows(x, kernel.kernel), parts)
     dot = functools.partial(_dot_parts, parts=parts, **kwargs) if parts else rows
     if skip:
         kernel = jax.tree.map(lambda k: k[:, skip:], kernel)
@@ -244,19 +245,6 @@ def _dot(
     b = kernel.b.reshape(len(kernel.b), *out.shape[x.ndim - 1 :])  # not the output: it may be cut
     contract = (((low.ndim - 1,), (0,)), ((), ()))
     return out + kernel.scale * jax.lax.dot_general(low, b, contract, **kwargs)
-
-
-def _dot_interleaved(
-    dot: Callable[..., jax.Array], x: jax.Array, kernel: Interleaved, parts: int
-) -> jax.Array:
-    """Multiply with blocks of columns; return [..., parts, F] or, without parts, [..., blocks, F].
-
-    In the second form each block has a piece of every map; `packed_dense` cuts it.
-    """
-    out = dot(x, kernel.kernel)
-    if parts:
-        return in_order(out, parts, kernel.pieces)
-    return out.reshape(*out.shape[:-1], kernel.pieces, -1)
 
 
 def _dot_rows(x: jax.Array, kernel: Any, *, wide: bool = False, **kwargs: Any) -> jax.Array:

@@ -43,6 +43,20 @@ class Interleaved:
 
         return Interleaved(jax.tree.map(cut, self.kernel), self.pieces)
 
+    def by_map(self, out: jax.Array, parts: int) -> jax.Array:
+        """Return a product [..., out] with the matrix, cut by map.
+
+        Args:
+          out: the product.
+          parts: number of maps, of equal width; the result is [..., parts, F]. 0: cut by block, of
+            which each has a piece of every map: [..., pieces, F].
+        """
+        rows = out.shape[:-1]
+        if not parts:
+            return out.reshape(*rows, self.pieces, -1)
+        blocks = out.reshape(*rows, self.pieces, parts, -1)
+        return blocks.swapaxes(-3, -2).reshape(*rows, parts, -1)
+
 
 def interleave(kernel: Any, widths: Sequence[int], pieces: int) -> Interleaved:
     """Order the columns of a kernel, an array or an `Int8`, by the device that computes them.
@@ -60,9 +74,3 @@ def interleave(kernel: Any, widths: Sequence[int], pieces: int) -> Interleaved:
         return jnp.concatenate(blocks, axis=-1).reshape(x.shape)
 
     return Interleaved(jax.tree.map(ordered, kernel), pieces)
-
-
-def in_order(out: Float[Array, "*n out"], parts: int, pieces: int) -> Float[Array, "*n parts F"]:
-    """Return the product with an `Interleaved` kernel of `parts` maps of equal width, by map."""
-    rows = out.shape[:-1]
-    return out.reshape(*rows, pieces, parts, -1).swapaxes(-3, -2).reshape(*rows, parts, -1)

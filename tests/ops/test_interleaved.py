@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from jaxedit.ops import int8
-from jaxedit.ops.interleaved import in_order, interleave
+from jaxedit.ops.interleaved import interleave
 
 
 def test_each_block_has_a_piece_of_every_map():
@@ -21,8 +21,11 @@ def test_products_come_out_by_map(is_int8):
     kernel = int8.quantize(kernel) if is_int8 else kernel
     x = jnp.asarray(generator.standard_normal((2, 3, 5)), jnp.float32)
     plain = int8.product(x, kernel).reshape(2, 3, 3, 8)
-    found = in_order(int8.product(x, interleave(kernel, (8, 8, 8), 4).kernel), 3, 4)
-    np.testing.assert_allclose(found, plain, rtol=1e-6)
+    cut = interleave(kernel, (8, 8, 8), 4)
+    product = int8.product(x, cut.kernel)
+    np.testing.assert_allclose(cut.by_map(product, 3), plain, rtol=1e-6)
+    blocks = cut.by_map(product, 0)  # each with two columns of every map
+    np.testing.assert_allclose(blocks[..., 1, :2], plain[..., 0, 2:4], rtol=1e-6)
 
 
 def test_widths_that_cannot_be_cut():
