@@ -79,7 +79,7 @@ def stores(tmp_path_factory, weights):
 def encode(directory, weights):
     names = [f"--store={directory / name}" for name in ("edits", "maps")]
     code = main(
-        [*names, f"--tokenizer={weights}", "--image_size=8", "--threads=1", "--batch_size=1"]
+        [*names, f"--tokenizer={weights}", "--image_size=8", "--threads=1", "--batch_size=4"]
     )
     assert code == 0
 

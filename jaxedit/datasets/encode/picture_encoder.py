@@ -1,5 +1,6 @@
 """A VQ tokenizer that encodes batches of pictures on all devices of this process."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -30,12 +31,11 @@ class PictureEncoder:
           params: of `tokenizer`: arrays, or parameters in their files.
           rows_per_device: rows of a batch on each device.
         """
-        self.config = tokenizer.config
+        self.config, self._tokenizer = tokenizer.config, tokenizer
         self.rows = rows_per_device * jax.local_device_count()  # of a batch
         self._mesh = mesh_of_host()
         read = {name: params[name] for name in ("encoder", "quant_conv", "codebook")}
         self._params = rules.place({"vq": read}, self._mesh)["vq"]
-        self._program = jax.jit(lambda params, pixels: _encode(tokenizer, params, pixels))
 
     @property
     def codebook(self) -> Float32[np.ndarray, "V c"]:
@@ -46,9 +46,10 @@ class PictureEncoder:
         """Encode the pictures of `rows` rows."""
         if self._mesh is not None:
             pixels = rules.to_global(pixels, self._mesh)
-        return Encoded(*map(np.asarray, self._program(self._params, pixels)))
+        return Encoded(*map(np.asarray, _encode(self._tokenizer, self._params, pixels)))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _encode(
     tokenizer: VQTokenizer, params: Tree, pixels: UInt8[Array, "B P H W 3"]
 ) -> tuple[Int32[Array, "B P N"], Float32[Array, "B P N c"]]:
