@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
+from jaxedit.config import MeshConfig
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import codebook, image
 from jaxedit.sharding import rules
-from jaxedit.sharding.mesh import mesh_of_host
+from jaxedit.sharding.mesh import make_mesh
 from jaxedit.tree import Tree
 
 
@@ -33,7 +34,7 @@ class PictureEncoder:
         """
         self.config, self._tokenizer = tokenizer.config, tokenizer
         self.rows = rows_per_device * jax.local_device_count()  # of a batch
-        self._mesh = mesh_of_host()
+        self._mesh = make_mesh(MeshConfig(), jax.local_devices())
         read = {name: params[name] for name in ("encoder", "quant_conv", "codebook")}
         self._params = rules.place({"vq": read}, self._mesh)["vq"]
 
@@ -44,9 +45,8 @@ class PictureEncoder:
 
     def __call__(self, pixels: UInt8[np.ndarray, "B P H W 3"]) -> Encoded:
         """Encode the pictures of `rows` rows."""
-        if self._mesh is not None:
-            pixels = rules.to_global(pixels, self._mesh)
-        return Encoded(*map(np.asarray, _encode(self._tokenizer, self._params, pixels)))
+        placed = rules.to_global(pixels, self._mesh)
+        return Encoded(*map(np.asarray, _encode(self._tokenizer, self._params, placed)))
 
 
 @functools.partial(jax.jit, static_argnums=0)
