@@ -132,7 +132,7 @@ class RowVariant:
           NoCodes: a store lacks them.
         """
         part = copy.copy(self)
-        part._codes = tuple(StoredCodes.open(store, encoding) for store in self._stores)
+        part._codes = tuple(StoredCodes.load(store, encoding) for store in self._stores)
         part._has_pictures = has_pictures
         return part
 

@@ -76,7 +76,7 @@ class StoredCodes:
         return codes
 
     @classmethod
-    def open(cls, store: Store, encoding: Encoding) -> "StoredCodes":
+    def load(cls, store: Store, encoding: Encoding) -> "StoredCodes":
         """Return the codes of a store, all of which are there.
 
         Raises:

@@ -92,7 +92,7 @@ def _check(
     encoder = PictureEncoder(tokenizer.module, tokenizer.params, _ROWS)
     count = 0
     for store in stores:
-        codes = StoredCodes.open(store, encoding)
+        codes = StoredCodes.load(store, encoding)
         rows = checked_rows(store.rows, config.data.seed)
         mine = rows[jax.process_index() :: jax.process_count()]
         pictures = EncodedPictures(store, codes.pictures, encoding.image_size, fit)

@@ -62,7 +62,7 @@ def test_a_stopped_run_goes_on(store):
     encoder = MeanRed()
     encode(store, encoder)
     assert encoder.batches == 1 and (codes.directory / "00000.npy").stat().st_mtime_ns == stamp
-    found = StoredCodes.open(store, ENCODING)
+    found = StoredCodes.load(store, ENCODING)
     assert [found[i][:, 0].tolist() for i in range(8)] == [[9 * i, 9 * i] for i in range(8)]
     assert json.loads((codes.directory / "codes.json").read_text())["rows"] == 8
     encode(store, encoder)
@@ -73,7 +73,7 @@ def test_shards_make_the_whole(store):
     codes = encode(store, MeanRed(), Shard(1, 2))
     assert files(codes) == ["00001.npy", "00003.npy"]
     encode(store, MeanRed(), Shard(0, 2))
-    assert StoredCodes.open(store, ENCODING)[7][0] == 63
+    assert StoredCodes.load(store, ENCODING)[7][0] == 63
 
 
 def test_a_wrong_row_is_named(store):
