@@ -45,6 +45,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=0, help="stop after so many; 0 = all")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=pathlib.Path, help="file for the results")
+    parser.add_argument("--layers", type=int, default=0, help="of --model; 0 = all")
+    parser.add_argument("--window", type=int, default=1, help="tokens that are run at once")
+    parser.add_argument("--likely", type=float, help="how often the token is that which is guessed")
     return parser.parse_args()
 
 
@@ -60,6 +63,7 @@ def main() -> None:
     results = []
     for entry in (args.entries or ("editar" if args.model else "llamagen,editar,erec")).split(","):
         config, sample, dtype = settings(entry, shapes.get(entry), args.model)
+        config.layers = args.layers or config.layers
         results.append(report(entry, config, sample, args, args.dtype or dtype, bandwidth, clock))
     write_json(args.json, results)
 
@@ -100,13 +104,13 @@ def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock
     import jax
 
     N = args.tokens or config.image_tokens
-    begin, advance, R = build(entry, config, sample, dtype, args.segment, N)
+    begin, advance, R = build(entry, config, sample, dtype, args, N)
     runs = []
     for _ in range(args.repeats + 1):
         times = [clock()]
         state = jax.block_until_ready(begin())
         times.append(clock())
-        tokens = jax.block_until_ready(advance(state))
+        tokens, turns = jax.block_until_ready(advance(state))
         times.append(clock())
         assert tokens.shape[-1] == N
         runs.append((times[1] - times[0], times[2] - times[1]))
@@ -120,6 +124,7 @@ def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock
         "compile_s": sum(runs[0]) - prefill - loop,
         "prefill_s": prefill,
         "ms_per_token": 1e3 * loop / N,
+        "tokens_per_turn": N / int(turns),
         "tokens_per_s": N / (prefill + loop),
         "floor_gb": nbytes / 1e9,
         "floor_ms": 1e3 * nbytes / bandwidth,
@@ -127,8 +132,9 @@ def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock
     }
     print(
         "{entry} {dtype}: compile {compile_s:.1f} s, prefill {prefill_s:.3f} s, "
-        "{ms_per_token:.2f} ms a step, {tokens_per_s:.1f} tokens/s, {share:.0f} % of the memory "
-        "floor ({floor_ms:.2f} ms), {peak_mb:.0f} MB at the peak".format(
+        "{ms_per_token:.2f} ms a token, {tokens_per_turn:.2f} tokens a turn, "
+        "{tokens_per_s:.1f} tokens/s, {share:.0f} % of the memory floor ({floor_ms:.2f} ms), "
+        "{peak_mb:.0f} MB at the peak".format(
             share=100 * found["floor_ms"] / found["ms_per_token"], **found
         ),
         flush=True,
@@ -136,7 +142,7 @@ def report(entry: str, config, sample, args, dtype: str, bandwidth: float, clock
     return found
 
 
-def build(entry: str, config, sample, dtype: str, segment: int, N: int):
+def build(entry: str, config, sample, dtype: str, args, N: int):
     """Functions that prefill and that decode N tokens, and the number of rows."""
     import jax
     import jax.numpy as jnp
@@ -144,7 +150,7 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
     from jaxedit import rng
     from jaxedit.config import ERecConfig
     from jaxedit.erec.dual_path import DualPathSampling, layout
-    from jaxedit.sampling import next_token, sample_editar
+    from jaxedit.sampling import next_token, sample_editar, token_loop
     from jaxedit.sampling.methods import TokenSampling, numbers_of
 
     weights = random_weights(config, dtype)
@@ -156,6 +162,9 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
         rows = layout("own", 2)
         R, erec = 4, ERecConfig()
         method = DualPathSampling(seeds, source, numbers, erec.tau_replace, rows=rows, config=erec)
+    if args.likely is not None:
+        method = likely(method, args.likely)
+    slots = token_loop.slots_for(args.segment, args.window)
     text = jax.random.normal(rng.key_for(0, "text"), (1, R, config.text_tokens, config.text_width))
 
     @jax.jit
@@ -163,18 +172,43 @@ def build(entry: str, config, sample, dtype: str, segment: int, N: int):
         prefix = next_token.Prefix()
         if config.prefix == "edit":
             prefix = next_token.prefill_image(weights, config, source)
-        return prefix, next_token.start(weights, config, prefix, text, slots=segment + 1)
+        started = next_token.start(weights, config, prefix, text, slots=slots)
+        return prefix, token_loop.State(*started, jnp.int32(0))
 
     def begin():
         return prefill(weights, source, text)
 
     def advance(state):
-        tokens, _ = sample_editar.generate(
-            weights, *state, method, config=config, segment=segment, tokens=N
-        )
-        return tokens
+        options = {"segment": args.segment, "window": args.window, "tokens": N}
+        tokens, _, turns = sample_editar.generate(weights, *state, method, config=config, **options)
+        return tokens, turns
 
     return begin, advance, R
+
+
+def likely(method, share: float):
+    """A method that takes the code 0, which is guessed, with a probability; else as `method` does.
+
+    As a trained model would, it changes its mind when an earlier token changes.
+    """
+    import dataclasses
+
+    import jax
+    import jax.numpy as jnp
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True)
+    class Likely:
+        method: object
+
+        def __call__(self, logits, position):
+            tokens, record = self.method(logits, position)
+            digest = jnp.round(1e3 * logits[:, 0, :8].sum(-1)).astype(jnp.int32)
+            keys = jax.vmap(lambda x: jax.random.fold_in(jax.random.key(0), x))(digest)
+            is_likely = jax.vmap(jax.random.uniform)(keys) < share
+            return jnp.where(is_likely[:, None], 0, tokens), record
+
+    return Likely(method)
 
 
 def random_weights(config, dtype: str):

@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topology", default="v5e:2x2")
     parser.add_argument("--rows", type=int, default=2, help="of the picture; ERec has 4")
+    parser.add_argument("--window", type=int, default=1, help="tokens that are run at once")
     parser.add_argument("--slots", type=int, default=1025, help="of each row's cache")
     parser.add_argument("--backend", default="tpu", help="whose layout of caches: cpu or tpu")
     parser.add_argument("--int8", action="store_true", help="matrices of 8-bit integers")
@@ -59,7 +60,7 @@ def lower(sharding, args: argparse.Namespace):
     from jaxedit import rng
     from jaxedit.config import EDITAR_PRESETS, TokenSampleConfig
     from jaxedit.models.editar import init_null, init_params
-    from jaxedit.sampling import next_token
+    from jaxedit.sampling import next_token, token_loop
     from jaxedit.sampling.decode_weights import unstack
     from jaxedit.sampling.methods import TokenSampling, numbers_of
 
@@ -73,7 +74,8 @@ def lower(sharding, args: argparse.Namespace):
         source = jnp.zeros((1, config.image_tokens), jnp.int32)
         prefix = next_token.prefill_image(weights, config, source)
         text = jnp.zeros((1, args.rows, config.text_tokens, config.text_width))
-        state = next_token.start(weights, config, prefix, text, slots=args.slots)
+        started = next_token.start(weights, config, prefix, text, slots=args.slots)
+        state = token_loop.State(*started, jnp.int32(0))
         numbers = jax.tree.map(jnp.asarray, numbers_of(TokenSampleConfig()))
         return weights, prefix, state, TokenSampling(jnp.zeros(1, jnp.int32), numbers)
 
@@ -83,7 +85,9 @@ def lower(sharding, args: argparse.Namespace):
     )
 
     def segment(weights, prefix, state, method):
-        return next_token.decode(weights, config, prefix, state, method, steps=64)
+        return token_loop.decode(
+            weights, config, prefix, state, method, steps=64, window=args.window
+        )
 
     return jax.jit(segment, donate_argnums=2).lower(*shapes)
 
@@ -104,6 +108,9 @@ def cycles_per_step(text: str) -> int:
             if body := re.search(r" while\(.*body=(%[\w.\-]+)", line):
                 trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
                 total += cycles(body[1]) * (int(trips[1]) if trips else 1)
+            elif branches := re.search(r" conditional\(.*", line):  # the window, or a token alone
+                names = re.findall(r"%[\w.\-]+", branches[0].split("computation", 1)[1])
+                total += max(cycles(name) for name in names if name in computations)
             elif estimate := re.search(r'"estimated_cycles":"(\d+)"', line):
                 total += int(estimate[1])
         return total

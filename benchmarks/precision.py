@@ -141,7 +141,7 @@ def _of_editar(editor: Any, pixels: Any, text: Any, mask: Any, tokens: Any) -> j
     )
     policy = Given(jnp.asarray(tokens[0]).reshape(1, 1, -1))
     decode = {"config": config.editar, "segment": segment}
-    return sample_editar.generate(networks.weights, prefix, state, policy, **decode)[1][:, 0, 0]
+    return sample_editar.generate(networks.weights, prefix, state, policy, **decode)[1][0, :, 0]
 
 
 @jax.tree_util.register_dataclass
@@ -152,8 +152,9 @@ class Given:
     tokens: jax.Array
 
     def __call__(self, logits: jax.Array, position: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Return the token at `position`, and the logits."""
-        return jnp.take(self.tokens, position, axis=2), logits
+        """Return the tokens at `position`, and the logits."""
+        at = position[:, None, None]
+        return jnp.take_along_axis(self.tokens, at, axis=2)[:, :, 0], logits
 
 
 def error(found: Sequence[Any], exact: Sequence[Any]) -> str:

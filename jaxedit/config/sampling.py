@@ -97,6 +97,14 @@ class TokenSampleConfig(TopKConfig, TopPConfig, MinPConfig):
     guidance_until: Annotated[int, Interval("[-1, inf)")] = -1
     temperature: Positive = 1.0  # below 1 draws likelier tokens
     greedy: bool = False  # always take the likeliest token
+    # one token after another | several at once, guessed and verified: the same tokens
+    decode: Literal["sequential", "windows"] = dataclasses.field(
+        default="sequential", metadata={"later": True}
+    )
+    # number of tokens that `windows` runs at once
+    window: Annotated[int, Interval("[2, 64]")] = dataclasses.field(
+        default=8, metadata={"later": True, "static": True}
+    )
 
     def validate(self, codes: int) -> None:
         """Raise ConfigError for settings outside their range; `codes` is V."""

@@ -16,6 +16,7 @@ from jaxedit.ops import pyramid
 from jaxedit.planning import activations
 from jaxedit.planning.device_memory import bytes_per_device
 from jaxedit.sampling import next_scale, sample_editar
+from jaxedit.sampling.token_loop import slots_for
 
 Shape = jax.ShapeDtypeStruct
 
@@ -121,22 +122,23 @@ def editar_phases(
     texts = _texts_of_rows(settings)
     prefix, caches = _editar_state(config, settings, dtype, rows)
     of_picture, of_rows = (bytes_per_device(part, None) // tensor for part in (prefix, caches))
-    is_edit = c.prefix == "edit"
+    is_edit, window = c.prefix == "edit", sample_editar.window_of(settings[0])
     sides = rows * len(texts)
 
-    def of_slots(slots: int) -> int:
-        return of_rows * slots // (N + 1)
+    def of_tokens(tokens: int) -> int:
+        return of_rows * slots_for(tokens, window) // slots_for(N, window)
 
     reading = rows * activations.image_encoder(config.vq, size)
     block = functools.partial(activations.editar_block, c, itemsize=itemsize, tensor=tensor)
     prefilling = of_picture + rows * block(tokens=N, seen=N)
     beginning = sides * block(tokens=c.prefix_tokens - N * is_edit, seen=0)
-    choosing = sides * 4 * c.codes * activations.F32  # logits, guided, those that are left, noise
+    # Logits, guided logits, those that are left, and noise.
+    choosing = sides * window * 4 * c.codes * activations.F32
     drawing = rows * activations.image_decoder(config.vq, size)
     parts = [
         *([Phase("reading the picture", 0, max(reading, prefilling))] if of_picture else []),
-        Phase("reading the text's tokens", of_picture, beginning + of_slots(segment + 1)),
-        Phase("lengthening the caches", of_picture + of_rows, of_slots(N + 1 - segment)),
+        Phase("reading the text's tokens", of_picture, beginning + of_tokens(segment)),
+        Phase("lengthening the caches", of_picture + of_rows, of_tokens(N - segment)),
         Phase("decoding", of_picture + of_rows, choosing),
         Phase("drawing the picture", of_picture, drawing),
     ]
@@ -164,10 +166,11 @@ def _editar_state(
     if settings[0].guidance_mode != "text":
         drop = functools.partial(sample_editar.drop_image, rows=1, config=c)
         prefix = jax.eval_shape(drop, networks.weights, prefix)
+    slots = slots_for(c.image_tokens, sample_editar.window_of(settings[0]))
     begin = functools.partial(
-        sample_editar.begin, rows=_texts_of_rows(settings), slots=c.image_tokens + 1, config=c
+        sample_editar.begin, rows=_texts_of_rows(settings), slots=slots, config=c
     )
-    return prefix, jax.eval_shape(begin, networks.weights, prefix, text, mask).caches
+    return prefix, jax.eval_shape(begin, networks.weights, prefix, text, mask).past.caches
 
 
 def _texts_of_rows(settings: tuple[Any, ...]) -> tuple[int | None, ...]:

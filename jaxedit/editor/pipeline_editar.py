@@ -44,7 +44,8 @@ class EditARPipeline(Pipeline):
     def _structure(self, settings: Settings) -> Any:
         sample, *erec = settings
         structures = [split(config)[1] for config in erec]
-        return sample_editar.text_rows(sample), sample.guidance_mode, sample.greedy, *structures
+        rows, window = sample_editar.text_rows(sample), sample_editar.window_of(sample)
+        return rows, window, sample.guidance_mode, sample.greedy, *structures
 
     def _compile(self, settings: Settings) -> None:
         """Make blank pictures, for which `jit` compiles all programs."""

@@ -25,6 +25,7 @@ from jaxedit.sampling.gumbel import choose, gumbel
 from jaxedit.sampling.lock import LockedTokens
 from jaxedit.sampling.methods import Numbers, guide_tokens, is_guided, numbers_of, truncate
 from jaxedit.sampling.sample_editar import EncodedSource, Networks
+from jaxedit.sampling.token_loop import slots_for
 
 
 class Paths(NamedTuple):
@@ -77,17 +78,18 @@ def decode(
         # The last null row of each path has no source image either.
         without = 2 if erec.recon_guidance == "own" else 1
         prefix = sample_editar.drop_image(weights, prefix, rows=without, config=c)
-    state = sample_editar.begin(
-        weights, prefix, text, mask, rows=rows.texts, slots=segment + 1, config=c
-    )
+    window = sample_editar.window_of(sample)
+    slots = slots_for(segment, window)
+    state = sample_editar.begin(weights, prefix, text, mask, rows=rows.texts, slots=slots, config=c)
     numbers, tau = numbers_of(sample), thresholds.tau_replace
     method = DualPathSampling(seeds, source.codes, numbers, tau, rows, erec, sample.greedy)
     if editable is not None:
         method = LockedTokens(method, source.codes, editable)
-    tokens, records = sample_editar.generate(
-        weights, prefix, state, method, config=c, segment=segment, progress=progress
+    options = {"config": c, "segment": segment, "window": window, "progress": progress}
+    tokens, records, _ = sample_editar.generate(
+        weights, prefix, state, method, source.codes, **options
     )
-    maps = Maps(*(m.T.reshape(-1, c.grid, c.grid) for m in records))
+    maps = Maps(*(m.reshape(-1, c.grid, c.grid) for m in records))
     return Paths(tokens[:, 0], tokens[:, 1], maps)
 
 
@@ -171,7 +173,7 @@ class DualPathSampling:
     greedy: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def __call__(
-        self, logits: Float[Array, "B R V"], position: Integer[Array, ""]
+        self, logits: Float[Array, "B R V"], position: Integer[Array, " B"]
     ) -> tuple[Int[Array, "B R"], tuple[Float32[Array, " B"], ...]]:
         """Choose tokens, see `SamplingMethod`; the record is js, nll_rec, nll_edit of a `Step`."""
         n = self.numbers
@@ -185,7 +187,7 @@ class DualPathSampling:
             logits[:, :2] / n["temperature"],
             guided / n["temperature"],
             noise,
-            jax.lax.dynamic_index_in_dim(self.source, position, axis=1, keepdims=False),
+            jnp.take_along_axis(self.source, position[:, None], axis=1, mode="clip")[:, 0],
             numbers=n,
             tau_replace=self.tau_replace,
             config=self.config,
@@ -195,7 +197,7 @@ class DualPathSampling:
 
 
 def path_noise(
-    seeds: Integer[Array, " B"], position: Integer[Array, ""], codes: int, config: ERecConfig
+    seeds: Integer[Array, " B"], position: Integer[Array, " B"], codes: int, config: ERecConfig
 ) -> Float32[Array, "B 2 {codes}"]:
     """Return the Gumbel noise of both paths at a position.
 
@@ -203,7 +205,7 @@ def path_noise(
 
     Args:
       seeds: random seed of each image.
-      position: of the token.
+      position: of each image's token.
       codes: V.
       config: whether the paths share their noise, and whether all images take the first one's.
     """

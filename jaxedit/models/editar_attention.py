@@ -117,23 +117,23 @@ class RowCache(NamedTuple):
 @no_type_check  # as a pytree it also holds shardings and abstract shapes
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class NextToken:
-    """The next token of each row, all at the same position: the block's input is [1,M,D].
+class NextTokens:
+    """The next W tokens of each row, which see each other causally: the block's input is [1,M*W,D].
 
     Channels keep their places when they are rotated: on TPU, moving them costs more than the
     products.
 
     Attributes:
-      table: from `query_key_table`.
+      table: from `query_key_table`, of a position that all tokens have, or of each token's.
       bias: added to the scores of each row's own slots; -inf = not seen.
-      slot: slot in which the new keys and values are kept.
+      slot: first slot in which new keys and values are kept, of all rows or of each image's rows.
       layout: how caches lie in memory.
       rows: R.
     """
 
-    table: Float32[Array, "2 1 D+GE"]
-    bias: Float32[Array, "M 1 1 S"]
-    slot: Int32[Array, ""]
+    table: Float32[Array, "2 _ D+GE"]
+    bias: Float32[Array, "M W 1 S"]
+    slot: Int32[Array, " P"]
     layout: CacheLayout
     rows: int = dataclasses.field(metadata={"static": True})
 
@@ -141,17 +141,18 @@ class NextToken:
         self, queries: Queries, new: KeysValues, past: RowCache
     ) -> tuple[Attended, KeysValues]:
         """See `AttentionPattern`."""
-        _, M, A, E = queries.shape
-        both = jnp.concatenate([x.reshape(1, M, -1) for x in (queries, new.keys)], axis=-1)
+        _, n, A, E = queries.shape
+        M, W = self.bias.shape[:2]
+        both = jnp.concatenate([x.reshape(1, n, -1) for x in (queries, new.keys)], axis=-1)
         q, k = jnp.split(rope.rotate_channels(both, self.table), (A * E,), axis=-1)
-        k, v = (x.reshape(M, 1, -1, E) for x in (k, new.values))
+        k, v = (x.reshape(M, W, -1, E) for x in (k, new.values))
         own = KeysValues(
             self.layout.write(past.own.keys, k, self.slot),
             self.layout.write(past.own.values, v, self.slot),
         )
-        q = q.reshape(M // self.rows, self.rows, A, E)
+        q = q.reshape(M // self.rows, self.rows * W, A, E)
         out = decode_attention(self.layout, q, own, self.bias, past.shared)
-        return out.reshape(1, M, A * E), own
+        return out.reshape(1, n, A * E), own
 
 
 def query_key_table(

@@ -113,32 +113,35 @@ def causal_attention(
 
 def decode_attention(
     layout: CacheLayout,
-    queries: Float[Array, "B R A E"],
+    queries: Float[Array, "B n A E"],
     own: KeysValues,
-    bias: Float32[Array, "B*R 1 1 S"],
+    bias: Float32[Array, "M W 1 S"],
     shared: Sequence[SharedSpan],
-) -> Float32[Array, "B R A E"]:
+) -> Float32[Array, "B n A E"]:
     """Attend, in a single softmax, to what rows share and to what each row has of its own.
 
     Args:
       layout: how all caches lie in memory.
-      queries: already scaled.
-      own: a cache of S positions for each row.
+      queries: of W tokens of each of R rows, already scaled; n = R * W.
+      own: a cache of S positions for each of M = B * R rows.
       bias: added to the scores of `own`; -inf = not seen.
       shared: spans whose rows sum to R; or none.
     """
-    B, R, A, E = queries.shape
-    each = layout.score(queries.reshape(B * R, 1, A, E), own.keys) + bias
-    scores = [each.reshape(B, R, A, -1)]
+    (A, E), W = queries.shape[2:], bias.shape[1]
+    each = layout.score(queries.reshape(-1, W, A, E), own.keys) + bias
+    scores = [each.reshape(*queries.shape[:3], -1)]
     if shared:
-        scores.append(map_spans(layout.score, queries, [(s.cache.keys, s.rows) for s in shared]))
+        spans = [(s.cache.keys, s.rows * W) for s in shared]
+        scores.append(map_spans(layout.score, queries, spans))
     # A softmax over both arrays: they have a common maximum and a common sum.
     top = jnp.stack([s.max(-1, keepdims=True) for s in scores]).max(0)
     weights = [jnp.exp(s - top) for s in scores]
     total = sum(w.sum(-1, keepdims=True) for w in weights)
-    mixed = layout.mix(weights[0].reshape(B * R, 1, A, -1), own.values).reshape(B, R, A, E)
+    mixed = layout.mix(weights[0].reshape(-1, W, A, weights[0].shape[-1]), own.values)
+    mixed = mixed.reshape(queries.shape)
     if shared:
-        mixed += map_spans(layout.mix, weights[1], [(s.cache.values, s.rows) for s in shared])
+        spans = [(s.cache.values, s.rows * W) for s in shared]
+        mixed += map_spans(layout.mix, weights[1], spans)
     return mixed / total
 
 

@@ -8,11 +8,12 @@ queries may share; P images or rows.
 
 import abc
 import dataclasses
+import functools
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 Cache = Float[Array, "..."]  # keys or values of a layer, laid out by a `CacheLayout`
 Heads = Float[Array, "P S G E"]
@@ -94,9 +95,17 @@ class CacheLayout(abc.ABC):
         more = (0, length - self.length(cache))
         return jnp.pad(cache, [more if i == self.axis else (0, 0) for i in range(cache.ndim)])
 
-    def write(self, cache: Cache, x: Heads, at: Int[ArrayLike, ""]) -> Cache:
-        """Return the cache with `x` at position `at` and on."""
-        return jax.lax.dynamic_update_slice_in_dim(cache, self.store(x), at, axis=self.axis)
+    def write(self, cache: Cache, x: Heads, at: Int[Array, " B"]) -> Cache:
+        """Return the cache with `x` at position `at` and on.
+
+        `at` has a single number for all P rows, or a number for each image, of P / B rows.
+        """
+        new = self.store(x)
+        if len(at) == 1:
+            return jax.lax.dynamic_update_slice_in_dim(cache, new, at[0], axis=self.axis)
+        at = jnp.repeat(at, len(cache) // len(at))
+        write = functools.partial(jax.lax.dynamic_update_slice_in_dim, axis=self.axis - 1)
+        return jax.vmap(write)(cache, new, at)
 
 
 @jax.tree_util.register_static

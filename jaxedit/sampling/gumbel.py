@@ -14,19 +14,22 @@ from jaxedit import rng
 
 
 def gumbel(
-    seeds: Integer[Array, " B"], row: int, step: int | Integer[Array, ""], codes: int
+    seeds: Integer[Array, " B"],
+    row: int,
+    step: int | Integer[Array, ""] | Integer[Array, " B"],
+    codes: int,
 ) -> Float32[Array, "B {codes}"]:
     """Draw standard Gumbel noise for a step of every image.
 
     Args:
       seeds: random seed of each image; its noise does not depend on its place in the batch.
       row: number of the decoding path; paths that share noise share the number.
-      step: position of the token.
+      step: position of the token, of all images or of each.
       codes: V.
     """
     return jax.vmap(
-        lambda seed: jax.random.gumbel(rng.key_for(seed, f"gumbel/{row}", step), (codes,))
-    )(seeds)
+        lambda seed, step: jax.random.gumbel(rng.key_for(seed, f"gumbel/{row}", step), (codes,))
+    )(seeds, jnp.broadcast_to(step, seeds.shape))
 
 
 def choose(

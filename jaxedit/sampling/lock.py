@@ -51,12 +51,12 @@ class LockedTokens:
     editable: Bool[Array, "B N"]
 
     def __call__(
-        self, logits: Float[Array, "B R V"], position: Integer[Array, ""]
+        self, logits: Float[Array, "B R V"], position: Integer[Array, " B"]
     ) -> tuple[Int[Array, "B R"], Any]:
         """See `SamplingMethod`."""
         tokens, record = self.method(logits, position)
         source, editable = (
-            jax.lax.dynamic_slice_in_dim(x, position, 1, axis=1)  # [B,1]
+            jnp.take_along_axis(x, position[:, None], axis=1, mode="clip")  # [B,1]
             for x in (self.source, self.editable)
         )
         return jnp.where(editable, tokens, source), record

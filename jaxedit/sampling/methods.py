@@ -13,7 +13,7 @@ from typing import Any, Protocol, no_type_check, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Int32, Key
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int, Int32, Integer, Key
 
 from jaxedit.config import SampleConfig, Scales, TokenSampleConfig
 from jaxedit.config.sampling import MinPConfig, RuleConfig, TopKConfig, TopPConfig
@@ -36,7 +36,7 @@ class SamplingMethod(Protocol):
 
         Args:
           logits: f32[B,R,V] of tokens, f32[B,R,n,Q,2] of the bits of a scale; R rows per image.
-          step: i32[], position of the token; or int, number of the scale.
+          step: i32[B], position of each image's token; or int, number of the scale.
 
         Returns:
           i32[B,R] tokens or bool[B,R,n,Q] bits, and what is recorded of the step, or None.
@@ -124,7 +124,7 @@ RULES: tuple[type[Rule], ...] = (TopK, TopP, MinP)
 
 
 def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Numbers:
-    """Return the settings that are numbers, by name.
+    """Return the settings that are numbers, by name, but for those that change the program.
 
     `scales` is K for bits, whose guidance and temperature are f32[K]; 0 for tokens.
     """
@@ -135,7 +135,7 @@ def numbers_of(config: SampleConfig | TokenSampleConfig, scales: int = 0) -> Num
             numbers[field.name] = np.asarray(config.per_scale(field.name, scales), np.float32)
         elif scales and field.name == "guidance_until":
             continue  # compiled into the program
-        elif not isinstance(value, bool | str):
+        elif not isinstance(value, bool | str) and not field.metadata.get("static"):
             is_index = isinstance(field.default, int)
             numbers[field.name] = (np.int32 if is_index else np.float32)(value)
     return numbers
@@ -185,7 +185,7 @@ def guide_tokens(
     logits: Float[ArrayLike, "B R V"],
     guidance: Number,
     image_guidance: Number,
-    is_guided: Bool[ArrayLike, ""],
+    is_guided: Bool[Array, " #B"] | Bool[Array, ""],
 ) -> Float[ArrayLike, "B V"]:
     """Return guided logits of a token.
 
@@ -196,7 +196,7 @@ def guide_tokens(
       logits: R rows per image.
       guidance: weight of what the text adds.
       image_guidance: weight of what the image adds; of three rows only.
-      is_guided: False takes the first row alone.
+      is_guided: False takes the first row alone; of all images or of each.
 
     Source: Ho and Salimans 2022, equation 6; Brooks et al. 2023 (InstructPix2Pix), equation 3.
     """
@@ -208,10 +208,10 @@ def guide_tokens(
     if R == 3:
         guided = logits[:, 2] + image_guidance * (logits[:, 1] - logits[:, 2])
         guided = guided + guidance * (cond - logits[:, 1])
-    return jnp.where(is_guided, guided, cond)
+    return jnp.where(is_guided.reshape(-1, 1), guided, cond)
 
 
-def is_guided(position: Int[ArrayLike, ""], until: Int[ArrayLike, ""]) -> Bool[ArrayLike, ""]:
+def is_guided(position: Int[ArrayLike, "*B"], until: Int[ArrayLike, ""]) -> Bool[ArrayLike, "*B"]:
     """Return whether the token at `position` is guided.
 
     `until` is the last token that is guided, counted from the second token; -1 = all.
@@ -236,7 +236,7 @@ class TokenSampling:
     greedy: bool = dataclasses.field(default=False, metadata={"static": True})
 
     def __call__(
-        self, logits: Float[Array, "B R V"], position: Int[ArrayLike, ""]
+        self, logits: Float[Array, "B R V"], position: Integer[Array, " B"]
     ) -> tuple[Int32[Array, "B R"], None]:
         """See `SamplingMethod`; nothing is recorded."""
         n = self.numbers

@@ -28,7 +28,7 @@ from jaxedit.config import EditARConfig
 from jaxedit.models.editar import TextMLP
 from jaxedit.models.editar_attention import (
     CausalSequence,
-    NextToken,
+    NextTokens,
     RowCache,
     TextPrefix,
     query_key_table,
@@ -40,7 +40,6 @@ from jaxedit.nn.layers import rms_norm
 from jaxedit.ops import rope
 from jaxedit.ops.int8 import product
 from jaxedit.sampling.decode_weights import Weights
-from jaxedit.sampling.methods import SamplingMethod
 
 # Features of the text encoder, or classes.
 Condition = Float[ArrayLike, "B R T Ct"] | Int[ArrayLike, "B R"]
@@ -69,20 +68,16 @@ class Prefix:
         return spans + ([SharedSpan(self.null[layer], self.null_rows)] if self.null_rows else [])
 
 
-class State(NamedTuple):
-    """The state of decoding between two tokens.
+class Past(NamedTuple):
+    """The keys and values of what each row has read after the images.
 
     Attributes:
       caches: per layer, of M rows; slot 0 stands for the text, slot p+1 is the token at position p.
       text_score: ln of the number of text tokens that are seen.
-      logits: logits of the token at `position`.
-      position: number of tokens that are decoded.
     """
 
     caches: tuple[KeysValues, ...]
     text_score: Float32[Array, " M"]
-    logits: Float32[Array, "B R V"]
-    position: Int32[Array, ""]
 
 
 def prefill_image(
@@ -114,8 +109,8 @@ def start(
     mask: Bool[ArrayLike, "B R T"] | None = None,
     *,
     slots: int,
-) -> State:
-    """Read the text of every row, after the images; return the state at position 0.
+) -> tuple[Past, Float32[Array, "B R V"]]:
+    """Read the text of every row, after the images; return the past and the first token's logits.
 
     Args:
       weights: of the transformer.
@@ -123,7 +118,7 @@ def start(
       prefix: of B images, or empty.
       condition: features of the text encoder, or classes.
       mask: tokens that others see; None: all.
-      slots: length of the caches: the number of tokens to decode, and one more.
+      slots: length of the caches, see `Past`.
     """
     B, R = condition.shape[:2]
     x = _embed_condition(weights, config, condition)  # [M,T,D]
@@ -132,85 +127,56 @@ def start(
     x, caches = _run_layers(
         weights, config, x, pattern, lambda i: prefix.spans(i, R), values_only=True
     )
-    return State(
-        caches,
-        jnp.log(jnp.sum(seen.astype(jnp.float32), axis=1)),
-        _predict(weights, config, x[:, -1]).reshape(B, R, -1),
-        jnp.zeros((), jnp.int32),
-    )
+    past = Past(caches, jnp.log(jnp.sum(seen.astype(jnp.float32), axis=1)))
+    return past, _predict(weights, config, x[:, -1]).reshape(B, R, -1)
 
 
-def grow(weights: Weights, state: State, slots: int) -> State:
-    """Return the state with caches of `slots` slots."""
+def grow(weights: Weights, past: Past, slots: int) -> Past:
+    """Return the past with caches of `slots` slots."""
     longer = functools.partial(weights.layout.grow, length=slots)
-    return state._replace(caches=jax.tree.map(longer, state.caches))
+    return past._replace(caches=jax.tree.map(longer, past.caches))
 
 
-def decode(
+def extend(
     weights: Weights,
     config: EditARConfig,
     prefix: Prefix,
-    state: State,
-    method: SamplingMethod,
-    *,
-    steps: int,
-) -> tuple[State, Int32[Array, "B R {steps}"], Any]:
-    """Decode the next tokens of every row in one loop on the device.
-
-    A row depends on the rows of its own image alone.
+    past: Past,
+    tokens: Int32[Array, "B R W"],
+    position: Int32[Array, " P"],
+) -> tuple[Past, Float32[Array, "B R W V"]]:
+    """Run the next W tokens of every row through all layers.
 
     Args:
       weights: of the transformer.
       config: sizes.
       prefix: as for `start`.
-      state: with more than position + steps slots.
-      method: chooses each row's token from the logits of all rows of its image.
-      steps: number of tokens (static).
+      past: what was read before; tokens at `position` and later are overwritten.
+      tokens: W tokens of each row; each sees the tokens before it.
+      position: of the first of the W tokens, of all images or of each.
 
     Returns:
-      The new state, the tokens, and the method's records, stacked along a first axis of `steps`.
-
-    Raises:
-      ValueError: the caches are too short for so many steps.
+      The longer past, and the logits of the tokens after each of the W.
     """
-    slots = weights.layout.length(state.caches[0].keys)
-    if slots <= steps:
-        raise ValueError(f"{slots} slots: expected at least {steps + 1} for {steps} steps")
-    first = config.prefix_tokens
-    table = jnp.asarray(rope.sequence_table(config)[:, first:])  # [2,N,E/2], of the target
-
-    def step(state: State, _: None) -> tuple[State, tuple[jax.Array, Any]]:
-        tokens, record = method(state.logits, state.position)
-        return _extend(weights, config, prefix, state, tokens, table), (tokens, record)
-
-    state, (tokens, records) = jax.lax.scan(step, state, length=steps)
-    return state, tokens.transpose(1, 2, 0), records
-
-
-def _extend(
-    weights: Weights,
-    config: EditARConfig,
-    prefix: Prefix,
-    state: State,
-    tokens: jax.Array,
-    table: jax.Array,
-) -> State:
-    """Run tokens i32[B,R] at `state.position` through all layers."""
-    B, R = tokens.shape
-    table = jax.lax.dynamic_slice_in_dim(table, state.position, 1, axis=1)  # [2,1,E/2]
-    pattern = NextToken(
-        query_key_table(table, config),
-        bias=_own_bias(weights, state),
-        slot=state.position + 1,
+    B, R, W = tokens.shape
+    bias = _own_bias(weights, past, position, W)
+    at = position[:, None] + jnp.arange(W)[None]  # [P,W]
+    if at.size > 1:
+        at = jnp.broadcast_to(at[:, None], (B, R, W)).reshape(-1)  # each token has its own
+    table = jnp.asarray(rope.sequence_table(config)[:, config.prefix_tokens :])
+    pattern = NextTokens(
+        query_key_table(jnp.take(table, at.ravel(), axis=1, mode="clip"), config),
+        bias=bias,
+        slot=position + 1,
         layout=weights.layout,
         rows=R,
     )
-    x = weights.embed[tokens.reshape(1, B * R)].astype(jnp.float32)  # [1,M,D]
+    x = weights.embed[tokens.reshape(1, -1)].astype(jnp.float32)  # [1,M*W,D]
     x, caches = _run_layers(
-        weights, config, x, pattern, lambda i: RowCache(state.caches[i], prefix.spans(i, R))
+        weights, config, x, pattern, lambda i: RowCache(past.caches[i], prefix.spans(i, R))
     )
-    logits = _predict(weights, config, x[0]).reshape(B, R, -1)
-    return State(caches, state.text_score, logits, state.position + 1)
+    logits = _predict(weights, config, x[0]).reshape(B, R, W, -1)
+    return past._replace(caches=caches), logits
 
 
 def _read_image(weights: Weights, config: EditARConfig, x: jax.Array) -> tuple[KeysValues, ...]:
@@ -251,11 +217,16 @@ def _embed_condition(weights: Weights, config: EditARConfig, condition: Conditio
     return text.apply({"params": weights.condition}, features).astype(jnp.float32)
 
 
-def _own_bias(weights: Weights, state: State) -> jax.Array:
-    """Return f32[M,1,1,S], which is added to the scores of each row's own slots."""
-    slot = jnp.arange(weights.layout.length(state.caches[0].keys))[None]  # [1,S]
-    bias = jnp.where(slot <= state.position + 1, 0.0, -jnp.inf)
-    return jnp.where(slot == 0, state.text_score[:, None], bias)[:, None, None]
+def _own_bias(
+    weights: Weights, past: Past, position: Int32[Array, " P"], window: int
+) -> Float32[Array, "M {window} 1 S"]:
+    """Return what is added to the scores of each row's own slots; -inf = not seen."""
+    M = len(past.text_score)
+    slot = jnp.arange(weights.layout.length(past.caches[0].keys))[None, None]  # [1,1,S]
+    last = position[:, None] + 1 + jnp.arange(window)[None]  # [P,W]
+    last = jnp.repeat(last, M // len(last), axis=0)[:, :, None]
+    bias = jnp.where(slot <= last, 0.0, -jnp.inf)
+    return jnp.where(slot == 0, past.text_score[:, None, None], bias)[:, :, None]
 
 
 def _predict(weights: Weights, config: EditARConfig, x: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 networks = prepare(config, params, dtype)                 # once
 codes, prefix = read_source(networks, pixels, ...)        # once per image
 state = begin(networks.weights, prefix, text, mask, ...)  # once per instruction
-tokens, _ = generate(networks.weights, prefix, state, method, ...)
+tokens, *_ = generate(networks.weights, prefix, state, method, ...)
 pixels = draw(networks.vq, tokens, ...)
 """
 
@@ -20,11 +20,12 @@ from jaxedit.config import EditARConfig, PretrainedConfig, TokenSampleConfig
 from jaxedit.models.editar import left_pad
 from jaxedit.models.vq import VQTokenizer
 from jaxedit.ops import image
-from jaxedit.sampling import next_token
+from jaxedit.sampling import next_token, token_loop
 from jaxedit.sampling.decode_weights import Weights, unstack
 from jaxedit.sampling.lock import LockedTokens
 from jaxedit.sampling.methods import SamplingMethod, TokenSampling, numbers_of
-from jaxedit.sampling.next_token import Prefix, State
+from jaxedit.sampling.next_token import Prefix
+from jaxedit.sampling.token_loop import State, slots_for
 from jaxedit.tree import Tree, cast
 
 Text = Float[ArrayLike, "B P T Ct"] | Int[ArrayLike, "B P"]  # features of P texts, or P classes
@@ -113,13 +114,14 @@ def begin(
       text: features of P instructions per image, see `encode_text`; or P classes per image.
       mask: True at tokens; not read for classes.
       rows: for each row of an image the instruction that it reads, or None (static).
-      slots: length of the caches: the tokens before the first `grow`, and one more (static).
+      slots: length of the caches, for the tokens of the first segment, see `slots_for` (static).
       config: the model.
     """
     if config.prefix == "class":
         none = jnp.full(len(text), config.classes, jnp.int32)
         classes = jnp.stack([none if r is None else text[:, r] for r in rows], axis=1)  # [B,R]
-        return next_token.start(weights, config, prefix, classes, slots=slots)
+        started = next_token.start(weights, config, prefix, classes, slots=slots)
+        return State(*started, jnp.int32(0))
     B, P, T, _ = text.shape
     seen = None
     if config.prefix == "text":  # padding is on the left, unseen, also where the text is dropped
@@ -128,11 +130,14 @@ def begin(
         seen = jnp.stack([mask[:, r or 0] for r in rows], axis=1)
     null = jnp.broadcast_to(weights.null.text[None], text[:, 0].shape)
     text = jnp.stack([null if r is None else text[:, r] for r in rows], axis=1)  # [B,R,T,Ct]
-    return next_token.start(weights, config, prefix, text, seen, slots=slots)
+    started = next_token.start(weights, config, prefix, text, seen, slots=slots)
+    return State(*started, jnp.int32(0))
 
 
 _grow = jax.jit(next_token.grow, static_argnames="slots")
-_decode = jax.jit(next_token.decode, static_argnames=("config", "steps"), donate_argnames="state")
+_decode = jax.jit(
+    token_loop.decode, static_argnames=("config", "steps", "window"), donate_argnames="state"
+)
 
 
 def generate(
@@ -140,40 +145,53 @@ def generate(
     prefix: Prefix,
     state: State,
     method: SamplingMethod,
+    guesses: Int32[Array, "B N"] | None = None,
     *,
     config: EditARConfig,
     segment: int,
+    window: int = 1,
     tokens: int | None = None,
     progress: Progress | None = None,
-) -> tuple[Int32[Array, "B R N"], Any]:
+) -> tuple[Int32[Array, "B R N"], Any, Int32[Array, ""]]:
     """Decode all tokens of an image; caches grow with the tokens that are decoded.
 
     Args:
       weights: weights of the transformer.
       prefix: as for `begin`.
-      state: from `begin`, with `segment` + 1 slots; its memory is reused.
+      state: from `begin`, with `slots_for(segment, window)` slots; its memory is reused.
       method: chooses tokens.
+      guesses: tokens that are likely, for windows; None: nothing is known.
       config: sizes.
       segment: tokens between two calls of `progress`, each a compiled program of its own.
+      window: as for `token_loop.decode`.
       tokens: number of tokens; None: all N.
       progress: called after each segment.
 
     Returns:
-      The tokens, and the method's records, stacked along a first axis of N.
+      The tokens, the method's records, stacked along axis 1 of N, and the number of turns.
     """
     N = config.image_tokens if tokens is None else tokens
     pieces = []
     for first in range(0, N, segment):
         steps = min(segment, N - first)
         if first:
-            state = _grow(weights, state, slots=first + steps + 1)
-        state, *piece = _decode(weights, config, prefix, state, method, steps=steps)
+            slots = slots_for(first + steps, window)
+            state = state._replace(past=_grow(weights, state.past, slots=slots))
+        state, *piece = _decode(
+            weights, config, prefix, state, method, guesses, steps=steps, window=window
+        )
         pieces.append(piece)
         if progress:
             jax.block_until_ready(piece)
             progress(first + steps, N)
-    chosen, records = zip(*pieces, strict=True)
-    return jnp.concatenate(chosen, axis=2), jax.tree.map(lambda *r: jnp.concatenate(r), *records)
+    chosen, records, turns = zip(*pieces, strict=True)
+    records = jax.tree.map(lambda *r: jnp.concatenate(r, axis=1), *records)
+    return jnp.concatenate(chosen, axis=2), records, jnp.stack(turns).sum()
+
+
+def window_of(sample: TokenSampleConfig) -> int:
+    """Return the largest number of tokens that are run at once."""
+    return sample.window if sample.decode == "windows" else 1
 
 
 def segment_of(config: EditARConfig) -> int:
@@ -212,13 +230,14 @@ def edit(
     weights, c = networks.weights, config.editar
     if sample.guidance_mode != "text" and len(rows) > 1:
         prefix = drop_image(weights, prefix, rows=1, config=c)
-    state = begin(weights, prefix, text, mask, rows=rows, slots=segment + 1, config=c)
+    window = window_of(sample)
+    slots = slots_for(segment, window)
+    state = begin(weights, prefix, text, mask, rows=rows, slots=slots, config=c)
     method: SamplingMethod = TokenSampling(seeds, numbers_of(sample), sample.greedy)
     if editable is not None:
         method = LockedTokens(method, source.codes, editable)
-    tokens, _ = generate(
-        weights, prefix, state, method, config=c, segment=segment, progress=progress
-    )
+    options = {"config": c, "segment": segment, "window": window, "progress": progress}
+    tokens, *_ = generate(weights, prefix, state, method, source.codes, **options)
     return tokens[:, 0]
 
 

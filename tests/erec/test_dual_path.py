@@ -77,7 +77,7 @@ def test_rows_by_hand():
 
 def test_noise():
     seeds = jnp.array([3, 4], jnp.int32)
-    draw = functools.partial(dual_path.path_noise, seeds, jnp.int32(5), V)
+    draw = functools.partial(dual_path.path_noise, seeds, jnp.full(2, 5), V)
     shared, independent, batch = (
         draw(ERecConfig(**settings))
         for settings in ({}, {"noise": "independent"}, {"gumbel_key": "batch"})

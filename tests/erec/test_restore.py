@@ -83,7 +83,7 @@ def test_editing_path_is_editar(config, model, paths):
         config=config.editar,
     )
     method = TokenSampling(seeds, numbers_of(config.token_sample))
-    tokens, _ = sample_editar.generate(
+    tokens, *_ = sample_editar.generate(
         networks.weights, source.prefix, state, method, config=config.editar, segment=N
     )
     np.testing.assert_array_equal(tokens[:, 0], paths.edit)

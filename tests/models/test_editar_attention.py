@@ -8,7 +8,7 @@ import pytest
 from jaxedit.config import EditARConfig
 from jaxedit.models.editar_attention import (
     CausalSequence,
-    NextToken,
+    NextTokens,
     RowCache,
     TextPrefix,
     query_key_table,
@@ -39,15 +39,17 @@ def test_steps_on_caches_equal_the_whole_sequence(shape, layout):
         pattern = TextPrefix(jnp.ones((M, T), bool), layout, slots=N + 1, heads=A, rows=R)
         out, cache = pattern(None, KeysValues(None, v[:, N : N + T]), spans)
         outputs.append(out)
-        for slot in range(1, N + 1):
-            at = slice(N + T + slot - 1, N + T + slot)
-            bias = jnp.where(jnp.arange(N + 1) <= slot, 0, -jnp.inf).at[0].set(jnp.log(T))
-            bias = jnp.tile(bias, (M, 1, 1, 1))
-            step = NextToken(query_key_table(table[:, at], config), bias, slot, layout, R)
-            new = (x[:, at].swapaxes(0, 1) for x in (k, v))  # [1,M,G,E]
-            past = RowCache(cache, spans)
-            out, cache = step(q[:, at].swapaxes(0, 1), KeysValues(*new), past)
-            outputs.append(out.swapaxes(0, 1))
+        for slot, window in ((1, 1), (2, 1), (3, N - 2)):
+            at = slice(N + T + slot - 1, N + T + slot - 1 + window)
+            seen = jnp.arange(N + 1)[None] <= slot + jnp.arange(window)[:, None]  # [W,S]
+            bias = jnp.where(seen, 0, -jnp.inf).at[:, 0].set(jnp.log(T))
+            bias = jnp.tile(bias[None, :, None], (M, 1, 1, 1))
+            angles = jnp.tile(table[:, at], (1, M if window > 1 else 1, 1))
+            angles, first = query_key_table(angles, config), jnp.array([slot])
+            step = NextTokens(angles, bias, first, layout, R)
+            joined, *new = (x[:, at].reshape(1, M * window, -1, E) for x in (q, k, v))
+            out, cache = step(joined, KeysValues(*new), RowCache(cache, spans))
+            outputs.append(out.reshape(M, window, -1))
         return jnp.concatenate(outputs, axis=1)
 
     draw = np.random.default_rng(0).standard_normal

@@ -11,7 +11,7 @@ from jaxedit.models.editar import init_null, init_params
 from jaxedit.models.t5 import T5Encoder
 from jaxedit.nn.layers import dense
 from jaxedit.ops import int8
-from jaxedit.sampling import next_token
+from jaxedit.sampling import next_token, token_loop
 from jaxedit.sampling.decode_weights import unstack
 from jaxedit.sampling.methods import TokenSampling, numbers_of
 from jaxedit.sharding import rules
@@ -134,12 +134,13 @@ def test_unrolled_layers_stay_integers_between_tokens():
         params, null = init_params(config, key), init_null(config, key)
         weights = unstack(config, params, null, "float32", int8=is_int8)
         prefix = next_token.prefill_image(weights, config, jnp.zeros((1, 4), jnp.int32))
-        state = next_token.start(weights, config, prefix, jnp.zeros((1, 2, 2, 8)), slots=3)
+        started = next_token.start(weights, config, prefix, jnp.zeros((1, 2, 2, 8)), slots=3)
         method = TokenSampling(jnp.zeros(1, jnp.int32), numbers_of(TokenSampleConfig()))
+        state = token_loop.State(*started, jnp.int32(0))
         return weights, prefix, state, jax.tree.map(jnp.asarray, method)
 
     def decode(weights, prefix, state, method):
-        return next_token.decode(weights, config, prefix, state, method, steps=2)[1]
+        return token_loop.decode(weights, config, prefix, state, method, steps=2)[1]
 
     shapes = [jax.eval_shape(functools.partial(arguments, is_int8)) for is_int8 in (False, True)]
     (plain, _), (less, extra) = (memory(decode, *given) for given in shapes)

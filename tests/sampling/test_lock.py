@@ -29,8 +29,9 @@ def test_locked_tokens_are_the_sources_in_all_rows():
     logits = jnp.asarray(np.random.default_rng(0).standard_normal((2, 1, 9), np.float32))
     logits = jnp.repeat(logits, 2, axis=1)
     for position in range(3):
-        free, _ = method(logits, jnp.int32(position))
-        tokens, _ = LockedTokens(method, source, editable)(logits, jnp.int32(position))
+        positions = jnp.full(2, position)
+        free, _ = method(logits, positions)
+        tokens, _ = LockedTokens(method, source, editable)(logits, positions)
         for row in range(2):
             expected = free[row] if editable[row, position] else [source[row, position]] * 2
             np.testing.assert_array_equal(tokens[row], expected)

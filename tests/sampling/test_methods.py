@@ -156,8 +156,9 @@ def test_min_p_counts_what_the_rules_before_it_left():
 def test_every_rule_is_a_setting_and_every_setting_a_rule():
     """A rule that is written is offered, recorded and applied: none of it is listed twice."""
     core = {"guidance", "guidance_mode", "image_guidance", "guidance_until", "temperature"}
+    core |= {"greedy", "decode", "window"}
     for config in (SampleConfig, TokenSampleConfig):
-        names = {field.name for field in dataclasses.fields(config)} - core - {"greedy"}
+        names = {field.name for field in dataclasses.fields(config)} - core
         rules = [rule for rule in RULES if issubclass(config, rule.settings)]
         assert names == {f.name for rule in rules for f in dataclasses.fields(rule.settings)}
         function = "bits" if config is SampleConfig else "tokens"
@@ -190,7 +191,7 @@ def test_uniforms_belong_to_seed_and_scale():
 
 def test_all_rows_take_the_likeliest_token_of_the_guided_random_logits():
     x = random_logits(2)
-    choose = jax.jit(lambda method, position: method(x, position))
+    choose = jax.jit(lambda method, position: method(x, jnp.full(3, position)))
     tokens, record = choose(token_method(greedy=True, guidance=3.0), 0)
     expected = jnp.argmax(x[:, 1] + 3 * (x[:, 0] - x[:, 1]), axis=-1)
     np.testing.assert_array_equal(tokens, jnp.stack([expected, expected], 1))
@@ -201,7 +202,8 @@ def test_all_rows_take_the_likeliest_token_of_the_guided_random_logits():
 
 def test_one_candidate_is_greedy_and_many_depend_on_seed_and_position():
     x = jnp.tile(random_logits(1)[:1], (3, 1, 1))
-    draw = jax.jit(lambda method: jax.lax.map(lambda p: method(x, p)[0], jnp.arange(8)))
+    positions = jnp.repeat(jnp.arange(8)[:, None], 3, axis=1)
+    draw = jax.jit(lambda method: jax.lax.map(lambda p: method(x, p)[0], positions))
     assert np.all(draw(token_method(top_k=1)) == jnp.argmax(x[0, 0]))
     assert np.all(draw(token_method(temperature=1e-3)) == jnp.argmax(x[0, 0]))
     drawn = np.asarray(draw(token_method(temperature=2.0)))[:, :, 0]  # [8,3]

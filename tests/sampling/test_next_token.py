@@ -14,10 +14,11 @@ from jaxedit.config import EditARConfig
 from jaxedit.convert.keymaps.keymap import from_torch
 from jaxedit.convert.keymaps.keymap_editar import KEYMAP
 from jaxedit.models.editar import EditAR, Null, init_params
-from jaxedit.sampling import next_token
+from jaxedit.sampling import next_token, token_loop
 from jaxedit.sampling.decode_weights import unstack
 from jaxedit.sampling.methods import guide_tokens, is_guided
 from jaxedit.sampling.next_token import Prefix
+from jaxedit.sampling.token_loop import State
 
 
 def golden_case(golden, name: str):
@@ -64,15 +65,16 @@ class Given:
     tokens: Any
 
     def __call__(self, logits, position):
-        return jax.lax.dynamic_index_in_dim(self.tokens, position, 2, keepdims=False), logits
+        return jnp.take_along_axis(self.tokens, position[:, None, None], 2)[:, :, 0], logits
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps"))
 def run(weights, prefix, condition, mask, policy, *, config, steps):
     """Tokens i32[B,N] of the first row and records [B,N,...]."""
-    state = next_token.start(weights, config, prefix, condition, mask, slots=steps + 1)
-    _, tokens, records = next_token.decode(weights, config, prefix, state, policy, steps=steps)
-    return tokens[:, 0], jnp.swapaxes(records, 0, 1)
+    started = next_token.start(weights, config, prefix, condition, mask, slots=steps + 1)
+    state = State(*started, jnp.int32(0))
+    decoded = token_loop.decode(weights, config, prefix, state, policy, steps=steps)
+    return decoded[1][:, 0], decoded[2]
 
 
 def check(arrays, name: str, tokens, logits) -> None:
@@ -192,18 +194,19 @@ def test_segments_equal_one_loop(dual):
     weights = unstack(config, **params, dtype="float32")
     prefix = read(weights, config, source)
     prefix = Prefix(prefix.picture, read_null(weights, config), null_rows=1)
-    state = jax.jit(next_token.start, static_argnames=("config", "slots"))(
+    started = jax.jit(next_token.start, static_argnames=("config", "slots"))(
         weights, config, prefix, text, slots=11
     )
-    decode = jax.jit(next_token.decode, static_argnames=("config", "steps"))
-    state, first, a = decode(weights, config, prefix, state, Given(tokens), steps=10)
-    state = next_token.grow(weights, state, 17)
-    state, second, b = decode(weights, config, prefix, state, Given(tokens), steps=6)
+    decode = jax.jit(token_loop.decode, static_argnames=("config", "steps"))
+    state, inputs = State(*started, jnp.int32(0)), (weights, config, prefix)
+    state, first, a, _ = decode(*inputs, state, Given(tokens), steps=10)
+    state = state._replace(past=next_token.grow(weights, state.past, 17))
+    state, second, b, _ = decode(*inputs, state, Given(tokens), steps=6)
     assert state.position == 16
     np.testing.assert_array_equal(jnp.concatenate([first, second], 2), tokens)
-    np.testing.assert_allclose(jnp.concatenate([a, b]).swapaxes(0, 1), logits, atol=1e-5)
+    np.testing.assert_allclose(jnp.concatenate([a, b], 1), logits, atol=1e-5)
     with pytest.raises(ValueError, match="17 slots: expected at least 18 for 17 steps"):
-        next_token.decode(weights, config, prefix, state, Given(tokens), steps=17)
+        token_loop.decode(*inputs, state, Given(tokens), steps=17)
 
 
 def test_class_to_image_equals_the_plain_sequence():

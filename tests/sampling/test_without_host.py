@@ -16,7 +16,7 @@ from jaxedit.config import EDITAR_PRESETS, PRESETS, EditARConfig, VAREditConfig
 from jaxedit.models import editar, varedit
 from jaxedit.nn import kernels
 from jaxedit.rng import key_for
-from jaxedit.sampling import next_scale, next_token, sample_editar
+from jaxedit.sampling import next_scale, next_token, sample_editar, token_loop
 from jaxedit.sampling.decode_weights import unstack
 from jaxedit.sampling.methods import BitSampling, TokenSampling, draw_uniforms, numbers_of
 
@@ -42,7 +42,8 @@ def start():
     weights = unstack(TOKENS, params, null, "bfloat16")
     prefix = next_token.prefill_image(weights, TOKENS, jnp.zeros((2, 4), jnp.int32))
     text = jnp.ones((2, 2, TOKENS.text_tokens, TOKENS.text_width))
-    state = next_token.start(weights, TOKENS, prefix, text, slots=SEGMENT + 1)
+    started = next_token.start(weights, TOKENS, prefix, text, slots=SEGMENT + 1)
+    state = token_loop.State(*started, jnp.int32(0))
     numbers = jax.tree.map(jnp.asarray, numbers_of(EDITAR_PRESETS["tiny"].token_sample))
     return weights, prefix, state, TokenSampling(jnp.zeros(2, jnp.int32), numbers)
 
@@ -66,9 +67,9 @@ def test_tokens_call_nothing_but_the_compiler_s_own_operations():
 def test_nothing_is_sent_for_a_token():
     arguments = jax.jit(start)()
     state = jax.tree.map(jnp.copy, arguments[2])  # the first call takes the memory of its state
-    tokens, _ = generate(*arguments)
+    tokens, *_ = generate(*arguments)
     with jax.transfer_guard("disallow_explicit"):
-        again, _ = generate(*arguments[:2], state, arguments[3])
+        again, *_ = generate(*arguments[:2], state, arguments[3])
         with pytest.raises(jax.errors.JaxRuntimeError, match="host-to-device"):
             jax.device_put(np.zeros(1))
     np.testing.assert_array_equal(again, tokens)
