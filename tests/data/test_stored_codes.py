@@ -36,7 +36,7 @@ def write_all(store, encoding=ENCODING):
 
 def test_codes_of_a_row(store):
     write_all(store)
-    codes = StoredCodes.open(store, ENCODING)
+    codes = StoredCodes.load(store, ENCODING)
     assert [len(codes.rows_of(block)) for block in codes.blocks] == [2, 2, 1]
     np.testing.assert_array_equal(codes[3], [[30] * 4, [31] * 4])
     np.testing.assert_array_equal(codes.pair(4, "target", "source"), [[41] * 4, [40] * 4])
@@ -54,13 +54,13 @@ def test_a_file_that_is_not_whole_is_missing(store, content):
     elif content is not None:
         file.write_bytes(whole[:-3] if content == "truncated" else content)
     with pytest.raises(NoCodes, match="1 of 3 files are missing"):
-        StoredCodes.open(store, ENCODING)
+        StoredCodes.load(store, ENCODING)
     assert [codes.is_written(block) for block in codes.blocks] == [True, False, True]
 
 
 def test_other_codes_are_told_from_these(store, tmp_path):
     with pytest.raises(NoCodes, match="mine has none"):
-        StoredCodes.open(store, ENCODING)
+        StoredCodes.load(store, ENCODING)
     write_all(store)
     for other, told in (
         (ENCODING._replace(tokenizer="abd"), "tokenizer=abc, not abd"),
@@ -68,10 +68,10 @@ def test_other_codes_are_told_from_these(store, tmp_path):
         (ENCODING._replace(fit="pad"), "fit=crop editar, not pad"),
     ):
         with pytest.raises(NoCodes, match=told):
-            StoredCodes.open(store, other)
+            StoredCodes.load(store, other)
     again = Store(write_store(tmp_path / "mine", [make_record(9 - i) for i in range(6)]))
     with pytest.raises(NoCodes, match="store=.*rows=5, not 6"):  # of the conversion before
-        StoredCodes.open(again, ENCODING)
+        StoredCodes.load(again, ENCODING)
 
 
 def test_weights_of_the_decoder_do_not_count():
