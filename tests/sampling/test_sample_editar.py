@@ -72,6 +72,8 @@ def test_pictures_from_texts_match_the_release(golden, name):
     until = draw(**guided, guidance_until=c["cfg_interval"])
     np.testing.assert_array_equal(until, arrays["out/greedy_cfg_interval_tokens"])
     np.testing.assert_array_equal(draw(guidance=1.0), arrays["out/greedy_nocfg_tokens"])
+    at_once = draw(**guided, decode="windows", window=4)
+    np.testing.assert_array_equal(at_once, arrays["out/greedy_cfg_tokens"])
 
 
 def test_pictures_of_classes_are_the_likeliest_after_guidance():
@@ -87,7 +89,11 @@ def test_pictures_of_classes_are_the_likeliest_after_guidance():
     params = structure.unflatten([0.3 * jax.random.normal(key, x.shape) for x, key in pairs])
     classes = jnp.array([[3], [0]], jnp.int32)
     options = {"guidance": 2.0, "greedy": True, "top_k": 1}
-    tokens = draw_tokens(config, {"transformer": params, "null": {}}, classes, None, **options)
+    draw = functools.partial(
+        draw_tokens, config, {"transformer": params, "null": {}}, classes, None
+    )
+    tokens = draw(**options)
+    np.testing.assert_array_equal(tokens, draw(**options, decode="windows", window=2))
 
     def logits(condition: jax.Array) -> jax.Array:
         model = EditAR(config)
