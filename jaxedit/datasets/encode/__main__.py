@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxedit import console
-from jaxedit.config import ConfigError, PretrainedConfig, family_of, require
+from jaxedit.config import ConfigError, PretrainedConfig, family_of, require, sizes_of
 from jaxedit.console import DONE, Parser, exit_code
 from jaxedit.engines.options import add_shard
 
@@ -102,7 +102,7 @@ def _open_tokenizer(name: str) -> tuple[PretrainedConfig, Any]:
     config = read_config(directory)
     if "vq" not in family_of(config).networks:
         reason = "expected a VQ tokenizer"
-        if config.bsq is not None:
+        if "bsq" in family_of(config).networks:
             reason += "; VAREdit's bits are drawn anew in every step, so that none can be stored"
         raise ConfigError(f"--tokenizer={name}: a {config.model_type} model: {reason}")
     _, params, _ = open_params(directory, ["vq"])
@@ -116,8 +116,8 @@ def _image_size(given: int | None, config: PretrainedConfig) -> int:
       ConfigError: the tokenizer cannot encode squares of the size that is given.
     """
     stride = config.vq.stride
-    size = config.editar.grid * stride if config.editar else _SIZE
-    size = size if given is None else given
+    grid = getattr(sizes_of(config), "grid", None)  # a tokenizer alone has none
+    size = given if given is not None else grid * stride if grid else _SIZE
     require(
         size > 0 and size % stride == 0,
         f"--image_size={size}: expected a multiple of the tokenizer's stride of {stride} pixels",

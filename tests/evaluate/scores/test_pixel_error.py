@@ -48,9 +48,10 @@ def test_equal_magicbrush(golden, make_edit):
         edit = make_edit(np.zeros_like(target), edited, target)
         found.append([SCORES[name].compute([edit], None)[0] for name in ("l1", "l2")])
         expected = [description["cases"][case][name] for name in ("l1", "l2")]
-        np.testing.assert_allclose(found[-1], expected, atol=1e-6)
+        # releases of Pillow round the resized pixels differently
+        np.testing.assert_allclose(found[-1], expected, atol=1e-4 if case == "resize" else 1e-6)
     both = description["cases"]["both"]
-    np.testing.assert_allclose(np.mean(found, 0), [both["l1"], both["l2"]], atol=1e-6)
+    np.testing.assert_allclose(np.mean(found, 0), [both["l1"], both["l2"]], atol=1e-4)
 
 
 def test_l1_of_emu_edit_compares_with_the_source(make_edit):
