@@ -52,9 +52,12 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
 def main() -> None:
     """Measure one step after the other."""
     args, settings = parse()
+    from jaxedit.config import family_of
     from jaxedit.train import command
 
     config = command.parse(["", "--workdir=unused", *settings]).config
+    if args.stored_codes and "vq" not in family_of(config.model).networks:
+        sys.exit("--stored_codes: expected a config of EditAR or LlamaGen")
     results = []
     for remat in args.remat.split(",") if args.remat else [config.remat]:
         changed = copy.deepcopy(config)
