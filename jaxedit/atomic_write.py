@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import itertools
 import os
 import pathlib
 import shutil
@@ -37,6 +38,27 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise OSError(f"{path}: not written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def free_name(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield `path`, or path-2, path-3, ..., whichever is free first; an empty file takes the name.
+
+    Two processes never get the same name. The file is removed if the block fails.
+
+    Raises:
+      OSError: no file can be made there.
+    """
+    for number in itertools.count(1):
+        name = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+        with contextlib.suppress(FileExistsError):
+            name.touch(exist_ok=False)
+            break
+    try:
+        yield name
+    except BaseException:
+        name.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jaxedit.atomic_write import atomic_write, atomic_write_directory
+from jaxedit.atomic_write import atomic_write, atomic_write_directory, free_name
 
 KILLED = """
 import os, pathlib, signal, sys
@@ -102,3 +102,16 @@ def test_what_the_system_says_is_told_in_one_line(tmp_path):
     with pytest.raises(OSError, match="none/a.txt: not written: No such file or directory$"):
         with atomic_write(tmp_path / "none" / "a.txt") as part:
             part.write_text("new")
+
+
+def test_a_free_name_is_taken_and_given_back_after_an_error(tmp_path):
+    path = tmp_path / "a.b.png"
+    (tmp_path / "a.b-2.png").symlink_to("nowhere")
+    for name in ("a.b.png", "a.b-3.png"):
+        with free_name(path) as free:
+            assert free == tmp_path / name and free.read_bytes() == b""
+    with pytest.raises(KeyboardInterrupt), free_name(path) as free:
+        raise KeyboardInterrupt
+    assert free.name == "a.b-4.png" and not free.exists()
+    with pytest.raises(FileNotFoundError), free_name(tmp_path / "none" / "a.png"):
+        pass

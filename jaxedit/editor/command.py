@@ -31,6 +31,8 @@ from jaxedit.editor.list_file import Row
 from jaxedit.engines.options import add_options
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from jaxedit.editor.edit_memory import Plan
     from jaxedit.editor.loaded_model import LoadedModel
 
@@ -116,10 +118,17 @@ class Command(abc.ABC):
 
     def write(self, row: Row, source: Any, result: Any, settings: dict[str, Any]) -> None:
         """Write the picture of a row, made without `--batch`, and print where."""
+        output = self.save(f"{self.done}.png", result.image, settings)
+        print(f"{output}: {self.done} in {result.diagnostics['seconds']:.2f} s")
+
+    def save(self, default: str, image: "Image.Image", settings: dict[str, Any]) -> pathlib.Path:
+        """Write a picture to `--output`, or to a free name like `default`; return its path."""
         from jaxedit.editor import provenance
 
-        provenance.save_png(row.output, result.image, settings)
-        print(f"{row.output}: {self.done} in {result.diagnostics['seconds']:.2f} s")
+        if not self.args.output:
+            return provenance.save_new_png(default, image, settings)
+        provenance.save_png(self.args.output, image, settings)
+        return pathlib.Path(self.args.output)
 
     def describe(self, row: Row) -> dict[str, str]:
         """Return the input of a row, as it stands in the list and in the manifest."""
@@ -222,7 +231,8 @@ def add_shared(parser: argparse.ArgumentParser, command: type[Command]) -> None:
     add("--seed", type=int, help="0 to 2**31 - 1 (default 0); row i of a list has seed + i")
     add(
         "--output",
-        help=f"file (default {done}.png), or folder of a list (default {command.folder})",
+        help=f"file (default {done}.png or, if there is a file, {done}-2.png, ...), or folder of a "
+        f"list (default {command.folder})",
     )
     add("--strict", action="store_true", help=f"refuse {text}s too long to be read in full")
     add(

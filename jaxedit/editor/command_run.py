@@ -65,18 +65,18 @@ def replay(command: Command) -> int:
     require(not given, f"--from_png takes {given} from the file: expected no such argument")
     earlier = pathlib.Path(args.from_png)
     settings = provenance.read_settings(earlier, command.purpose)
-    output = provenance.require_writable(args.output or f"{earlier.stem}-again.png")
+    name = f"{earlier.stem}-again.png"
+    output = provenance.require_writable(args.output or name)
     require(
         output.absolute() != earlier.absolute(),
         f"--output {output}: expected another name than the earlier picture's",
     )
-    args.output = str(output)
     command.recall(settings, earlier)
     weights = settings["weights_sha256"]
     _, result, again = _make(
         command, command.row(), rows_per_device=args.rows_per_device, weights=weights
     )
-    provenance.save_png(output, result.image, again)
+    output = command.save(name, result.image, again)
     return _compare(result.image, earlier, output, settings, again)
 
 

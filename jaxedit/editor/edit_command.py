@@ -62,14 +62,13 @@ class EditCommand(Command):
             f"--feather={args.feather}: expected a --mask",
         )
         require_feather(args.feather)
-        output, mask = args.output or "edited.png", args.mask or ""
-        for path in (output, *([args.diagnostics] if args.diagnostics else [])):
+        mask = args.mask or ""
+        provenance.require_writable(args.output or f"{self.done}.png")
+        for path in filter(None, (args.output, args.diagnostics)):
             written = provenance.require_writable(path)
             provenance.require_other(written, args.photo)
             provenance.require_other(written, mask, "mask")
-        return Row(
-            image=args.photo, mask=mask, text=args.instruction, seed=args.seed or 0, output=output
-        )
+        return Row(image=args.photo, mask=mask, text=args.instruction, seed=args.seed or 0)
 
     def rows(self, folder: pathlib.Path) -> list[Row]:
         """See `Command`; the list may be a folder, whose pictures share the one instruction."""

@@ -38,9 +38,8 @@ class GenerateCommand(Command):
 
         args = self.args
         require(args.prompt is not None, "expected a prompt (--help lists all options)")
-        output = args.output or "generated.png"
-        provenance.require_writable(output)
-        return Row(text=args.prompt, seed=args.seed or 0, output=output)
+        provenance.require_writable(args.output or f"{self.done}.png")
+        return Row(text=args.prompt, seed=args.seed or 0)
 
     def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
         """See `Command`."""

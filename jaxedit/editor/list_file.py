@@ -29,7 +29,7 @@ class Row:
       mask: path of the mask of where the picture may change; empty if there is none.
       text: the instruction or the prompt.
       seed: of the picture.
-      output: path; of a row of a list, below the output folder.
+      output: path below the output folder; empty if the row is not of a list.
       error: why the row cannot be done, or empty; the other fields may then be empty too.
     """
 

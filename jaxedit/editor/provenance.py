@@ -11,7 +11,7 @@ from typing import Any, Literal
 from etils import epath
 from PIL import Image, PngImagePlugin
 
-from jaxedit.atomic_write import atomic_write
+from jaxedit.atomic_write import atomic_write, free_name
 from jaxedit.config import require
 from jaxedit.data.pictures import png_chunks
 
@@ -114,6 +114,15 @@ def save_png(path: str | os.PathLike, image: Image.Image, settings: dict[str, An
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as part:
         write_png(part, image, settings)
+
+
+def save_new_png(
+    path: str | os.PathLike, image: Image.Image, settings: dict[str, Any]
+) -> pathlib.Path:
+    """Write a picture and its settings to the next free name, such as path-2.png; return it."""
+    with free_name(pathlib.Path(path)) as name:
+        save_png(name, image, settings)
+    return name
 
 
 def write_png(

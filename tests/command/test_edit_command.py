@@ -28,7 +28,8 @@ def test_an_edit_is_written_and_replayed(run, here):
     (here / "photo.png").rename("moved.png")
     code, _, err = run("--from_png", "edited.png")
     assert code == 2 and "photo.png: the photo is not there any more" in err
-    assert run("--from_png", "edited.png", "moved.png")[0] == 0
+    code, out, _ = run("--from_png", "edited.png", "moved.png")
+    assert code == 0 and "edited-again-2.png: equal" in out  # no earlier picture is replaced
     with open("moved.png", "ab") as file:
         file.write(b"x")
     code, _, err = run("--from_png", "edited.png", "moved.png")
@@ -103,7 +104,7 @@ def test_how_a_picture_became_a_square_is_recorded_and_replayed(run_editar):
         (("--keep_size",), (40, 24), ("crop", True)),
         (("--fit", "pad"), (40, 24), ("pad", None)),
     ):
-        assert run_editar("photo.png", WORDS, *given)[0] == 0
+        assert run_editar("photo.png", WORDS, *given, "--output", "edited.png")[0] == 0
         assert photo.read("edited.png").size == size
         settings = provenance.read_settings("edited.png")
         assert (settings["fit"], settings.get("keep_size")) == recorded
