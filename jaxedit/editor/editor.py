@@ -22,6 +22,7 @@ from jaxedit.editor.photo_check import PhotoCheck
 from jaxedit.editor.pipeline import Output, Progress, Tokens
 from jaxedit.editor.show import as_html, side_by_side
 from jaxedit.editor.text_features import prompt_of
+from jaxedit.editor.word_check import words_notice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ class EditResult:
       diagnostics: "seconds"; with ERec also "js" (bits), "nll_rec" and "nll_edit" (nats), f32[h,w],
         the pictures "reconstruction" and "raw_edit" (of varedit+erec with two passes), and
         "reconstruction_psnr" (dB; with one pass of the first pictures only); "notice" if a bundled
-        model is given a picture unlike toys.
+        model is given a picture unlike toys, or words that it does not know.
       tokens: the bits of each scale; of next-token models one array of token ids.
       settings: all that reproduces the edit, as JSON values, except the weights' SHA-256.
       source: the picture that was edited, upright, RGB.
@@ -189,8 +190,9 @@ class Editor(LoadedModel):
         for row, text, seed in zip(made, instructions, seeds, strict=True):
             source, recorded = read.popleft(), partial(record, instruction=text, seed=int(seed))
             results.append(_result(row, source, recorded, self._fingerprint))
-            if task is None and (notice := self._photo_check.notice(source.square())):
-                results[-1].diagnostics["notice"] = notice
+            photo_notice = "" if task else self._photo_check.notice(source.square())
+            if notices := list(filter(None, (photo_notice, words_notice(self.name, text)))):
+                results[-1].diagnostics["notice"] = "; ".join(notices)
         return results
 
     def grid(
@@ -232,6 +234,7 @@ class Editor(LoadedModel):
         """Return the text encoder's inputs, once all texts of an edit can be read."""
         for instruction in instructions:
             self.check_text(instruction, task, strict=strict)
+            words_notice(self.name, instruction)  # before the edit: the log has it once
         for part in settings:
             if isinstance(part, ERecConfig):
                 self.check_text(part.recon_prompt, strict=strict)
