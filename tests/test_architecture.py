@@ -10,7 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
-    {"commands", "config", "console", "progress", "warn_once", "__version__"},
+    {"commands", "config", "console", "interactive", "progress", "warn_once", "__version__"},
     {
         "rng",
         "tree",

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,9 @@ from jaxedit.editor import edit_mesh, provenance
 from jaxedit.editor.edit_memory import Plan
 from jaxedit.editor.pipeline import Batch, Output, Progress
 from jaxedit.editor.text_features import prompt_of, require_words
+from jaxedit.interactive import inform
+
+log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound="LoadedModel")
 # pictures and edit masks (True = may change); None if there are no sources
@@ -210,6 +214,9 @@ class LoadedModel:
         self.text.check(prompt_of(self.config, text, task), strict=strict)
 
     def _compile(self, settings: tuple[Any, ...]) -> None:
+        if not self.pipeline.is_ready(settings):
+            what = "preparing its programs, which are compiled once per machine"
+            inform(log, "%s: %s (%s)", self.name, what, compile_cache.where())
         self.text.compile()
         self.pipeline.compile(settings)
 

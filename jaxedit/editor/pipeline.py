@@ -107,11 +107,14 @@ class Pipeline(abc.ABC):
     def tokenizer(self) -> tree.Tree:
         """Return the parameters of the image tokenizer."""
 
+    def is_ready(self, settings: tuple[Any, ...]) -> bool:
+        """Return whether the programs for these settings are compiled."""
+        return self._structure(settings) in self._programs
+
     def compile(self, settings: tuple[Any, ...]) -> None:
         """Compile the programs for these settings, unless they are ready."""
-        key = self._structure(settings)
-        if key not in self._programs:
-            self._programs[key] = self._compile(settings)
+        if not self.is_ready(settings):
+            self._programs[self._structure(settings)] = self._compile(settings)
 
     @abc.abstractmethod
     def _structure(self, settings: tuple[Any, ...]) -> Any:
