@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import jax
 import numpy as np
@@ -30,6 +30,26 @@ class EditBatch:
     # False at rows that only fill the last batch of a validation; None: all rows count
     valid: Bool[ArrayLike, " B"] | None = None
     codes: Int32[ArrayLike, "B 2 N"] | None = None  # of source and target; None: not stored
+
+
+class Examples(NamedTuple):
+    """The rows of a sample sheet.
+
+    Attributes:
+      batch: the rows.
+      instructions: of each row, in words.
+    """
+
+    batch: EditBatch
+    instructions: list[str]
+
+
+def examples_of(
+    rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int
+) -> Examples:
+    """Collate rows, and keep their instructions; see `collate`."""
+    instructions = [row.instruction for row in rows]
+    return Examples(collate(rows, tokenizer, text_tokens), instructions)
 
 
 def collate(rows: Sequence[Row | ToyPair], tokenizer: TextTokenizer, text_tokens: int) -> EditBatch:

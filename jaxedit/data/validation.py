@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from jaxedit.config import DataConfig, require
-from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.batch import EditBatch, Examples, collate, examples_of
 from jaxedit.data.loader import validate
 from jaxedit.data.mixture import components, has_tasks
 from jaxedit.data.sources import Row, RowSource
@@ -71,10 +71,10 @@ class ValidationRows:
         part, row = self._order[index]
         return self._parts[part][row]
 
-    def examples(self, n: int) -> EditBatch:
-        """Return the first `n` rows as a batch, for sample sheets; fewer rows are repeated."""
+    def examples(self, n: int) -> Examples:
+        """Return the first `n` rows, for a sample sheet; fewer rows are repeated."""
         rows = [self[i % len(self)] for i in range(n)]
-        return collate(rows, self._tokenizer, self._config.text_tokens)
+        return examples_of(rows, self._tokenizer, self._config.text_tokens)
 
     def batches(self, rows: range) -> Iterator[EditBatch]:
         """Return all batches; copies of the last row, which are not `valid`, fill the last batch.

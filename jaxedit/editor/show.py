@@ -7,19 +7,20 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-_SIDES = (192, 512)  # pixels, smallest and largest long side of a picture that is shown
+_LEAST, _MOST = 192, 512  # pixels, smallest and largest long side of a picture that is shown
 _GAP = 8  # pixels between pictures
 _LINE = 16  # pixels, height of a caption
 
 
 def side_by_side(
-    pictures: Sequence[Image.Image], captions: Sequence[str], title: str
+    pictures: Sequence[Image.Image], captions: Sequence[str], title: str, *, most: int = _MOST
 ) -> Image.Image:
     """Return pictures in a row, each under its caption, and all under a title.
 
-    Small pictures are enlarged, pixel by pixel; large ones are made smaller.
+    Small pictures are enlarged, pixel by pixel; pictures with a side of over `most` pixels are made
+    smaller.
     """
-    shown = [_shown(picture) for picture in pictures]
+    shown = [_shown(picture, most) for picture in pictures]
     width = sum(picture.width + _GAP for picture in shown) + _GAP
     height = max(picture.height for picture in shown) + 2 * _LINE + 2 * _GAP
     sheet = Image.new("RGB", (width, height), "white")
@@ -40,11 +41,10 @@ def as_html(picture: Image.Image, text: str) -> str:
     return f'<img src="data:image/png;base64,{data}" alt="{html.escape(text)}">'
 
 
-def _shown(picture: Image.Image) -> Image.Image:
-    least, most = _SIDES
+def _shown(picture: Image.Image, most: int) -> Image.Image:
     long = max(picture.size)
     if long > most:
         size = [max(1, round(side * most / long)) for side in picture.size]
         return picture.resize(size, Image.Resampling.LANCZOS)
-    factor = -(-least // long)
+    factor = -(-_LEAST // long)
     return picture.resize([side * factor for side in picture.size], Image.Resampling.NEAREST)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Shaped
 
 from jaxedit.checkpoints.train_state import Checkpoints
 from jaxedit.config import TrainConfig, to_dict
-from jaxedit.data.batch import EditBatch
+from jaxedit.data.batch import EditBatch, Examples
 from jaxedit.sharding import rules
 from jaxedit.train.initial_state import initial_state
 from jaxedit.train.monitor import Monitor
@@ -86,9 +86,11 @@ def train(
                 raise Interrupted(stop.by, step)
             if config.sample_every and (is_last or step % config.sample_every == 0):
                 with monitor.drawing(step):
-                    for name, rows in sheets.items():
+                    for name, (rows, words) in sheets.items():
                         images = objective.sample_grid(state.eval_params, frozen, rows)
-                        monitor.writer.write_images(step, images, name)
+                        monitor.writer.write_sheet(
+                            step, images, objective.columns, words, name=name
+                        )
         with monitor.exporting():
             return export(objective, state, checkpoints, config.export, workdir / "export")
 
@@ -99,12 +101,16 @@ def global_batches(data: TrainingData, start: int, mesh: Mesh, size: int) -> Ite
     return (rules.to_global(batch, mesh, size) for batch in local)
 
 
-def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, EditBatch]:
+def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, Examples]:
     """Return the rows of each sample sheet by its name, a copy on every device."""
-    rows = {"samples": data.examples}
+    sheets = {"samples": data.examples}
     if data.validation_examples is not None:
-        rows["validation"] = data.validation_examples
-    return jax.device_put(rows, rules.replicated(mesh))
+        sheets["validation"] = data.validation_examples
+    copied = jax.device_put([sheet.batch for sheet in sheets.values()], rules.replicated(mesh))
+    return {
+        name: sheet._replace(batch=batch)
+        for (name, sheet), batch in zip(sheets.items(), copied, strict=True)
+    }
 
 
 def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> TrainState:

@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,11 +18,13 @@ from PIL import Image
 from jaxedit.atomic_write import atomic_write
 from jaxedit.checkpoints.train_state import Best
 from jaxedit.config import ConfigError, TrainConfig, to_dict
+from jaxedit.editor.show import side_by_side
 from jaxedit.train.curves import draw_curves
 
 # metrics of a validation that are logged if it has them, in this order
 HEADLINES = ("loss", "accuracy", "psnr", "success", "psnr_background")
 BY_TYPE = "val/success_"  # begins the names of the success of each edit type
+LARGEST = 1024  # pixels, long side of a picture on a sample sheet
 DRAW_EVERY = 30.0  # seconds between drawings of metrics.png, which take about half a second
 
 log = logging.getLogger(__name__)
@@ -89,13 +91,27 @@ class MetricWriter:
             log.info(f"step {step}/{self._steps}  success of {', '.join(shares)}")
         self._write_values(step, values)
 
-    def write_images(
-        self, step: int, images: UInt8[np.ndarray, "rows columns H W 3"], name: str = "samples"
+    def write_sheet(
+        self,
+        step: int,
+        images: UInt8[np.ndarray, "rows columns H W 3"],
+        columns: Sequence[str],
+        instructions: Sequence[str],
+        *,
+        name: str = "samples",
     ) -> None:
-        """Write the sheet "samples" to samples/<step>.png, others to samples/<step>-<name>.png."""
+        """Write the sheet "samples" to samples/<step>.png, others to samples/<step>-<name>.png.
+
+        Args:
+          step: number of finished steps.
+          images: the pictures.
+          columns: what each column shows.
+          instructions: of each row.
+          name: of the sheet.
+        """
         if not self._on:
             return
-        picture = tile(images)
+        picture = sheet_of(images, columns, instructions)
         with only_reported("writing a sample sheet") if self._is_remote else nullcontext():
             self._samples.mkdir(parents=True, exist_ok=True)
             suffix = "" if name == "samples" else f"-{name}"
@@ -299,11 +315,14 @@ def replace_text(path: epath.Path, text: str) -> None:
         part.write_text(text, "utf-8")
 
 
-def tile(
-    images: UInt8[np.ndarray, "rows columns H W 3"], gap: int = 2
+def sheet_of(
+    images: UInt8[np.ndarray, "rows columns H W 3"],
+    columns: Sequence[str],
+    instructions: Sequence[str],
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Join images to one picture with white lines of `gap` pixels between them."""
-    pad = ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0))
-    rows, columns, height, width, _ = (padded := np.pad(images, pad, constant_values=255)).shape
-    picture = padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
-    return picture[:-gap, :-gap]
+    """Join images to one picture: each row under its instruction and the names of the columns."""
+    rows = [
+        side_by_side([Image.fromarray(image) for image in row], columns, words, most=LARGEST)
+        for row, words in zip(images, instructions, strict=True)
+    ]
+    return np.concatenate([np.asarray(row) for row in rows])

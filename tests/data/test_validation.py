@@ -141,8 +141,9 @@ def test_other_sources(stores, pairs, tokenizer):
 
 def test_examples_begin_anew(pairs, tokenizer):
     rows = ValidationRows(settings(pairs, validation="0.1"), tokenizer, 100)
-    batch = rows.examples(len(rows) + 1)
+    batch, instructions = rows.examples(len(rows) + 1)
     np.testing.assert_array_equal(batch.target[0], batch.target[-1])
+    assert instructions == [row.instruction for row in (*rows, rows[0])]
 
 
 def test_interleave_by_hand():

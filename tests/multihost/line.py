@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from jaxedit.data.batch import EditBatch
+from jaxedit.data.batch import EditBatch, Examples
 from jaxedit.data.toy_benchmark import ToyBenchmark
 from jaxedit.data.validation import ValidationRows
 from jaxedit.planning.flops import Forward
@@ -30,6 +30,8 @@ SIZE = 4
 
 class Line(Objective):
     """Fits target = source @ w + b; with noise from the key, so that the order of rows matters."""
+
+    columns = ("source", "target")
 
     def __init__(self, poison_at=-1):
         self.poison_at = poison_at
@@ -105,6 +107,10 @@ def batch_of(step):
     return EditBatch(source, 255 - source, ids, ids == 0, None)
 
 
+def examples_of(step):
+    return Examples(batch_of(step), ["invert"] * 8)
+
+
 class HeldOut(ValidationRows):
     """Thirteen rows of a validation."""
 
@@ -132,7 +138,7 @@ class HeldOutEdits(HeldOut, ToyBenchmark):
 
 
 def data_of(batches_from, **more):
-    return TrainingData(batches_from, batch_of(99), **more)
+    return TrainingData(batches_from, examples_of(99), **more)
 
 
 def validated():

@@ -44,7 +44,8 @@ def test_a_step_is_watched_and_reported(tmp_path, caplog, monkeypatch):
             pass
         made.report(5)
         with made.drawing(5):
-            made.writer.write_images(5, np.zeros((1, 2, 4, 4, 3), np.uint8))
+            pictures = np.zeros((1, 2, 4, 4, 3), np.uint8)
+            made.writer.write_sheet(5, pictures, ("source", "edit"), ["snow"])
         with made.exporting():
             pass
     assert entered == [

@@ -16,7 +16,7 @@ from jaxedit.train.reporting import (
     only_reported,
     replace_text,
     reports_until,
-    tile,
+    sheet_of,
 )
 
 
@@ -64,6 +64,11 @@ def report(**changes):
     }
 
 
+def write_sheet(writer, step, rows, columns, **options):
+    images = np.zeros((rows, columns, 8, 8, 3), np.uint8)
+    writer.write_sheet(step, images, ["source"] * columns, ["snow"] * rows, **options)
+
+
 def test_writer_drops_reports_after_the_checkpoint(tmp_path):
     config = TrainConfig(steps=40)
     with MetricWriter(epath.Path(tmp_path), config, start=0) as writer:
@@ -107,7 +112,7 @@ def test_validation_has_names_of_its_own(tmp_path, caplog):
     with MetricWriter(epath.Path(tmp_path), TrainConfig(steps=40), start=0) as writer:
         values = {"val/loss": 1.5, "val/psnr": 21.234, "val/accuracy_q1": 0.5}
         writer.write_validation(10, values, Best(8, 1.25))
-        writer.write_images(10, np.zeros((1, 1, 8, 8, 3), np.uint8), "validation")
+        write_sheet(writer, 10, 1, 1, name="validation")
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line) == {"step": 10} | values
     best = "best val/loss 1.2500 at step 8"
@@ -132,9 +137,9 @@ def test_writer_makes_a_picture_and_a_dashboard(tmp_path):
     pytest.importorskip("tensorboardX")
     with MetricWriter(epath.Path(tmp_path), TrainConfig(tensorboard=True), start=0) as writer:
         writer.write_scalars(10, report())
-        writer.write_images(10, np.zeros((2, 3, 8, 8, 3), np.uint8))
+        write_sheet(writer, 10, 2, 3)
     with Image.open(tmp_path / "samples" / "0000010.png") as picture:
-        assert picture.size == (28, 18)
+        assert picture.size == (608, 480)
     assert list((tmp_path / "tb").iterdir())
 
 
@@ -144,7 +149,7 @@ def test_a_bucket_gets_all_reports_and_costs_no_run(bucket, caplog, monkeypatch)
             writer.write_scalars(step, report())
         monkeypatch.setattr(epath.Path, "write_text", refuse)
         writer.write_scalars(30, report())
-        writer.write_images(30, np.zeros((1, 1, 8, 8, 3), np.uint8))
+        write_sheet(writer, 30, 1, 1)
     lines = bucket["/bucket/run/metrics.jsonl"].getvalue().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [10, 20]
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -187,7 +192,7 @@ def test_a_dashboard_that_fails_costs_a_line_and_nothing_else(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "wandb", Wandb("wandb"))
     with MetricWriter(epath.Path(tmp_path), TrainConfig(wandb="project"), start=0) as writer:
         writer.write_scalars(10, report())
-        writer.write_images(10, np.zeros((1, 1, 8, 8, 3), np.uint8))
+        write_sheet(writer, 10, 1, 1)
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert told == ["Weights & Biases failed, the run goes on: 503"] * 3  # report, sheet, close
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["step"] == 10
@@ -220,9 +225,14 @@ def test_missing_dashboard_package_is_named(tmp_path, monkeypatch, setting):
         MetricWriter(epath.Path(tmp_path), TrainConfig(**setting), start=0)
 
 
-def test_tile_by_hand():
-    images = np.arange(2, dtype=np.uint8).reshape(1, 2, 1, 1, 1).repeat(3, axis=-1)
-    np.testing.assert_array_equal(tile(images, gap=1)[..., 0], [[0, 255, 1]])
+def test_a_sheet_has_headings_and_instructions():
+    images = np.full((2, 3, 8, 8, 3), (255, 0, 0), np.uint8)
+    plain = sheet_of(images, [""] * 3, [""] * 2)
+    assert (plain == (255, 0, 0)).all(-1).sum() == 6 * 192 * 192
+    with_words = sheet_of(images, ("source", "edit", "target"), ["snow", ""])
+    rows = np.split((with_words != plain).any((1, 2)), 2)
+    assert rows[0][:20].any() and not rows[1][:20].any()  # only the first has an instruction
+    assert all(row[20:40].any() for row in rows)  # headings
 
 
 def test_format_duration():

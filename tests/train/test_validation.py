@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from line import HeldOut, HeldOutEdits, Line, batch_of, batches_from, data_of
+from line import HeldOut, HeldOutEdits, Line, batches_from, data_of, examples_of
 
 from jaxedit import rng
 from jaxedit.checkpoints.pretrained import read_config
@@ -200,7 +200,7 @@ def make_config(**changes):
 
 def run(config, workdir, **more):
     workdir.mkdir(exist_ok=True)
-    held_out = {"validation": HeldOut(), "validation_examples": batch_of(98)} | more
+    held_out = {"validation": HeldOut(), "validation_examples": examples_of(98)} | more
     data = data_of(batches_from, **held_out)
     return loop.train(config, epath.Path(workdir), Line(), data)
 

@@ -40,6 +40,7 @@ class BSQObjective(TokenizerObjective):
         drop = settings.scale_drop
         require(0 <= drop < 1, f"bsq.scale_drop={drop}: expected 0 <= value < 1")
         super().__init__(config, BSQTokenizer, settings.gan_lecam)
+        self.columns = ("source", *(f"up to {h} x {w}" for h, w in settings.scales))
 
     def _autoencode(
         self, params: Tree, batch: EditBatch, pixels: Array, key: Array, is_training: bool

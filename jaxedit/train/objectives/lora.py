@@ -58,6 +58,7 @@ class LoRAObjective(Objective):
           ConfigError: `lora.targets` matches no kernel, or `lora.rank` is too large for a kernel.
         """
         self.inner, self.base, self.config = inner, base, config
+        self.columns = inner.columns
         self.scale = config.lora.alpha / config.lora.rank
         self.kernels = targets(base, config.lora)
 

@@ -40,8 +40,13 @@ class FrozenTokenizer(NamedTuple):
 
 
 class Objective:
-    """A model with its loss: trained parameters, frozen networks, sample grids and export."""
+    """A model with its loss: trained parameters, frozen networks, sample grids and export.
 
+    Attributes:
+      columns: what each column of `sample_grid` shows.
+    """
+
+    columns: tuple[str, ...]
     has_stored_codes = False  # whether batches of training hold codes, so that nothing is encoded
 
     @classmethod
@@ -137,7 +142,7 @@ class Objective:
     def sample_grid(
         self, params: Tree, frozen: Tree, batch: EditBatch
     ) -> UInt8[np.ndarray, "B columns H W 3"]:
-        """Draw a row of pictures for each example, such as source, output and target."""
+        """Draw a row of pictures for each example, which show what `columns` says."""
 
     def export(self, params: Tree, directory: str) -> None:
         """Write weights and config as a pretrained directory, for `Editor` and the commands."""

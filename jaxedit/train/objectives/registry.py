@@ -10,7 +10,7 @@ from jaxedit.checkpoints.pretrained import abstract_params
 from jaxedit.config import OFFICIAL, TrainConfig, family_of, require
 from jaxedit.config.family import load
 from jaxedit.convert.ensure_converted import ensure_converted
-from jaxedit.data.batch import EditBatch, collate
+from jaxedit.data.batch import EditBatch, Examples, examples_of
 from jaxedit.data.loader import example_rows, make_loader
 from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.data.toy_benchmark import ToyBenchmark
@@ -36,9 +36,9 @@ class TrainingData(NamedTuple):
     """
 
     batches_from: Callable[[int, range], Iterator[EditBatch]]
-    examples: EditBatch
+    examples: Examples
     validation: ValidationRows | None = None
-    validation_examples: EditBatch | None = None
+    validation_examples: Examples | None = None
     benchmark: ToyBenchmark | None = None
 
 
@@ -62,7 +62,8 @@ def build(config: TrainConfig) -> tuple[Objective, TrainingData]:
     def batches_from(step: int, rows: range) -> Iterator[EditBatch]:
         return make_loader(config.data, tokenizer, fit=fit, start_step=step, rows=rows, codes=codes)
 
-    data = TrainingData(batches_from, collate(rows, tokenizer, config.data.text_tokens))
+    examples = examples_of(rows, tokenizer, config.data.text_tokens)
+    data = TrainingData(batches_from, examples)
     if config.eval_every and not config.has_validation:
         log.info("no validation loss: data.validation names no rows, such as the share 0.01")
     if config.has_validation:

@@ -33,6 +33,7 @@ class TransformerObjective(Objective):
     TOKENIZER: ClassVar[str]  # the image tokenizer's name
     tokenizer: nn.Module
     transformer: nn.Module
+    columns = ("source", "edit", "target")
     has_source = True  # False: only the target of a pair is encoded
 
     def __init__(self, config: TrainConfig, frozen: Tree) -> None:

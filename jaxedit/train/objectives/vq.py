@@ -47,6 +47,7 @@ class VQObjective(TokenizerObjective):
     """
 
     NAME: ClassVar[str] = "vq"
+    columns = ("source", "reconstruction", "target", "reconstruction")
 
     def __init__(self, config: TrainConfig) -> None:
         """Check the settings; see `TokenizerObjective`.

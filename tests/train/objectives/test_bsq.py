@@ -110,7 +110,7 @@ def test_sheet_and_export(gan, tmp_path):
     objective, params, _ = gan
     batch = pictures()
     sheet = objective.sample_grid(params, {}, batch)
-    assert sheet.shape == (2, 1 + len(SCALES), 24, 24, 3) and sheet.dtype == np.uint8
+    assert sheet.shape == (2, len(objective.columns), 24, 24, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     objective.export(params, str(tmp_path / "export"))
     loaded, weights, _ = load_pretrained(tmp_path / "export")

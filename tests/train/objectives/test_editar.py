@@ -19,7 +19,7 @@ from jaxedit.config import (
     PretrainedConfig,
     TrainConfig,
 )
-from jaxedit.data.batch import EditBatch
+from jaxedit.data.batch import EditBatch, Examples
 from jaxedit.sharding import rules
 from jaxedit.train import loop
 from jaxedit.train.losses import token_accuracies
@@ -194,7 +194,7 @@ def test_begins_with_text_to_image_weights(tokenizer, tmp_path):
 def train(tokenizer, workdir, **settings):
     config = make_config(tokenizer)
     config = dataclasses.replace(config, checkpoint_every=2, **settings)
-    data = TrainingData(batches_from, make_batch(9))
+    data = TrainingData(batches_from, Examples(make_batch(9), [""] * 8))
     return loop.train(config, epath.Path(workdir), load(config), data)
 
 

@@ -20,7 +20,7 @@ from jaxedit.config import (
     VAREditTrainConfig,
 )
 from jaxedit.configs import finetune
-from jaxedit.data.batch import EditBatch
+from jaxedit.data.batch import EditBatch, Examples
 from jaxedit.ops import low_rank
 from jaxedit.planning.device_memory import GB, total
 from jaxedit.sampling.decode_weights import unstack
@@ -173,7 +173,8 @@ def test_a_resumed_run_equals_one_that_never_stopped(tiny_model, tmp_path):
     def run(steps, name):
         workdir = epath.Path(tmp_path / name)
         workdir.mkdir(exist_ok=True)
-        data = TrainingData(batches_from, make_batch(config))
+        examples = Examples(make_batch(config), ["edit"] * config.data.batch_size)
+        data = TrainingData(batches_from, examples)
         return loop.train(changed(config, steps=steps), workdir, objective, data)
 
     whole = run(4, "whole")

@@ -32,7 +32,7 @@ def build(tmp_path, monkeypatch):
         config = TrainConfig(model=copy.deepcopy(model), data=data, sample_rows=1)
         config.varedit.fit = own
         _, (batches_from, examples, *_) = registry.build(config)
-        return next(batches_from(0, range(1))), examples
+        return next(batches_from(0, range(1))), examples.batch
 
     return call
 
@@ -96,5 +96,5 @@ def test_rows_of_validation_are_drawn(tmp_path, monkeypatch):
     config = TrainConfig(model=copy.deepcopy(PRESETS["tiny"]), data=data, eval_every=5)
     _, data = registry.build(config)
     first = data.validation[0]
-    np.testing.assert_array_equal(data.validation_examples.target[0], first.target)
-    assert not (data.examples.target == first.target).all((1, 2, 3)).any()
+    np.testing.assert_array_equal(data.validation_examples.batch.target[0], first.target)
+    assert not (data.examples.batch.target == first.target).all((1, 2, 3)).any()

@@ -137,7 +137,7 @@ def test_dropped_text_does_not_matter(tokenizer, params):
 def test_sheet_and_export(objective, params, tmp_path):
     batch = make_batch()
     sheet = objective.sample_grid(params, frozen_of(objective), batch)
-    assert sheet.shape == (2, 3, 8, 8, 3) and sheet.dtype == np.uint8
+    assert sheet.shape == (2, len(objective.columns), 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 0], batch.source)
     np.testing.assert_array_equal(sheet[:, 2], batch.target)
     objective.export(jax.tree.map(np.asarray, params), str(tmp_path / "weights"))

@@ -197,7 +197,7 @@ def test_counts_are_neither_trained_nor_exported(objective, params, tmp_path):
 
 def test_sheet_shows_both_pictures(objective, params):
     sheet = objective.sample_grid(params, {}, pictures(B=2))
-    assert sheet.shape == (2, 4, 8, 8, 3) and sheet.dtype == np.uint8
+    assert sheet.shape == (2, len(objective.columns), 8, 8, 3) and sheet.dtype == np.uint8
     np.testing.assert_array_equal(sheet[:, 2], pictures(B=2).target)
 
 
