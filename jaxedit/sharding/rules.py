@@ -17,12 +17,14 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec, Sharding
 from jaxtyping import Array, Shaped
 
+from jaxedit.progress import progress_bar
 from jaxedit.warn_once import warn_once
 
 AxisNames = tuple[str | None, ...]
 
 AnyMesh = Mesh | AbstractMesh
 Slices = tuple[slice, ...]  # a block of an array, a slice per axis
+LARGE = 2**30  # bytes of arrays whose way to the devices is worth a progress bar
 
 # axis name -> the mesh axes that cut it together
 AXIS_RULES: dict[str, tuple[str, ...]] = {
@@ -254,6 +256,8 @@ def place(
 ) -> Any:
     """Put arrays, equal on every process, on their devices, one after another.
 
+    The first process shows the progress of large arrays, which may still have to be read.
+
     Args:
       values: pytree of arrays as `put` takes them.
       where: a mesh, over which `PARAM_AXES` shards them; or the sharding of every array; or None
@@ -267,10 +271,18 @@ def place(
 
     def put_leaf(keys: tuple[Any, ...], x: Any, layout: Sharding | None = where) -> Any:
         array = put(x, layout)
+        bar.update(_nbytes(x))
         return finish(_path(keys), array) if finish else array
 
     layouts = (state_shardings(values, where),) if isinstance(where, Mesh) else ()
-    return jax.tree_util.tree_map_with_path(put_leaf, values, *layouts)
+    total = sum(map(_nbytes, jax.tree.leaves(values)))
+    is_silent = total < LARGE or jax.process_index() > 0
+    with progress_bar("loading weights", total, unit="B", disable=is_silent) as bar:
+        return jax.tree_util.tree_map_with_path(put_leaf, values, *layouts)
+
+
+def _nbytes(x: Any) -> int:
+    return math.prod(x.shape) * x.dtype.itemsize
 
 
 def put(x: Any, layout: Sharding | None) -> Shaped[Array, "..."]:

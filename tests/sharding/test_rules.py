@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxedit import progress
 from jaxedit.checkpoints.networks import abstract_params
 from jaxedit.config import (
     EDITAR_PRESETS,
@@ -143,6 +144,16 @@ def test_place(mesh):
     placed = rules.place(values, mesh)
     assert placed["mlp"]["up"]["kernel"].sharding.spec == P("fsdp", "tensor")
     assert placed["bsq"]["conv"].sharding.is_fully_replicated
+
+
+def test_large_arrays_show_their_progress(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS", 0)
+    values = {"a": np.ones(3, np.float32), "b": np.ones((2, 4), np.int8)}
+    rules.place(values, None)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(rules, "LARGE", 20)
+    rules.place(values, None)
+    assert "loading weights: 20.0 of 20.0 after 00:00" in capsys.readouterr().err
 
 
 def test_hull_by_hand():
