@@ -32,6 +32,11 @@ def where() -> str:
     return f"not kept: {DIRECTORY} cannot be written; JAX_COMPILATION_CACHE_DIR names another"
 
 
+def preparing() -> str:
+    """Say that programs are compiled, or read if they were compiled before; it may take minutes."""
+    return f"preparing the programs, which are compiled once per machine ({where()})"
+
+
 def _writable(directory: str) -> str | None:
     """Return the directory, made if missing, or None if files cannot be written there."""
     try:

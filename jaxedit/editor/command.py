@@ -207,11 +207,12 @@ class Command(abc.ABC):
 
 
 def compile_programs(model: "LoadedModel", options: dict[str, Any]) -> None:
-    """Compile, so that a picture's own time can be measured, and print how long it took."""
-    seconds = model.compile(**options)
+    """Compile, so that a picture's own time can be measured; say so, and how long it took."""
     from jaxedit import compile_cache
 
-    print(f"programs ready in {seconds:.1f} s ({compile_cache.where()})", flush=True)
+    print(compile_cache.preparing(), flush=True)
+    seconds = model.compile(**options)
+    print(f"programs ready in {seconds:.1f} s", flush=True)
 
 
 def new_parser(program: str, positional: str, description: str) -> argparse.ArgumentParser:

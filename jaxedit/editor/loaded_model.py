@@ -215,8 +215,7 @@ class LoadedModel:
 
     def _compile(self, settings: tuple[Any, ...]) -> None:
         if not self.pipeline.is_ready(settings):
-            what = "preparing its programs, which are compiled once per machine"
-            inform(log, "%s: %s (%s)", self.name, what, compile_cache.where())
+            inform(log, "%s: %s", self.name, compile_cache.preparing())
         self.text.compile()
         self.pipeline.compile(settings)
 
