@@ -28,16 +28,35 @@ from jaxedit.sampling.token_loop import slots_for
 TYPES = (
     "random", "replace", "add", "remove", "face", "pose", "colour", "texture", "background", "style"
 )  # fmt: skip
+METHODS = ("editar", "editar+erec")
+
+
+def windows(text: str) -> list[int]:
+    """Return sizes of windows that commas separate; ValueError if one is not 1 to 64."""
+    sizes = [int(size) for size in text.split(",")]
+    if not all(1 <= size <= 64 for size in sizes):
+        raise ValueError(text)
+    return sizes
+
+
+def temperatures(text: str) -> list[float]:
+    """Return temperatures that commas separate; ValueError if one is not positive."""
+    numbers = [float(number) for number in text.split(",")]
+    if not all(0 < number < float("inf") for number in numbers):
+        raise ValueError(text)
+    return numbers
 
 
 def main() -> None:
     """Print a row for each method, temperature and window."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=2, help="of each type of edit")
-    parser.add_argument("--windows", default="1,8")
-    parser.add_argument("--temperatures", default="0.5,1")
-    parser.add_argument("--methods", default="editar,editar+erec")
+    parser.add_argument("--windows", type=windows, default="1,8", help="1 to 64, commas between")
+    parser.add_argument("--temperatures", type=temperatures, default="0.5,1")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     args = parser.parse_args()
+    if args.pairs < 1:
+        parser.error(f"--pairs={args.pairs}: expected 1 or more")
     editor = jaxedit.Editor.from_pretrained("toy-editar")
     pairs = [
         toybox.make(1, i, 0, split="test", edit_type=kind)
@@ -46,10 +65,10 @@ def main() -> None:
     ]
     print("| method | temperature | window | ms a token | all |", " | ".join(TYPES), "| differ |")
     print("|---" * (len(TYPES) + 6) + "|")
-    for method in args.methods.split(","):
-        for temperature in map(float, args.temperatures.split(",")):
+    for method in args.methods:
+        for temperature in args.temperatures:
             plain = None
-            for window in map(int, args.windows.split(",")):
+            for window in args.windows:
                 tokens, turns, ms = measure(editor, pairs, method, temperature, window)
                 plain = tokens if plain is None else plain
                 N = tokens[0].shape[-1]

@@ -86,6 +86,11 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(name, known, 1) if name.startswith("-") else []
             hint = f"; did you mean {near[0]}?" if near else ""
             self.error(f"{unknown[0]}: no such argument{hint}")
+        argv = sys.argv[1:] if args is None else args
+        given = {argument.partition("=")[0] for argument in argv}
+        for name, value in vars(found).items():
+            if value == "" and f"--{name}" in given:  # perhaps a shell's variable that is not set
+                self.error(f"--{name}={value!r}: expected a value")
         return found
 
     def error(self, message: str) -> NoReturn:

@@ -88,6 +88,17 @@ def test_words_are_utf_8_in_every_locale():
             console.words(broken)
 
 
+@pytest.mark.parametrize("argv", [["--mask="], ["--mask", ""]])
+def test_an_option_without_its_value_is_told(argv, capsys):
+    parser = console.Parser(prog="edit")
+    parser.add_argument("--mask", default="")
+    parser.add_argument("text", nargs="?")
+    assert parser.parse_args([""]).text == "" and parser.parse_args(["--mask=a"]).mask == "a"
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(argv)
+    assert capsys.readouterr().err.startswith("error: --mask='': expected a value (")
+
+
 COMMANDS = {
     "edit": ["jaxedit", "jaxedit/assets/scene.png", "make the ball blue"],
     "dry run": ["jaxedit", "--dry_run"],

@@ -73,16 +73,18 @@ class EditCommand(Command):
     def rows(self, folder: pathlib.Path) -> list[Row]:
         """See `Command`; the list may be a folder, whose pictures share the one instruction."""
         args = self.args
-        if not pathlib.Path(args.batch).is_dir():
+        pictures = pathlib.Path(args.batch)
+        require(pictures.exists(), f"--batch={args.batch}: no such list or folder")
+        if not pictures.is_dir():
             return super().rows(folder)
         words, args.photo = args.photo, None  # the only positional argument
         require(
-            words is not None and args.instruction is None,
+            bool((words or "").strip()) and args.instruction is None,
             f"--batch={args.batch}: a folder: expected one instruction, for all its pictures",
         )
         for name in self.single:
             require(getattr(args, name) is None, f"--{name}: expected no folder as --batch")
-        return list_file.of_folder(pathlib.Path(args.batch), words, args.seed or 0, folder)
+        return list_file.of_folder(pictures, words, args.seed or 0, folder)
 
     def recall(self, settings: dict[str, Any], earlier: pathlib.Path) -> None:
         """See `Command`: the photo's bytes are the same."""

@@ -140,11 +140,12 @@ def _given(text: str, config: PretrainedConfig, count: int) -> Choice:
       ConfigError: see `choose`.
     """
     sizes = {"data": 1, "tensor": 1}
-    for part in text.split(","):
-        axis, _, size = part.partition("=")
+    parts = [part.partition("=")[::2] for part in text.split(",")]
+    for axis, size in parts:
         if axis not in sizes or not size.isdecimal() or not int(size):
             raise ConfigError(f"mesh: {text!r}: expected sizes such as data=1,tensor=4")
         sizes[axis] = int(size)
+    require(len(parts) == len(dict(parts)), f"mesh: {text!r}: expected each size once")
     require_tensor(config, sizes["tensor"])
     used = sizes["data"] * sizes["tensor"]
     require(used <= count, f"mesh: {text}: {used} devices, but there are {count}")

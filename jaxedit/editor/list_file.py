@@ -76,27 +76,30 @@ def read(
     return _without_clashes(rows, folder or path.parent)
 
 
-def of_folder(
-    path: pathlib.Path, instruction: str, seed: int, folder: pathlib.Path | None = None
-) -> list[Row]:
+def of_folder(path: pathlib.Path, instruction: str, seed: int, folder: pathlib.Path) -> list[Row]:
     """Return a row for every picture in a folder, in the order of their names.
 
     Args:
       path: pictures are told by their suffixes; folders in it are not searched.
       instruction: of all rows.
       seed: row i has the seed `seed + i`.
-      folder: where outputs will be; None: the same folder.
+      folder: where outputs will be.
 
     Raises:
-      ConfigError: there is no picture.
+      ConfigError: there is no picture, or outputs would be pictures of the same folder when the
+        command is run again.
     """
+    require(
+        not (folder.exists() and folder.samefile(path)),
+        f"{folder}: the folder of the pictures: expected another folder for the outputs",
+    )
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
     require(bool(files), f"{path}: no pictures in it: expected names in {', '.join(PICTURES)}")
     rows = [
         _row({"image": file.name, "instruction": instruction}, EDIT, file.name, path, seed, index)
         for index, file in enumerate(files)
     ]
-    return _without_clashes(rows, folder or path)
+    return _without_clashes(rows, folder)
 
 
 def _check_keys(values: dict[str, Any], keys: Mapping[str, Any]) -> None:

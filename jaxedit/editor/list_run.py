@@ -62,6 +62,7 @@ def run_list(command: Command, config: ShardConfig) -> int:
     request = {"model": command.name, **command.placement(), **command.input_options(), **options}
     request = json.loads(json.dumps(request))
     part = Part(command, options, request, rows, folder, config.shard)
+    require(folder.is_dir() or not folder.exists(), f"{folder}: a file: expected a folder")
     folder.mkdir(parents=True, exist_ok=True)
     with list_manifest.alone(folder, config.shard):
         return _run_alone(part, config)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxedit.assets import ROOT
 from jaxedit.config import ServeConfig, require
 from jaxedit.data.transforms import fit_of
 from jaxedit.editor.edit_source import HowToEdit
@@ -113,7 +114,7 @@ class EditService:
     def _run(self) -> None:
         """Warm up, then edit until the service is closed."""
         try:
-            self._edit_nothing(self.models.default)
+            self._edit_example(self.models.default)
         except Exception as error:
             self.warm_up.set_exception(error)
             self.queue.close()
@@ -128,11 +129,11 @@ class EditService:
                     if not job.future.done():
                         job.future.set_exception(EditFailed(str(error)))
 
-    def _edit_nothing(self, name: str) -> None:
+    def _edit_example(self, name: str) -> None:
         """Load a model, compile what its default method needs, and hash its weights."""
         editor = self.models.editor(name)
-        blank = Image.new("RGB", (editor.size, editor.size), "white")
-        editor.edit(blank, "nothing")
+        # What the bundled models know: for other pictures and words they would log notices.
+        editor.edit(ROOT / "scene.png", "make the ball blue")
         log.info("%s: ready, weights %s", name, editor.fingerprint[:12])
 
     def _edit(self, jobs: Sequence[Job]) -> None:

@@ -96,6 +96,7 @@ def test_the_choice():
         ("tensor=8", "expected 1, 2, 4, 7, 14 or 28"),
         ("fsdp=4", "mesh: 'fsdp=4': expected sizes such as data=1,tensor=4"),
         ("data=0", "mesh: 'data=0': expected sizes"),
+        ("tensor=2,tensor=4", "mesh: 'tensor=2,tensor=4': expected each size once"),
         ("data=2,tensor=4", "mesh: data=2,tensor=4: 8 devices, but there are 4"),
     ],
 )

@@ -35,7 +35,9 @@ def test_a_folder_and_an_instruction(tmp_path):
     assert (second.output, second.seed) == ("0001-b.png", 6)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="empty: no pictures in it: expected names in .avif"):
-        list_file.of_folder(tmp_path / "empty", "make it blue", 0)
+        list_file.of_folder(tmp_path / "empty", "make it blue", 0, tmp_path / "edits")
+    with pytest.raises(ValueError, match="the folder of the pictures: expected another folder"):
+        list_file.of_folder(tmp_path, "make it blue", 0, tmp_path / "empty" / "..")
 
 
 @pytest.mark.parametrize(
