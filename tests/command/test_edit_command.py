@@ -200,7 +200,7 @@ def test_erec_with_varedits_weights(run):
         (["photo.png", WORDS, "--output", "a.jpg"], "a.jpg: expected a name ending in .png"),
         (["photo.png", WORDS, "--output", "photo.png/a.png"], "a.png: cannot write there"),
         (["photo.png", WORDS, "--model", "absent"], "'absent': expected a bundled name"),
-        (["--batch", "absent.jsonl"], "absent.jsonl: No such file"),
+        (["--batch", "absent.jsonl"], "--batch=absent.jsonl: no such list or folder"),
         (["--batch", "photo.png"], "photo.png: expected lines of JSON"),
         (["photo.png", WORDS, "--batch", "photo.png"], "expected no photo beside it"),
         (["--batch", "."], "a folder: expected one instruction, for all its pictures"),
