@@ -155,12 +155,12 @@ def ask(address: str, edit: Edit) -> Answer:
 
 
 @contextlib.contextmanager
-def server(model: str, max_batch: int, clients: int) -> Iterator[tuple[str, int]]:
+def server(model: str, max_batch: int, clients: int, *options: str) -> Iterator[tuple[str, int]]:
     """Run a server until the block ends; yield its address and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = [f"--model={model}", f"--port={port}", f"--max_batch={max_batch}"]
+    options = (f"--model={model}", f"--port={port}", f"--max_batch={max_batch}", *options)
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxedit.serve", *options, f"--max_queue={2 * clients + 10}"],
         stderr=subprocess.DEVNULL,

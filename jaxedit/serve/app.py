@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxedit import __version__
+from jaxedit.serve import responses
 from jaxedit.serve.errors import add_handlers
 from jaxedit.serve.images_api import images_router
 from jaxedit.serve.limits import Guard, RateLimit, read_keys
@@ -57,7 +58,7 @@ def create_app(service: EditService, *, has_page: bool = False) -> FastAPI:
     app.include_router(images_router(service))
     _add_health(app, service)
     if page:
-        app.mount("/", page.app)
+        app.router.default = page.app  # a mount would take the API's wrong methods from their 405
     add_handlers(app)
     app.add_middleware(Guard, keys=keys, rate=rate, max_bytes=config.max_upload_mb * 1e6)
     app.add_middleware(_Measured, service=service)
@@ -78,13 +79,13 @@ def _add_health(app: FastAPI, service: EditService) -> None:
         """Tell that the process answers."""
         return "ok\n"
 
-    @app.get("/ready", tags=["health"])
+    @app.get("/ready", responses=responses.READY, tags=["health"])
     def ready() -> Response:
         """Tell whether edits are made at once: 503 until the first model is loaded and compiled."""
         is_ready = service.is_ready
         return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
-    @app.get("/metrics", tags=["health"])
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse)
     def metrics() -> Response:
         """Return the numbers that Prometheus reads."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)

@@ -17,6 +17,7 @@ from jaxedit.serve.errors import invalid
 _PRIVATE = {"recon_prompt"}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _MOST_NUMBERS = 64  # a number for each scale
+_NUMBERS = rf"^[-+.0-9e]+(,[-+.0-9e]+){{0,{_MOST_NUMBERS - 1}}}$"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +105,8 @@ def _setting(name: str) -> Field:
         return Field(_int, "a whole number", schema)
     if any(get_origin(kind) is tuple for kind in get_args(hint)):
         expected = "a number, or one per scale with commas between"
-        return Field(_numbers, expected, {"type": "string", "description": comment})
+        schema = {"type": "string", "description": comment, "pattern": _NUMBERS}
+        return Field(_numbers, expected, schema)
     return Field(float, "a number", {"type": "number", "description": comment, **_bounds(hint)})
 
 
@@ -129,7 +131,11 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 FORMATS = ("png", "jpeg", "webp")
-_SIZE = "auto, or WIDTHxHEIGHT if this is the size that the edit has anyway"
+_SIZE = {
+    "type": "string",
+    "pattern": "^(auto|[0-9]{1,20}x[0-9]{1,20})$",
+    "description": "auto, or WIDTHxHEIGHT if this is the size that the edit has anyway",
+}
 _UNUSED = "accepted as OpenAI's clients send it; changes nothing"
 # fields of `Editor.edit_batch`
 OPTIONS = {
@@ -146,7 +152,7 @@ REQUEST = {
     "model": text("a name of GET /v1/models; default: the first"),
     "n": whole("variants, with the seeds seed, seed + 1, ...", 1, MOST_EDITS, 1),
     "seed": whole("equal seeds give equal bits", 0, 2**31 - 1, 0),
-    "size": Field(_size, "auto, or WIDTHxHEIGHT", {"type": "string", "description": _SIZE}),
+    "size": Field(_size, "auto, or WIDTHxHEIGHT", _SIZE),
     "response_format": choice(("b64_json", "url"), "this server keeps no files: b64_json"),
     "output_format": choice(FORMATS, "png carries the settings of the edit", "png"),
     "output_compression": whole("quality of jpeg and webp", 0, 100, 95),

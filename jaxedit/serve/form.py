@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import Request
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
+from starlette.types import Message
 
 from jaxedit.serve.edited import Upload
 from jaxedit.serve.errors import APIError, invalid
@@ -16,6 +18,7 @@ from jaxedit.serve.fields import FIELDS, OPTIONS
 _FILES = ("image", "image[]", "mask")
 _MOST_FILES = 17  # OpenAI's limit: 16 pictures and a mask
 _MOST_TEXT = 100_000  # bytes of a field
+_MOST_BLANKS = 16  # after the last boundary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +75,31 @@ async def _form_of(request: Request) -> AsyncIterator[FormData]:
         "max_part_size": _MOST_TEXT,
     }
     try:
-        async with request.form(**limits) as form:
+        async with _whole(request).form(**limits) as form:
             yield form
     except UnicodeError as error:
         raise invalid("a field's name or text: expected UTF-8") from error
+
+
+def _whole(request: Request) -> Request:
+    """Return a request that raises APIError if its form has no end.
+
+    Starlette takes the fields before a cut as the whole form.
+    """
+    _, options = parse_options_header(request.headers["content-type"])
+    end = b"\r\n--" + options.get(b"boundary", b"") + b"--"
+    tail = b""
+
+    async def receive() -> Message:
+        nonlocal tail
+        message = await request.receive()
+        if message["type"] == "http.request":
+            tail = (tail + message.get("body", b""))[-len(end) - _MOST_BLANKS :]
+            if not message.get("more_body", False) and not tail.rstrip().endswith(end):
+                raise invalid("the form is cut short: expected a last boundary")
+        return message
+
+    return Request(request.scope, receive)
 
 
 async def _files_of(form: FormData, name: str) -> list[Upload]:

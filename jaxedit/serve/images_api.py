@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from jaxedit.config import family_of, require
 from jaxedit.editor.editor import EditResult
 from jaxedit.editor.provenance import write_png
+from jaxedit.serve import responses
 from jaxedit.serve.edit_request import EditRequest, decode
 from jaxedit.serve.edited import edited, made_from, seeds_of
 from jaxedit.serve.errors import CLIENT_LEFT, api_error
@@ -31,7 +32,12 @@ def images_router(service: EditService) -> APIRouter:
     """Return the routes of the API."""
     router = APIRouter(prefix="/v1")
 
-    @router.post("/images/edits", openapi_extra={"requestBody": request_body()}, tags=["images"])
+    @router.post(
+        "/images/edits",
+        openapi_extra={"requestBody": request_body()},
+        responses=responses.EDITS,
+        tags=["images"],
+    )
     async def edit_image(request: Request) -> Response:
         """Edit a picture by an instruction: OpenAI's images API, and the settings of the model."""
         try:
@@ -47,7 +53,7 @@ def images_router(service: EditService) -> APIRouter:
         except ClientDisconnect:
             return Response(status_code=CLIENT_LEFT)
 
-    @router.get("/models", tags=["models"])
+    @router.get("/models", responses=responses.MODELS, tags=["models"])
     def list_models() -> dict[str, Any]:
         """List the models that this server offers."""
         return {
@@ -55,7 +61,7 @@ def images_router(service: EditService) -> APIRouter:
             "data": [_model(service, name) for name in service.models.configs],
         }
 
-    @router.get("/models/{name:path}", tags=["models"])
+    @router.get("/models/{name:path}", responses=responses.MODEL, tags=["models"])
     def get_model(name: str) -> dict[str, Any]:
         """Describe a model."""
         service.models.config(name)

@@ -47,6 +47,22 @@ def test_the_description_has_every_field(client):
     assert client.get("/docs").status_code == 200
 
 
+def test_the_description_has_every_answer(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    edits = paths["/v1/images/edits"]["post"]["responses"]
+    assert set(edits) == {"200", "400", "401", "404", "413", "415", "429", "500", "504"}
+    assert "Retry-After" in edits["429"]["headers"]
+    assert "WWW-Authenticate" in edits["401"]["headers"]
+    for path, codes in (
+        ("/v1/models", {"200", "401", "413", "429"}),
+        ("/v1/models/{name}", {"200", "401", "404", "413", "429", "4XX"}),
+        ("/health", {"200"}),
+        ("/ready", {"200", "503"}),
+    ):
+        assert set(paths[path]["get"]["responses"]) == codes
+    assert set(paths["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+
+
 def test_errors_of_other_routes_and_methods(client):
     assert error_of(client.get("/v2/anything"), 404)["code"] == "not_found"
     assert error_of(client.get("/v1/images/edits"), 405)["code"] == "method_not_allowed"

@@ -128,6 +128,9 @@ def test_only_the_pages_routes_are_there(with_page, tmp_path):
         assert page.status_code == 200 and "jaxedit" in page.text
         assert client.get("/health").text == "ok\n"
         error_of(client.get("/v2/anything"), 404)
+        wrong_method = client.put("/v1/models")
+        error_of(wrong_method, 405)
+        assert wrong_method.headers["allow"] == "GET"
         for route in ("info", "proxy=http://localhost", "file=http://localhost", "login_check"):
             error_of(client.get(f"/gradio_api/{route}"), 404)
         error_of(client.post("/gradio_api/run/edit", json={"data": []}), 404)
