@@ -19,6 +19,8 @@ from jaxedit.config.fields import (
     check_fields,
 )
 
+Side = Annotated[int, Interval("[1, 255]")]  # of a neighbourhood; 255 covers the largest grids
+
 
 @dataclasses.dataclass(unsafe_hash=True, kw_only=True)
 class RuleConfig:
@@ -124,7 +126,7 @@ class ERecConfig:
     tau_js: Threshold = 0.7  # bits of JS divergence that seed the edit mask
     tau_low: Threshold = 3.0  # nats: background where the edit gives the source token less NLL
     tau_high: Threshold = 10.0  # nats: background where the reconstruction gives it more NLL
-    dilation: PositiveInt = 3  # side of the neighbourhood that grows the mask, odd; 1 = none
+    dilation: Side = 3  # side of the neighbourhood that grows the mask, odd; 1 = none
     use_nll_low: bool = True  # apply tau_low
     use_nll_high: bool = True  # apply tau_high
     noise: Literal["shared", "independent"] = "shared"  # Gumbel noise of the two paths
@@ -162,8 +164,8 @@ class ScaleERecConfig(ERecConfig):
     tau_low: Threshold = 10.0  # nats, of a token's bits together
     tau_high: Threshold = 100.0  # nats, of a token's bits together
     # side of the neighbourhood in which the largest JS counts, odd; 1 = none
-    dilation: PositiveInt = 1
-    growth: PositiveInt = 3  # side of the neighbourhood that grows the final mask, odd; 1 = none
+    dilation: Side = 1
+    growth: Side = 3  # side of the neighbourhood that grows the final mask, odd; 1 = none
     # two: the mask of all scales, then the edit again inside it | one: the mask of the coarse
     # scales holds for the fine scales, and the reconstruction needs no fine scales
     passes: Literal["one", "two"] = "two"

@@ -19,7 +19,13 @@ FORM = f"multipart/form-data; boundary={BOUNDARY}"
 SHAPES = ((24, 16), (16, 24), (40, 40), (5, 3))
 GOOD = 12  # different good edits
 FREE = ("user", "quality", "input_fidelity", "moderation")  # fields of any text
-_WRONG = {"prompt": ("", " \n"), "model": ("nonesuch", ""), "size": ("0x0", "1x2x3", "x")}
+_WRONG = {
+    "prompt": ("", " \n"),
+    "model": ("nonesuch", ""),
+    "size": ("0x0", "1x2x3", "x"),
+    "dilation": ("0", "2", "9" * 20),
+    "growth": ("0", "2", "9" * 20),
+}
 NUMBERS = ("much", "nan", "-inf", "1e999", "0x1", "1,,2", "", "9" * 5000, "\N{SUPERSCRIPT TWO}")
 PAGE = ("/gradio_api/", "/static/", "/assets/")  # Gradio's own errors
 SECONDS = 120  # after which an answer is lost
@@ -138,7 +144,8 @@ def _wrong_field(draw: random.Random) -> Request:
     name = draw.choice([name for name in FIELDS if name not in FREE])
     texts = NUMBERS if "enum" not in FIELDS[name].schema else ("nonesuch", "", "\0")
     texts = _WRONG.get(name, texts)
-    parts = [*_needed(name), _text(name, draw.choice(texts))]
+    method = [_text("method", "varedit+erec")] if name in ("dilation", "growth") else []
+    parts = [*_needed(name), *method, _text(name, draw.choice(texts))]
     return _refused("bad values", _form(parts), 404 if name == "model" else 400)
 
 
@@ -194,7 +201,7 @@ def _large(draw: random.Random, max_bytes: int) -> Request:
     part, code = draw.choice(
         [
             (_text("user", b"x" * 150_000), 400),
-            (_text("user", b"x" * (2 * max_bytes)), 413),
+            (_file("mask", b"x" * (2 * max_bytes)), 413),
             (_text("n", "11"), 400),
             (b"".join(_file("image[]", b"") for _ in range(30)), 400),
             (b"".join(_text("user", "") for _ in range(100)), 400),

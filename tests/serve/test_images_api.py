@@ -78,6 +78,16 @@ def test_other_formats(edit, kind):
         ({"guidance": "much"}, "guidance", "guidance='much': expected a number"),
         ({"guidance": "1," * 70}, "guidance", "expected a number, or one per scale"),
         ({"top_p": "1.5"}, "top_p", "top_p=1.5: expected a number in (0, 1]"),
+        (
+            {"dilation": "9" * 19, "method": "varedit+erec"},
+            "dilation",
+            "expected a whole number in [1, 255]",
+        ),
+        (
+            {"growth": "257", "method": "varedit+erec"},
+            "growth",
+            "expected a whole number in [1, 255]",
+        ),
         ({"tau_js": "0.1"}, "tau_js", "an option of method"),
         ({"method": "editar"}, "method", "method='editar': expected one of varedit"),
         ({"method": "magic"}, "method", "method='magic': expected varedit or"),

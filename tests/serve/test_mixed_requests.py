@@ -12,7 +12,7 @@ def test_none_is_lost_or_answered_wrongly(fake):
         url = urllib.parse.urlsplit(str(client.base_url))
         address = (url.hostname, url.port)
         alone = [pictures_of(send(address, good(number))) for number in range(GOOD)]
-        requests = list(mixed(400, 1, max_bytes=200_000))
+        requests = list(mixed(60, 0, max_bytes=200_000))
         with ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(lambda request: send(address, request), requests))
         faults = [
