@@ -16,6 +16,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 from collections.abc import Sequence
@@ -94,11 +95,12 @@ def check_description(model: str, examples: int, seed: int) -> bool:
         "--exclude-checks=positive_data_acceptance",
         *(f"--max-examples={examples}", f"--seed={seed}", "--no-color", "--continue-on-failure"),
     ]
-    with listening(create_app(service)) as (address, _):
+    # schemathesis keeps what it found in its folder
+    with listening(create_app(service)) as (address, _), tempfile.TemporaryDirectory() as folder:
         service.warm_up.result(60)
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json"]
         codes = [
-            subprocess.run([*command, *common, *phase], check=False).returncode
+            subprocess.run([*command, *common, *phase], cwd=folder, check=False).returncode
             for phase in (
                 ("--phases=examples,coverage,stateful",),
                 # schemathesis fails on wrong files that it makes itself: "Unsupported type"
