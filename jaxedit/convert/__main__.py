@@ -101,6 +101,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--private", action="store_true", help="with --push_to_hub: a new repository is private")
     add("--list", action="store_true", help="list the official names with files and licences")
+    _add_check(parser)
+    return parser
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `--check`."""
     check = parser.add_argument_group("check")
     check.add_argument(
         "--check", metavar="DIR", help="check a converted model, and say whether it is sound"
@@ -112,7 +118,6 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--output", metavar="PNG", help="picture and reconstruction (default DIR-check.png)"
     )
-    return parser
 
 
 def releases() -> list[str]:

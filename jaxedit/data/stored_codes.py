@@ -33,7 +33,7 @@ class NoCodes(LookupError):
 
 
 class Encoding(NamedTuple):
-    """What the codes of a picture depend on."""
+    """The settings on which the codes of a picture depend."""
 
     tokenizer: str  # hash of the weights
     image_size: int  # pixels of the square

@@ -119,6 +119,15 @@ class Editor(LoadedModel):
         >>> result = editor.edit(scene, "make the ball blue", seed=1, guidance=2.0)
         >>> result.image.size, result.settings["guidance"]
         ((256, 256), 2.0)
+
+        Several pictures are edited as if each were alone:
+
+        >>> words = ["make the ball blue", "remove the ball"]
+        >>> results = editor.edit_batch([scene, scene], words, seed=1, guidance=2.0)
+        >>> [made.settings["seed"] for made in results]
+        [1, 2]
+        >>> results[0].image.tobytes() == result.image.tobytes()  # as if it were edited alone
+        True
         """
         return self.edit_batch([image], [instruction], seed=seed, masks=[mask], **options)[0]
 
@@ -142,8 +151,7 @@ class Editor(LoadedModel):
         """Edit several pictures, each as `edit` would with its own seed; return them in order.
 
         Args:
-          images: as for `edit`.
-          instructions: an instruction for each image.
+          images, instructions: as for `edit`; as many of either.
           seed, seeds: row i has the seed `seeds[i]` or, without `seeds`, `seed + i`.
           masks: for each image a mask as for `edit`, or None; None: no masks.
           method: "varedit", "varedit+erec", "editar" or "editar+erec"; None: without ERec.
@@ -164,13 +172,6 @@ class Editor(LoadedModel):
         Raises:
           ValueError: a picture cannot be read, or an argument is unknown or out of its range.
           OSError: a picture's file is missing.
-
-        >>> words = ["make the ball blue", "remove the ball"]
-        >>> results = editor.edit_batch([scene, scene], words, seed=1, guidance=2.0)
-        >>> [made.settings["seed"] for made in results]
-        [1, 2]
-        >>> results[0].image.tobytes() == result.image.tobytes()  # as if it were edited alone
-        True
         """
         settings = self.settings(method, **options)
         masks = _checked(images, instructions, masks, task)
@@ -186,14 +187,38 @@ class Editor(LoadedModel):
         made = self._make(texts, seeds, settings, progress, sources_of)
         inputs = {"task": task, "fit": shape.kind, "keep_size": shape.keep_size}
         record = partial(self._record, method_of(self.config, method), settings, **inputs)
-        results = []
-        for row, text, seed in zip(made, instructions, seeds, strict=True):
-            source, recorded = read.popleft(), partial(record, instruction=text, seed=int(seed))
-            results.append(_result(row, source, recorded, self._fingerprint))
-            photo_notice = "" if task else self._photo_check.notice(source.square())
-            if notices := list(filter(None, (photo_notice, words_notice(self.name, text)))):
-                results[-1].diagnostics["notice"] = "; ".join(notices)
-        return results
+        return [
+            self._result(row, read.popleft(), partial(record, instruction=text, seed=int(seed)))
+            for row, text, seed in zip(made, instructions, seeds, strict=True)
+        ]
+
+    def _result(
+        self,
+        made: tuple[Output, float],
+        source: EditSource,
+        record: Callable[..., dict[str, Any]],
+    ) -> EditResult:
+        """Return the result of an edit and its seconds; `record` adds the source's settings."""
+        output, seconds = made
+        settings = record(**source.settings)
+        pictures = {name: source.restore(pixels) for name, pixels in output.pictures.items()}
+        diagnostics = {"seconds": seconds, **output.numbers, **output.maps, **pictures}
+        if notice := self._notice(source, settings["instruction"], is_map="task" in settings):
+            diagnostics["notice"] = notice
+        return EditResult(
+            image=source.result(output.pixels),
+            mask=source.edit_cells() if output.mask is None else output.mask,
+            diagnostics=diagnostics,
+            tokens=output.tokens,
+            settings=settings,
+            source=source.picture,
+            fingerprint=self._fingerprint,
+        )
+
+    def _notice(self, source: EditSource, instruction: str, *, is_map: bool) -> str:
+        """Return what a bundled model cannot know of a source or an instruction, or ""."""
+        photo = "" if is_map else self._photo_check.notice(source.square())
+        return "; ".join(filter(None, (photo, words_notice(self.name, instruction))))
 
     def grid(
         self,
@@ -280,23 +305,3 @@ def _read(
     read.extend(sources)
     squares, edit_masks = zip(*((s.square(), s.edit_mask()) for s in sources), strict=True)
     return np.stack(squares), np.stack(edit_masks)
-
-
-def _result(
-    made: tuple[Output, float],
-    source: EditSource,
-    record: Callable[..., dict[str, Any]],
-    fingerprint: Callable[[], str],
-) -> EditResult:
-    """Return the result of an edit and its seconds; `record` adds the source's settings."""
-    output, seconds = made
-    pictures = {name: source.restore(pixels) for name, pixels in output.pictures.items()}
-    return EditResult(
-        image=source.result(output.pixels),
-        mask=source.edit_cells() if output.mask is None else output.mask,
-        diagnostics={"seconds": seconds, **output.numbers, **output.maps, **pictures},
-        tokens=output.tokens,
-        settings=record(**source.settings),
-        source=source.picture,
-        fingerprint=fingerprint,
-    )

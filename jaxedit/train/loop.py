@@ -27,6 +27,7 @@ from jaxedit.train.step import TrainState, jit_step
 from jaxedit.train.stop_signal import Interrupted, StopSignal
 from jaxedit.train.training_mesh import on_training_mesh
 from jaxedit.train.validation import make_validation
+from jaxedit.tree import Tree
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +87,7 @@ def train(
                 raise Interrupted(stop.by, step)
             if config.sample_every and (is_last or step % config.sample_every == 0):
                 with monitor.drawing(step):
-                    for name, (rows, words) in sheets.items():
-                        images = objective.sample_grid(state.eval_params, frozen, rows)
-                        monitor.writer.write_sheet(
-                            step, images, objective.columns, words, name=name
-                        )
+                    draw_sheets(monitor, step, objective, state, frozen, sheets)
         with monitor.exporting():
             return export(objective, state, checkpoints, config.export, workdir / "export")
 
@@ -111,6 +108,20 @@ def sheets_of(data: TrainingData, mesh: Mesh) -> dict[str, Examples]:
         name: sheet._replace(batch=batch)
         for (name, sheet), batch in zip(sheets.items(), copied, strict=True)
     }
+
+
+def draw_sheets(
+    monitor: Monitor,
+    step: int,
+    objective: Objective,
+    state: TrainState,
+    frozen: Tree,
+    sheets: dict[str, Examples],
+) -> None:
+    """Draw and write the sample sheets of a step."""
+    for name, (rows, words) in sheets.items():
+        images = objective.sample_grid(state.eval_params, frozen, rows)
+        monitor.writer.write_sheet(step, images, objective.columns, words, name=name)
 
 
 def state_to_export(state: TrainState, checkpoints: Checkpoints, which: str) -> TrainState:
