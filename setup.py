@@ -12,6 +12,7 @@ DOCS = ["myst-parser", "sphinx", "sphinx-book-theme", "sphinxcontrib-mermaid"]
 SERVE = [
     "fastapi>=0.115.2",
     "gradio>=6.31",
+    "matplotlib",
     "prometheus-client",
     "python-multipart>=0.0.18",
     "uvicorn>=0.32",
@@ -110,7 +111,6 @@ setuptools.setup(
             "beartype>=0.22.1",
             "imagehash>=4.3.2",
             "ipykernel",
-            "matplotlib",
             "nbclient",
             "openai",
             "playwright",

@@ -29,8 +29,9 @@ FLOORS = [
     {"sampling", "erec", "data", "checkpoints"},
     {"datasets", "convert"},
     {"editor"},
-    {"evaluate", "serve"},
-    {"train", "analyse", "cache"},
+    {"evaluate"},
+    {"analyse"},
+    {"serve", "train", "cache"},
     # configs, below, are data: the training command looks them up
     {"__main__", "__init__", "generate"},
 ]

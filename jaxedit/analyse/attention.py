@@ -6,15 +6,17 @@ Source: VAREdit (ICLR 2026 submission), section 3.2.2, figures 3 and 11.
 import argparse
 import contextlib
 import functools
+import io
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Float64, UInt8
+from PIL import Image
 
 from jaxedit import tree
 from jaxedit.analyse.heatmaps import draw_heatmaps
@@ -35,6 +37,9 @@ from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import image, quantize
 from jaxedit.progress import progress_bar
 from jaxedit.sampling.sample_varedit import Rows, source_tokens
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Scores(NamedTuple):
@@ -99,6 +104,19 @@ def measure(editor: Editor, samples: Sequence[Sample]) -> Scores:
     return Scores(scores.mean(1), spread / len(samples) ** 0.5)
 
 
+def measure_edit(
+    editor: Editor, source: Image.Image, instruction: str, edit: Image.Image
+) -> Float64[np.ndarray, "L G G"]:
+    """Measure the attention of a VAREdit model while it reads a picture and an edit of it."""
+    files = []
+    for picture in (source, edit):
+        file = io.BytesIO()
+        picture.save(file, "png", compress_level=1)
+        files.append(file.getvalue())
+    sample = Sample("edit", files[0], instruction, target=files[1])
+    return measure(editor, [sample]).mean
+
+
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def attention_scores(
     params: tree.Tree,
@@ -135,6 +153,23 @@ def attention_scores(
         mutable=["intermediates"],
     )
     return found["intermediates"]["attention_scores"][0]
+
+
+def draw_scores(
+    scores: Float64[np.ndarray, "L G G"],
+    config: VAREditConfig,
+    title: str,
+    layers: Sequence[int] | None = None,
+) -> "Figure":
+    """Draw a heatmap for each layer, or for some: from the target's scales to all scales.
+
+    Raises:
+      ConfigError: matplotlib is not installed.
+    """
+    names, K = names_of(config), len(config.scales)
+    layers = range(len(scores)) if layers is None else layers
+    panels = {f"layer {layer}": scores[layer, -K:] for layer in layers}
+    return draw_heatmaps(panels, names[-K:], names, title)
 
 
 def names_of(config: VAREditConfig) -> list[str]:
@@ -203,11 +238,10 @@ def _write(
 ) -> None:
     """Write the numbers of all layers, and heatmaps of some layers."""
     out.mkdir(parents=True, exist_ok=True)
-    names, K = names_of(config), len(config.scales)
     grids = (*config.source_scales(config.scales), *config.scales)
     with atomic_write(out / "attention.npz") as part, open(part, "wb") as file:
         tokens = [h * w for h, w in grids]
+        names = names_of(config)
         np.savez(file, **scores._asdict(), scales=names, tokens=tokens, samples=samples)
-    panels = {f"layer {layer}": scores.mean[layer, -K:] for layer in layers}
-    save(draw_heatmaps(panels, names[-K:], names, title), out / "attention.png")
+    save(draw_scores(scores.mean, config, title, layers), out / "attention.png")
     print(f"{out}: attention.npz, attention.png")

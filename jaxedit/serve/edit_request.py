@@ -37,6 +37,7 @@ class EditRequest:
       size: (width, height) that the result must have; None: any.
       has_own_noise: whether a row's noise comes from its own seed, and not from that of the first
         row of its batch.
+      explains: whether the result tells how the model attended, see `attention_of`.
     """
 
     model: str
@@ -46,6 +47,7 @@ class EditRequest:
     options: dict[str, Any]
     size: tuple[int, int] | None = None
     has_own_noise: bool = True
+    explains: bool = False
 
     def key(self, seed: int) -> Hashable:
         """Return what the edits of a batch have in common, so that each equals itself alone."""

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from jaxedit.analyse.attention import measure_edit
 from jaxedit.assets import ROOT
-from jaxedit.config import ServeConfig, require
+from jaxedit.config import ServeConfig, VAREditConfig, require
+from jaxedit.config.families import sizes_of
 from jaxedit.data.transforms import fit_of
 from jaxedit.editor.edit_source import HowToEdit
 from jaxedit.editor.editor import Editor, EditResult
@@ -146,6 +148,8 @@ class EditService:
         results = self.models.with_memory(lambda: _edit_batch(editor, jobs), keep=request.model)
         digest = {"model": request.model, "weights_sha256": editor.fingerprint}
         for job, result in zip(jobs, results, strict=True):
+            if job.request.explains:
+                result.diagnostics.update(attention_of(editor, job.request, result))
             job.future.set_result(dataclasses.replace(result, settings=result.settings | digest))
         self.queue.batch_seconds = time.monotonic() - start
         self.metrics.count_batch(request.model, jobs, start)
@@ -168,6 +172,14 @@ def _is_possible(editor: Editor, job: Job) -> bool:
     except ValueError as error:
         job.future.set_exception(error)
         return False
+
+
+def attention_of(editor: Editor, request: EditRequest, result: EditResult) -> dict[str, Any]:
+    """Return {"attention": scores, see `analyse.attention`} of an edit; {} of other models."""
+    if not isinstance(sizes_of(editor.config), VAREditConfig):
+        return {}
+    scores = measure_edit(editor, request.image, request.instruction, result.image)
+    return {"attention": scores}
 
 
 def _require_size(editor: Editor, request: EditRequest) -> None:

@@ -68,6 +68,15 @@ def test_edits_are_the_editors_own_and_make_themselves_again(ask, editor):
     }
 
 
+def test_attention_is_drawn_on_demand(ask):
+    (made,) = ask(explains=True)
+    assert made.panel is None and made.mask is None  # of ERec alone
+    with Image.open(made.attention) as drawn:
+        assert drawn.width > 200
+    (made,) = ask()
+    assert made.attention is None
+
+
 @pytest.mark.parametrize(
     "values, message",
     [

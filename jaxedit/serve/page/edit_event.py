@@ -1,6 +1,7 @@
 """An edit that the page asks for: from the values of its controls to files of the edits."""
 
 import asyncio
+import dataclasses
 import html
 import io
 import logging
@@ -15,10 +16,13 @@ import numpy as np
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
+from jaxedit.analyse.attention import draw_scores
+from jaxedit.config import PretrainedConfig
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.editor.editor import EditResult
 from jaxedit.editor.provenance import write_png
 from jaxedit.erec.panel import panel_of
+from jaxedit.evaluate.tables.figures import save
 from jaxedit.serve.edit_request import EditRequest, decode
 from jaxedit.serve.edited import Upload, edited, made_from, seeds_of
 from jaxedit.serve.errors import api_error
@@ -43,6 +47,7 @@ class Made(NamedTuple):
       link: the query of an address that fills the page as it was.
       given_mask: the mask that was drawn or given, a file that makes the edit again needs.
       panel, mask: PNG files of ERec, if asked for.
+      attention: PNG file of the attention between scales, if asked for.
       notice: see `EditResult.diagnostics`.
     """
 
@@ -53,17 +58,18 @@ class Made(NamedTuple):
     given_mask: str | None = None
     panel: str | None = None
     mask: str | None = None
+    attention: str | None = None
     notice: str = ""
 
 
 class Asked(NamedTuple):
-    """The values of the page's controls, and the edit that they ask for."""
+    """The values of the page's controls, and the edit that they ask for of a model."""
 
+    config: PretrainedConfig
     request: EditRequest
     seeds: range
     files: dict[str, Upload | None]
     link: dict[str, str]
-    explains: bool
 
 
 async def make(
@@ -84,7 +90,7 @@ async def make(
         async with service.decoders:
             asked = await run_in_threadpool(_asked, service, folder, values)
         results = await _with_progress(service, asked, progress)
-        return await run_in_threadpool(_files_of, service, folder, asked, results)
+        return await run_in_threadpool(_files_of, folder, asked, results)
 
 
 def error_of(service: EditService, error: Exception) -> gr.Error:
@@ -117,7 +123,8 @@ def _asked(service: EditService, folder: pathlib.Path, values: dict[str, Any]) -
     link |= {"prompt": prompt, "model": model, "seed": seed}
     link |= {name: str(values[name]) for name in options}
     files = {"source": photo, "mask": mask_file}
-    return Asked(request, seeds_of(first, count), files, link, explains)
+    request = dataclasses.replace(request, explains=explains)
+    return Asked(service.models.config(model), request, seeds_of(first, count), files, link)
 
 
 def _whole(number: Any) -> str:
@@ -149,13 +156,11 @@ async def _with_progress(
         task.cancel()
 
 
-def _files_of(
-    service: EditService, folder: pathlib.Path, asked: Asked, results: Sequence[EditResult]
-) -> list[Made]:
+def _files_of(folder: pathlib.Path, asked: Asked, results: Sequence[EditResult]) -> list[Made]:
     """Write the files of the results."""
     place = folder / secrets.token_hex(16)
     place.mkdir()
-    before = _before(service, asked, results[0])
+    before = _before(asked, results[0])
     before.save(place / "before.png", compress_level=1)
     if asked.files["mask"]:
         (place / "mask.png").write_bytes(asked.files["mask"].data)
@@ -163,13 +168,12 @@ def _files_of(
     return [_made(place, asked, result, record) for result in results]
 
 
-def _before(service: EditService, asked: Asked, result: EditResult) -> Image.Image:
+def _before(asked: Asked, result: EditResult) -> Image.Image:
     """Return the source in the shape of the edit."""
     if result.source.size == result.image.size:
         return result.source
     options = asked.request.options
-    config = service.models.config(asked.request.model)
-    shape = fit_of(config, options.get("fit"), keep_size=options.get("keep_size", False))
+    shape = fit_of(asked.config, options.get("fit"), keep_size=options.get("keep_size", False))
     return Image.fromarray(np.asarray(to_square(result.source, result.image.width, shape)))
 
 
@@ -192,12 +196,17 @@ def _made(place: pathlib.Path, asked: Asked, result: EditResult, record: dict[st
         link=urlencode(asked.link | {"seed": str(seed)}),
         notice=result.diagnostics.get("notice", ""),
         given_mask=str(place / "mask.png") if asked.files["mask"] else None,
-        **(_explained(result, written) if asked.explains else {}),
+        **(_explained(place, asked, result, written) if asked.request.explains else {}),
     )
 
 
-def _explained(result: EditResult, written: Callable[[str, Image.Image], str]) -> dict[str, str]:
-    """Write ERec's panel and mask, as far as a result has them; return their paths."""
+def _explained(
+    place: pathlib.Path,
+    asked: Asked,
+    result: EditResult,
+    written: Callable[[str, Image.Image], str],
+) -> dict[str, str]:
+    """Write ERec's panel and mask and the attention, as far as a result has them; return paths."""
     found = {}
     if "reconstruction" in result.diagnostics:
         found["panel"] = written("panel", panel_of(result.source, result))
@@ -206,4 +215,9 @@ def _explained(result: EditResult, written: Callable[[str, Image.Image], str]) -
         factor = -(-_MASK_SIDE // mask.width)
         size = mask.width * factor, mask.height * factor
         found["mask"] = written("mask", mask.resize(size, Image.Resampling.NEAREST))
+    if "attention" in result.diagnostics:
+        path = place / f"attention-{result.settings['seed']}.png"
+        scores = result.diagnostics["attention"]
+        save(draw_scores(scores, asked.config.varedit, asked.request.instruction), path)
+        found["attention"] = str(path)
     return found

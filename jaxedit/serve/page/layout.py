@@ -82,7 +82,9 @@ class Page:
             c |= option_controls(SHOWN)
         with gr.Accordion("More settings", open=False):
             c |= option_controls(more_options(list(self._configs.values())))
-        c["explains"] = gr.Checkbox(label="Show ERec's panel and mask", elem_id="explains")
+        c["explains"] = gr.Checkbox(
+            label="Show ERec's panel and mask, and VAREdit's attention", elem_id="explains"
+        )
         for name, update in self._updates(None, None, self._options).items():
             for key, value in update.items():
                 setattr(c[name], key, value)
@@ -108,6 +110,13 @@ class Page:
             self._panel = gr.Image(label="ERec's panel", interactive=False, **png)
             self._erec_mask = gr.Image(
                 label="ERec's mask: white is edited", interactive=False, **png
+            )
+        with gr.Accordion("Which scales attended to which", visible=False) as self._attention:
+            self._heatmaps = gr.Image(
+                label="Attention from scales of the edit, rows, to scales of source and edit",
+                interactive=False,
+                elem_id="attention",
+                **png,
             )
         self._history = gr.Gallery(
             label="History of this page",
@@ -136,6 +145,8 @@ class Page:
             self._erec,
             self._panel,
             self._erec_mask,
+            self._attention,
+            self._heatmaps,
         ]
 
     def _connect(self) -> None:
@@ -247,6 +258,8 @@ def _show(made: Made) -> list[Any]:
         gr.update(visible=bool(made.panel or made.mask)),
         gr.update(value=made.panel, visible=made.panel is not None),
         gr.update(value=made.mask, visible=made.mask is not None),
+        gr.update(visible=made.attention is not None),
+        made.attention,
     ]
 
 
