@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jaxedit import __version__
-from jaxedit.serve import responses
+from jaxedit.serve import fields, responses
 from jaxedit.serve.errors import add_handlers
 from jaxedit.serve.images_api import images_router
 from jaxedit.serve.limits import Guard, RateLimit, read_keys
@@ -52,10 +52,12 @@ def create_app(service: EditService, *, has_page: bool = False) -> FastAPI:
         version=__version__,
         description="Edit pictures by instructions, as by OpenAI's images API.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from other hosts
         redoc_url=None,
     )
     app.state.service, app.state.page = service, page
     app.include_router(images_router(service))
+    _add_docs(app)
     _add_health(app, service)
     if page:
         app.router.default = page.app  # a mount would take the API's wrong methods from their 405
@@ -69,6 +71,13 @@ def _page_of(service: EditService, rate: RateLimit | None) -> "MountedPage":
     from jaxedit.serve.page.mount import MountedPage
 
     return MountedPage(service, rate)
+
+
+def _add_docs(app: FastAPI) -> None:
+    @app.get("/docs", include_in_schema=False, response_class=PlainTextResponse)
+    def docs() -> str:
+        """Describe the fields of an edit."""
+        return fields.reference()
 
 
 def _add_health(app: FastAPI, service: EditService) -> None:

@@ -167,6 +167,16 @@ REQUEST = {
 FIELDS = REQUEST | OPTIONS
 
 
+def reference() -> str:
+    """Return a text that describes the form, with a line for each field."""
+    lines = [
+        f"{name}: {field.schema['description']} ({field.expected})"
+        for name, field in FIELDS.items()
+    ]
+    head = "POST /v1/images/edits takes a form with an image, perhaps a mask, and these fields."
+    return "\n".join([head, "/openapi.json describes every route for programs.", "", *lines, ""])
+
+
 def request_body() -> dict[str, Any]:
     """Return the description of the form in OpenAPI."""
     file = {"type": "string", "format": "binary"}

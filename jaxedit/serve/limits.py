@@ -18,7 +18,7 @@ from jaxedit.serve.errors import APIError
 
 _LEAST = 16  # letters of a key
 _FORGET = 10_000  # clients whose rate is remembered
-_OPEN = re.compile(r"/(health|ready|metrics|openapi\.json|docs(/.*)?)")  # asks for no key
+_OPEN = re.compile(r"/(health|ready|metrics|openapi\.json|docs)")  # asks for no key
 _COUNTED = ("/v1/", "/gradio_api/upload")  # the page counts its edits
 CLIENT = "jaxedit.client"  # in an ASGI scope: what tells clients apart
 

@@ -44,7 +44,13 @@ def test_the_description_has_every_field(client):
         "exclusiveMinimum": 0.0,
         "maximum": 1.0,
     }
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_page_of_the_fields_needs_no_other_host(client):
+    page = client.get("/docs")
+    assert page.headers["content-type"] == "text/plain; charset=utf-8" and "://" not in page.text
+    assert "top_p: nucleus, 1 = off; VAREdit 0.97 (a number)" in page.text.splitlines()
+    assert all(f"\n{name}: " in page.text for name in FIELDS)
 
 
 def test_the_description_has_every_answer(client):
