@@ -30,7 +30,6 @@ from jaxedit.config import ConfigError
 from jaxedit.console import BAD_INPUT
 from jaxedit.train import help_pages
 from jaxedit.train.run_log import RunLog
-from jaxedit.train.settings import UnknownName
 from jaxedit.train.stop_signal import end_now, on_ctrl_c
 from jaxedit.train.watchdog import IMPORT, Watchdog
 
@@ -57,10 +56,6 @@ def main(argv: Sequence[str]) -> int:
             return _train(args)
         with on_ctrl_c(lambda: end_now("Ctrl-C: stopped")):
             return _dry_run_elsewhere(args) if args.devices else _dry_run(args)
-    except UnknownName as error:
-        print(help_pages.help_settings(argv), flush=True)
-        print(f"error: {error} (all are listed above)", file=sys.stderr)
-        return BAD_INPUT
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT

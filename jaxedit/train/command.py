@@ -13,7 +13,7 @@ from jaxedit import config_file
 from jaxedit.config import ConfigError, TrainConfig, require
 from jaxedit.config_file import ConfigFile
 from jaxedit.train.help_pages import FLAGS, take_config
-from jaxedit.train.settings import UnknownName, annotated_hints, check_names
+from jaxedit.train.settings import annotated_hints, check_names
 
 
 class Command(NamedTuple):
@@ -47,7 +47,7 @@ def parse(argv: Sequence[str]) -> Command:
     except flags.Error as error:
         raise ConfigError(str(error)) from error
     for argument in left:
-        raise UnknownName(f"unknown argument {argument!r}: settings start with --config.")
+        raise ConfigError(f"unknown argument {argument!r}: settings start with --config.")
     require(values.dry_run or not values.devices, "--devices: expected --dry_run with it")
     config = holder.value
     for name, value in annotated.items():

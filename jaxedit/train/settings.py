@@ -27,6 +27,8 @@ from jaxedit.config.fields import choices_of, hints_of
 
 _UNIONS = (Union, types.UnionType)
 INDENT, WIDTH = 46, 100  # where comments begin and end
+_SHOWN = 3  # nearest names in a message
+_LISTED = "--help-settings lists all"
 
 
 class Setting(NamedTuple):
@@ -38,10 +40,6 @@ class Setting(NamedTuple):
     comment: str
     is_there: bool  # False: it belongs to a part that this run's model does not have
     is_annotated: bool  # has choices, a range or several types
-
-
-class UnknownName(ConfigError):
-    """An argument is neither a flag nor a setting; a list of all may help."""
 
 
 def settings_of(config: TrainConfig) -> dict[str, Setting]:
@@ -105,49 +103,57 @@ def check_names(argv: Sequence[str], flags: Sequence[str], config: TrainConfig) 
     """Check that every argument (without the program's name) is a flag or a setting of the run.
 
     Raises:
-      UnknownName: an argument is neither, or belongs to another kind of model; the message names
-        the nearest existing name.
+      ConfigError: an argument is neither, or belongs to another kind of model; the message names
+        the nearest existing names.
     """
-    known = settings_of(config)
+    settings = settings_of(config)
+    known = [name for name, setting in settings.items() if setting.is_there]
     for argument in argv:
         match = re.fullmatch(r"(--?)?((?:no)?config\.)?([\w.-]+)(=.*)?", argument, re.S)
         dashes, start, name, value = match.groups("") if match else ("", "", argument, "")
         if start and dashes:
-            if name not in known:
-                near = _nearest(name, list(known), loosely=True)
-                hint = f"; did you mean --config.{near}?" if near else ""
-                raise UnknownName(f"--config.{name}: no such setting{hint}")
-            if not known[name].is_there:
+            if name not in settings:
+                near = _similar(name, known)
+                hint = _question(near) if near else _LISTED
+                raise ConfigError(f"{argument}: no such setting; {hint}")
+            if not settings[name].is_there:
                 part, kind = name.split(".")[1], config.model.model_type
-                raise UnknownName(f"--config.{name}: a model of type {kind} has no {part}")
+                raise ConfigError(f"{argument}: a model of type {kind} has no {part}")
         elif not dashes and not value and not start:
             continue  # perhaps the value of a flag
         elif name.removeprefix("no") not in flags and name not in flags:
-            raise UnknownName(_advice(argument, name, value, list(known), flags))
+            raise ConfigError(f"{argument}: {_advice(name, value, known, flags)}")
 
 
-def _advice(
-    argument: str, name: str, value: str, known: Sequence[str], flags: Sequence[str]
-) -> str:
-    """Return the message about a flag that does not exist, with the nearest name."""
-    if setting := _nearest(name, known):
-        return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
-    if near := difflib.get_close_matches(name, flags, 1):
-        return f"{argument}: no such flag; did you mean --{near[0]}?"
-    if setting := _nearest(name, known, loosely=True):
-        return f"{argument}: settings start with --config.: did you mean --config.{setting}{value}?"
-    return f"{argument}: no such flag; settings start with --config."
+def _advice(name: str, value: str, known: Sequence[str], flags: Sequence[str]) -> str:
+    """Return what to do about a flag that does not exist: the nearest names."""
+    near = difflib.get_close_matches(name, flags, 1)
+    if near and name not in {_last(setting) for setting in known}:
+        return f"no such flag; did you mean --{near[0]}?"
+    if settings := _similar(name, known):
+        return f"settings start with --config.: {_question(settings, value)}"
+    return f"no such flag; settings start with --config.; {_LISTED}"
 
 
-def _nearest(name: str, known: Sequence[str], *, loosely: bool = False) -> str:
-    """Return the setting with this name or last part, `loosely` also a similar one; or ""."""
-    by_last_part = {full.rpartition(".")[-1]: full for full in reversed(known)}
-    last = name.rpartition(".")[-1]
-    if not loosely:
-        return name if name in known else by_last_part.get(name, "")
-    near = difflib.get_close_matches(name, known, 1, 0.75)
-    near += [by_last_part[n] for n in difflib.get_close_matches(last, by_last_part, 1)]
-    return near[0] if near else ""
+def _question(names: Sequence[str], value: str = "") -> str:
+    """Return the question whether one of these settings was meant."""
+    *others, last = [f"--config.{name}{value}" for name in names]
+    return f"did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
+
+
+def _similar(name: str, known: Sequence[str]) -> list[str]:
+    """Return the settings with this last part or, if there are none, of similar names."""
+    last = _last(name)
+    if same := [full for full in known if _last(full) == last]:
+        return same[:_SHOWN]
+    found = difflib.get_close_matches(name, known, _SHOWN, 0.75)
+    parts = difflib.get_close_matches(last, {_last(full): None for full in known}, _SHOWN)
+    found += [full for part in parts for full in known if _last(full) == part]
+    return list(dict.fromkeys(found))[:_SHOWN]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[-1]
 
 
 def annotated_hints() -> dict[str, Any]:

@@ -3,10 +3,10 @@ import inspect
 
 import pytest
 
-from jaxedit.config import TrainConfig, clip, models, tokens, training
+from jaxedit.config import ConfigError, TrainConfig, clip, models, tokens, training
 from jaxedit.config.comments import comments_of
 from jaxedit.configs import editar, var_sar
-from jaxedit.train.settings import UnknownName, check_names, listing, settings_of
+from jaxedit.train.settings import check_names, listing, settings_of
 
 FLAGS = ("workdir", "dry_run")
 
@@ -70,12 +70,14 @@ def test_names():
     good = ["--config.steps=3", "--noconfig.tensorboard", "--workdir", "runs/x", "--nodry_run"]
     check_names(good, FLAGS, var_sar.get_config())
     for argument, hint in {
-        "--steps=4": "did you mean --config.steps=4?",
-        "--config.step=4": "did you mean --config.steps?",
+        "--steps=4": "--steps=4: settings start with --config.: did you mean --config.steps=4?",
+        "--config.steps_=4": "--config.steps_=4: no such setting; did you mean --config.steps or ",
+        "--config.optim.learning_rat=4": "setting; did you mean --config.optim.learning_rate?",
         "config.steps=4": "did you mean --config.steps=4?",
+        "--config.zzz=1": "--config.zzz=1: no such setting; --help-settings lists all",
         "--work_dir=x": "did you mean --workdir?",
         "--config.model.editar.layers=3": "a model of type varedit has no editar",
     }.items():
-        with pytest.raises(UnknownName) as error:
+        with pytest.raises(ConfigError) as error:
             check_names([argument], FLAGS, var_sar.get_config())
         assert hint in str(error.value)
