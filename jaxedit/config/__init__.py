@@ -14,6 +14,7 @@ from jaxedit.config.checks import (
     require_fit,
     require_int8,
     require_seed,
+    require_words,
 )
 from jaxedit.config.clip import CLIPConfig, TowerConfig
 from jaxedit.config.families import family_of, methods_of, require_purpose, sizes_of

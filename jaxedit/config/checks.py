@@ -37,6 +37,16 @@ def require_feather(feather: int | None) -> None:
     )
 
 
+def require_words(text: object, name: str) -> None:
+    """Raise ConfigError, which calls the text `name`, unless something in it can be seen."""
+    is_seen = isinstance(text, str) and any(c.isprintable() and not c.isspace() for c in text)
+    require(is_seen, f"{name}={text!r}: expected some words")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{name}={text!r}: half a surrogate pair in it") from error
+
+
 def require_seed(seed: int) -> None:
     """Raise `ConfigError` unless `seed` is a whole number from 0 to 2**31 - 1."""
     whole = hasattr(seed, "__index__") and not isinstance(seed, bool)

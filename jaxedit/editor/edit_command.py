@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxedit.config import require, require_feather
+from jaxedit.config import require, require_feather, require_words
 from jaxedit.config.families import bundled
 from jaxedit.editor import list_file
 from jaxedit.editor.command import Command
@@ -48,6 +48,7 @@ class EditCommand(Command):
             args.instruction is not None,
             f"{task}photo={args.photo!r}: expected an instruction after it",
         )
+        require_words(args.instruction, "instruction")
         require(
             args.diagnostics is None or "+erec" in (args.method or ""),
             f"--diagnostics: expected --method=varedit+erec or editar+erec, found {args.method!r}",

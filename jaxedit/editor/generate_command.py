@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxedit.config import require
+from jaxedit.config import require, require_words
 from jaxedit.editor import list_file
 from jaxedit.editor.command import Command
 from jaxedit.editor.list_file import Row
@@ -38,6 +38,7 @@ class GenerateCommand(Command):
 
         args = self.args
         require(args.prompt is not None, "expected a prompt (--help lists all options)")
+        require_words(args.prompt, "prompt")
         provenance.require_writable(args.output or f"{self.done}.png")
         return Row(text=args.prompt, seed=args.seed or 0)
 

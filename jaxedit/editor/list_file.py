@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxedit.config import ConfigError, require, require_seed
+from jaxedit.config import ConfigError, require, require_seed, require_words
 from jaxedit.data import json_lines
 
 EDIT = {"image": str, "instruction": str}  # keys of a row that is edited; the text is last
@@ -126,7 +126,9 @@ def _row(
     """Return row `index` of the list in a folder."""
     seed = values.get("seed", seed + index)
     require_seed(seed)
-    image, text = values.get("image"), values[list(keys)[-1]]
+    *_, name = keys
+    image, text = values.get("image"), str(values[name])
+    require_words(text, name)
     stem = f"-{pathlib.PurePath(image).stem}" if image is not None else ""
     output = values.get("output", f"{index:04d}{stem}.png")
     path = pathlib.PurePath(output)
@@ -135,7 +137,7 @@ def _row(
         f"output={output!r}: expected a .png name below the output folder",
     )
     files = {key: str(folder / values[key]) for key in ("image", "mask") if values.get(key)}
-    return Row(place, text=str(text), seed=seed, output=output, **files)
+    return Row(place, text=text, seed=seed, output=output, **files)
 
 
 def _without_clashes(rows: list[Row], folder: pathlib.Path) -> list[Row]:

@@ -23,6 +23,7 @@ from jaxedit.config import (
     require,
     require_int8,
     require_seed,
+    require_words,
     settings_of,
 )
 from jaxedit.config.families import family_of, require_purpose
@@ -33,7 +34,7 @@ from jaxedit.data.text_tokenizer import TextTokenizer
 from jaxedit.editor import edit_mesh, provenance
 from jaxedit.editor.edit_memory import Plan
 from jaxedit.editor.pipeline import Batch, Output, Progress
-from jaxedit.editor.text_features import prompt_of, require_words
+from jaxedit.editor.text_features import prompt_of
 from jaxedit.interactive import inform
 
 log = logging.getLogger(__name__)

@@ -221,16 +221,6 @@ class ClassLabels:
         return np.zeros(rows, np.int32), np.ones(rows, bool)
 
 
-def require_words(text: object, name: str) -> None:
-    """Raise ConfigError, which calls the text `name`, unless something in it can be seen."""
-    is_seen = isinstance(text, str) and any(c.isprintable() and not c.isspace() for c in text)
-    require(is_seen, f"{name}={text!r}: expected some words")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"{name}={text!r}: half a surrogate pair in it") from error
-
-
 def prompt_of(config: PretrainedConfig, instruction: str, task: str | None) -> str:
     """Return the text for the text encoder: the instruction, or the prompt of a task.
 

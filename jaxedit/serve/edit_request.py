@@ -14,13 +14,14 @@ from jaxedit.config import (
     require,
     require_feather,
     require_fit,
+    require_words,
     settings_of,
 )
 from jaxedit.config.methods import PART_OF
 from jaxedit.data import given_mask
 from jaxedit.data.given_mask import GivenMask
 from jaxedit.data.pictures import photo, picture_file
-from jaxedit.editor.text_features import prompt_of, require_words
+from jaxedit.editor.text_features import prompt_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

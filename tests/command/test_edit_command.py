@@ -1,5 +1,6 @@
 """One picture by `python -m jaxedit`: edited, made again, or only planned."""
 
+import json
 import subprocess
 import sys
 
@@ -174,11 +175,6 @@ def test_erec_with_varedits_weights(run):
         ([], "expected a photo and an instruction"),
         (["photo.png"], "photo='photo.png': expected an instruction"),
         (["absent.png", WORDS], "absent.png: No such file"),
-        (["photo.png", ""], "instruction='': expected some words"),
-        (
-            ["photo.png", "\u200b\u00a0\ufeff"],
-            "instruction='\\u200b\\xa0\\ufeff': expected some words",
-        ),
         (
             ["photo.png", "ball " * 2000, "--strict"],
             "ball ball '... has 2001 tokens: expected at most 32",
@@ -251,6 +247,14 @@ def test_a_dry_run_of_a_model_that_is_here(run):
     code, out, _ = run("--dry_run", "--text_on_host")
     assert code == 0 and "on the host" in out and "in float32" in out
     assert "of the host's memory" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", ["", "\u200b\u00a0\ufeff"])
+def test_instructions_without_words_are_refused_before_weights_are_loaded(run, here, words):
+    (here / "list.jsonl").write_text(json.dumps({"image": "photo.png", "instruction": words}))
+    for arguments in (["photo.png", words], ["--batch", "list.jsonl"]):
+        code, out, err = run(*arguments)
+        assert code == 2 and f"instruction={words!r}: " in err and "loaded" not in out
 
 
 def test_text_features_are_written_and_recorded_settings_replayed(run, here):
