@@ -21,6 +21,7 @@ from jaxedit.editor.edit_source import HowToEdit
 from jaxedit.editor.editor import Editor, EditResult
 from jaxedit.editor.pipeline import Progress
 from jaxedit.serve.edit_request import EditRequest, checked_request
+from jaxedit.serve.errors import APIError, invalid
 from jaxedit.serve.jobs import EditFailed, Job, JobQueue
 from jaxedit.serve.metrics import Metrics
 from jaxedit.serve.models import ServedModels, editor_loader
@@ -165,11 +166,11 @@ def _is_possible(editor: Editor, job: Job) -> bool:
     """Tell whether a model can do a job; if not, set the job's error."""
     request = job.request
     try:
-        editor.check_text(request.instruction, request.options.get("task"), strict=True)
+        _require_readable(editor, request)
         editor.check_mask(request.mask, fit=request.options.get("fit"))
         _require_size(editor, request)
         return True
-    except ValueError as error:
+    except (ValueError, APIError) as error:
         job.future.set_exception(error)
         return False
 
@@ -180,6 +181,14 @@ def attention_of(editor: Editor, request: EditRequest, result: EditResult) -> di
         return {}
     scores = measure_edit(editor, request.image, request.instruction, result.image)
     return {"attention": scores}
+
+
+def _require_readable(editor: Editor, request: EditRequest) -> None:
+    """Raise APIError, which names the field, unless the model reads all of an instruction."""
+    try:
+        editor.check_text(request.instruction, request.options.get("task"), strict=True)
+    except ValueError as error:
+        raise invalid(str(error), "prompt") from error
 
 
 def _require_size(editor: Editor, request: EditRequest) -> None:

@@ -73,7 +73,7 @@ def test_other_formats(edit, kind):
     "fields, param, message",
     [
         ({"prompt": ""}, "prompt", "prompt='': expected some words"),
-        ({"prompt": "word " * 2000}, None, "tokens: expected at most 32"),
+        ({"prompt": "word " * 2000}, "prompt", "tokens: expected at most 32"),
         ({"temperature": "nan"}, "temperature", "temperature=nan: expected a positive number"),
         ({"guidance": "much"}, "guidance", "guidance='much': expected a number"),
         ({"guidance": "1," * 70}, "guidance", "expected a number, or one per scale"),

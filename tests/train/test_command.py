@@ -42,7 +42,7 @@ def test_config_as_two_arguments():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.stpes=3"], r"--config.stpes=3: no such setting; did you mean --config.steps or "),
+        (["--config.stpes=3"], "stpes=3: no such setting; did you mean --config.steps or "),
         (["--config.optim.learningrate=3"], r"did you mean --config.optim.learning_rate\?"),
         (["--config.opt.learning_rate=3"], r"did you mean --config.optim.learning_rate\?"),
         (["--config.learning_rate=3"], r"did you mean --config.optim.learning_rate\?"),
