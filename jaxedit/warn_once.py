@@ -18,6 +18,6 @@ def forget() -> None:
     _warn.cache_clear()
 
 
-@functools.cache
+@functools.lru_cache(1024)  # values may be a client's, without end
 def _warn(log: logging.Logger, message: str, *values: object) -> None:
     log.warning(message, *values)

@@ -17,6 +17,7 @@ from jaxedit.sharding import rules
 
 log = logging.getLogger(__name__)
 
+KEPT = 16  # structures of settings whose programs are kept; some 60 MB each for toy models on a CPU
 SURE = 25.0  # dB; a reconstruction below does not show where the source is kept
 Progress = Callable[[int, int], None]  # called with (steps done, steps in total)
 # The bits of each scale, or one array of token ids.
@@ -94,7 +95,7 @@ class Pipeline(abc.ABC):
         """
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
-        self._programs: dict[Any, Any] = {}
+        self._ready: set[Any] = set()  # structures whose programs are compiled
         self._warned = False
         self._load(params, int8=int8)
 
@@ -109,20 +110,33 @@ class Pipeline(abc.ABC):
 
     def is_ready(self, settings: tuple[Any, ...]) -> bool:
         """Return whether the programs for these settings are compiled."""
-        return self._structure(settings) in self._programs
+        return self._structure(settings) in self._ready
 
     def compile(self, settings: tuple[Any, ...]) -> None:
-        """Compile the programs for these settings, unless they are ready."""
-        if not self.is_ready(settings):
-            self._programs[self._structure(settings)] = self._compile(settings)
+        """Compile the programs for these settings, unless they are ready.
+
+        Settings without end, as clients of a server may choose them, must not fill the memory:
+        there is room for the programs of `KEPT` structures, and then all make room at once.
+        """
+        if self.is_ready(settings):
+            return
+        if len(self._ready) >= KEPT:
+            self._forget()
+        self._compile(settings)
+        self._ready.add(self._structure(settings))
+
+    def _forget(self) -> None:
+        """Drop all programs; jitted functions drop them only together."""
+        self._ready.clear()
+        jax.clear_caches()
 
     @abc.abstractmethod
     def _structure(self, settings: tuple[Any, ...]) -> Any:
         """Return the part of the settings that programs depend on, hashable."""
 
     @abc.abstractmethod
-    def _compile(self, settings: tuple[Any, ...]) -> Any:
-        """Compile the programs; return what `run` needs of them."""
+    def _compile(self, settings: tuple[Any, ...]) -> None:
+        """Compile the programs."""
 
     @abc.abstractmethod
     def run(

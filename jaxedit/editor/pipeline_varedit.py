@@ -86,6 +86,12 @@ class VAREditPipeline(Pipeline):
         rows = Rows(pixels, *texts, np.zeros(self.rows, np.int32), edit_mask)
         (self._run if P == 1 else self._run_erec)(rows, settings)
 
+    def _forget(self) -> None:
+        """See `Pipeline`."""
+        self._executables.clear()
+        self._judged_prompts.clear()
+        super()._forget()
+
     def run(self, batch: Batch, settings: Settings, progress: Progress | None) -> list[Output]:
         """Make B pictures; the programs can tell their progress only at the end."""
         texts = [[text] for text in batch.texts]

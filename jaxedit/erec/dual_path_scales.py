@@ -174,7 +174,7 @@ def find_mask(
         chosen.append(bits[:, 1])
         measured.append(_measure(network, source, feature, log_odds, k))
     maps = _pool(measured, scales, deciding)
-    mask = dilate(edit_mask(maps, thresholds, erec), erec.growth)
+    mask = dilate(edit_mask(maps, thresholds, erec), thresholds.growth)
     if given is not None:
         mask = limit(mask, given[-1].reshape(mask.shape), erec.mask_mode)
     features = {}

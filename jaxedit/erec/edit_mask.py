@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float32
+from jaxtyping import Array, ArrayLike, Bool, Float32, Int32
 
 from jaxedit.config import ERecConfig
 
@@ -28,28 +28,47 @@ class Maps(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """The thresholds of ERecConfig as arrays, which may change without compiling again."""
+    """The thresholds of ERecConfig, and the sides of its neighbourhoods, as arrays.
+
+    They may change without compiling again.
+    """
 
     tau_js: Float32[ArrayLike, ""]
     tau_low: Float32[ArrayLike, ""]
     tau_high: Float32[ArrayLike, ""]
     tau_replace: Float32[ArrayLike, ""]
+    dilation: Int32[ArrayLike, ""]
+    growth: Int32[ArrayLike, ""]  # of next-scale models
 
 
 def split(config: ERecConfig) -> tuple[Thresholds, ERecConfig]:
     """Split `config` into thresholds and the settings that compiled programs depend on."""
-    numbers = {name: jnp.float32(getattr(config, name)) for name in Thresholds._fields}
-    defaults = ERecConfig()
-    rest = {name: getattr(defaults, name) for name in (*Thresholds._fields, "recon_prompt")}
-    return Thresholds(**numbers), dataclasses.replace(config, **rest)
+    thresholds = Thresholds(
+        tau_js=jnp.float32(config.tau_js),
+        tau_low=jnp.float32(config.tau_low),
+        tau_high=jnp.float32(config.tau_high),
+        tau_replace=jnp.float32(config.tau_replace),
+        dilation=jnp.int32(config.dilation),
+        growth=jnp.int32(getattr(config, "growth", 1)),
+    )
+    defaults, names = type(config)(), (*Thresholds._fields, "recon_prompt")
+    rest = {name: getattr(defaults, name) for name in names if hasattr(config, name)}
+    return thresholds, dataclasses.replace(config, **rest)
 
 
 def dilate(
-    x: Float32[ArrayLike, "B g g"] | Bool[ArrayLike, "B g g"], side: int
+    x: Float32[ArrayLike, "B g g"] | Bool[ArrayLike, "B g g"], side: Int32[ArrayLike, ""]
 ) -> Float32[Array, "B g g"] | Bool[Array, "B g g"]:
-    """Return the largest value in the square of an odd `side` around each token."""
+    """Return the largest value in the square of an odd `side` around each token.
+
+    The square grows by a ring at a time, so that one program serves every side.
+    """
     least = False if x.dtype == bool else -jnp.inf
-    return jax.lax.reduce_window(x, least, jax.lax.max, (1, side, side), (1, 1, 1), "SAME")
+
+    def grow(_: Int32[Array, ""], x: Array) -> Array:
+        return jax.lax.reduce_window(x, least, jax.lax.max, (1, 3, 3), (1, 1, 1), "SAME")
+
+    return jax.lax.fori_loop(0, jnp.minimum(side // 2, max(x.shape[1:])), grow, x)
 
 
 def limit(
@@ -75,14 +94,14 @@ def edit_mask(maps: Maps, thresholds: Thresholds, config: ERecConfig) -> Bool[Ar
 
     Args:
       maps: from dual-path decoding.
-      thresholds: the thresholds; those of `config` are not used.
+      thresholds: the thresholds and sides; those of `config` are not used.
       config: which stages are applied.
 
     Source: ERec, equations 5, 7, 8; algorithm 3, steps 1 and 2.
     """
     if config.direct_replacement:
         return maps.js >= thresholds.tau_replace
-    mask = dilate(maps.js, config.dilation) >= thresholds.tau_js
+    mask = dilate(maps.js, thresholds.dilation) >= thresholds.tau_js
     if config.use_nll_low:
         mask &= maps.nll_edit > thresholds.tau_low
     if config.use_nll_high:

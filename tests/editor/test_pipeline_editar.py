@@ -85,7 +85,7 @@ def test_other_numbers_do_not_compile_again(editor):
     editor.edit(picture(), WORDS, method="editar+erec")
     with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxedit.rng.key_for", None)  # tracing would call it
-        editor.edit(picture(), "add a tent", seed=9, method="editar+erec", tau_low=0.5, top_p=0.5)
+        editor.edit(picture(), "add a tent", seed=9, method="editar+erec", dilation=5, top_p=0.5)
         patch.setattr(editor.pipeline, "_run", None)  # compiling would edit blank pictures
         editor.compile("editar+erec")
 

@@ -2,11 +2,13 @@
 
 import logging
 
+import jax
 import numpy as np
 import pytest
 
 from jaxedit import Editor
 from jaxedit.config import ConfigError
+from jaxedit.editor import pipeline
 from jaxedit.erec.panel import panel_of
 
 WORDS = "make the ball blue"
@@ -77,6 +79,21 @@ def test_weak_reconstructions_are_told_once(tiny_model, caplog):
     assert "reconstruction_psnr" not in second.diagnostics
     warned = [r.message for r in caplog.records if "reconstructed by" in r.message]
     assert len(warned) == 1 and "expected at least 25" in warned[0]
+
+
+def test_settings_without_end_do_not_fill_the_memory(editor, monkeypatch):
+    cleared, programs = [], editor.pipeline
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    monkeypatch.setattr(type(programs), "_compile", lambda self, settings: None)
+    monkeypatch.setattr(programs, "_executables", {"a program": None})
+    monkeypatch.setattr(programs, "_ready", set())
+    ends = np.linspace(0.3, 0.9, pipeline.KEPT + 1)
+    for end in [*ends[:-1], ends[0]]:
+        editor.compile("varedit+erec", mask_until=float(end))
+    assert programs._executables and not cleared
+    editor.compile("varedit+erec", mask_until=float(ends[-1]))
+    assert not programs._executables and cleared == [True]
+    assert programs.is_ready(editor.settings("varedit+erec", mask_until=float(ends[-1])))
 
 
 def test_settings(editor):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxedit.config import ConfigError, ERecConfig
+from jaxedit.config import ConfigError, ERecConfig, ScaleERecConfig
 from jaxedit.erec import edit_mask, restore
 from jaxedit.erec.edit_mask import Maps, Thresholds
 from jaxedit.ops import image
@@ -96,14 +96,29 @@ def test_mask_is_monotone_in_every_threshold():
             assert (small <= large).all() and small.sum() < large.sum(), name
 
 
-def test_thresholds_do_not_compile_again():
+@pytest.mark.parametrize("config", [ERecConfig, ScaleERecConfig])
+def test_thresholds_and_sides_do_not_compile_again(config):
     one, other = (
-        edit_mask.split(ERecConfig(tau_js=tau, recon_prompt="as it is")) for tau in (0.2, 0.9)
+        edit_mask.split(config(tau_js=tau, dilation=side, recon_prompt="as it is"))
+        for tau, side in ((0.2, 3), (0.9, 5))
     )
     assert hash(one[1]) == hash(other[1]) and one[1] == other[1]
-    assert one[0].tau_js != other[0].tau_js
-    assert edit_mask.split(ERecConfig(dilation=5))[1] != one[1]
-    assert one[0] == Thresholds(*(np.float32(x) for x in (0.2, 3, 10, 0.3)))
+    assert one[0].tau_js != other[0].tau_js and one[0].dilation != other[0].dilation
+    assert edit_mask.split(config(refine=False))[1] != one[1]
+
+
+def test_thresholds_by_hand():
+    thresholds, _ = edit_mask.split(ERecConfig(tau_js=0.2))
+    assert thresholds == Thresholds(*(np.float32(x) for x in (0.2, 3, 10, 0.3)), 3, 1)
+    assert edit_mask.split(ScaleERecConfig(growth=5))[0].growth == 5
+
+
+@pytest.mark.parametrize("side", [1, 3, 7, 255])
+def test_dilation_is_the_largest_value_nearby(side):
+    x = np.random.default_rng(side).normal(size=(1, 6, 6)).astype(np.float32)
+    near = np.abs(np.arange(6)[:, None] - np.arange(6)) <= side // 2  # rows, and columns
+    expected = [[x[0][np.ix_(row, column)].max() for column in near] for row in near]
+    np.testing.assert_array_equal(edit_mask.dilate(x, side), [expected])
 
 
 @pytest.fixture
