@@ -15,17 +15,19 @@ ms. With `--rows` the last scale sends 0.58 GB more, in 40 all-to-alls, and take
 
 import argparse
 import functools
-import re
+import pathlib
 import time
 
 import jax
 import jax.numpy as jnp
+import tpu_cycles
 
 from jaxedit import tree
 from jaxedit.checkpoints.networks import abstract_params
 from jaxedit.config import OFFICIAL, MeshConfig
 from jaxedit.editor.memory_phases import in_memory
 from jaxedit.editor.pipeline_varedit import maps_of
+from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import pyramid
 from jaxedit.ops.interleaved import Interleaved
@@ -43,9 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="varedit-8b-512")
     parser.add_argument("--devices", default="v5e-4")
-    parser.add_argument("--parts", default="begin,last", help="begin, last, or numbers of scales")
+    parser.add_argument(
+        "--parts", default="begin,last", help="encode, begin, numbers of scales, last, decode"
+    )
     parser.add_argument("--rows", action="store_true", help="cut fused kernels by rows")
     parser.add_argument("--ghz", type=float, default=1.5, help="clock that turns cycles into time")
+    parser.add_argument("--hlo", type=pathlib.Path, help="folder for the compiled programs")
     args = parser.parse_args()
     config, devices = OFFICIAL[args.model].config, topology.devices_of(topology.pod(args.devices))
     mesh = make_mesh(MeshConfig(data=1, tensor=len(devices)), devices)
@@ -53,15 +58,20 @@ def main() -> None:
     print(f"{args.model} on {args.devices}: {held(weights, mesh) / 1e9:.2f} GB of weights a chip")
     for part in args.parts.split(","):
         start = time.perf_counter()
-        compiled = lower(part, config, weights, mesh).compile()
+        of_pixels = part in ("encode", "decode")
+        lowered = lower_bsq(part, config, mesh) if of_pixels else lower(part, config, weights, mesh)
+        compiled = lowered.compile()
         seconds = time.perf_counter() - start
         text, memory = compiled.as_text(), compiled.memory_analysis()
         print(
             f"{part}: compiled in {seconds:.0f} s; {memory.argument_size_in_bytes / 1e9:.2f} GB of "
             f"arguments, {memory.temp_size_in_bytes / 1e9:.2f} GB temporary, "
-            f"{memory.output_size_in_bytes / 1e9:.2f} GB of results; "
-            f"{cycles(text) / args.ghz / 1e6:.1f} ms estimated"
+            f"{memory.output_size_in_bytes / 1e9:.2f} GB of results"
         )
+        print("  " + tpu_cycles.table(tpu_cycles.cycles(text), args.ghz))
+        if args.hlo:
+            args.hlo.mkdir(parents=True, exist_ok=True)
+            (args.hlo / f"{part}.txt").write_text(text)
         print(traffic_table(traffic(text, mesh)).replace("a step", "in it"), flush=True)
 
 
@@ -117,36 +127,25 @@ def lower(part: str, config, weights, mesh):
         return jax.jit(extend, donate_argnums=1).lower(weights, state, tokens)
 
 
+def lower_bsq(part: str, config, mesh):
+    """The image encoder or decoder, lowered for one picture."""
+    shapes = in_memory({"bsq": abstract_params(config)["bsq"]}, config, "bfloat16")
+    (h, w), stride = config.varedit.latent_scales[-1], config.bsq.stride
+    shape = (1, h * stride, w * stride, 3) if part == "encode" else (1, h, w, config.bsq.bits)
+    x = Shape(shape, jnp.float32)
+    run = functools.partial(BSQTokenizer(config.bsq).apply, method=part)
+    whole = jax.tree.map(
+        lambda x: x.update(sharding=rules.replicated(mesh)), ({"params": shapes["bsq"]}, x)
+    )
+    with jax.set_mesh(mesh):
+        return jax.jit(run).lower(*whole)
+
+
 def of_state(x: Shape, heads: int, mesh):
     """The sharding of an array of the state: keys and values [...,A,S,E] are cut by heads."""
     is_by_head = x.ndim >= 4 and x.shape[-3] == heads
     spec = (*(None,) * (x.ndim - 3), "tensor") if is_by_head else ()
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*spec))
-
-
-def cycles(text: str) -> int:
-    """Estimated cycles of a compiled program, loops included."""
-    bodies: dict[str, list[str]] = {}
-    lines: list[str] = []
-    entry = ""
-    for line in text.splitlines():
-        if header := re.match(r"(ENTRY )?(%[\w.\-]+) \(.*\{\s*$", line):
-            lines = bodies.setdefault(header[2], [])
-            entry = header[2] if header[1] else entry
-        else:
-            lines.append(line)
-
-    def total(name: str) -> int:
-        found = 0
-        for line in bodies[name]:
-            if loop := re.search(r" while\(.*condition=(%[\w.\-]+), body=(%[\w.\-]+)", line):
-                limits = re.findall(r" s32\[\]\S* constant\((\d+)\)", "\n".join(bodies[loop[1]]))
-                found += total(loop[2]) * max(map(int, limits), default=1)
-            elif estimate := re.search(r'"estimated_cycles":"(\d+)"', line):
-                found += int(estimate[1])
-        return found
-
-    return total(entry)
 
 
 if __name__ == "__main__":

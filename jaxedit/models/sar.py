@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxedit.config import Scales
-from jaxedit.nn.attention import dot_product_attention
+from jaxedit.nn.attention import dot_product_attention, extend_attention, joined
 from jaxedit.nn.kernels import Queries
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.ops import pyramid
@@ -63,7 +63,7 @@ class SARTraining:
         ):
             stop = start + rows * columns
             target = KeysValues(*(x[:, :, h * w : stop] for x in new))
-            seen = _join(reference, target)
+            seen = joined(reference, target)
             attended.append(dot_product_attention(queries[:, :, start:stop], *seen))
             start = stop
         return jnp.concatenate(attended, axis=2), None
@@ -95,9 +95,4 @@ class SARDecode:
     ) -> tuple[Queries, KeysValues]:
         """Let the scale see its reference, earlier target scales and itself."""
         cache, reference = past
-        seen = _join(reference, cache.followed_by(new, self.start))
-        return dot_product_attention(queries, *seen), new
-
-
-def _join(reference: KeysValues, target: KeysValues) -> KeysValues:
-    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=2), reference, target)
+        return extend_attention(queries, new, cache, self.start, reference), new

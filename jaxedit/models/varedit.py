@@ -28,6 +28,7 @@ from jaxedit.models.varedit_block import (
     stack_varedit_blocks,
 )
 from jaxedit.nn.attention_scores import Measured
+from jaxedit.nn.cache_kernel import cache_length
 from jaxedit.nn.kernels import kernel_length
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.nn.layers import dense, exact, modulate, rematerialised
@@ -286,7 +287,8 @@ class VAREdit(nn.Module):
 
     def _empty_cache(self, layers: int, rows: int, length: int) -> KVCache:
         cfg = self.config
-        return KVCache.empty((layers, rows, cfg.heads, length, cfg.head_width), self.dtype)
+        shape = (layers, rows, cfg.heads, cache_length(length), cfg.head_width)
+        return KVCache.empty(shape, self.dtype)
 
     @exact
     def _embedded(self, tokens: Bits) -> Hidden:

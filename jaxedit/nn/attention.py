@@ -13,17 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 
+from jaxedit.nn.cache_kernel import cache_attention
 from jaxedit.nn.kernels import (
     Keys,
     Mask,
     Queries,
     blockwise_attention,
     cudnn_attention,
+    is_on_tpu,
     splash_attention,
     takes_cudnn,
     takes_splash,
 )
-from jaxedit.nn.kv_cache import CacheLayout, KeysValues, SharedSpan
+from jaxedit.nn.kv_cache import CacheLayout, KeysValues, KVCache, SharedSpan
 from jaxedit.ops import masks
 
 # Neighbouring blocks of up to this many tokens together share a masked call. Measured on CPU,
@@ -63,6 +65,26 @@ def dot_product_attention(
     if takes_cudnn(queries, keys) and mask is None:
         return cudnn_attention(queries, keys, values, is_causal=False)
     return blockwise_attention(queries, keys, values, mask)
+
+
+def extend_attention(
+    queries: Queries,
+    new: KeysValues,
+    cache: KVCache,
+    start: int,
+    first: KeysValues | None = None,
+) -> Queries:
+    """Attend to the first `start` positions of a cache, to new tokens, and to `first` if given."""
+    if is_on_tpu() and start and queries.shape[-1] % 64 == 0:
+        new = new if first is None else joined(first, new)
+        return cache_attention(queries, new, cache, start)
+    seen = cache.followed_by(new, start)
+    return dot_product_attention(queries, *(seen if first is None else joined(first, seen)))
+
+
+def joined(first: KeysValues, then: KeysValues) -> KeysValues:
+    """Join the keys and values of two sequences."""
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=2), first, then)
 
 
 def block_causal_attention(queries: Keys, keys: Keys, values: Keys, blocks: Sequence[int]) -> Keys:

@@ -32,7 +32,7 @@ LANES = 128  # lengths are padded to a multiple of this number
 def takes_splash(queries: Queries, keys: Keys) -> bool:
     """Return whether the splash kernel is used for these arrays."""
     N, E = queries.shape[2:]
-    return _is_on_tpu() and _is_long(N, keys.shape[2], E, 64)
+    return is_on_tpu() and _is_long(N, keys.shape[2], E, 64)
 
 
 def takes_cudnn(queries: Queries, keys: Keys) -> bool:
@@ -51,7 +51,7 @@ def kernel_length(length: int, head_width: int) -> int:
 
     A sequence that is padded to this length before the first layer is not copied in each layer.
     """
-    if _is_on_tpu() and _is_long(length, length, head_width, 64):
+    if is_on_tpu() and _is_long(length, length, head_width, 64):
         return _padded_length(length)
     return length
 
@@ -134,14 +134,14 @@ def splash_attention(
     lengths = N, keys.shape[2]
     blocks, padded = tuple(map(splash_block, lengths)), tuple(map(_padded_length, lengths))
     ends = np.pad(ends, (0, padded[0] - N), mode="edge")
-    operands = [_pad(queries, padded[0]), _pad(keys, padded[1]), _pad(values, padded[1])]
+    operands = [pad_length(queries, padded[0]), *(pad_length(x, padded[1]) for x in (keys, values))]
     axes = [("batch", "heads", None, None)] * 3
     if visible is not None:
         segments = _segments(visible, N, see_themselves)
-        operands += [_pad(x, n) for x, n in zip(segments, padded, strict=True)]
+        operands += [pad_length(x, n) for x, n in zip(segments, padded, strict=True)]
         axes += [("batch", None)] * 2
     attend = functools.partial(_attend, ends=ends, blocks=blocks, interpret=interpret)
-    out = _on_each_device(attend, operands, axes)
+    out = on_each_device(attend, operands, axes)
     return out[:, :, :N].astype(values.dtype)
 
 
@@ -166,7 +166,7 @@ def _segments(
     return (keys if see_themselves else jnp.zeros((B, queries), jnp.int32)), keys
 
 
-def _on_each_device(
+def on_each_device(
     function: Callable[..., jax.Array],
     operands: list[jax.Array],
     axes: list[tuple[str | None, ...]],
@@ -234,13 +234,14 @@ def _prefix_mask(base: type, ends: np.ndarray, keys: int) -> Any:
     return Prefix()
 
 
-def _pad(x: jax.Array, length: int) -> jax.Array:
+def pad_length(x: jax.Array, length: int) -> jax.Array:
     """Append zeros to the sequence of [B,A,S,E] or [B,S]."""
     axis = 2 if x.ndim == 4 else 1
     return jnp.pad(x, [(0, length - n if i == axis else 0) for i, n in enumerate(x.shape)])
 
 
-def _is_on_tpu() -> bool:
+def is_on_tpu() -> bool:
+    """Return whether the program being traced will run on a TPU."""
     return device_kind().startswith("TPU")
 
 

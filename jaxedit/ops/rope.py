@@ -116,9 +116,28 @@ def rotate(
       x: queries or keys.
       table: from `rotary_table`; with an axis B if the rows of a batch have different positions.
     """
+    return rotate_by(x, quarter_turn(x), table)
+
+
+def rotate_by(
+    x: Float[ArrayLike, "B A S E"],
+    turned: Float[ArrayLike, "B A S E"],
+    table: Float[ArrayLike, "2 *B S E//2"],
+) -> Float[Array, "B A S E"]:
+    """Compute `rotate`, given `x` and its quarter turn, both of any length."""
+    table = jnp.repeat(table, 2, axis=-1)
     cos, sin = (part.reshape(-1, 1, *part.shape[-2:]) for part in (table[0], table[1]))
-    a, b = x[..., 0::2], x[..., 1::2]
-    return jnp.stack([a * cos - b * sin, b * cos + a * sin], -1).reshape(x.shape)
+    return x * cos + turned * sin
+
+
+def quarter_turn(x: Float[ArrayLike, "*n E"]) -> Float[Array, "*n E"]:
+    """Turn each pair of channels (a, b) into (-b, a).
+
+    This is a product with a matrix of 0, 1 and -1, which is exact in every dtype: a TPU multiplies
+    much faster than it moves channels.
+    """
+    turn = np.kron(np.eye(x.shape[-1] // 2), [[0, 1], [-1, 0]])
+    return jnp.matmul(x, jnp.asarray(turn, x.dtype), precision="highest")
 
 
 def channel_table(
