@@ -63,7 +63,7 @@ def edit_pixels(
     Source: VAREdit (ICLR 2026 submission), section 3.
     """
     c = config.varedit
-    bsq = BSQTokenizer(config.bsq)
+    bsq = BSQTokenizer(config.bsq, precision=encoder_precision(c, rows.edit_mask is not None))
     uniforms = None if greedy else uniforms_of(rows.seeds, c)
     source, lock = jnp.zeros((len(rows.seeds), 0, c.token_bits)), None
     if rows.pixels is not None:
@@ -87,6 +87,16 @@ def edit_pixels(
     )
     decoded = bsq.apply({"params": params["bsq"]}, feature, method="decode")  # [B,S,S,3]
     return image.to_uint8(decoded), bits
+
+
+def encoder_precision(config: VAREditConfig, is_masked: bool) -> jax.lax.Precision:
+    """Return the precision of the image encoder's convolutions.
+
+    Where bits of the source are read or kept, no bit may flip. Otherwise the transformer reads the
+    features themselves, and products of three bfloat16 parts are enough, at half the time.
+    """
+    needs_bits = is_masked or config.conditioning == "full"
+    return jax.lax.Precision.HIGHEST if needs_bits else jax.lax.Precision.HIGH
 
 
 def uniforms_of(

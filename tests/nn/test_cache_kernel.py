@@ -11,22 +11,20 @@ from jaxedit.nn.attention import extend_attention
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 from jaxedit.sharding.mesh import make_mesh
 
-B, A, E, S, LAYERS = 2, 2, 64, 384, 3
+B, A, E, S, LAYERS = 1, 2, 64, 384, 3
 
 
 @pytest.fixture
-def on_tpu(monkeypatch):
-    """Blocks of 128 keys, and a function that extends a cache as on a TPU."""
-    monkeypatch.setattr(cache_kernel, "KEYS_OF_FEW", 128)
+def extend_on_tpu(monkeypatch):
+    """`extend_attention` as on a TPU, with blocks of 128 keys."""
     kernel = functools.partial(cache_kernel.cache_attention, interpret=True)
+    monkeypatch.setattr(cache_kernel, "KEYS_OF_FEW", 128)
 
-    def extend(*args):
+    def extend(q, new, cache, start, first):
         with monkeypatch.context() as patch:
             patch.setattr(attention, "is_on_tpu", lambda: True)
             patch.setattr(attention, "cache_attention", kernel)
-            return jax.jit(lambda *x: extend_attention(*x[:3], args[3], *x[3:]))(
-                *args[:3], *args[4:]
-            )
+            return jax.jit(lambda *x: extend_attention(*x, start, first))(q, new, cache)
 
     return extend
 
@@ -42,11 +40,11 @@ def random_case(start: int, new: int):
 
 
 @pytest.mark.parametrize("start, new", [(150, 140), (256, 4)])  # blocks full and in part; few
-def test_the_kernel_attends_as_to_a_joined_copy(on_tpu, start, new):
+def test_the_kernel_attends_as_to_a_joined_copy(extend_on_tpu, start, new):
     q, added, cache, first = random_case(start, new)
     expected = extend_attention(q, added, cache, start, first)
-    with jax.set_mesh(make_mesh(MeshConfig(data=2, tensor=2), jax.devices()[:4])):
-        got = on_tpu(q, added, cache, start, first)
+    with jax.set_mesh(make_mesh(MeshConfig(data=1, tensor=2), jax.devices()[:2])):
+        got = extend_on_tpu(q, added, cache, start, first)
     np.testing.assert_allclose(got, expected, atol=1e-5)
     assert np.isfinite(got).all()
 
