@@ -29,6 +29,8 @@ from jaxedit.data.loader import held_out_pairs
 from jaxedit.editor.pipeline import Batch
 
 PLAIN, TWO, ONE = "VAREdit", "ERec, two passes", "ERec, one pass"
+BITS, NOISE = "bits that hardly move (AREdit)", "inverted noise (VARIN)"
+_REPLACED = {"direct_replacement": True, "pixel_align": False}
 _MASK_OF_JS = {"use_nll_low": False, "use_nll_high": False}
 SETTINGS: dict[str, dict[str, Any] | None] = {  # changes of the model's own ERec; None: without
     PLAIN: None,
@@ -42,6 +44,8 @@ SETTINGS: dict[str, dict[str, Any] | None] = {  # changes of the model's own ERe
     "JS, growth": _MASK_OF_JS,
     "unguided reconstruction": {"recon_guidance": "none"},
     "with hard paste": {"hard_paste": True},
+    BITS: {**_REPLACED, "replacement": "bits"},
+    NOISE: {**_REPLACED, "replacement": "noise"},
 }
 CLAIMS = (  # text, from row, to row, signs as of `Claim`
     ("two passes preserve the background better", PLAIN, TWO, {"psnr": 1, "ssim": 1}),
@@ -72,6 +76,10 @@ CLAIMS = (  # text, from row, to row, signs as of `Claim`
     (
         "both NLL filters bring background back, not at the edit's cost",
         *("JS, growth", TWO, {"psnr": 1, "edited": 0}),
+    ),
+    *(
+        (f"{row}: preserves better, and edits as well", PLAIN, row, {"psnr": 1, "edited": 0})
+        for row in (BITS, NOISE)
     ),
     (
         "an unguided reconstruction, one row less, serves as well",

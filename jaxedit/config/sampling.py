@@ -171,6 +171,9 @@ class ScaleERecConfig(ERecConfig):
     passes: Literal["one", "two"] = "two"
     mask_from: Probability = 0.25  # coarser grids than this share of the finest decide nothing
     mask_until: Probability = 0.5  # the finest grid that decides, of one pass
+    # of direct_replacement: tokens with JS < tau_replace | bits whose probability differs by less
+    # between source and edit (AREdit) | none, but noise that makes the source's bits (VARIN)
+    replacement: Literal["tokens", "bits", "noise"] = "tokens"
 
     def validate(self) -> None:
         """Raise ConfigError for settings outside their range."""

@@ -33,13 +33,12 @@ from jaxedit.config import ScaleERecConfig, Scales
 from jaxedit.config.checks import require
 from jaxedit.erec.dual_path import Layout
 from jaxedit.erec.edit_mask import Maps, Thresholds, dilate, edit_mask, limit
+from jaxedit.erec.replacement import LogOdds, Uniforms, replacing
 from jaxedit.ops.divergence import bits_jensen_shannon, bits_negative_log_likelihood
 from jaxedit.sampling import next_scale
 from jaxedit.sampling.lock import BitLock, Lock, cells_in, source_bits
 from jaxedit.sampling.methods import BitSampling, Numbers, guide_bits, truncate_bits
 from jaxedit.sampling.next_scale import Bits, Network, Running
-
-LogOdds = Float[Array, "B 2 n Q"]  # of both paths' bits being 1
 
 
 class Found(NamedTuple):
@@ -74,7 +73,7 @@ class DualPathBitSampling:
       probabilities: which log-odds are recorded, see ERecConfig.
     """
 
-    uniforms: tuple[tuple[Float32[Array, "B _ Q"], ...], ...] | None
+    uniforms: tuple[Uniforms, Uniforms] | None
     numbers: Numbers
     rows: Layout = dataclasses.field(metadata={"static": True})
     probabilities: str = dataclasses.field(metadata={"static": True})
@@ -104,36 +103,6 @@ def _log_odds(logits: Float[Array, "*n Q 2"]) -> Float[Array, "*n Q"]:
     return logits[..., 1] - logits[..., 0]
 
 
-class Replacement(NamedTuple):
-    """The lock of direct replacement: the edit takes the source's bits where the paths agree.
-
-    Attributes:
-      source: features of the source images, before quantisation.
-      tau: threshold of the divergence, in bits.
-      given: the lock of a given mask, or None.
-    """
-
-    source: Float[Array, "B H W d"]
-    tau: Float32[Array, ""]
-    given: BitLock | None
-
-    def keep(
-        self,
-        bits: Bool[Array, "B 2 n Q"],
-        feature: Float[Array, "B 2 H W d"],
-        record: LogOdds,
-        scale: int,
-        size: tuple[int, int],
-        patchify: bool,
-    ) -> Bool[Array, "B 2 n Q"]:
-        """See `BitLock.keep`; the reconstruction's bits are replaced by a given mask alone."""
-        if self.given is not None:
-            bits = self.given.keep(bits, feature, record, scale, size, patchify)
-        own = source_bits(self.source, feature, size, patchify)
-        is_replaced = bits_jensen_shannon(record[:, 0], record[:, 1]) < self.tau  # [B,n]
-        return bits.at[:, 1].set(jnp.where(is_replaced[..., None], own[:, 1], bits[:, 1]))
-
-
 def find_mask(
     network: Network,
     state: Running,
@@ -159,7 +128,8 @@ def find_mask(
     given = None if editable is None else tuple(cells_in(editable, size) for size in scales)
     lock: Lock | None = None if given is None else BitLock(source, given)
     if erec.direct_replacement:
-        lock = Replacement(source, thresholds.tau_replace, lock)
+        uniforms = method.uniforms and method.uniforms[1]
+        lock = replacing(source, uniforms, thresholds.tau_replace, erec.replacement, lock)
     is_final = erec.direct_replacement or not erec.refine
     is_whole = is_final or erec.passes == "two"
     deciding = deciding_scales(scales, erec.mask_from, 1.0 if is_whole else erec.mask_until)
