@@ -14,7 +14,7 @@ from jaxedit.config import SampleConfig, ScaleERecConfig
 from jaxedit.config.precision import dtype_of
 from jaxedit.editor.pipeline import Batch, Output, Pipeline, Progress
 from jaxedit.erec.edit_mask import split
-from jaxedit.erec.edit_varedit import find_mask, restore
+from jaxedit.erec.edit_varedit import by_program, find_mask, restore
 from jaxedit.ops.int8 import quantize_if_kernel
 from jaxedit.sampling.lock import runs_of
 from jaxedit.sampling.methods import Numbers, numbers_of
@@ -122,13 +122,16 @@ class VAREditPipeline(Pipeline):
         """Make B pictures, and restore their background."""
         thresholds, erec = split(settings[1])
         numbers, placed = self._numbers(settings), self._place(rows)
-        options = {"erec": erec, **_structure_of(settings)}
+        finding, restoring = by_program(erec)
+        options = _structure_of(settings)
         arguments = (self.params, placed, numbers, thresholds)
-        found, source = self._program(find_mask, *arguments, **options)(*arguments)
+        found, source = self._program(find_mask, *arguments, **options, erec=finding)(*arguments)
         arguments = (self.params, found, source, placed.pixels, placed.seeds, numbers)
 
         def run(runs: tuple[int, ...]) -> Output:
-            made = self._program(restore, *arguments, **options, runs=runs)(*arguments)
+            made = self._program(restore, *arguments, **options, erec=restoring, runs=runs)(
+                *arguments
+            )
             return Output(made.pixels, made.bits, found.mask, found.maps._asdict(), made.pictures)
 
         return self._rows_by_need(np.asarray(found.mask), run)
@@ -168,7 +171,7 @@ class VAREditPipeline(Pipeline):
 
     def _program(self, function: Any, *arguments: Any, **options: Any) -> jax.stages.Compiled:
         """Return a jitted function, compiled for arguments of these shapes and for options."""
-        key = (function, *sorted(options.items()))
+        key = (function, jax.tree.structure(arguments), *sorted(options.items()))
         if key not in self._executables:
             with jax.set_mesh(self.mesh) if self.mesh else contextlib.nullcontext():
                 self._executables[key] = function.lower(

@@ -1,5 +1,6 @@
 """VAREdit with ERec, from pixels and texts to pixels: the function that runs on the device."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from jaxedit.sampling.methods import BitSampling, Numbers
 from jaxedit.sampling.next_scale import Bits, Network
 from jaxedit.sampling.sample_varedit import Rows, source_tokens, uniforms_of
 
+_FINISH = ("pixel_align", "upsampling", "clip_decoded", "hard_paste")  # read by `restore` alone
+
 
 class Restored(NamedTuple):
     """Edits whose background is the source's.
@@ -34,6 +37,18 @@ class Restored(NamedTuple):
     pixels: UInt8[Array, "B S S 3"]
     bits: Bits
     pictures: dict[str, UInt8[Array, "B S S 3"]]
+
+
+def by_program(erec: ScaleERecConfig) -> tuple[ScaleERecConfig, ScaleERecConfig]:
+    """Return the settings that `find_mask` and `restore` depend on; others have their defaults.
+
+    Settings that differ elsewhere share a program.
+    """
+    default = ScaleERecConfig()
+    finish = {name: getattr(erec, name) for name in _FINISH}
+    others = {name: getattr(default, name) for name in _FINISH}
+    found = dataclasses.replace(erec, **others)
+    return found, dataclasses.replace(default, refine=erec.refine, **finish)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "erec", "greedy", "dtype", "guided"))
@@ -57,7 +72,7 @@ def find_mask(
       numbers: numbers of SampleConfig, see `numbers_of`.
       thresholds: first result of `edit_mask.split`.
       config: the model.
-      erec: second result of `edit_mask.split`.
+      erec: of the second result of `edit_mask.split`, see `by_program`.
       greedy: take the likelier value of each bit.
       dtype: dtype of the matrix products in the transformer.
       guided: number of scales that are guided, see `SampleConfig`; None: all.
