@@ -16,6 +16,9 @@ from jaxedit.config import require
 from jaxedit.data.pictures import png_chunks
 
 CHUNK = "jaxedit"
+# zlib's: an edit of 512x512 pixels takes 8 ms and 91 to 134 KB; Pillow's default, 6, 18 to 24 ms
+# and 73 to 111 KB
+COMPRESSION = 1
 _ANY = ("model", "method", "dtype", "rows_per_device", "seed", "weights_sha256", "backend")
 # purpose -> the settings that are needed to make a picture again
 NEEDED = {
@@ -132,7 +135,7 @@ def write_png(
     chunks = PngImagePlugin.PngInfo()
     chunks.add(b"sRGB", b"\0")  # the colour space of the pixels
     chunks.add_text(CHUNK, json.dumps(settings))
-    image.save(file, format="PNG", pnginfo=chunks)
+    image.save(file, format="PNG", pnginfo=chunks, compress_level=COMPRESSION)
 
 
 def read_settings(

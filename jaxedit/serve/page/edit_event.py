@@ -20,7 +20,7 @@ from jaxedit.analyse.attention import draw_scores
 from jaxedit.config import PretrainedConfig
 from jaxedit.data.transforms import fit_of, to_square
 from jaxedit.editor.editor import EditResult
-from jaxedit.editor.provenance import write_png
+from jaxedit.editor.provenance import COMPRESSION, write_png
 from jaxedit.erec.panel import panel_of
 from jaxedit.evaluate.tables.figures import save
 from jaxedit.serve.edit_request import EditRequest, decode
@@ -161,7 +161,7 @@ def _files_of(folder: pathlib.Path, asked: Asked, results: Sequence[EditResult])
     place = folder / secrets.token_hex(16)
     place.mkdir()
     before = _before(asked, results[0])
-    before.save(place / "before.png", compress_level=1)
+    before.save(place / "before.png", compress_level=COMPRESSION)
     if asked.files["mask"]:
         (place / "mask.png").write_bytes(asked.files["mask"].data)
     record = made_from(asked.files)
