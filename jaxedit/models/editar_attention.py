@@ -47,8 +47,8 @@ class CausalSequence:
         A, E = queries.shape[2:]
         dtype = self.layout.dtype if self.layout else new.values.dtype
         q, k, v = (x.transpose(0, 2, 1, 3) for x in (queries, *new))  # heads first
-        q = rope.rotate(q.astype(jnp.float32), self.table) * E**-0.5
-        k = rope.rotate(k.astype(jnp.float32), self.table)
+        q = rope.rotate(q, self.table) * E**-0.5
+        k = rope.rotate(k, self.table)
         q, k, v = (x.astype(dtype) for x in (q, k, v))
         shared = A // k.shape[1]  # heads that share keys and values
         each_k, each_v = (jnp.repeat(x, shared, axis=1) for x in (k, v))

@@ -40,12 +40,13 @@ class PackedAttention(nn.Module):
         c, kinds = self.config, {"wide": self.wide}
         shared = c.groups * c.head_width  # width of the keys, and of the values
         first, widths = 2 if self.values_only else 0, (c.width, shared, shared)
-        project = packed_dense(widths, INIT_STD, self.dtype, name="qkv", first=first, **kinds)
-        *qk, v = (y.reshape(*y.shape[:2], -1, c.head_width) for y in project(x))
+        heads = {"first": first, "head_width": c.head_width}
+        project = packed_dense(widths, INIT_STD, self.dtype, name="qkv", **heads, **kinds)
+        *qk, v = project(x)
         q, k = qk or (None, None)
         out, kept = pattern(q, KeysValues(k, v), past)
-        proj = dense(c.width, INIT_STD, self.dtype, name="proj", use_bias=False, **kinds)
-        return proj(out), kept
+        kinds |= {"name": "proj", "use_bias": False, "head_width": c.head_width}
+        return dense(c.width, INIT_STD, self.dtype, **kinds)(out), kept
 
 
 class PackedGatedMLP(nn.Module):

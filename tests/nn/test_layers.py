@@ -75,8 +75,9 @@ def test_a_table_that_does_not_divide_is_whole():
     np.testing.assert_array_equal(got, TABLE[IDS])
 
 
+@pytest.mark.parametrize("head_width", [0, 2])
 @pytest.mark.parametrize("widths", [(6, 6), (8, 4, 4), (6, 4)])
-def test_packed_maps_are_the_same_wide_or_in_parts(widths):
+def test_packed_maps_are_the_same_wide_or_apart(widths, head_width):
     x = jax.random.normal(jax.random.key(0), (2, 3, 5))
 
     class Packed(nn.Module):
@@ -85,7 +86,8 @@ def test_packed_maps_are_the_same_wide_or_in_parts(widths):
 
         @nn.compact
         def __call__(self, x):
-            options = {"name": "p", "first": self.first, "wide": self.wide}
+            options = {"first": self.first, "wide": self.wide, "head_width": head_width}
+            options["name"] = "p"
             return layers.packed_dense(widths, 0.5, jnp.float32, **options)(x)
 
     params = Packed().init(jax.random.key(1), x)
@@ -95,6 +97,7 @@ def test_packed_maps_are_the_same_wide_or_in_parts(widths):
         for wide in (False, True):
             got = Packed(first, wide).apply(params, x)
             for a, b in zip(got, expected[first:], strict=True):
+                b = b.reshape(2, 3, -1, head_width) if head_width else b
                 np.testing.assert_allclose(a, b, atol=1e-6)
 
 

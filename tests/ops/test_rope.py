@@ -85,6 +85,14 @@ def test_rotation_by_a_quarter_turn():
     np.testing.assert_allclose(rope.rotate(x, table)[0, 0, 0], [-2, 1, 3, 4])
 
 
+def test_a_quarter_turn_is_exact_in_every_dtype():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 5, 8))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        x = x.astype(dtype)
+        expected = jnp.stack([-x[..., 1::2], x[..., ::2]], axis=-1).reshape(x.shape)
+        np.testing.assert_array_equal(rope.quarter_turn(x), expected)
+
+
 def test_products_depend_on_relative_position():
     q, k = jax.random.normal(jax.random.key(0), (2, 1, 1, 1, 16))
 

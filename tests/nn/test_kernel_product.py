@@ -1,0 +1,32 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxedit.nn.kernel_product import Maps
+from jaxedit.nn.layers import dense
+from jaxedit.ops.low_rank import LowRank, to_dense
+
+
+def test_columns_of_each_map_by_hand():
+    assert Maps((4, 2, 2), first=1, head_width=0).columns == [(4, 6), (6, 8)]
+    assert Maps((4, 2, 2), first=1, head_width=0).skipped == 4
+
+
+def test_heads_are_multiplied_as_channels_are():
+    x = jax.random.normal(jax.random.key(0), (2, 3, 8))
+    plain, heads = (dense(5, 0.5, jnp.float32, head_width=width) for width in (0, 4))
+    params = plain.init(jax.random.key(1), x)
+    np.testing.assert_allclose(heads.apply(params, x), plain.apply(params, x), atol=1e-6)
+
+
+def test_low_rank_additions_of_each_map():
+    normal = jax.random.normal
+    shapes = (2, 8), (8, 12), (8, 2), (2, 12)
+    x, kernel, a, b = (normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
+    matrix = LowRank(kernel, a, b, 0.5)
+    layer = dense(12, 0.5, jnp.float32, use_bias=False, maps=Maps((6, 2, 4), 0, 2))
+    found = layer.apply({"params": {"kernel": matrix}}, x)
+    expected = np.split(x @ to_dense(matrix), (6, 8), axis=-1)
+    for got, wanted in zip(found, expected, strict=True):
+        assert got.shape == (2, wanted.shape[1] // 2, 2)
+        np.testing.assert_allclose(got.reshape(2, -1), wanted, atol=1e-5)
