@@ -26,6 +26,7 @@ Mask = Bool[ArrayLike, "#B #A #N #S"]  # True where a query sees a key
 # Number of scores of a head that may be in memory together; number from which a kernel is called.
 MAX_SCORES, KERNEL_SCORES = 2**19, 2**18
 SPLASH_BLOCKS = (512, 384)  # lengths of a block of the splash kernel to choose from
+WHOLE_BLOCK = 896  # a sequence up to this length may be a single block
 LANES = 128  # lengths are padded to a multiple of this number
 
 
@@ -147,9 +148,15 @@ def splash_attention(
 
 def splash_block(length: int) -> int:
     """Return the length of a block that pads a sequence least."""
-    if length <= min(SPLASH_BLOCKS):
-        return LANES * math.ceil(length / LANES)
-    return min(SPLASH_BLOCKS, key=lambda block: (block * math.ceil(length / block), -block))
+    whole = _whole_lanes(length)
+    if whole <= min(SPLASH_BLOCKS):
+        return whole
+    blocks = (*SPLASH_BLOCKS, whole) if whole <= WHOLE_BLOCK else SPLASH_BLOCKS
+    return min(blocks, key=lambda block: block * math.ceil(length / block))
+
+
+def _whole_lanes(length: int) -> int:
+    return LANES * math.ceil(length / LANES)
 
 
 def _padded_length(length: int) -> int:

@@ -68,7 +68,7 @@ def test_keys_that_nobody_sees_and_a_mesh():
 
 
 def test_blocks_pad_little():
-    lengths = {100: 128, 300: 384, 777: 512, 2167: 384, 3545: 512, 1024: 512}
+    lengths = {100: 128, 300: 384, 777: 896, 768: 384, 1024: 512, 2167: 384, 3545: 512}
     assert {n: splash_block(n) for n in lengths} == lengths
 
 
@@ -95,6 +95,7 @@ def test_kernels_are_for_long_sequences_of_the_right_type(monkeypatch):
     monkeypatch.setattr(kernels, "device_kind", lambda: "TPU v5 lite")
     assert kernels.takes_splash(q, k) and not kernels.takes_splash(q[:, :, :200], k)
     lengths = {
+        (777, 128): 896,
         (2167, 64): 2304,
         (3545, 128): 3584,
         (2304, 64): 2304,
