@@ -68,7 +68,8 @@ class TransformerObjective(Objective):
         is_training: bool = True,
     ) -> tuple[Float[Array, ""], Metrics]:
         """See `Objective`."""
-        networks = frozen | params
+        # Cast here and not in each layer: the stacks of kernels and gradients are half as large.
+        networks = frozen | cast_block_kernels(params, self.config.dtype)
         t5 = {"params": networks["t5"]}
         text = self.text_encoder.apply(t5, batch.text_ids, batch.text_mask)
         return self._loss(networks, batch, text, key, is_training)

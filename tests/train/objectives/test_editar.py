@@ -251,3 +251,15 @@ def test_settings_that_do_not_fit(tokenizer, changes, message):
         setattr(part, name, value)
     with pytest.raises(ConfigError, match=message):
         load(config)
+
+
+def test_stacks_of_kernels_are_cast_before_the_loop_over_layers(tokenizer):
+    config = make_config(tokenizer)
+    config.dtype = "bfloat16"
+    objective = load(config)
+    params, frozen = jax.eval_shape(objective.init, KEY), frozen_of(objective)
+    gradient = jax.grad(lambda p: objective.loss(p, frozen, make_batch(), KEY, STEP)[0])
+    program, shapes = jax.make_jaxpr(gradient, return_shape=True)(params)
+    kernel = params["transformer"]["blocks"]["mlp"]["down"]["kernel"]
+    assert f"bf16[{','.join(map(str, kernel.shape))}]" in str(program)
+    assert shapes == params  # gradients are f32, as the parameters are
