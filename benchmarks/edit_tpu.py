@@ -8,14 +8,13 @@ at `--ghz`, by category, in which calls of the attention kernels count nothing. 
 a part compiles in a minute or two. `--rows` cuts fused kernels by rows, as training does, and as
 edits did before: for comparison.
 
-Compiled with jax 0.10.2 and libtpu 0.0.42 for varedit-2b-512 on v5e-1, before and after scales read
-the caches where they lie, and rotated queries and keys by a product: the fifth scale 19.5 and 13.6
-ms, the last 90.2 and 59.4 ms.
+Compiled with jax 0.10.2 and libtpu 0.0.42 for varedit-2b-512 on v5e-1: scales 4, 8 and 9 take 11.3,
+43.7 and 59.4 ms, without the kernels. `docs/numbers.md` says what they took before.
 
-For varedit-8b-512 on v5e-4, before that, with 4.58 GB of weights a chip: begin has 4.49 GB of
-arguments, 0.16 GB temporary and 0.91 GB of results, and sends 2.66 GB; the last scale has 4.59,
-0.13 and 0.88 GB, sends 2.64 GB in 120 all-reduces, and takes an estimated 147 ms. With `--rows` the
-last scale sends 0.58 GB more, in 40 all-to-alls, and takes 158 ms.
+For varedit-8b-512 on v5e-4, when scales still copied their caches, with 4.58 GB of weights a chip:
+begin has 4.49 GB of arguments, 0.16 GB temporary and 0.91 GB of results, and sends 2.66 GB; the
+last scale has 4.59, 0.13 and 0.88 GB, sends 2.64 GB in 120 all-reduces, and takes an estimated 147
+ms. With `--rows` the last scale sends 0.58 GB more, in 40 all-to-alls, and takes 158 ms.
 """
 
 import argparse
@@ -87,7 +86,7 @@ def weights_of(config, mesh, *, by_rows: bool):
     placed = rules.with_shardings(shapes, rules.state_shardings(shapes, mesh))
 
     def columns(path, leaf):
-        if by_rows or not maps_of(path):
+        if by_rows or mesh.shape["tensor"] == 1 or not maps_of(path):
             return leaf
         return Interleaved(leaf.update(sharding=columns_of(mesh, leaf.ndim)), mesh.shape["tensor"])
 

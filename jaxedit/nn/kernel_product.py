@@ -9,10 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxedit.nn.kernels import is_on_tpu
 from jaxedit.ops.int8 import Int8, product
 from jaxedit.ops.interleaved import Interleaved
 from jaxedit.ops.low_rank import LowRank
 from jaxedit.sharding.rules import gather
+
+# A TPU writes the product with a kernel of several maps by map and head, for which it copies the
+# kernel. Up to this number of rows it is faster to move the product afterwards.
+FLAT_ROWS = 640
 
 
 class Maps(NamedTuple):
@@ -60,7 +65,8 @@ def multiply(
         )
     rows = functools.partial(_dot_rows, wide=wide, **kwargs)
     if isinstance(kernel, Interleaved):
-        return kernel.by_map(rows(x, kernel.kernel), parts)
+        out = rows(x, kernel.kernel)
+        return kernel.by_map(_keep_flat(out) if parts else out, parts)
     dot = functools.partial(_dot_parts, parts=parts, **kwargs) if parts else rows
     if not isinstance(kernel, LowRank):
         return dot(x, kernel)
@@ -119,10 +125,23 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
     if isinstance(kernel, Int8):
         out = product(x, kernel, **kwargs).astype(x.dtype)
         return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
+    if _is_kept_flat(x):
+        out = _keep_flat(_dot_rows(x, kernel, **kwargs))
+        return out.reshape(*x.shape[:-1], parts, -1)
     kernel = kernel.reshape(len(kernel), parts, kernel.shape[-1] // parts)
     kernel = gather(kernel, ("embed", None, "heads"))  # now its columns are cut, not its rows
     out = jax.lax.dot_general(_rows(x), kernel, (((1,), (0,)), ((), ())), **kwargs)
     return out.reshape(*x.shape[:-1], *kernel.shape[1:])
+
+
+def _is_kept_flat(x: jax.Array) -> bool:
+    """Return whether a product with several maps is computed as a single matrix."""
+    return is_on_tpu() and math.prod(x.shape[:-1]) <= FLAT_ROWS
+
+
+def _keep_flat(product: jax.Array) -> jax.Array:
+    """Forbid the compiler to write a product of few rows in another order."""
+    return jax.lax.optimization_barrier(product) if _is_kept_flat(product) else product
 
 
 def _rows(x: jax.Array) -> jax.Array:

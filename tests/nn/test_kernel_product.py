@@ -1,9 +1,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from jaxedit.nn import kernel_product
 from jaxedit.nn.kernel_product import Maps
 from jaxedit.nn.layers import dense
+from jaxedit.ops.interleaved import interleave
 from jaxedit.ops.low_rank import LowRank, to_dense
 
 
@@ -30,3 +33,16 @@ def test_low_rank_additions_of_each_map():
     for got, wanted in zip(found, expected, strict=True):
         assert got.shape == (2, wanted.shape[1] // 2, 2)
         np.testing.assert_allclose(got.reshape(2, -1), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows, is_flat", [(5, True), (700, False)])
+def test_on_a_tpu_a_product_of_few_rows_is_computed_as_a_single_matrix(monkeypatch, rows, is_flat):
+    layer, x = dense(12, 0.1, jnp.float32, use_bias=False, parts=3), jnp.ones((1, rows, 4))
+    params = layer.init(jax.random.key(0), x)
+    kept = {"params": {"kernel": interleave(params["params"]["kernel"], (4, 4, 4), 2)}}
+    expected = layer.apply(params, x)
+    monkeypatch.setattr(kernel_product, "is_on_tpu", lambda: True)
+    for variables in (params, kept):
+        np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-6)
+        program = str(jax.make_jaxpr(layer.apply)(variables, x))
+        assert ("optimization_barrier" in program) == is_flat
