@@ -12,6 +12,7 @@ import uvicorn
 
 from jaxedit.config import ServeConfig
 from jaxedit.console import DONE
+from jaxedit.editor import word_check
 from jaxedit.serve.app import create_app
 from jaxedit.serve.service import EditService
 
@@ -31,9 +32,7 @@ def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any
     Raises:
       ValueError, OSError, RuntimeError: a model cannot be loaded.
     """
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    for name in ("jaxedit", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.INFO)
+    configure_log(has_prompts=config.log_prompts)
     service = EditService(config, names, placement=placement)
     app = create_app(service, has_page=config.page and _has_gradio())
     server = _Server(
@@ -54,6 +53,15 @@ def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any
     if service.warm_up.done():
         service.warm_up.result()
     return DONE
+
+
+def configure_log(*, has_prompts: bool) -> None:
+    """Write the log to stderr; notices that repeat words of a prompt only if it may have prompts."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    for name in ("jaxedit", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    notices = logging.getLogger(word_check.__name__)
+    notices.setLevel(logging.NOTSET if has_prompts else logging.ERROR)
 
 
 class _Server(uvicorn.Server):
