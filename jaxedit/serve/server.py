@@ -56,7 +56,7 @@ def serve(config: ServeConfig, names: Sequence[str], placement: Mapping[str, Any
 
 
 def configure_log(*, has_prompts: bool) -> None:
-    """Write the log to stderr; notices that repeat words of a prompt only if it may have prompts."""
+    """Write the log to stderr; notices that repeat words of prompts only if it may have them."""
     logging.basicConfig(format="%(asctime)s %(message)s")
     for name in ("jaxedit", "uvicorn"):
         logging.getLogger(name).setLevel(logging.INFO)
