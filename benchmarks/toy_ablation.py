@@ -13,12 +13,14 @@ import time
 
 import jax
 import numpy as np
+from PIL import Image
 
 import jaxedit
 from jaxedit.config import DataConfig
 from jaxedit.data import toybox
 from jaxedit.data.loader import held_out_pairs
 from jaxedit.data.toybox.scene import SHAPES
+from jaxedit.data.transforms import Fit, fit_of, from_square, to_square
 from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.ops import image, pyramid, quantize
 
@@ -34,6 +36,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--level", type=int, default=0, choices=range(len(toybox.LEVELS)))
     parser.add_argument("--shape", default="square", choices=SHAPES)
+    about = "how pictures become squares; an edited crop is pasted back (default: as in training)"
+    parser.add_argument("--fit", choices=("pad", "crop"), help=about)
     parser.add_argument("--seed", type=int, default=1, help="of the pairs; 0 was used for tuning")
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--guidance_until", type=int)
@@ -47,30 +51,33 @@ def main() -> None:
     data = DataConfig(level=args.level, image_size=size, seed=args.seed)
     pairs = held_out_pairs(data, args.pairs, shape=args.shape)
     names = ("guidance", "guidance_until", "temperature", "top_p", "greedy")
-    sampling = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    if args.fit:
+        options |= {"fit": args.fit, "keep_size": args.fit == "crop"}
     rows = []
     for model in args.models:
         name, _, weights = model.rpartition("=")
         editor = jaxedit.Editor.from_pretrained(weights)
-        if not rows and args.shape == "square":
-            rows.append(score("tokenizer", pairs, reconstruct(editor, pairs)))
-        outputs = edit(editor, pairs, sampling)
-        rows.append(score(name or weights, pairs, outputs) | costs(editor, pairs[0], sampling))
+        if not rows:
+            fit = fit_of(editor.config, args.fit, keep_size=args.fit == "crop")
+            rows.append(score("tokenizer", pairs, reconstruct(editor, pairs, fit)))
+        outputs = edit(editor, pairs, options)
+        rows.append(score(name or weights, pairs, outputs) | costs(editor, pairs[0], options))
     text = table(rows)
     print(text)
     if args.output:
         args.output.write_text(text + "\n")
 
 
-def edit(editor: jaxedit.Editor, pairs: list[toybox.ToyPair], sampling: dict) -> list[np.ndarray]:
+def edit(editor: jaxedit.Editor, pairs: list[toybox.ToyPair], options: dict) -> list[np.ndarray]:
     """u8[H,W,3] edits of all pairs; pair i has seed i."""
     results = editor.edit_batch(
-        [p.source for p in pairs], [p.instruction for p in pairs], **sampling
+        [p.source for p in pairs], [p.instruction for p in pairs], **options
     )
     return [np.asarray(r.image) for r in results]
 
 
-def reconstruct(editor: jaxedit.Editor, pairs: list[toybox.ToyPair]) -> list[np.ndarray]:
+def reconstruct(editor: jaxedit.Editor, pairs: list[toybox.ToyPair], fit: Fit) -> list[np.ndarray]:
     """u8[H,W,3] true targets after encoding to bits and decoding."""
     tokenizer, scales = BSQTokenizer(editor.config.bsq), editor.config.varedit.latent_scales
 
@@ -81,7 +88,13 @@ def reconstruct(editor: jaxedit.Editor, pairs: list[toybox.ToyPair]) -> list[np.
         feature = quantize.encode_scales(raw, scales)[1][-1]
         return image.to_uint8(tokenizer.apply(variables, feature, method="decode"))
 
-    return [np.asarray(through_bits(p.target[None]))[0] for p in pairs]
+    found = []
+    for pair in pairs:
+        picture = Image.fromarray(pair.target)
+        square = np.asarray(to_square(picture, editor.size, fit))
+        made = np.asarray(through_bits(square[None]))[0]
+        found.append(np.asarray(from_square(made, picture, fit)))
+    return found
 
 
 def score(name: str, pairs: list[toybox.ToyPair], outputs: list[np.ndarray]) -> dict:
@@ -97,12 +110,12 @@ def score(name: str, pairs: list[toybox.ToyPair], outputs: list[np.ndarray]) -> 
     return row
 
 
-def costs(editor: jaxedit.Editor, pair: toybox.ToyPair, sampling: dict) -> dict:
+def costs(editor: jaxedit.Editor, pair: toybox.ToyPair, options: dict) -> dict:
     """Sequence length and the median wall time of one edit, in milliseconds."""
     times = []
     for seed in range(6):
         start = time.perf_counter()
-        editor.edit(pair.source, pair.instruction, seed=seed, **sampling)
+        editor.edit(pair.source, pair.instruction, seed=seed, **options)
         times.append(time.perf_counter() - start)
     model = editor.config.varedit
     source = model.scales if model.conditioning == "full" else model.scales[-1:]

@@ -3,10 +3,10 @@
     python -m jaxedit.train --config=configs/editar.py
 
 Presets:
-  tiny   3 M parameters, 64 px toy scenes; trains on two CPU cores, with toy-editar's tokenizer or
+  tiny   3.5 M parameters, 64 px toy scenes; trains on two CPU cores, with toy-editar's tokenizer or
          your own: --config.editar.tokenizer=runs/tokenizer_vq-tiny/export
-  tiny-level3  the same for textured scenes of level 3 and for level 0, with 2,048 codes; its
-         tokenizer is the export of configs/tokenizer_vq.py:tiny-level3 in LEVEL3_TOKENIZER.
+  tiny-level3  the same for textured scenes of level 3 and for level 0; its tokenizer is the export
+         of configs/tokenizer_vq.py:tiny-level3 in LEVEL3_TOKENIZER.
   xl     GPT-XL at 512 px: 40k steps, batch 64. 8 x 80 GB or TPU v5p-8.
 
 The tiny presets log the loss of held-out scenes (val/loss) and the success of 40 held-out edits
@@ -29,7 +29,6 @@ from jaxedit.config import (
     TrainConfig,
     pick_preset,
 )
-from jaxedit.configs import tokenizer_vq
 
 WEIGHTS = "pretrained/llamagen-t2i-xl-512"  # image tokenizer, transformer and text encoder
 TEACHER = "pretrained/dinov2-base"
@@ -79,7 +78,6 @@ def _tiny() -> TrainConfig:
 
 def _tiny_level3() -> TrainConfig:
     config = _tiny()
-    config.model.editar.codes = config.model.vq.codes = tokenizer_vq.LEVEL3_CODES
     config.editar.tokenizer = LEVEL3_TOKENIZER
     config.data.level = 3
     config.data.mixture = (

@@ -57,7 +57,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             width=192,
             heads=6,
             mlp_hidden=512,
-            codes=512,
+            codes=2048,
             grid=8,
             text_tokens=29,  # the longest caption of level 0
             text_width=128,
@@ -68,7 +68,7 @@ EDITAR_PRESETS: dict[str, PretrainedConfig] = {
             token_dropout=0.0,
         ),
         vq=VQConfig(
-            codes=512, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1, latent_width=96
+            codes=2048, base_channels=24, channel_mult=(1, 1, 2, 4), res_blocks=1, latent_width=96
         ),
         t5=T5Config(vocab_size=256, width=128, head_width=32, mlp_hidden=256, layers=2, heads=4),
         token_sample=TokenSampleConfig(guidance=1.5, top_k=32),
