@@ -14,7 +14,8 @@ import jaxedit
 from jaxedit.config import DataConfig
 from jaxedit.data.loader import held_out_pairs
 
-MODELS = (("toy-varedit", "varedit", 3), ("toy-editar", "editar", 0))  # method, toybox level
+MODELS = (("toy-varedit", "varedit"), ("toy-editar", "editar"))  # and their methods
+LEVEL = 3  # of the toybox
 SCALE, GAP, TEXT = 2, 12, 20  # pixels are doubled; space between cells; height of a caption
 
 
@@ -26,9 +27,9 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=2)
     args = parser.parse_args()
     cells = []
-    for name, method, level in MODELS:
-        pairs = held_out_pairs(DataConfig(level=level), args.pairs)
-        given = [p.source for p in pairs], [p.instruction for p in pairs]
+    pairs = held_out_pairs(DataConfig(level=LEVEL), args.pairs)
+    given = [p.source for p in pairs], [p.instruction for p in pairs]
+    for name, method in MODELS:
         editor = jaxedit.Editor.from_pretrained(name)
         plain = editor.edit_batch(*given, method=method)
         kept = editor.edit_batch(*given, method=f"{method}+erec")
