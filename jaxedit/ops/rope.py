@@ -139,7 +139,8 @@ def quarter_turn(x: Float[ArrayLike, "*n E"]) -> Float[Array, "*n E"]:
     """
     turn = np.kron(np.eye(x.shape[-1] // 2), [[0, 1], [-1, 0]])
     turn = jnp.broadcast_to(jnp.asarray(turn, x.dtype), (len(x), *turn.shape))
-    return jnp.einsum("b...e,bef->b...f", x, turn, precision="highest")
+    precision = "highest" if x.dtype == jnp.float32 else None  # others are multiplied as they are
+    return jnp.einsum("b...e,bef->b...f", x, turn, precision=precision)
 
 
 def channel_table(

@@ -121,8 +121,8 @@ def test_products_outside_of_blocks_are_exact_float32():
     assert all("bf16" not in line for line in exact)
     assert all("bf16" in line for line in products if line not in exact)
     # ada, head's ada, head; embeddings of source and target; 2 of the text; 4 of its pooling; the
-    # source's keys and values, averaged, in 2 products each
-    assert len(exact) == 3 + 2 + 2 + 4 + 4
+    # source's keys and values, averaged, in 2 products each; the queries' bias, turned, in 2 blocks
+    assert len(exact) == 3 + 2 + 2 + 4 + 4 + 2
 
 
 def test_logits_of_editar_are_float32():
