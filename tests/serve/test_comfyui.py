@@ -96,6 +96,6 @@ def test_errors_are_one_line(nodes, fake, tmp_path):
         fails("jaxedit: .*none", model="none", **good)
         fails("jaxedit: 2 masks: expected 1, or 1", mask=np.ones((2, 16, 24)), **good)
         fails("No such file", server=server, api_key_file=str(tmp_path / "absent"))
-        fails("jaxedit: .*404", server=f"{server}/docs")
+        fails("jaxedit: .*404", **good | {"server": f"{server}/docs"})
     fails("no edit from .* is it running", server=server)
     fails("expected http://HOST:PORT", server="127.0.0.1:8000")
