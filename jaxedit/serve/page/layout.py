@@ -114,6 +114,7 @@ class Page:
         with gr.Accordion("Which scales attended to which", visible=False) as self._attention:
             self._heatmaps = gr.Image(
                 label="Attention from scales of the edit, rows, to scales of source and edit",
+                show_label=False,  # it would lie on the heatmaps' title
                 interactive=False,
                 elem_id="attention",
                 **png,
