@@ -21,6 +21,7 @@ import argparse
 import functools
 import pathlib
 import time
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +36,12 @@ from jaxedit.models.bsq import BSQTokenizer
 from jaxedit.models.varedit import VAREdit
 from jaxedit.ops import pyramid
 from jaxedit.ops.interleaved import Interleaved
-from jaxedit.planning import topology
+from jaxedit.planning import flops, topology
 from jaxedit.planning.collectives import traffic, traffic_table
-from jaxedit.sampling.sample_varedit import encoder_precision
+from jaxedit.planning.device_memory import peak_flops
+from jaxedit.sampling import next_scale
+from jaxedit.sampling.methods import BitSampling, numbers_of
+from jaxedit.sampling.sample_varedit import encoder_precision, uniforms_of
 from jaxedit.sharding import rules
 from jaxedit.sharding.columns import columns_of
 from jaxedit.sharding.mesh import make_mesh
@@ -45,39 +49,86 @@ from jaxedit.sharding.mesh import make_mesh
 Shape = jax.ShapeDtypeStruct
 
 
+class Part(NamedTuple):
+    """The compiler's estimates of a part.
+
+    Attributes:
+      ms: the time of its operations.
+      nbytes: memory of a chip besides the weights: inputs, temporary arrays and results.
+    """
+
+    ms: float
+    nbytes: float
+
+
 def main() -> None:
-    """Compile, and print what each part holds, sends and takes."""
+    """Compile, and print what each part holds, sends and takes, and what all of them take."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="varedit-8b-512")
     parser.add_argument("--devices", default="v5e-4")
     parser.add_argument(
-        "--parts", default="begin,last", help="encode, begin, numbers of scales, last, decode"
+        "--parts", default="begin,last", help="encode, begin, numbers of scales, last, decode; all"
     )
     parser.add_argument("--rows", action="store_true", help="cut fused kernels by rows")
     parser.add_argument("--ghz", type=float, default=1.5, help="clock that turns cycles into time")
     parser.add_argument("--hlo", type=pathlib.Path, help="folder for the compiled programs")
     args = parser.parse_args()
     config, devices = OFFICIAL[args.model].config, topology.devices_of(topology.pod(args.devices))
+    every = parts_of(config)
+    parts = every if args.parts == "all" else args.parts.replace("last", every[-2]).split(",")
+    if unknown := [part for part in parts if part not in every]:
+        parser.error(f"--parts={unknown[0]}: expected all, last, or some of {','.join(every)}")
+
     mesh = make_mesh(MeshConfig(data=1, tensor=len(devices)), devices)
     weights = weights_of(config, mesh, by_rows=args.rows)
-    print(f"{args.model} on {args.devices}: {held(weights, mesh) / 1e9:.2f} GB of weights a chip")
-    for part in args.parts.split(","):
-        start = time.perf_counter()
-        of_pixels = part in ("encode", "decode")
-        lowered = lower_bsq(part, config, mesh) if of_pixels else lower(part, config, weights, mesh)
-        compiled = lowered.compile()
-        seconds = time.perf_counter() - start
-        text, memory = compiled.as_text(), compiled.memory_analysis()
-        print(
-            f"{part}: compiled in {seconds:.0f} s; {memory.argument_size_in_bytes / 1e9:.2f} GB of "
-            f"arguments, {memory.temp_size_in_bytes / 1e9:.2f} GB temporary, "
-            f"{memory.output_size_in_bytes / 1e9:.2f} GB of results"
-        )
-        print("  " + tpu_cycles.table(tpu_cycles.cycles(text), args.ghz))
-        if args.hlo:
-            args.hlo.mkdir(parents=True, exist_ok=True)
-            (args.hlo / f"{part}.txt").write_text(text)
-        print(traffic_table(traffic(text, mesh)).replace("a step", "in it"), flush=True)
+    nbytes = held(weights, mesh) + held(tokenizer_of(config, mesh), mesh)
+    print(f"{args.model} on {args.devices}: {nbytes / 1e9:.2f} GB of weights a chip")
+    found = {part: compile_part(part, config, weights, mesh, args) for part in parts}
+    nbytes += max(part.nbytes for part in found.values())
+    print(
+        f"{', '.join(parts)}: {sum(part.ms for part in found.values()):.1f} ms estimated, at most "
+        f"{nbytes / 1e9:.2f} GB a chip; not compiled: "
+        f"{', '.join(part for part in every if part not in parts) or 'no part of an edit'}"
+    )
+    print("not counted: the text encoder, a program of its own, and calls of attention kernels,")
+    ms = 1e3 * kernel_seconds(config, devices)
+    print(f"in a whole edit {ms:.1f} ms if they take twice as long as their products at the peak")
+
+
+def compile_part(part: str, config, weights, mesh, args: argparse.Namespace) -> Part:
+    """Compile a part, print what it holds, sends and takes, and return the sums."""
+    start = time.perf_counter()
+    of_pixels = part in ("encode", "decode")
+    lowered = lower_bsq(part, config, mesh) if of_pixels else lower(part, config, weights, mesh)
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - start
+    text, memory = compiled.as_text(), compiled.memory_analysis()
+    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    inputs = 0 if of_pixels else memory.argument_size_in_bytes - held(weights, mesh)
+    print(
+        f"{part}: compiled in {seconds:.0f} s; {memory.argument_size_in_bytes / 1e9:.2f} GB of "
+        f"arguments, {memory.temp_size_in_bytes / 1e9:.2f} GB temporary, "
+        f"{results / 1e9:.2f} GB of new results"
+    )
+    found = tpu_cycles.cycles(text)
+    print("  " + tpu_cycles.table(found, args.ghz))
+    if args.hlo:
+        args.hlo.mkdir(parents=True, exist_ok=True)
+        (args.hlo / f"{part}.txt").write_text(text)
+    print(traffic_table(traffic(text, mesh)).replace("a step", "in it"), flush=True)
+    return Part(found.total() / args.ghz / 1e6, inputs + memory.temp_size_in_bytes + results)
+
+
+def parts_of(config) -> list[str]:
+    """The parts of an edit in their order."""
+    return ["encode", "begin", *map(str, range(len(config.varedit.scales))), "decode"]
+
+
+def kernel_seconds(config, devices) -> float:
+    """The seconds that are assumed for attention in the transformer, of text and image."""
+    c = config.varedit
+    scores = len(next_scale.PATHS) * flops.varedit(c, c.max_text_tokens).scores
+    return tpu_cycles.KERNEL_SLOWNESS * scores / len(devices) / peak_flops(devices[0].device_kind)
 
 
 def weights_of(config, mesh, *, by_rows: bool):
@@ -93,6 +144,12 @@ def weights_of(config, mesh, *, by_rows: bool):
     return tree.map_with_path(columns, placed)["transformer"]
 
 
+def tokenizer_of(config, mesh):
+    """The image tokenizer's parameters, whole on every chip."""
+    shapes = in_memory({"bsq": abstract_params(config)["bsq"]}, config, "bfloat16")["bsq"]
+    return jax.tree.map(lambda x: x.update(sharding=rules.replicated(mesh)), shapes)
+
+
 def held(weights, mesh) -> float:
     """Bytes of arrays on each chip."""
     leaves = jax.tree.leaves(weights)
@@ -103,48 +160,48 @@ def held(weights, mesh) -> float:
 
 
 def lower(part: str, config, weights, mesh):
-    """A part, lowered for the mesh; one picture, which has two rows."""
-    c, rows = config.varedit, 2
-    model = VAREdit(c, jnp.bfloat16)
+    """A part, lowered for the mesh; one picture, with the rows of guidance."""
+    c, paths = config.varedit, next_scale.PATHS
     source = pyramid.tokens(c.source_scales(c.scales))
     inputs = (
-        Shape((rows, c.max_text_tokens, c.text_width), jnp.float32),
-        Shape((rows, c.max_text_tokens), jnp.bool_),
-        Shape((rows,), jnp.bool_),
-        Shape((rows, source, c.token_bits), jnp.float32),
+        Shape((1, 1, c.max_text_tokens, c.text_width), jnp.float32),
+        Shape((1, 1, c.max_text_tokens), jnp.bool_),
+        Shape((1, source, c.token_bits), jnp.float32),
     )
-    schedule = {"scales": c.scales, "rope_scales": c.rope_scales}
-    begin = functools.partial(model.apply, method="begin", **schedule)
+
+    def network(params) -> next_scale.Network:
+        return next_scale.Network(VAREdit(c, jnp.bfloat16), params, c.scales, c.rope_scales)
+
+    def begin(params, *inputs):
+        options = {"paths": paths, "dropped": next_scale.DROPPED}
+        return next_scale.begin(network(params), *inputs, **options)
+
+    def sample(params, state, seeds, numbers):
+        method = BitSampling(uniforms_of(seeds, c), numbers)
+        return next_scale.sample_scale(network(params), state, method, int(part), paths=paths)
+
+    def whole(tree):
+        shapes = jax.tree.map(lambda x: Shape(x.shape, x.dtype), tree)
+        return jax.tree.map(lambda x: x.update(sharding=rules.replicated(mesh)), shapes)
+
     with jax.set_mesh(mesh):
         if part == "begin":
-            whole = jax.tree.map(lambda x: x.update(sharding=rules.replicated(mesh)), inputs)
-            return jax.jit(lambda p, *xs: begin({"params": p}, *xs)).lower(weights, *whole)
-        k = len(c.scales) - 1 if part == "last" else int(part)
-        state = jax.eval_shape(lambda p, *xs: begin({"params": p}, *xs), weights, *inputs)
+            return jax.jit(begin).lower(weights, *whole(inputs))
+        state = jax.eval_shape(begin, weights, *inputs)
         state = jax.tree.map(lambda x: x.update(sharding=of_state(x, c.heads, mesh)), state)
-        tokens = Shape((rows, pyramid.tokens(c.scales[k : k + 1]), c.token_bits), jnp.float32)
-        tokens = tokens.update(sharding=rules.replicated(mesh)) if k else None
-
-        def extend(params, state, tokens):
-            options = {"method": "extend", "scales": c.scales}
-            return model.apply({"params": params}, state, tokens, k, **options)
-
-        return jax.jit(extend, donate_argnums=1).lower(weights, state, tokens)
+        numbers = whole((Shape((1,), jnp.int32), numbers_of(config.sample, len(c.scales))))
+        return jax.jit(sample, donate_argnums=1).lower(weights, state, *numbers)
 
 
 def lower_bsq(part: str, config, mesh):
     """The image encoder or decoder, lowered for one picture."""
-    shapes = in_memory({"bsq": abstract_params(config)["bsq"]}, config, "bfloat16")
     (h, w), stride = config.varedit.latent_scales[-1], config.bsq.stride
     shape = (1, h * stride, w * stride, 3) if part == "encode" else (1, h, w, config.bsq.bits)
-    x = Shape(shape, jnp.float32)
+    x = Shape(shape, jnp.float32, sharding=rules.replicated(mesh))
     bsq = BSQTokenizer(config.bsq, precision=encoder_precision(config.varedit, is_masked=False))
     run = functools.partial(bsq.apply, method=part)
-    whole = jax.tree.map(
-        lambda x: x.update(sharding=rules.replicated(mesh)), ({"params": shapes["bsq"]}, x)
-    )
     with jax.set_mesh(mesh):
-        return jax.jit(run).lower(*whole)
+        return jax.jit(run).lower({"params": tokenizer_of(config, mesh)}, x)
 
 
 def of_state(x: Shape, heads: int, mesh):

@@ -15,6 +15,7 @@ CATEGORIES = {
     "copy": ("copy", "copy-start", "copy-done", "transpose", "reshape", "bitcast-convert"),
     "reduce": ("reduce", "reduce-window"),
 }
+KERNEL_SLOWNESS = 2.0  # assumed of attention kernels: times as long as products at the peak
 _HEADER = re.compile(r"(ENTRY )?(%[\w.\-]+) \(.*\{\s*$")
 _OPERATION = re.compile(r" = .*?[\])}] ([a-z][\w\-]*)\(")
 _LOOP = re.compile(r" while\(.*condition=(%[\w.\-]+), body=(%[\w.\-]+)")

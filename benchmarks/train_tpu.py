@@ -29,7 +29,6 @@ PLACES = {  # an operation is where the first pattern is found in its name, or i
 OTHERS = "optimizer"  # and the average, clipping, and copies without a name
 KINDS = ("product", "copy", "elementwise")
 MOVING = ("concatenate", "pad", "update", "slice", "copy")  # categories that count as copies
-KERNEL_SLOWNESS = 2.0  # assumed: times as long as products at the peak
 # Products of the kernels with the shape of the scores: two forward, seven backward.
 FORWARD, BACKWARD = 2, 7
 
@@ -113,7 +112,7 @@ def kernel_seconds(config, objective, peak: float) -> float:
     """The seconds that are assumed for the transformer's attention kernels."""
     scores = sum(p.forward.scores for p in objective.passes() if p.network == "transformer")
     runs = 1 + (config.remat != "none") + BACKWARD / FORWARD
-    return KERNEL_SLOWNESS * runs * scores * config.data.batch_size / peak
+    return tpu_cycles.KERNEL_SLOWNESS * runs * scores * config.data.batch_size / peak
 
 
 if __name__ == "__main__":

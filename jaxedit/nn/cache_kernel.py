@@ -21,13 +21,12 @@ from jaxedit.nn.kernels import (
     Queries,
     is_on_tpu,
     on_each_device,
-    pad_length,
     splash_block,
 )
 from jaxedit.nn.kv_cache import KeysValues, KVCache
 
 MAX_QUERIES = 1024  # up to this length, queries are a single block
-ROWS = 16  # lengths of queries are padded to a multiple of this number: a tile of bfloat16
+ROWS = 16  # a block of few queries is a multiple of this number: a tile of bfloat16
 # Keys in a block: few where many queries make a matrix of scores, many where blocks cost time.
 KEYS, KEYS_OF_FEW, FEW = 512, 2048, 256
 NEVER = -1e30  # score of a key that is not seen; a finite number has no NaN in differences
@@ -47,19 +46,21 @@ def cache_attention(
     """
     N, M = queries.shape[2], new.keys.shape[2]
     block = ROWS * math.ceil(N / ROWS) if N <= MAX_QUERIES else splash_block(N)
-    queries = pad_length(queries, block * math.ceil(N / block))
-    padded = (pad_length(x, LANES * math.ceil(M / LANES)) for x in new)
     attend = functools.partial(
         _attend, start=start, length=M, block=block, is_short=N <= FEW, interpret=interpret
     )
     by_head = ("batch", "heads", None, None)
     axes = [by_head, *[(None, *by_head)] * 2, *[by_head] * 2, (None,)]
-    operands = [queries, cache.keys, cache.values, *padded, cache.layer[None]]
-    return on_each_device(attend, operands, axes)[:, :, :N]
+    operands = [queries, cache.keys, cache.values, *new, cache.layer[None]]
+    return on_each_device(attend, operands, axes)
 
 
 def cache_length(length: int) -> int:
-    """Return the length of a cache for `length` tokens: on TPU a multiple of `LANES`."""
+    """Return the length of a cache for `length` tokens: on TPU a multiple of `LANES`.
+
+    Of a length that fills no tiles the compiler may write heads innermost, which the kernel cannot
+    read.
+    """
     return LANES * math.ceil(length / LANES) if is_on_tpu() else length
 
 
@@ -77,13 +78,18 @@ def _attend(
     is_short: bool,
     interpret: bool,
 ) -> Queries:
-    """Run the kernel over rows, heads, blocks of queries, and blocks of old and of new keys."""
+    """Run the kernel over rows, heads, blocks of queries, and blocks of old and of new keys.
+
+    The last block of an array may reach beyond its end: what is there is not seen, or not written.
+    """
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import tpu as pltpu
 
     B, A, N, E = queries.shape
     most = KEYS_OF_FEW if is_short else KEYS
-    old_block, new_block = min(most, old_keys.shape[3]), min(most, keys.shape[2])
+    old_block, new_block = (
+        min(most, LANES * math.ceil(n / LANES)) for n in (old_keys.shape[3], length)
+    )
     before = math.ceil(start / old_block)  # blocks of old keys
     rows = pl.BlockSpec((1, 1, block, E), lambda b, a, i, j, layer: (b, a, i, 0))
     old = pl.BlockSpec(
@@ -94,7 +100,7 @@ def _attend(
         (1, 1, new_block, E), lambda b, a, i, j, layer: (b, a, jnp.maximum(j - before, 0), 0)
     )
     kernel = functools.partial(_kernel, lengths=(start, length), blocks=(old_block, new_block))
-    grid = (B, A, N // block, before + math.ceil(length / new_block))
+    grid = (B, A, math.ceil(N / block), before + math.ceil(length / new_block))
     call = pl.pallas_call(
         kernel,
         out_shape=jax.ShapeDtypeStruct(queries.shape, values.dtype),
@@ -157,7 +163,7 @@ def _kernel(
 def _add_block(queries: Any, keys: Any, values: Any, sums: tuple[Any, Any, Any], n: int) -> None:
     """Add the first `n` keys of a block: update maximum, sum of weights, and weighted values."""
     top, total, mixed = sums
-    rows = min(LANES * math.ceil(n / LANES), keys.shape[0])
+    rows = LANES * math.ceil(n / LANES)
     k, v = keys[:rows], values[:rows]
     scores = jax.lax.dot_general(
         queries[...], k, (((1,), (1,)), ((), ())), preferred_element_type=jnp.float32

@@ -44,8 +44,9 @@ class KVCache(NamedTuple):
 
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int], dtype: Any) -> "KVCache":
-        """Return zeros of shape (L, B, A, S, E)."""
-        return cls(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), jnp.zeros((), jnp.int32))
+        """Return a cache of shape (L, B, A, S, E); no position may be read before it is written."""
+        keys, values = (jax.lax.empty(shape, dtype) for _ in range(2))  # a TPU writes no zeros
+        return cls(keys, values, jnp.zeros((), jnp.int32))
 
     def write(self, new: KeysValues, start: int) -> "KVCache":
         """Return the cache with `new` of all layers, [L,B,A,N,E], at positions `start` and on."""
