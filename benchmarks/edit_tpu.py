@@ -2,14 +2,16 @@
 
     pip install "jax[tpu]" && python benchmarks/edit_tpu.py --model=varedit-8b-512 --devices=v5e-4
 
-A part is the image encoder, the reading of text and source, a scale, or the image decoder. Printed
-are, for each, what a chip holds, what it sends, and the compiler's own estimates of its operations
-at `--ghz`, by category, in which calls of the attention kernels count nothing. Nothing is executed;
-a part compiles in a minute or two. `--rows` cuts fused kernels by rows, as training does, and as
-edits did before: for comparison.
+A part is the image encoder, the reading of text and source, a scale with the drawing of its bits,
+or the image decoder. `--parts=all` compiles a whole edit with guidance, and adds up. Printed are,
+for each, what a chip holds, what it sends, and the compiler's own estimates of its operations at
+`--ghz`, by category. Calls of attention kernels and the time of sending count nothing. Nothing is
+executed. On a free core a part compiles in 10 s (few tokens) to 2 minutes, and encoder and decoder
+in 5 each. `--rows` cuts fused kernels by rows, as training does, and as edits did before: for
+comparison.
 
-Compiled with jax 0.10.2 and libtpu 0.0.42 for varedit-2b-512 on v5e-1: scales 4, 8 and 9 take 11.3,
-43.7 and 59.4 ms, without the kernels. `docs/numbers.md` says what they took before.
+Compiled with jax 0.10.2 and libtpu 0.0.42, varedit-2b-512 on v5e-1 takes 352 ms and at most 6.9 GB:
+`docs/numbers.md` has a table.
 
 For varedit-8b-512 on v5e-4, when scales still copied their caches, with 4.58 GB of weights a chip:
 begin has 4.49 GB of arguments, 0.16 GB temporary and 0.91 GB of results, and sends 2.66 GB; the
@@ -90,9 +92,11 @@ def main() -> None:
         f"{nbytes / 1e9:.2f} GB a chip; not compiled: "
         f"{', '.join(part for part in every if part not in parts) or 'no part of an edit'}"
     )
-    print("not counted: the text encoder, a program of its own, and calls of attention kernels,")
     ms = 1e3 * kernel_seconds(config, devices)
-    print(f"in a whole edit {ms:.1f} ms if they take twice as long as their products at the peak")
+    print(
+        "not counted: the text encoder, a program of its own; what is sent; calls of attention "
+        f"kernels: {ms:.1f} ms in an edit, if they take twice their products' time at the peak"
+    )
 
 
 def compile_part(part: str, config, weights, mesh, args: argparse.Namespace) -> Part:
@@ -125,7 +129,7 @@ def parts_of(config) -> list[str]:
 
 
 def kernel_seconds(config, devices) -> float:
-    """The seconds that are assumed for attention in the transformer, of text and image."""
+    """The seconds that are assumed for the attention of an edit, to text and image."""
     c = config.varedit
     scores = len(next_scale.PATHS) * flops.varedit(c, c.max_text_tokens).scores
     return tpu_cycles.KERNEL_SLOWNESS * scores / len(devices) / peak_flops(devices[0].device_kind)

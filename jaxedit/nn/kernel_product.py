@@ -16,7 +16,8 @@ from jaxedit.ops.low_rank import LowRank
 from jaxedit.sharding.rules import gather
 
 # A TPU writes the product with a kernel of several maps by map and head, for which it copies the
-# kernel. Up to this number of rows it is faster to move the product afterwards.
+# kernel. Up to this number of rows it is faster to move the product afterwards; where devices share
+# the kernel, always.
 FLAT_ROWS = 640
 
 
@@ -125,7 +126,7 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
     if isinstance(kernel, Int8):
         out = product(x, kernel, **kwargs).astype(x.dtype)
         return out.reshape(*x.shape[:-1], parts, out.shape[-1] // parts)
-    if _is_kept_flat(x):
+    if is_on_tpu() and math.prod(x.shape[:-1]) <= FLAT_ROWS:
         out = _keep_flat(_dot_rows(x, kernel, **kwargs))
         return out.reshape(*x.shape[:-1], parts, -1)
     kernel = kernel.reshape(len(kernel), parts, kernel.shape[-1] // parts)
@@ -134,14 +135,9 @@ def _dot_parts(x: jax.Array, kernel: Any, *, parts: int, **kwargs: Any) -> jax.A
     return out.reshape(*x.shape[:-1], *kernel.shape[1:])
 
 
-def _is_kept_flat(x: jax.Array) -> bool:
-    """Return whether a product with several maps is computed as a single matrix."""
-    return is_on_tpu() and math.prod(x.shape[:-1]) <= FLAT_ROWS
-
-
 def _keep_flat(product: jax.Array) -> jax.Array:
-    """Forbid the compiler to write a product of few rows in another order."""
-    return jax.lax.optimization_barrier(product) if _is_kept_flat(product) else product
+    """Forbid a TPU's compiler to write a product in another order."""
+    return jax.lax.optimization_barrier(product) if is_on_tpu() else product
 
 
 def _rows(x: jax.Array) -> jax.Array:

@@ -36,13 +36,13 @@ def test_low_rank_additions_of_each_map():
 
 
 @pytest.mark.parametrize("rows, is_flat", [(5, True), (700, False)])
-def test_on_a_tpu_a_product_of_few_rows_is_computed_as_a_single_matrix(monkeypatch, rows, is_flat):
+def test_on_a_tpu_products_of_few_rows_or_shared_kernels_are_single(monkeypatch, rows, is_flat):
     layer, x = dense(12, 0.1, jnp.float32, use_bias=False, parts=3), jnp.ones((1, rows, 4))
     params = layer.init(jax.random.key(0), x)
     kept = {"params": {"kernel": interleave(params["params"]["kernel"], (4, 4, 4), 2)}}
     expected = layer.apply(params, x)
     monkeypatch.setattr(kernel_product, "is_on_tpu", lambda: True)
-    for variables in (params, kept):
+    for variables, is_single in ((params, is_flat), (kept, True)):
         np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=1e-6)
         program = str(jax.make_jaxpr(layer.apply)(variables, x))
-        assert ("optimization_barrier" in program) == is_flat
+        assert ("optimization_barrier" in program) == is_single
