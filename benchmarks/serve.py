@@ -33,8 +33,8 @@ from device import peak_memory, write_json
 from PIL import Image
 
 from jaxedit.data import toybox
+from jaxedit.editor import provenance
 from jaxedit.editor.editor import EditResult
-from jaxedit.editor.provenance import write_png
 
 SHAPES = ((256, 256), (256, 192), (120, 200), (512, 512))
 KINDS = 16  # different good requests
@@ -196,7 +196,7 @@ def bare(model: str, max_batch: int, count: int, *, is_masked: bool) -> Bare:
 def _read_and_write(source: bytes, result: EditResult) -> None:
     with Image.open(io.BytesIO(source)) as image:
         image.load()
-    write_png(io.BytesIO(), result.image, result.settings)
+    provenance.encode(result.image, result.settings)
 
 
 def ask(

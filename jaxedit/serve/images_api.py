@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from jaxedit.config import family_of, require
+from jaxedit.editor import provenance
 from jaxedit.editor.editor import EditResult
-from jaxedit.editor.provenance import write_png
 from jaxedit.serve import responses
 from jaxedit.serve.edit_request import EditRequest, decode
 from jaxedit.serve.edited import edited, made_from, seeds_of
@@ -163,9 +163,8 @@ def _answer(form: EditForm, results: Sequence[EditResult]) -> dict[str, Any]:
 
 def _encoded(result: EditResult, kind: str, quality: int, settings: dict[str, Any]) -> str:
     """Return a picture as a file in base64; PNG carries the settings that make it again."""
-    file = io.BytesIO()
     if kind == "png":
-        write_png(file, result.image, settings)
-    else:
-        result.image.save(file, format=kind, quality=quality)
+        return base64.b64encode(provenance.encode(result.image, settings)).decode()
+    file = io.BytesIO()
+    result.image.save(file, format=kind, quality=quality)
     return base64.b64encode(file.getvalue()).decode()

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import html
-import io
 import logging
 import pathlib
 import secrets
@@ -18,9 +17,10 @@ from starlette.concurrency import run_in_threadpool
 
 from jaxedit.analyse.attention import draw_scores
 from jaxedit.config import PretrainedConfig
+from jaxedit.data.pictures import png_writer
 from jaxedit.data.transforms import fit_of, to_square
+from jaxedit.editor import provenance
 from jaxedit.editor.editor import EditResult
-from jaxedit.editor.provenance import COMPRESSION, write_png
 from jaxedit.erec.panel import panel_of
 from jaxedit.evaluate.tables.figures import save
 from jaxedit.serve.edit_request import EditRequest, decode
@@ -161,7 +161,7 @@ def _files_of(folder: pathlib.Path, asked: Asked, results: Sequence[EditResult])
     place = folder / secrets.token_hex(16)
     place.mkdir()
     before = _before(asked, results[0])
-    before.save(place / "before.png", compress_level=COMPRESSION)
+    (place / "before.png").write_bytes(png_writer.encode(before))
     if asked.files["mask"]:
         (place / "mask.png").write_bytes(asked.files["mask"].data)
     record = made_from(asked.files)
@@ -183,9 +183,7 @@ def _made(place: pathlib.Path, asked: Asked, result: EditResult, record: dict[st
 
     def written(name: str, image: Image.Image) -> str:
         path = place / f"{name}-{seed}.png"
-        file = io.BytesIO()
-        write_png(file, image, result.settings | record)
-        path.write_bytes(file.getvalue())
+        path.write_bytes(provenance.encode(image, result.settings | record))
         return str(path)
 
     words = asked.request.instruction
