@@ -181,7 +181,10 @@ def bare(model: str, max_batch: int, count: int, *, is_masked: bool) -> Bare:
 
     def run(part: Sequence[Edit]) -> list[EditResult]:
         images, masks, words, seeds, _ = zip(*part, strict=True)
-        return editor.edit_batch(images, words, masks=masks, seeds=seeds)
+        results = editor.edit_batch(images, words, masks=masks, seeds=seeds)
+        for result in results:
+            result.image.load()  # brings the edit to its picture's size
+        return results
 
     made = [(edit, run([edit])[0]) for edit in edits]  # also compiles
     files = [(_file(edit.image), result) for edit, result in made]

@@ -63,6 +63,16 @@ def _token_defaults(sizes: Any) -> dict[str, Any]:
     return {"token_sample": TokenSampleConfig(top_k=top_k), "erec": ERecConfig()}
 
 
+def _scale_square(config: Any) -> tuple[int, int]:
+    c = config.varedit
+    return c.latent_scales[-1][0] * config.bsq.stride, c.scales[-1][0]
+
+
+def _token_square(config: Any) -> tuple[int, int]:
+    grid = config.editar.grid
+    return grid * config.vq.stride, grid
+
+
 _NEXT_SCALE = {
     "model_type": "varedit",
     "parts": ("varedit", "bsq", "t5", "sample"),
@@ -83,6 +93,7 @@ _NEXT_SCALE = {
     "half": r"transformer/(?:first_block|blocks)/",
     "init": "jaxedit.models.varedit:init_params",
     "reads": "text",
+    "square": _scale_square,
     "pipeline": "jaxedit.editor.pipeline_varedit:VAREditPipeline",
     "memory": "jaxedit.editor.memory_phases:varedit_phases",
     "objective": "jaxedit.train.objectives.varedit:VAREditObjective",
@@ -106,6 +117,7 @@ _NEXT_TOKEN = {
     "half": r"transformer/",
     "init": "jaxedit.models.editar:init_params",
     "reads": "text",
+    "square": _token_square,
     "pipeline": "jaxedit.editor.pipeline_editar:EditARPipeline",
     "shared": r"(?:t5|transformer/blocks)/",  # tables are read in each step
     "memory": "jaxedit.editor.memory_phases:editar_phases",

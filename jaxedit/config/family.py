@@ -48,6 +48,8 @@ class Family:
     # edit: reads a picture and a text | draw: reads a text or a class | empty: no model by itself
     purpose: Literal["edit", "draw", ""] = ""
     reads: Literal["text", "class", ""] = ""  # the condition of the picture
+    # (config) -> side of the square that the model reads or draws, in pixels and in tokens
+    square: Callable[[Any], tuple[int, int]] = lambda config: (0, 0)
     # sampling method -> the parts of `PretrainedConfig` whose fields are its options; the first
     # method is the default
     methods: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from jaxedit.config import require
 from jaxedit.data import given_mask
 from jaxedit.data.given_mask import GivenMask, Mask
 from jaxedit.data.pictures import photo
@@ -50,12 +51,16 @@ class EditSource(NamedTuple):
       mask: None: all of the picture may change.
       how: settings that all pictures of a call share.
       files: names and SHA-256 of the files that picture and mask were read from, as settings.
+      square: what the model reads of the picture.
+      edit_mask: where the square may change.
     """
 
     picture: Image.Image
     mask: GivenMask | None
     how: HowToEdit
     files: Mapping[str, str]
+    square: UInt8[np.ndarray, "S S 3"]
+    edit_mask: Bool[np.ndarray, "S S"]
 
     @property
     def feather(self) -> int:
@@ -72,27 +77,12 @@ class EditSource(NamedTuple):
         mask = {"mask_convention": self.mask.convention, "feather": self.feather}
         return {**self.files, **mask}
 
-    def square(self) -> UInt8[np.ndarray, "S S 3"]:
-        """Return the square that the model reads."""
-        square = np.asarray(to_square(self.picture, self.how.size, self.how.fit))
-        return edge_map(square) if self.how.task == "canny" else square
-
-    def edit_mask(self) -> Bool[np.ndarray, "S S"]:
-        """Return where the square may change.
-
-        Raises:
-          ConfigError: the mask marks nothing in the square.
-        """
-        if self.mask is None:
-            return np.ones((self.how.size, self.how.size), bool)
-        return given_mask.square_of(self.mask, self.how.size, self.how.fit)
-
     def edit_cells(self) -> Bool[np.ndarray, "h w"] | None:
         """Return the tokens that the mask touches, or None without a mask."""
         if self.mask is None:
             return None
         grid = self.how.grid
-        return self.edit_mask().reshape(grid, self.how.size // grid, grid, -1).any((1, 3))
+        return self.edit_mask.reshape(grid, self.how.size // grid, grid, -1).any((1, 3))
 
     def restore(self, square: UInt8[np.ndarray, "S S 3"]) -> Image.Image:
         """Convert an edited square to the shape of the result."""
@@ -108,24 +98,33 @@ class EditSource(NamedTuple):
             return edit
         source, mask = self.picture, self.mask.pixels
         if self.how.is_cut:
-            source, mask = to_square(source, self.how.size, self.how.fit), self.edit_mask()
+            source, mask = Image.fromarray(self.square), self.edit_mask
         return given_mask.compose(edit, source, mask, self.feather)
 
 
-def read_source(image: Picture, mask: Mask | None, how: HowToEdit) -> EditSource:
+def read_source(image: Picture | EditSource, mask: Mask | None, how: HowToEdit) -> EditSource:
     """Read a picture and its mask.
 
     Args:
-      image: see `photo.to_rgb`.
+      image: see `photo.to_rgb`; or a source that was read, with its mask, to be edited in this way.
       mask: see `given_mask.read`; None: all of the picture may change.
 
     Raises:
       ValueError: a picture or a mask cannot be read, or they do not fit each other; one line.
       OSError: a file is missing.
     """
+    if isinstance(image, EditSource):
+        require(image.how == how and mask is None, f"the image was read for {image.how}, not {how}")
+        return image
     picture = photo.to_rgb(image, is_depth=how.task == "depth")
     given = None if mask is None else given_mask.fit_to(given_mask.read(mask), picture.size)
-    return EditSource(picture, given, how, _files_of(source=image, mask=mask))
+    files = _files_of(source=image, mask=mask)
+    square = np.asarray(to_square(picture, how.size, how.fit))
+    edit_mask = np.ones(square.shape[:2], bool)
+    if given is not None:
+        edit_mask = given_mask.square_of(given, how.size, how.fit)
+    square = edge_map(square) if how.task == "canny" else square
+    return EditSource(picture, given, how, files, square, edit_mask)
 
 
 def _files_of(**given: Any) -> dict[str, str]:

@@ -30,7 +30,6 @@ class EditResult:
     """An edited picture, and how it was made; notebooks show it beside its source.
 
     Attributes:
-      image: the edit, RGB, of the source's size, or of the model's size if the source was cropped.
       mask: on the token grid of the square that the model read, True = edited: the tokens that a
         given mask touches; with ERec its mask, limited as `ERecConfig.mask_mode` says; else None.
       diagnostics: "seconds"; with ERec also "js" (bits), "nll_rec" and "nll_edit" (nats), f32[h,w],
@@ -41,15 +40,25 @@ class EditResult:
       settings: all that reproduces the edit, as JSON values, except the weights' SHA-256.
       source: the picture that was edited, upright, RGB.
       fingerprint: computes the weights' SHA-256, which takes a while for the first picture.
+      restore: computes `image`.
     """
 
-    image: Image.Image
     mask: Bool[np.ndarray, "h w"] | None
     diagnostics: dict[str, Any]
     tokens: Tokens
     settings: dict[str, Any]
     source: Image.Image = dataclasses.field(repr=False)
     fingerprint: Callable[[], str] = dataclasses.field(repr=False)
+    restore: Callable[[], Image.Image] = dataclasses.field(repr=False)
+
+    @functools.cached_property
+    def image(self) -> Image.Image:
+        """Return the edit, RGB, of the source's size, or of the model's if the source was cropped.
+
+        The model's square is brought to this size when the edit is first asked for: a server does
+        so beside the next edit.
+        """
+        return self.restore()
 
     def save(self, path: str | os.PathLike) -> dict[str, Any]:
         """Write a PNG file that carries all settings, and return them.
@@ -133,7 +142,7 @@ class Editor(LoadedModel):
 
     def edit_batch(
         self,
-        images: Sequence[Picture],
+        images: Sequence[Picture | EditSource],
         instructions: Sequence[str],
         *,
         seed: int = 0,
@@ -151,7 +160,8 @@ class Editor(LoadedModel):
         """Edit several pictures, each as `edit` would with its own seed; return them in order.
 
         Args:
-          images, instructions: as for `edit`; as many of either.
+          images, instructions: as for `edit`; as many of either. An image may also be what
+            `read_source` returned, with its mask, for these settings.
           seed, seeds: row i has the seed `seeds[i]` or, without `seeds`, `seed + i`.
           masks: for each image a mask as for `edit`, or None; None: no masks.
           method: "varedit", "varedit+erec", "editar" or "editar+erec"; None: without ERec.
@@ -206,18 +216,18 @@ class Editor(LoadedModel):
         if notice := self._notice(source, settings["instruction"], is_map="task" in settings):
             diagnostics["notice"] = notice
         return EditResult(
-            image=source.result(output.pixels),
             mask=source.edit_cells() if output.mask is None else output.mask,
             diagnostics=diagnostics,
             tokens=output.tokens,
             settings=settings,
             source=source.picture,
             fingerprint=self._fingerprint,
+            restore=partial(source.result, output.pixels),
         )
 
     def _notice(self, source: EditSource, instruction: str, *, is_map: bool) -> str:
         """Return what a bundled model cannot know of a source or an instruction, or ""."""
-        photo = "" if is_map else self._photo_check.notice(source.square())
+        photo = "" if is_map else self._photo_check.notice(source.square)
         return "; ".join(filter(None, (photo, words_notice(self.name, instruction))))
 
     def grid(
@@ -267,7 +277,7 @@ class Editor(LoadedModel):
 
 
 def _checked(
-    images: Sequence[Picture],
+    images: Sequence[Picture | EditSource],
     instructions: Sequence[str],
     masks: Sequence[Mask | None] | None,
     task: str | None,
@@ -293,7 +303,7 @@ def _checked(
 
 
 def _read(
-    images: Sequence[Picture],
+    images: Sequence[Picture | EditSource],
     masks: Sequence[Mask | None],
     how: HowToEdit,
     read: collections.deque[EditSource],
@@ -303,5 +313,5 @@ def _read(
     pairs = zip(images[part], masks[part], strict=True)
     sources = [read_source(image, mask, how) for image, mask in pairs]
     read.extend(sources)
-    squares, edit_masks = zip(*((s.square(), s.edit_mask()) for s in sources), strict=True)
+    squares, edit_masks = zip(*((s.square, s.edit_mask) for s in sources), strict=True)
     return np.stack(squares), np.stack(edit_masks)

@@ -95,13 +95,14 @@ class Pipeline(abc.ABC):
         """
         self.config, self.text, self.dtype = config, text, dtype
         self.mesh, self.rows = mesh, rows
+        self.size, self.grid = family_of(config).square(config)
         self._ready: set[Any] = set()  # structures whose programs are compiled
         self._warned = False
         self._load(params, int8=int8)
 
     @abc.abstractmethod
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
-        """Set `size`, `grid` and `params`."""
+        """Set `params`."""
 
     @property
     @abc.abstractmethod

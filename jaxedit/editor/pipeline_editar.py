@@ -29,8 +29,6 @@ class EditARPipeline(Pipeline):
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
         """Put the weights on the devices; on a mesh `tensor` cuts the transformer's layers."""
-        self.grid = self.config.editar.grid
-        self.size = self.grid * self.config.vq.stride
         networks = sample_editar.prepare(self.config, params, self.dtype, int8=int8)
         self.params = _placed(networks, self.config.editar, self.mesh)
         self._segment = sample_editar.segment_of(self.config.editar)

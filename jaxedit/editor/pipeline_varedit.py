@@ -45,8 +45,6 @@ class VAREditPipeline(Pipeline):
     """
 
     def _load(self, params: tree.Tree, *, int8: bool) -> None:
-        self.size = self.config.varedit.latent_scales[-1][0] * self.config.bsq.stride
-        self.grid = self.config.varedit.scales[-1][0]
         networks = tree.map_with_path(
             lambda path, leaf: leaf.astype(dtype_of(path, "varedit", self.dtype)),
             {name: params[name] for name in ("bsq", "transformer")},

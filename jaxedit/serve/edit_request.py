@@ -11,6 +11,7 @@ from PIL import Image
 from jaxedit.config import (
     PretrainedConfig,
     as_options,
+    family_of,
     require,
     require_feather,
     require_fit,
@@ -21,6 +22,8 @@ from jaxedit.config.methods import PART_OF
 from jaxedit.data import given_mask
 from jaxedit.data.given_mask import GivenMask
 from jaxedit.data.pictures import photo, picture_file
+from jaxedit.data.transforms import fit_of
+from jaxedit.editor.edit_source import EditSource, HowToEdit, read_source
 from jaxedit.editor.text_features import prompt_of
 
 
@@ -30,23 +33,19 @@ class EditRequest:
 
     Attributes:
       model: its name at this server.
-      image: RGB.
-      mask: None: everything may change.
+      source: the picture and its mask, converted for the model.
       instruction: the change, in words.
       options: method, task, fit, keep_size, feather and the method's settings, as
         `Editor.edit_batch` takes them.
-      size: (width, height) that the result must have; None: any.
       has_own_noise: whether a row's noise comes from its own seed, and not from that of the first
         row of its batch.
       explains: whether the result tells how the model attended, see `attention_of`.
     """
 
     model: str
-    image: Image.Image
-    mask: GivenMask | None
+    source: EditSource
     instruction: str
     options: dict[str, Any]
-    size: tuple[int, int] | None = None
     has_own_noise: bool = True
     explains: bool = False
 
@@ -86,7 +85,7 @@ def checked_request(
       image: of any mode; see `photo.to_rgb`.
       instruction: the change, in words.
       mask: as large as the picture; see `given_mask.read`. None: everything may change.
-      size: see `EditRequest`.
+      size: (width, height) that the result must have; None: any.
       **options: see `EditRequest`; None: the default.
 
     Raises:
@@ -106,14 +105,21 @@ def checked_request(
         f"task={task!r}: expected no mask: the picture is made anew from its map",
     )
     picture = photo.to_rgb(image, is_depth=task == "depth")
-    return EditRequest(
-        name,
-        picture,
-        None if mask is None else _mask_of(picture, mask),
-        instruction,
-        options,
-        size,
-        as_options(settings).get("gumbel_key") != "batch",
+    shape = fit_of(config, options.get("fit"), keep_size=options.get("keep_size", False))
+    how = HowToEdit(*family_of(config).square(config), shape, task, options.get("feather"))
+    source = read_source(picture, None if mask is None else _mask_of(picture, mask), how)
+    _require_size(source, size)
+    has_own_noise = as_options(settings).get("gumbel_key") != "batch"
+    return EditRequest(name, source, instruction, options, has_own_noise)
+
+
+def _require_size(source: EditSource, size: tuple[int, int] | None) -> None:
+    """Raise ConfigError unless the result will have the size that the client asks for."""
+    width, height = 2 * (source.how.size,) if source.how.is_cut else source.picture.size
+    given = size or (width, height)
+    require(
+        given == (width, height),
+        f"size={given[0]}x{given[1]}: expected auto or {width}x{height}, the size of this edit",
     )
 
 

@@ -14,14 +14,12 @@ from PIL import Image
 
 from jaxedit.analyse.attention import measure_edit
 from jaxedit.assets import ROOT
-from jaxedit.config import ServeConfig, VAREditConfig, require
+from jaxedit.config import ServeConfig, VAREditConfig
 from jaxedit.config.families import sizes_of
-from jaxedit.data.transforms import fit_of
-from jaxedit.editor.edit_source import HowToEdit
 from jaxedit.editor.editor import Editor, EditResult
 from jaxedit.editor.pipeline import Progress
 from jaxedit.serve.edit_request import EditRequest, checked_request
-from jaxedit.serve.errors import APIError, invalid
+from jaxedit.serve.errors import invalid
 from jaxedit.serve.jobs import EditFailed, Job, JobQueue
 from jaxedit.serve.metrics import Metrics
 from jaxedit.serve.models import ServedModels, editor_loader
@@ -166,12 +164,10 @@ def _is_possible(editor: Editor, job: Job) -> bool:
     """Tell whether a model can do a job; if not, set the job's error."""
     request = job.request
     try:
-        _require_readable(editor, request)
-        editor.check_mask(request.mask, fit=request.options.get("fit"))
-        _require_size(editor, request)
+        editor.check_text(request.instruction, request.options.get("task"), strict=True)
         return True
-    except (ValueError, APIError) as error:
-        job.future.set_exception(error)
+    except ValueError as error:
+        job.future.set_exception(invalid(str(error), "prompt"))
         return False
 
 
@@ -179,29 +175,8 @@ def attention_of(editor: Editor, request: EditRequest, result: EditResult) -> di
     """Return {"attention": scores, see `analyse.attention`} of an edit; {} of other models."""
     if not isinstance(sizes_of(editor.config), VAREditConfig):
         return {}
-    scores = measure_edit(editor, request.image, request.instruction, result.image)
+    scores = measure_edit(editor, request.source.picture, request.instruction, result.image)
     return {"attention": scores}
-
-
-def _require_readable(editor: Editor, request: EditRequest) -> None:
-    """Raise APIError, which names the field, unless the model reads all of an instruction."""
-    try:
-        editor.check_text(request.instruction, request.options.get("task"), strict=True)
-    except ValueError as error:
-        raise invalid(str(error), "prompt") from error
-
-
-def _require_size(editor: Editor, request: EditRequest) -> None:
-    """Raise ConfigError unless the result will have the size that the client asks for."""
-    options = request.options
-    fit = fit_of(editor.config, options.get("fit"), keep_size=options.get("keep_size", False))
-    is_cut = HowToEdit(editor.size, editor.pipeline.grid, fit, None, None).is_cut
-    width, height = (editor.size, editor.size) if is_cut else request.image.size
-    given = request.size or (width, height)
-    require(
-        given == (width, height),
-        f"size={given[0]}x{given[1]}: expected auto or {width}x{height}, the size of this edit",
-    )
 
 
 def _edit_batch(editor: Editor, jobs: Sequence[Job]) -> list[EditResult]:
@@ -212,10 +187,9 @@ def _edit_batch(editor: Editor, jobs: Sequence[Job]) -> list[EditResult]:
 
     requests = [job.request for job in jobs]
     return editor.edit_batch(
-        [request.image for request in requests],
+        [request.source for request in requests],
         [request.instruction for request in requests],
         seeds=[job.seed for job in jobs],
-        masks=[request.mask for request in requests],
         progress=progress,
         **requests[0].options,
     )

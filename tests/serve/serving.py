@@ -4,7 +4,7 @@ import contextlib
 import io
 import threading
 import time
-from types import SimpleNamespace
+from functools import partial
 
 import numpy as np
 import uvicorn
@@ -75,7 +75,7 @@ class FakeEditor:
       failure: raised by the next edits.
     """
 
-    size, pipeline, fingerprint = 32, SimpleNamespace(grid=4), "f" * 64
+    fingerprint = "f" * 64
 
     def __init__(self, directory):
         self.config = read_config(directory)
@@ -88,10 +88,7 @@ class FakeEditor:
     def check_text(self, text, task, *, strict):
         """Take every text."""
 
-    def check_mask(self, mask, *, fit):
-        """Take every mask."""
-
-    def edit_batch(self, images, instructions, *, seeds, masks, progress, **options):
+    def edit_batch(self, sources, instructions, *, seeds, progress, **options):
         """Invert pictures."""
         self.batches.append(list(seeds))
         self.may_edit.wait(20)
@@ -99,6 +96,6 @@ class FakeEditor:
         if self.failure:
             raise self.failure
         return [
-            EditResult(ImageOps.invert(image), None, {}, (), {"seed": seed}, image, lambda: "")
-            for image, seed in zip(images, seeds, strict=True)
+            EditResult(None, {}, (), {"seed": seed}, image, str, partial(ImageOps.invert, image))
+            for image, seed in zip([s.picture for s in sources], seeds, strict=True)
         ]
