@@ -22,6 +22,7 @@ FLOORS = [
         "config_file",
         "engines",
         "file_lock",
+        "host_memory",
     },
     {"sharding", "nn"},
     {"models"},

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32, Int32, UInt8
 
 from jaxedit import tree
 from jaxedit.config import PretrainedConfig, family_of
+from jaxedit.host_memory import return_free_memory
 from jaxedit.sharding import rules
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,7 @@ class Pipeline(abc.ABC):
         """Drop all programs; jitted functions drop them only together."""
         self._ready.clear()
         jax.clear_caches()
+        return_free_memory()
 
     @abc.abstractmethod
     def _structure(self, settings: tuple[Any, ...]) -> Any:

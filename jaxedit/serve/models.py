@@ -1,6 +1,5 @@
 """The models that a server offers: their settings from the start, their weights when asked for."""
 
-import gc
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from jaxedit.convert.ensure_converted import ensure_converted
 from jaxedit.editor import edit_mesh
 from jaxedit.editor.edit_memory import Plan
 from jaxedit.editor.editor import Editor
+from jaxedit.host_memory import return_free_memory
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class ServedModels:
         """Unload the model that was not used for longest."""
         name = next(iter(self._editors))
         del self._editors[name]
-        gc.collect()
+        return_free_memory()
         log.info("%s: unloaded", name)
 
 
