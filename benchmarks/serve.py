@@ -92,6 +92,10 @@ class Cost(NamedTuple):
     clock: float
     cpu: float
 
+    def plus(self, other: "Cost") -> "Cost":
+        """Return the cost of both."""
+        return Cost(self.clock + other.clock, self.cpu + other.cpu)
+
 
 class Bare(NamedTuple):
     """Edits without a server.
@@ -140,12 +144,13 @@ def main(argv: Sequence[str]) -> int:
     print(f"{args.model}, --max_batch={args.max_batch}, {len(os.sched_getaffinity(0))} cores")
     print(f"{'milliseconds an edit':<32}{'clock':>10}{'CPU time':>10}")
     _print_costs("alone, without a server", found.alone)
-    _print_costs("its files, read and written", found.files)
+    _print_costs("  and its files read and written", found.alone.plus(found.files))
     _print_costs("served, one client", alone)
     _print_costs("in batches, without a server", found.batch)
+    _print_costs("  and files read and written", found.batch.plus(found.files))
     _print_costs(f"served, {args.clients} clients", busy)
-    shares = found.batch.clock / busy.clock, found.batch.cpu / busy.cpu
     print(f"{len(many)} requests: {1 / busy.clock:.1f} images/s", end=", ")
+    shares = found.batch.clock / busy.clock, found.batch.cpu / busy.cpu
     print(f"{shares[0]:.2f} of the bare batches, {shares[1]:.2f} by CPU time")
     print(f"latency under load: median {late[len(late) // 2]:.2f} s, worst {late[-1]:.2f} s")
     print(f"lost or wrong answers: {failed}")

@@ -6,6 +6,8 @@ import tempfile
 
 import jax
 
+from jaxedit import compile_times
+
 DIRECTORY = "~/.cache/jaxedit/xla"
 
 
@@ -32,9 +34,14 @@ def where() -> str:
     return f"not kept: {DIRECTORY} cannot be written; JAX_COMPILATION_CACHE_DIR names another"
 
 
-def preparing() -> str:
-    """Say that programs are compiled, or read if they were compiled before; it may take minutes."""
-    return f"preparing the programs, which are compiled once per machine ({where()})"
+def preparing(programs: str) -> str:
+    """Say that programs are compiled, or read if they were compiled before; it may take minutes.
+
+    Args:
+      programs: their name, by `compile_times.name_of`, for how long they took the last time.
+    """
+    once = f"compiled once per machine ({where()})"
+    return f"preparing the programs, which are {once}{compile_times.last_time(programs)}"
 
 
 def _writable(directory: str) -> str | None:

@@ -16,6 +16,7 @@ FLOORS = [
         "tree",
         "ops",
         "compile_cache",
+        "compile_times",
         "assets",
         "atomic_write",
         "chat",
@@ -39,7 +40,13 @@ FLOORS = [
 FLOOR = {"configs": 0} | {name: floor for floor, names in enumerate(FLOORS) for name in names}
 # A pretrained directory carries its text tokenizer; ERec decodes with EditAR's sampler.
 # Layers lay out kernels on the mesh.
-SAME_FLOOR = {("checkpoints", "data"), ("erec", "sampling"), ("nn", "sharding")}
+SAME_FLOOR = {
+    ("checkpoints", "data"),
+    ("compile_cache", "compile_times"),
+    ("compile_times", "atomic_write"),
+    ("erec", "sampling"),
+    ("nn", "sharding"),
+}
 HEAVY = ("jax", "orbax", "grain", "transformers", "tensorflow", "torch", "tqdm", "absl")
 MODULES = sorted(ROOT.glob("jaxedit/**/*.py"))
 

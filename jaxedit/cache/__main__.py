@@ -3,9 +3,10 @@
     python -m jaxedit cache
     python -m jaxedit cache --clear=programs
 
-programs: compiled programs, kept so that a second start need not compile; JAX_COMPILATION_CACHE_DIR
-names another folder for them. weights: official releases, converted when first asked for. What the
-Hugging Face Hub downloads is kept by its own library and is not listed.
+programs: compiled programs, kept so that a second start need not compile, and how long they took to
+be ready; JAX_COMPILATION_CACHE_DIR names another folder for them. weights: official releases,
+converted when first asked for. What the Hugging Face Hub downloads is kept by its own library and
+is not listed.
 Exit codes: 0 done; 2 bad input.
 """
 

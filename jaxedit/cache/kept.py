@@ -5,7 +5,8 @@ import shutil
 from typing import NamedTuple
 
 PROGRAMS, WEIGHTS = "compiled programs", "converted weights"
-PROGRAM_ENDINGS = ("-cache", "-atime")  # of the files that JAX writes
+# of the files that JAX writes, and of the file of `compile_times`
+PROGRAM_ENDINGS = ("-cache", "-atime", "-seconds.json")
 
 
 class Kept(NamedTuple):

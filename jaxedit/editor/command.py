@@ -210,7 +210,7 @@ def compile_programs(model: "LoadedModel", options: dict[str, Any]) -> None:
     """Compile, so that a picture's own time can be measured; say so, and how long it took."""
     from jaxedit import compile_cache
 
-    print(compile_cache.preparing(), flush=True)
+    print(compile_cache.preparing(model.programs(**options)), flush=True)
     seconds = model.compile(**options)
     print(f"programs ready in {seconds:.1f} s", flush=True)
 

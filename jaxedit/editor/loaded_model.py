@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Bool, UInt8
 
-from jaxedit import __version__, assets, compile_cache, tree
+from jaxedit import __version__, assets, compile_cache, compile_times, tree
 from jaxedit.checkpoints import shards
 from jaxedit.checkpoints.hub import Directory
 from jaxedit.checkpoints.pretrained import open_params
@@ -209,16 +209,27 @@ class LoadedModel:
         self._compile(self.settings(method, **options))
         return time.perf_counter() - start
 
+    def programs(self, method: str | None = None, **options: Any) -> str:
+        """Return the name of the programs for a method and its options; see `compile_times`."""
+        return self._programs(self.settings(method, **options))
+
     def check_text(self, text: str, task: str | None = None, *, strict: bool = False) -> None:
         """Raise ConfigError unless the model can read a text, in full if `strict`."""
         require_words(text, self.text_name)
         self.text.check(prompt_of(self.config, text, task), strict=strict)
 
     def _compile(self, settings: tuple[Any, ...]) -> None:
-        if not self.pipeline.is_ready(settings):
-            inform(log, "%s: %s", self.name, compile_cache.preparing())
-        self.text.compile()
-        self.pipeline.compile(settings)
+        if self.pipeline.is_ready(settings):
+            return
+        programs = self._programs(settings)
+        inform(log, "%s: %s", self.name, compile_cache.preparing(programs))
+        with compile_times.timed(programs):
+            self.text.compile()
+            self.pipeline.compile(settings)
+
+    def _programs(self, settings: tuple[Any, ...]) -> str:
+        parts = self.dtype, self.t5_dtype, self.rows, self.tensor, self.int8, self.text_on_host
+        return compile_times.name_of(self.name, *parts, self.pipeline.structure(settings))
 
     def _make(
         self,

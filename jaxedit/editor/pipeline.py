@@ -112,7 +112,7 @@ class Pipeline(abc.ABC):
 
     def is_ready(self, settings: tuple[Any, ...]) -> bool:
         """Return whether the programs for these settings are compiled."""
-        return self._structure(settings) in self._ready
+        return self.structure(settings) in self._ready
 
     def compile(self, settings: tuple[Any, ...]) -> None:
         """Compile the programs for these settings, unless they are ready.
@@ -125,7 +125,7 @@ class Pipeline(abc.ABC):
         if len(self._ready) >= KEPT:
             self._forget()
         self._compile(settings)
-        self._ready.add(self._structure(settings))
+        self._ready.add(self.structure(settings))
 
     def _forget(self) -> None:
         """Drop all programs; jitted functions drop them only together."""
@@ -134,7 +134,7 @@ class Pipeline(abc.ABC):
         return_free_memory()
 
     @abc.abstractmethod
-    def _structure(self, settings: tuple[Any, ...]) -> Any:
+    def structure(self, settings: tuple[Any, ...]) -> Any:
         """Return the part of the settings that programs depend on, hashable."""
 
     @abc.abstractmethod

@@ -39,7 +39,8 @@ class EditARPipeline(Pipeline):
         """Return the parameters of the image tokenizer."""
         return self.params.vq
 
-    def _structure(self, settings: Settings) -> Any:
+    def structure(self, settings: Settings) -> Any:
+        """See `Pipeline`."""
         sample, *erec = settings
         structures = [split(config)[1] for config in erec]
         rows, window = sample_editar.text_rows(sample), sample_editar.window_of(sample)

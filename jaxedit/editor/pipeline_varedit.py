@@ -71,7 +71,8 @@ class VAREditPipeline(Pipeline):
         """Return the parameters of the image tokenizer."""
         return self.params["bsq"]
 
-    def _structure(self, settings: Settings) -> Any:
+    def structure(self, settings: Settings) -> Any:
+        """See `Pipeline`."""
         return *_structure_of(settings).values(), *(split(erec)[1] for erec in settings[1:])
 
     def _compile(self, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import jax
 from etils import epath
 
-from jaxedit import compile_cache
+from jaxedit import compile_cache, compile_times
 from jaxedit.config import TrainConfig
 from jaxedit.train import watchdog as phases
 from jaxedit.train.metrics import MetricsWindow, StepFlops, step_flops
@@ -45,6 +45,7 @@ class Monitor:
           profile_steps: see `Profiler`.
         """
         self._config, self._workdir = config, workdir
+        self._programs = compile_times.name_of("training", config)
         self._watchdog = Watchdog(phases.START)
         self._profiler = Profiler(workdir / "profile", profile_steps)
         self._stack = contextlib.ExitStack()
@@ -76,7 +77,8 @@ class Monitor:
             steps = self._config.steps
             log.info("all %d steps are done; another run needs another --workdir", steps)
         else:
-            log.info("preparing the training step (compiled programs: %s)", compile_cache.where())
+            where, last = compile_cache.where(), compile_times.last_time(self._programs)
+            log.info("preparing the training step (compiled programs: %s)%s", where, last)
 
     @contextlib.contextmanager
     def waiting_for_data(self, step: int) -> Iterator[None]:
@@ -91,7 +93,9 @@ class Monitor:
         """Watch the start of a step; no array moves between host and devices by accident."""
         self._watchdog.enter(phases.FIRST if self._is_first(step) else phases.STEP, step)
         self._profiler.before()
-        with jax.transfer_guard("disallow"):
+        is_first = self._is_first(step)
+        timed = compile_times.timed(self._programs) if is_first else contextlib.nullcontext()
+        with timed, jax.transfer_guard("disallow"):
             yield
 
     def add(self, step: int, metrics: Metrics) -> None:
