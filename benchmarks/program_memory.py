@@ -1,11 +1,10 @@
 """The memory that compiled programs take, and that returns when a model drops them.
 
-    python benchmarks/program_memory.py --count=40
+    python benchmarks/program_memory.py --count=50
 
 A model keeps the programs of 16 combinations of compiled settings; with the next it drops them all.
-Each combination here is another `mask_until` of ERec, with which an edit is made. The last line is
-of the 17th combination after the first drop, and after the last: memory that grows between them is
-lost.
+Each combination here is another `mask_until` of ERec, with which a picture is edited. After each
+drop the resident memory should be what it was after the first.
 """
 
 import argparse
@@ -24,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     """Print the resident memory after each combination."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="toy-varedit")
-    parser.add_argument("--count", type=int, default=40, help="combinations of settings")
+    parser.add_argument("--count", type=int, default=50, help="combinations of settings")
     args = parser.parse_args(argv)
     from jaxedit import Editor
 
