@@ -45,7 +45,8 @@ class KVCache(NamedTuple):
     @classmethod
     def empty(cls, shape: tuple[int, int, int, int, int], dtype: Any) -> "KVCache":
         """Return a cache of shape (L, B, A, S, E); no position may be read before it is written."""
-        keys, values = (jax.lax.empty(shape, dtype) for _ in range(2))  # a TPU writes no zeros
+        # Zeros on a CPU; a TPU or GPU leaves what is in memory.
+        keys, values = (jax.lax.empty(shape, dtype) for _ in range(2))
         return cls(keys, values, jnp.zeros((), jnp.int32))
 
     def write(self, new: KeysValues, start: int) -> "KVCache":

@@ -108,5 +108,6 @@ def test_scales_attend_by_cudnn_without_the_host(monkeypatch):
         rope_scales=SCALES.rope_scales,
     )
     program = lowered_for_cuda(sample, jax.eval_shape(arguments))
-    assert calls(program) == {"__cudnn$fmhaSoftmax"}
+    # The other call is XLA's own, for memory that is not cleared: the caches.
+    assert calls(program) == {"__cudnn$fmhaSoftmax", "AllocateBuffer"}
     assert not re.search(r"x576x(576|1425)x", program)  # scores of the source, of the last scale
