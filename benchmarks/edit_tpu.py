@@ -13,10 +13,10 @@ comparison.
 Compiled with jax 0.10.2 and libtpu 0.0.42, varedit-2b-512 on v5e-1 takes 352 ms and at most 6.9 GB:
 `docs/numbers.md` has a table.
 
-For varedit-8b-512 on v5e-4, when scales still copied their caches, with 4.58 GB of weights a chip:
-begin has 4.49 GB of arguments, 0.16 GB temporary and 0.91 GB of results, and sends 2.66 GB; the
-last scale has 4.59, 0.13 and 0.88 GB, sends 2.64 GB in 120 all-reduces, and takes an estimated 147
-ms. With `--rows` the last scale sends 0.58 GB more, in 40 all-to-alls, and takes 158 ms.
+For varedit-8b-512 on v5e-4, begin and all scales take 367 ms; a chip holds at most 5.9 GB and sends
+9.2 GB: 2.66 GB for begin, 2.64 GB in 120 all-reduces for the last scale. Before kernels of several
+maps were kept whole there, begin took 93.0 and the last scale 110.1 ms. With `--rows` the last
+scale sends 0.58 GB more, in 40 all-to-alls.
 """
 
 import argparse
@@ -57,10 +57,12 @@ class Part(NamedTuple):
     Attributes:
       ms: the time of its operations.
       nbytes: memory of a chip besides the weights: inputs, temporary arrays and results.
+      sent: bytes that a chip sends.
     """
 
     ms: float
     nbytes: float
+    sent: float
 
 
 def main() -> None:
@@ -87,9 +89,10 @@ def main() -> None:
     print(f"{args.model} on {args.devices}: {nbytes / 1e9:.2f} GB of weights a chip")
     found = {part: compile_part(part, config, weights, mesh, args) for part in parts}
     nbytes += max(part.nbytes for part in found.values())
+    sent = sum(part.sent for part in found.values())
     print(
         f"{', '.join(parts)}: {sum(part.ms for part in found.values()):.1f} ms estimated, at most "
-        f"{nbytes / 1e9:.2f} GB a chip; not compiled: "
+        f"{nbytes / 1e9:.2f} GB a chip, which sends {sent / 1e9:.2f} GB; not compiled: "
         f"{', '.join(part for part in every if part not in parts) or 'no part of an edit'}"
     )
     ms = 1e3 * kernel_seconds(config, devices)
@@ -119,8 +122,10 @@ def compile_part(part: str, config, weights, mesh, args: argparse.Namespace) -> 
     if args.hlo:
         args.hlo.mkdir(parents=True, exist_ok=True)
         (args.hlo / f"{part}.txt").write_text(text)
-    print(traffic_table(traffic(text, mesh)).replace("a step", "in it"), flush=True)
-    return Part(found.total() / args.ghz / 1e6, inputs + memory.temp_size_in_bytes + results)
+    rows = traffic(text, mesh)
+    print(traffic_table(rows).replace("a step", "in it"), flush=True)
+    sent = sum(row.nbytes for row in rows)
+    return Part(found.total() / args.ghz / 1e6, inputs + memory.temp_size_in_bytes + results, sent)
 
 
 def parts_of(config) -> list[str]:
