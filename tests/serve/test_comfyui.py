@@ -62,9 +62,12 @@ def test_a_batch_is_edited_with_the_seeds_of_its_pictures(nodes, fake, monkeypat
     masks = []
     with fake() as (client, _, editor, _):
         edit_batch = editor.edit_batch
-        monkeypatch.setattr(
-            editor, "edit_batch", lambda *a, **k: masks.extend(k["masks"]) or edit_batch(*a, **k)
-        )
+
+        def seen(sources, *words, **options):
+            masks.extend(source.mask for source in sources)
+            return edit_batch(sources, *words, **options)
+
+        monkeypatch.setattr(editor, "edit_batch", seen)
         edited = execute(nodes, image=batch, mask=mask, seed=5, server=str(client.base_url))
         assert editor.batches == [[5], [6]]
     assert edited.dtype == np.float32
