@@ -13,10 +13,10 @@ comparison.
 Compiled with jax 0.10.2 and libtpu 0.0.42, varedit-2b-512 on v5e-1 takes 352 ms and at most 6.9 GB:
 `docs/numbers.md` has a table.
 
-For varedit-8b-512 on v5e-4, begin and all scales take 367 ms; a chip holds at most 5.9 GB and sends
-9.2 GB: 2.66 GB for begin, 2.64 GB in 120 all-reduces for the last scale. Before kernels of several
-maps were kept whole there, begin took 93.0 and the last scale 110.1 ms. With `--rows` the last
-scale sends 0.58 GB more, in 40 all-to-alls.
+For varedit-8b-512 on v5e-4, begin, scales and decode take 404 ms; a chip holds at most 5.9 GB and
+sends 9.2 GB: 2.66 GB for begin, 2.64 GB in 120 all-reduces for the last scale. Before kernels of
+several maps were kept whole there, begin took 93.0 and the last scale 110.1 ms. With `--rows` the
+last scale sends 0.58 GB more, in 40 all-to-alls.
 """
 
 import argparse
